@@ -1,0 +1,40 @@
+# Every target makes its own environment in .venv when it is not there.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## study made radiographs with known truth and open the report
+	$(BIN)/medgraft demo
+
+test: $(READY) ## the tests a change must pass (minutes)
+	$(BIN)/pytest
+
+test-all: $(READY) ## every test, the slow ones too
+	$(BIN)/pytest -m ''
+
+bench: $(READY) ## paired timings against the usual script; writes bench/results/
+	$(BIN)/python bench/run.py
+
+lint: $(READY) ## style, types, and the rule that imports go down only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what the targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,66 @@
+"""One tree of errors, and the one door for what is optional.
+
+Every error a user can cause is a `MedgraftError`. Its text names the value, the rule it breaks
+and the remedy, in one or two lines, because the command line prints that text and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class MedgraftError(Exception):
+    """Anything medgraft refuses or cannot do, explained."""
+
+
+class DataError(MedgraftError):
+    """The images, labels or groups given cannot be studied."""
+
+
+class DecodeError(DataError):
+    """One image cannot be turned into pixels."""
+
+
+class BackboneError(MedgraftError):
+    """A network, its weights or one of its taps is not there."""
+
+
+class CacheError(MedgraftError):
+    """The cache cannot be read or written."""
+
+
+class ScenarioError(MedgraftError):
+    """A scenario's name or parts make no sense together."""
+
+
+class FitError(MedgraftError):
+    """Nothing can be learned from what is there (one class, too few groups)."""
+
+
+class BundleError(MedgraftError):
+    """A saved model cannot be read, or is not one."""
+
+
+class LeakError(MedgraftError):
+    """Something asked for the test split where only development images may choose."""
+
+
+class MissingExtraError(MedgraftError):
+    """An optional dependency is needed and absent."""
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """Import `module`, which comes with `pip install medgraft[extra]`.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed; the text says which extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is not installed, and this needs it; run: pip install 'medgraft[{extra}]'"
+        ) from error

@@ -1,0 +1,1 @@
+"""Predictions turned into Estimates: metrics, intervals, paired tests, calibration."""

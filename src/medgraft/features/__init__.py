@@ -1,0 +1,1 @@
+"""Pretrained networks, the fast forward pass, and the cache of what it gave."""

@@ -1,0 +1,1 @@
+"""Scenarios compared on one data set, and one of them recommended."""

@@ -1,0 +1,528 @@
+"""What flows between the rooms: frozen dataclasses and protocols.
+
+Every room may import this file, and it imports nothing of ours and nothing heavier than numpy,
+so that it can be read first and loaded at once. It holds shapes and words, not behaviour: how a
+table is read from disk, a canvas resized or a prediction judged stands in the rooms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Strings = NDArray[np.str_]
+Pixels = NDArray[np.uint8]
+
+Split = Literal["train", "val", "test", ""]
+Severity = Literal["info", "warn", "severe"]
+ResizeRule = Literal["squash", "crop", "pad"]
+
+SCHEMA = 1  # of result.json
+
+
+def digest(*parts: object, length: int = 16) -> str:
+    """Hash the JSON form of `parts` into `length` hexadecimal digits; equal parts, equal digest."""
+    text = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]
+
+
+# --------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the bytes of one image lie: a file, or frame `frame` of array `member` in a file."""
+
+    path: str
+    frame: int | None = None
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image that could not be used, and why, in words for the person who owns it."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of a data check or an audit.
+
+    `numbers` are what the text rests on, `images` the ids to look at, `remedy` what to do next.
+    """
+
+    check: str
+    severity: Severity
+    text: str
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How images were joined into groups that no split may tear.
+
+    `rule` is what a user would type to get the same (`regex:…`, a column's name, or `none`),
+    `guessed` whether medgraft proposed it, `text` what was done, in a sentence.
+    """
+
+    rule: str = "none"
+    guessed: bool = False
+    text: str = "Each image is its own group."
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """n labelled images and what is known of each; the columns have equal length n.
+
+    ids : (n,) opaque and unique, a path relative to `root` with forward slashes, plus `#frame`.
+    sources : (n,) where the bytes lie.
+    content_hashes : (n,) hash of the bytes; two files of equal bytes are two rows.
+    labels : (n,) int64 index into `classes`; -1 where the label is missing.
+    groups : (n,) what must stay together; an image without a group is its own.
+    splits : (n,) 'train', 'val', 'test' or '' where nothing was said.
+    masks : (n,) path of a mask, or ''.
+    metadata : further columns of the user's, each (n,).
+    positive : the positive class of a two-class problem, else None.
+    """
+
+    ids: Strings
+    sources: tuple[Source, ...]
+    content_hashes: Strings
+    labels: Ints
+    groups: Strings
+    splits: Strings
+    masks: Strings
+    classes: tuple[str, ...]
+    positive: str | None = None
+    root: str = ""
+    metadata: Mapping[str, Strings] = field(default_factory=dict)
+    grouping: Grouping = Grouping()
+    skipped: tuple[Skipped, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: NDArray[np.bool_] | Ints) -> Self:
+        """The table of some rows, by mask or by index, in the order given."""
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return dataclasses.replace(
+            self,
+            ids=self.ids[index],
+            sources=tuple(self.sources[i] for i in index),
+            content_hashes=self.content_hashes[index],
+            labels=self.labels[index],
+            groups=self.groups[index],
+            splits=self.splits[index],
+            masks=self.masks[index],
+            metadata={name: column[index] for name, column in self.metadata.items()},
+        )
+
+    @property
+    def development(self) -> Self:
+        """The images that may be learned from and chosen by: everything but the test split."""
+        return self.select(self.splits != "test")
+
+    @property
+    def test(self) -> Self:
+        """The images that are looked at once, at the end."""
+        return self.select(self.splits == "test")
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that can change a number: ids, bytes, labels, groups, splits."""
+        columns = (self.ids, self.content_hashes, self.labels, self.groups, self.splits)
+        return digest([column.tolist() for column in columns], self.classes, self.positive)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels: rows `top` to `top + height`, columns `left` to `left + width`."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a canvas came from its source: turned, then cropped, then resized, then padded.
+
+    source : (height, width) of the stored image in pixels.
+    orientation : EXIF 1 to 8, undone first.
+    crop : the part kept, in pixels of the turned source.
+    size : (height, width) of the canvas.
+    content : where in the canvas the picture lies; what is around it is padding.
+    """
+
+    source: tuple[int, int]
+    orientation: int
+    crop: Box
+    size: tuple[int, int]
+    content: Box
+
+    @classmethod
+    def identity(cls, height: int, width: int) -> Self:
+        """The geometry of a canvas that is its source, pixel for pixel."""
+        whole = Box(0, 0, height, width)
+        return cls((height, width), 1, whole, (height, width), whole)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Canvas:
+    """Pixels ready for a network, `(height, width[, 3]) uint8`, and how they came about."""
+
+    id: str
+    pixels: Pixels
+    geometry: Geometry
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A named, hashable change of a canvas that keeps its size: CLAHE, a view, a swapped region."""
+
+    @property
+    def key(self) -> str:
+        """Stable and readable; equal keys mean equal pixels."""
+        ...
+
+    def __call__(self, canvas: Canvas) -> Canvas:
+        """Return a changed copy; the canvas given stays as it was."""
+        ...
+
+
+CanvasStream = Iterable[Canvas | Skipped]
+
+
+# --------------------------------------------------------------------------- features
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Everything that decides the value of a code: the recipe of the pixels, network and taps.
+
+    `taps` and `poolings` choose columns of one pass; the rest (`recipe`) names the store that the
+    columns lie in, so that one more tap adds only its own block.
+    """
+
+    backbone: str
+    weights: str
+    size: int
+    taps: tuple[str, ...]
+    poolings: tuple[str, ...] = ("avg",)
+    resize: ResizeRule = "squash"
+    edits: tuple[Edit, ...] = ()
+    engine: str = "openvino"
+    precision: str = "f32"
+    decoder: str = "1"
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        """What all blocks of one store have in common."""
+        return {
+            "decoder": self.decoder,
+            "edits": [edit.key for edit in self.edits],
+            "resize": self.resize,
+            "size": self.size,
+            "backbone": self.backbone,
+            "weights": self.weights,
+            "engine": self.engine,
+            "precision": self.precision,
+        }
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the column blocks, `tap@pooling`, in order."""
+        return tuple(f"{tap}@{pooling}" for tap in self.taps for pooling in self.poolings)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Codes of n images: `ids (n,)` and named blocks `tap@pooling`, each (n, channels) float32."""
+
+    ids: Strings
+    blocks: Mapping[str, NDArray[np.float32]]
+
+    def matrix(self, *names: str) -> NDArray[np.float32]:
+        """The named blocks side by side, (n, sum of their channels); all of them by default."""
+        chosen = [self.blocks[name] for name in names or self.blocks]
+        return chosen[0] if len(chosen) == 1 else np.concatenate(chosen, axis=1)
+
+
+DescriptorBatch = tuple[Strings, NDArray[np.float32]]
+"""Ids `(batch,)` and descriptors `(batch, positions, channels)` of one tap."""
+
+DescriptorStream = Callable[[], Iterator[DescriptorBatch]]
+"""A function that starts the stream afresh, for codebooks and encoders that pass several times."""
+
+
+# --------------------------------------------------------------------------- learning
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """One stored assignment of the development images to folds, shared by every scenario.
+
+    ids, groups, assignment : (n,); `assignment[i]` in 0 .. n_folds - 1 is the fold that judges
+    image i. Groups are whole in it.
+    """
+
+    ids: Strings
+    groups: Strings
+    assignment: Ints
+    n_folds: int
+    seed: int
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One complete recipe from pixels to probabilities, with its seed.
+
+    `sizes` empty means the backbone's own input size; `params` are the family's further choices
+    (`(("k", "32"),)` for VLAD), in the order in which they stand in the key.
+    """
+
+    family: str
+    backbone: str
+    tap: str
+    head: str
+    pooling: str = "avg"
+    sizes: tuple[int, ...] = ()
+    resize: ResizeRule = "squash"
+    edits: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Stable and readable, `family/backbone/tap/…/head`; what is default is left out."""
+        parts = [self.family, self.backbone, self.tap]
+        parts += [self.pooling] if self.pooling != "avg" else []
+        parts += ["s" + "+".join(map(str, self.sizes))] if self.sizes else []
+        parts += [self.resize] if self.resize != "squash" else []
+        parts += list(self.edits)
+        parts += [name + value for name, value in self.params]
+        return "/".join([*parts, self.head])
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one scenario said of n images, and what is known of them.
+
+    ids, groups, splits : (n,). fold : (n,) the fold that judged, -1 outside cross-validation.
+    y_true : (n,) index into `classes`. scores : (n, n_classes) before calibration, higher for the
+    more likely class. y_prob : (n, n_classes), rows sum to 1.
+    """
+
+    scenario: str
+    classes: tuple[str, ...]
+    positive: str | None
+    ids: Strings
+    groups: Strings
+    splits: Strings
+    fold: Ints
+    y_true: Ints
+    scores: Floats
+    y_prob: Floats
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: NDArray[np.bool_] | Ints) -> Self:
+        """The predictions of some rows, by mask or by index."""
+        columns = ("ids", "groups", "splits", "fold", "y_true", "scores", "y_prob")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """The threshold on the positive class's probability, and the rule that chose it."""
+
+    threshold: float
+    rule: str
+
+
+@runtime_checkable
+class FittedScenario(Protocol):
+    """A trained classifier; explain, audit, ensembles, bundle and serve know nothing else of it."""
+
+    @property
+    def scenario(self) -> Scenario: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def positive(self) -> str | None: ...
+
+    @property
+    def operating(self) -> Operating | None: ...
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How a canvas for this classifier is made, and which tap it reads."""
+        ...
+
+    def scores(self, canvases: Iterable[Canvas]) -> Floats:
+        """(n, n_classes) before calibration."""
+        ...
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        """(n, n_classes), rows sum to 1."""
+        ...
+
+    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+        """The same of a table's images, through the cache; and those that cannot be read."""
+        ...
+
+    def torch_graph(self) -> Any | None:
+        """A `torch.nn.Module` from float images to scores, or None where no gradient exists."""
+        ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+# --------------------------------------------------------------------------- judging
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval: `n` images it rests on, `method` how the interval was got."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All metrics of one set of predictions, and the table of counts they come from.
+
+    confusion : (n_classes, n_classes) counts, rows the truth, columns the label given.
+    """
+
+    estimates: Mapping[str, Estimate]
+    confusion: Ints
+    classes: tuple[str, ...]
+    positive: str | None
+    operating: Operating | None
+    n_images: int
+    n_groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A paired comparison, `difference` = metric of `a` minus metric of `b` on the same images."""
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioResult:
+    """One line of the study's table. `test` stays None until every scenario is frozen."""
+
+    key: str
+    family: str
+    backbone: str
+    seconds: float
+    cost: Cost
+    validation: Mapping[str, Estimate]
+    test: Mapping[str, Estimate] | None = None
+    operating: Operating | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one image costs in use: multiply-adds of the forward pass, and numbers to be kept."""
+
+    multiply_adds: int
+    parameters: int
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Where the score of one class comes from: `map (height, width) float32` on a canvas."""
+
+    map: NDArray[np.float32]
+    geometry: Geometry
+    target: str
+    tap: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """The verdict on the evidence, and the smallest effect that would have been seen."""
+
+    verdict: Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
+    smallest_effect: float
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """What a study found; `result.json` is this and nothing else."""
+
+    metric: str
+    table: ImageTable
+    findings: tuple[Finding, ...]
+    scenarios: tuple[ScenarioResult, ...]
+    recommended: str
+    why: str
+    corrected: Estimate
+    comparisons: tuple[Comparison, ...]
+    audit: AuditResult | None
+    versions: Mapping[str, str]
+    seconds: float
+
+
+# --------------------------------------------------------------------------- being watched
+
+
+class Progress(Protocol):
+    """What long work tells the person who waits; the surface draws it, the rooms only report."""
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a bar of `total` steps; the function given advances it by so many steps."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Tell one thing that has just become known."""
+        ...
+
+
+class Silent:
+    """A `Progress` that shows nothing, for libraries and tests."""
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        yield lambda steps: None
+
+    def say(self, text: str) -> None:
+        pass
