@@ -1,0 +1,189 @@
+"""What may be learned from and what may only be looked at: test split, folds, inner holdout.
+
+One rule deals images out everywhere: groups whole, classes in equal shares. It depends on the
+names of the groups and the seed, and not on the order of the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.errors import DataError, FitError, LeakError
+from medgraft.types import Finding, Folds, ImageTable, Ints, Skipped, Strings
+
+Mask = NDArray[np.bool_]
+
+
+def labelled(table: ImageTable) -> ImageTable:
+    """The table without the images that have no label; they are named in `skipped`."""
+    missing = table.labels == -1
+    if not missing.any():
+        return table
+    named = tuple(Skipped(id_, "no label") for id_ in table.ids[missing].tolist())
+    return replace(table.select(~missing), skipped=(*table.skipped, *named))
+
+
+def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> ImageTable:
+    """Give every labelled image a split; where there is no test split, set one aside.
+
+    An official test split is kept, and images of no split join training. Otherwise `fraction` of
+    the images is set aside, stratified, with groups whole: of the groups without a split, or,
+    where all images have one (train and val), of all. A class is in the test split only if it has
+    three such groups, for development needs two to judge it across folds.
+
+    Returns
+    -------
+    ImageTable
+        Without unlabelled images (`labelled`); every split is 'train', 'val' or 'test'. Findings
+        say what was set aside, and which classes could not be.
+    """
+    table = labelled(table)
+    named = np.where(table.splits == "", "train", table.splits)
+    if (table.splits == "test").any():
+        return table if (named == table.splits).all() else replace(table, splits=named)
+    unnamed = table.splits == ""
+    free = unnamed & ~np.isin(table.groups, table.groups[~unnamed])
+    if not free.any():
+        free = np.ones(len(table), bool)
+    test = np.zeros(len(table), bool)
+    test[free] = holdout(table.groups[free], table.labels[free], fraction, seed)
+    made = Finding(
+        "test_split",
+        "info",
+        f"No test split was given: {test.sum():,} of {len(table):,} images (seed {seed}) were set "
+        "aside, stratified by class, with groups whole.",
+        {"n": int(test.sum()), "seed": seed},
+    )
+    absent = [name for i, name in enumerate(table.classes) if not (table.labels[test] == i).any()]
+    untested = Finding(
+        "untested_class",
+        "warn",
+        f"No image could be set aside for testing of: {', '.join(absent)} (fewer than three groups "
+        "to choose from).",
+        {"n": len(absent)},
+        remedy="Add images of other patients, or leave these classes out.",
+    )
+    findings = (*table.findings, made, *([untested] if absent else []))
+    return replace(table, splits=np.where(test, "test", named), findings=findings)
+
+
+def holdout(groups: Strings, labels: Ints, fraction: float, seed: int = 0) -> Mask:
+    """(n,) True for about `fraction` of the images, stratified, with groups whole.
+
+    What is held out has every class of at least three groups, the rest keeps two of each.
+
+    Raises
+    ------
+    DataError
+        `fraction` is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"the fraction to hold out is {fraction}; it must lie between 0 and 1")
+    side = _deal(groups, labels, (fraction, 1 - fraction), least=(1, 2), seed=seed)
+    return np.asarray(side == 0)
+
+
+def make_folds(development: ImageTable, n_folds: int = 5, seed: int = 0) -> Folds:
+    """Assign the development images to folds: each is judged once, groups whole, stratified.
+
+    There are fewer than `n_folds` folds where a class has fewer groups, so that every fold judges
+    and every training part holds each class.
+
+    Raises
+    ------
+    LeakError
+        There are test images among them.
+    FitError
+        A class has fewer than two groups, or the classes share groups so that no folds exist.
+    DataError
+        There are images without a label, or `n_folds` is below 2.
+    """
+    if (development.splits == "test").any():
+        raise LeakError("folds were asked for images of the test split; pass table.development")
+    if n_folds < 2 or (development.labels == -1).any():
+        raise DataError(
+            f"{n_folds} folds were asked for, and {(development.labels == -1).sum()} images have "
+            "no label; at least two folds and a label each are needed (see labelled)"
+        )
+    counts = _group_counts(development.groups, development.labels, len(development.classes))
+    rarest = int(counts.argmin())
+    if counts[rarest] < 2:
+        raise FitError(
+            f"the class '{development.classes[rarest]}' has {counts[rarest]} group(s) of images "
+            "to learn from, and two are needed so that one can judge the other; add images of "
+            "other patients, leave the class out, or see --no-groups"
+        )
+    n_folds = min(n_folds, int(counts[rarest]))
+    fold = _deal(
+        development.groups, development.labels, (1 / n_folds,) * n_folds, (1,) * n_folds, seed
+    )
+    for index, name in enumerate(development.classes):
+        if len(np.unique(fold[development.labels == index])) < 2:
+            raise FitError(
+                f"all groups with images of class '{name}' had to go into one fold, because they "
+                "hold other classes too; add images of other patients, or see --no-groups"
+            )
+    return Folds(development.ids, development.groups, fold, n_folds, seed)
+
+
+def _group_counts(groups: Strings, labels: Ints, n_classes: int) -> Ints:
+    """(n_classes,) in how many groups each class occurs."""
+    return np.array([len(np.unique(groups[labels == c])) for c in range(n_classes)], np.int64)
+
+
+def _deal(
+    groups: Strings, labels: Ints, shares: tuple[float, ...], least: tuple[int, ...], seed: int
+) -> Ints:
+    """Deal groups into bins so that bin b gets about `shares[b]` of every class.
+
+    Greedy: classes of few groups first, large groups before small, ties in an order hashed from
+    seed and name. A group goes to the bin where the sum over classes of ((have − want) / total)²
+    grows least, among those bins that still lack `least[b]` groups of the group's rarest class;
+    a class with fewer groups than all bins want serves the last bins first. Where no group holds
+    two classes, a bin misses its share of a class by at most the class's largest group.
+
+    Returns
+    -------
+    bins : (n,) int64 index into `shares`
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    n_classes = int(labels.max()) + 1
+    images = np.zeros((len(names), n_classes))  # of each class in each group
+    np.add.at(images, (group_of, labels), 1)
+    present = images > 0
+    spread = present.sum(axis=0)  # (n_classes,) groups that hold the class
+    rarest = np.where(present, spread, len(names) + 1).argmin(axis=1)  # (n_groups,)
+    ties = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
+    order = sorted(
+        range(len(names)), key=lambda g: (spread[rarest[g]], rarest[g], -images[g].sum(), ties[g])
+    )
+    total = np.maximum(images.sum(axis=0), 1)
+    share = images / total  # of the class's images, in each group
+    want = np.array(shares)
+    have = np.zeros((len(shares), n_classes))
+    size = np.zeros(len(shares))  # images in the bin over its share
+    lacks = np.array([_minimum(least, int(n)) for n in spread]).T  # (n_bins, n_classes) groups
+    bin_of = np.zeros(len(names), np.int64)
+    for g in order:
+        growth = (share[g] * (2 * (have - want[:, None]) + share[g])).sum(axis=1).round(12)
+        lacking = lacks[:, rarest[g]] > 0
+        allowed = lacking if lacking.any() else ~lacking
+        best = min(np.flatnonzero(allowed), key=lambda b: (growth[b], size[b], b))
+        bin_of[g] = best
+        have[best] += share[g]
+        size[best] += images[g].sum() / want[best]
+        lacks[best] -= present[g]
+    return bin_of[group_of]
+
+
+def _minimum(least: tuple[int, ...], n_groups: int) -> list[int]:
+    """How many of a class's groups each bin must get: the last bins first where they are few."""
+    wanted = []
+    for number in reversed(least):
+        wanted.append(min(number, n_groups))
+        n_groups -= wanted[-1]
+    return wanted[::-1]

@@ -1,0 +1,58 @@
+"""What every test may use: where the shared data lies, a cache of its own, one backbone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from medgraft.features.cache import Cache
+from medgraft.types import Canvas, Geometry
+
+mpl.use("Agg")
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared with the real data sets, which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the user's cache."""
+    os.environ["MEDGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted graphs, shared by all caches of a session: converting one takes seconds."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, graphs: Path) -> Cache:
+    """An empty cache that knows the session's graphs."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "graphs").symlink_to(graphs)
+    return Cache(folder)
+
+
+@pytest.fixture(scope="session")
+def canvases() -> list[Canvas]:
+    """Twelve canvases, 64 px: smooth random fields, four of them grey."""
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(12):
+        coarse = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        pixels = np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+        pixels = pixels[..., 0] if index % 3 == 0 else pixels
+        made.append(Canvas(f"{index}", pixels, Geometry.identity(64, 64)))
+    return made
