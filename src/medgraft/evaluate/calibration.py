@@ -1,0 +1,238 @@
+"""What is chosen from out-of-fold predictions alone: probabilities and the operating threshold.
+
+Each choice exists twice: made once on all development images, for the model that is deployed, and
+cross-fitted, where the images of a fold are given what the other folds chose, so that the same
+images never choose and judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from medgraft.errors import DataError, FitError, LeakError
+from medgraft.types import Floats, Ints, Operating, Predictions
+
+RULE = "highest balanced accuracy"
+
+
+def require_development(predictions: Predictions | Iterable[Predictions], purpose: str) -> None:
+    """Refuse predictions of the test split where something is chosen (the first law).
+
+    Raises
+    ------
+    LeakError
+        An image of the test split is among them; `purpose` says in the text what was tried.
+    """
+    several = [predictions] if isinstance(predictions, Predictions) else predictions
+    for one in several:
+        n = int((one.splits == "test").sum())
+        if n:
+            raise LeakError(
+                f"{n} images of the test split were given to {purpose} ({one.scenario}); only "
+                "development images may choose: pass out-of-fold predictions, without the test"
+            )
+
+
+# --------------------------------------------------------------------------- probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrator:
+    """Scores to probabilities: `p = softmax(slope * scores + biases)`.
+
+    One positive slope for all classes and one bias each (they sum to 0): temperature scaling with
+    biases (Guo et al. 2017), and for two classes with scores (-f/2, f/2) exactly Platt's sigmoid
+    (Platt 1999). It never changes a ranking of two classes, up to logits of 36, where float64
+    ends; keep the probabilities in float64.
+    """
+
+    slope: float
+    biases: tuple[float, ...]
+
+    def __call__(self, scores: Floats) -> NDArray[np.float64]:
+        """Probabilities (n, n_classes) of scores (n, n_classes)."""
+        logits = self.slope * np.asarray(scores, np.float64) + np.array(self.biases)
+        probabilities: NDArray[np.float64] = special.softmax(logits, axis=1)
+        return probabilities
+
+
+def fit_calibrator(scores: Floats, y: Ints) -> Calibrator:
+    """Fit slope and biases by log loss against Platt's smoothed targets.
+
+    An image of class k, which has n_k images among K classes, has the target (n_k + 1)/(n_k + K)
+    for k and 1/(n_k + K) for each other class: for K = 2 Platt's own (Platt 1999, Lin et al.
+    2007). Nothing is penalised, yet all stays finite where the classes are perfectly separated.
+
+    Parameters
+    ----------
+    scores : (n, n_classes), not of images the scorer was trained on.
+    y : (n,) index of the true class.
+
+    Raises
+    ------
+    FitError
+        Fewer than two classes among the images.
+    """
+    n, n_classes = scores.shape
+    counts = np.bincount(y, minlength=n_classes)
+    if (counts > 0).sum() < 2:
+        raise FitError(
+            f"{n} images of one class cannot calibrate probabilities; at least one image of a "
+            "second class must be scored out of fold: use fewer folds or more groups"
+        )
+    scale = float(np.std(scores - scores.mean(axis=1, keepdims=True))) or 1.0
+    unit = np.asarray(scores, np.float64) / scale
+    targets = np.repeat(1 / (counts[y] + n_classes), n_classes).reshape(n, n_classes)
+    targets[np.arange(n), y] = (counts[y] + 1) / (counts[y] + n_classes)
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        log_p = special.log_softmax(theta[0] * unit + theta[1:], axis=1)
+        error = np.exp(log_p) - targets  # (n, n_classes)
+        gradient = np.concatenate([[(error * unit).sum()], error.sum(axis=0)])
+        return -float((targets * log_p).sum()) / n, gradient / n
+
+    # The slope stays positive even where the scores mislead: calibration may flatten, never turn.
+    bounds = [(1e-6, None)] + [(None, None)] * n_classes
+    start = np.concatenate([[1.0], np.zeros(n_classes)])
+    found = optimize.minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9},
+    )
+    slope, biases = float(found.x[0]) / scale, found.x[1:] - found.x[1:].mean()
+    if not (np.isfinite(slope) and np.isfinite(biases).all()):
+        raise FitError("calibration did not converge: the scores hold nan or infinite values")
+    return Calibrator(slope, tuple(float(b) for b in biases))
+
+
+def cross_fit(scores: Floats, y: Ints, fold: Ints) -> NDArray[np.float64]:
+    """Probabilities (n, n_classes) of out-of-fold scores, by the other folds' calibrators.
+
+    Parameters
+    ----------
+    scores : (n, n_classes) out of fold. y : (n,). fold : (n,) the fold that judged each image.
+    """
+    probabilities = np.empty(scores.shape)
+    for k in _folds(fold):
+        here = fold == k
+        probabilities[here] = fit_calibrator(scores[~here], y[~here])(scores[here])
+    return probabilities
+
+
+# --------------------------------------------------------------------------- thresholds
+
+
+def best_threshold(y: NDArray[np.bool_], p: Floats) -> float:
+    """The threshold with the highest balanced accuracy; p >= threshold is labelled positive.
+
+    It lies in the middle between two observed probabilities (0 and 1 bound the outermost). Where
+    several such gaps are equally good, the widest is taken, then the lowest.
+
+    Parameters
+    ----------
+    y : (n,) bool. p : (n,) probability of the positive class.
+
+    Raises
+    ------
+    FitError
+        One of the two classes is absent.
+
+    Examples
+    --------
+    >>> best_threshold(np.array([False, False, True, True]), np.array([0.1, 0.2, 0.6, 0.9]))
+    0.4
+    """
+    positives, negatives = int(y.sum()), int((~y).sum())
+    if not positives or not negatives:
+        raise FitError(
+            f"a threshold needs images of both classes, and there are {positives} positive and "
+            f"{negatives} negative; use fewer folds or more groups"
+        )
+    values = np.unique(p)
+    # Cut c labels positive what is at or above values[c]; the last cut labels nothing positive.
+    missed = np.append(np.searchsorted(np.sort(p[y]), values), positives)
+    rejected = np.append(np.searchsorted(np.sort(p[~y]), values), negatives)
+    # Sensitivity + specificity times both counts: whole numbers, so that ties are exact.
+    merit = (positives - missed) * negatives + rejected * positives
+    edges = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1])]])
+    gaps = np.where(merit == merit.max(), np.diff(edges), -1.0)
+    cut = int(np.argmax(gaps))
+    below, above = float(edges[cut]), float(edges[cut + 1])
+    middle = (below + above) / 2
+    return middle if middle > below else above
+
+
+def choose_threshold(predictions: Predictions) -> Operating:
+    """The operating threshold of the deployed model, from all development images.
+
+    Raises
+    ------
+    LeakError
+        Images of the test split are among them.
+    DataError
+        There are not two classes.
+    FitError
+        One of the classes is absent.
+    """
+    require_development(predictions, "the choice of a threshold")
+    y, p = _binary(predictions)
+    return Operating(best_threshold(y, p), RULE)
+
+
+def cross_fit_thresholds(predictions: Predictions) -> NDArray[np.float64]:
+    """For each image (n,) the threshold that the other folds' images choose; raises as above."""
+    require_development(predictions, "the choice of thresholds")
+    y, p = _binary(predictions)
+    thresholds = np.empty(len(p))
+    for k in _folds(predictions.fold):
+        here = predictions.fold == k
+        thresholds[here] = best_threshold(y[~here], p[~here])
+    return thresholds
+
+
+def _binary(predictions: Predictions) -> tuple[NDArray[np.bool_], Floats]:
+    """Whether each image is positive, and the probability that it is; each (n,)."""
+    column = positive_column(predictions)
+    if column is None:
+        raise DataError(
+            f"{len(predictions.classes)} classes have no threshold; the most probable class is "
+            "the label"
+        )
+    return predictions.y_true == column, predictions.y_prob[:, column]
+
+
+def positive_column(predictions: Predictions) -> int | None:
+    """The column of the positive class; None where there are more than two classes.
+
+    Raises
+    ------
+    DataError
+        Two classes, none of them named positive.
+    """
+    if len(predictions.classes) > 2:
+        return None
+    if predictions.positive not in predictions.classes:
+        raise DataError(
+            f"positive class {predictions.positive!r} is not one of "
+            f"{', '.join(predictions.classes)}; pass --positive CLASS"
+        )
+    return predictions.classes.index(predictions.positive)
+
+
+def _folds(fold: Ints) -> Ints:
+    """The distinct folds; at least two, for each is given what the others chose."""
+    distinct = np.unique(fold)
+    if len(distinct) < 2 or distinct[0] < 0:
+        raise DataError(
+            f"cross-fitting needs out-of-fold predictions of two folds or more, not folds "
+            f"{distinct.tolist()}; predict with learn.cross_predict first"
+        )
+    return distinct

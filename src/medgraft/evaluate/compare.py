@@ -1,0 +1,254 @@
+"""Scenarios against each other on the same images: differences, many at once, and the winner's due.
+
+All comparisons are paired: every scenario is judged under the same resamples of whole groups (or
+by DeLong's paired test where no group repeats). What serves a choice refuses the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from medgraft.errors import DataError
+from medgraft.evaluate.calibration import require_development
+from medgraft.evaluate.estimates import closed_form, estimate, from_samples
+from medgraft.evaluate.intervals import (
+    DEFAULT,
+    Difference,
+    Sampling,
+    Weights,
+    bootstrap,
+    delong_paired,
+    ones,
+    percentile,
+    repeats,
+)
+from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, judge, statistics
+from medgraft.types import Comparison, Estimate, Floats, Ints, Predictions
+
+Purpose = Literal["choose", "report"]
+"""Whether something is decided by a comparison (no test split), or only reported."""
+
+Choice = Callable[[Floats], Ints]
+"""From metrics (n_scenarios, n_resamples) to the chosen scenario of each resample."""
+
+
+def holm(p: Sequence[float]) -> tuple[float, ...]:
+    """P values corrected for their number, step down (Holm 1979), in the order given.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    (0.03, 0.06, 0.06)
+    """
+    corrected, running = [0.0] * len(p), 0.0
+    for rank, i in enumerate(np.argsort(p, kind="stable")):
+        running = max(running, (len(p) - rank) * p[i])
+        corrected[i] = min(1.0, running)
+    return tuple(corrected)
+
+
+def compare(
+    reference: Predictions,
+    others: Sequence[Predictions],
+    metric: str,
+    thresholds: Mapping[str, Threshold] | None = None,
+    purpose: Purpose = "choose",
+    sampling: Sampling = DEFAULT,
+) -> tuple[Comparison, ...]:
+    """`metric` of the reference minus that of each other scenario, with intervals and Holm's p.
+
+    Intervals: DeLong's paired ones for the AUROC of two classes where no group repeats, else
+    percentiles of the differences under shared resamples. There p comes from the difference over
+    its bootstrap standard error, since counting resamples could not go below one in 2,000, which
+    Holm would multiply away. Where two scenarios that differ show no spread (both perfect), the
+    interval is joined from their own ones as if they were independent (MOVER, Zou and Donner
+    2008), and p is 1.
+
+    Parameters
+    ----------
+    thresholds : by scenario key, as for `judge`; not needed for out-of-fold predictions.
+    purpose : "report" to compare scenarios that are frozen on the test split.
+
+    Raises
+    ------
+    LeakError
+        Test images, and the purpose is to choose.
+    DataError
+        The scenarios were not judged on the same images in the same order.
+    """
+    scenarios = [reference, *others]
+    if purpose == "choose":
+        require_development(scenarios, "a comparison that chooses")
+    cases = _paired(scenarios, thresholds)
+    if not others:
+        return ()
+    if _delong_serves(cases[0], metric):
+        found = [_by_delong(cases[0], case, sampling) for case in cases[1:]]
+    else:
+        values, samples = resample(cases, metric, sampling)
+        found = [
+            _by_bootstrap(values[0] - values[i], samples[0] - samples[i], sampling)
+            for i in range(1, len(cases))
+        ]
+    for i, case in enumerate(cases[1:]):
+        if found[i].low == found[i].high and not np.array_equal(case.prob, cases[0].prob):
+            found[i] = _mover(cases[0], case, metric, sampling)
+    corrected = holm([difference.p for difference in found])
+    return tuple(
+        Comparison(reference.scenario, other.scenario, d.value, d.low, d.high, p)
+        for other, d, p in zip(others, found, corrected, strict=True)
+    )
+
+
+def upper_loss(comparison: Comparison, metric: str) -> float:
+    """The most that choosing `b` instead of `a` may cost, by the upper end of the interval.
+
+    At level .95 it is exceeded in one case of forty. Losses count upwards whichever way the metric
+    does: for brier, log_loss and ece `b` costs where it is higher.
+    """
+    return -comparison.low if metric in LOWER_IS_BETTER else comparison.high
+
+
+def paired_upper_loss(
+    best: Predictions, other: Predictions, metric: str, sampling: Sampling = DEFAULT
+) -> float:
+    """`upper_loss` of one pair, out of fold; for many, `compare` shares the resamples."""
+    return upper_loss(compare(best, [other], metric, sampling=sampling)[0], metric)
+
+
+def estimate_all(
+    scenarios: Sequence[Predictions],
+    metric: str,
+    thresholds: Mapping[str, Threshold] | None = None,
+    sampling: Sampling = DEFAULT,
+) -> tuple[Estimate, ...]:
+    """One metric of many scenarios, the same numbers as `evaluate` one by one.
+
+    Where the bootstrap is needed, the resamples are drawn once and shared.
+    """
+    cases = _paired(scenarios, thresholds)
+    if closed_form(metric, cases[0], sampling) is None:
+        values, samples = resample(cases, metric, sampling)
+        return tuple(
+            from_samples(metric, case, float(value), row, sampling)
+            for case, value, row in zip(cases, values, samples, strict=True)
+        )
+    return tuple(estimate(case, [metric], sampling)[metric] for case in cases)
+
+
+def resample(cases: Sequence[Case], metric: str, sampling: Sampling) -> tuple[Floats, Floats]:
+    """Values (n_cases,) of one metric, and under shared resamples (n_cases, n_resamples)."""
+    prepared = [statistics(case, [metric]) for case in cases]
+
+    def weigh(weights: Weights) -> Floats:
+        return np.concatenate([statistic(weights) for statistic in prepared])
+
+    values = weigh(ones(len(cases[0].y)))[:, 0]
+    return values, bootstrap(weigh, cases[0].groups, sampling)
+
+
+def bias_corrected(
+    scenarios: Sequence[Predictions],
+    metric: str,
+    thresholds: Mapping[str, Threshold] | None = None,
+    choose: Choice | None = None,
+    sampling: Sampling = DEFAULT,
+) -> Estimate:
+    """What the winner's out-of-fold figure is worth once its having been chosen is discounted.
+
+    BBC-CV (Tsamardinos et al. 2018), with groups as the units: in each resample the scenario is
+    chosen by the groups drawn and judged by those left out; the value is the mean of the
+    judgements, the interval their percentiles. About 37 % of the groups are left out each time,
+    so that the interval is rather too wide than too narrow.
+
+    Parameters
+    ----------
+    choose : the rule of choice; by default the best value of `metric`.
+
+    Raises
+    ------
+    LeakError, DataError
+        As `compare`.
+    """
+    require_development(scenarios, "the correction of the winner's figure")
+    cases = _paired(scenarios, thresholds)
+    prepared = [statistics(case, [metric]) for case in cases]
+    pick = choose or (lambda values: _best(values, metric))
+
+    def judge_out_of_bag(weights: Weights) -> Floats:
+        left_out = (weights == 0).astype(weights.dtype)
+        inside = np.concatenate([statistic(weights) for statistic in prepared])
+        outside = np.concatenate([statistic(left_out) for statistic in prepared])
+        return outside[pick(inside), np.arange(inside.shape[1])][None]
+
+    groups = cases[0].groups
+    judged = bootstrap(judge_out_of_bag, groups, sampling)[0]
+    judged = judged[np.isfinite(judged)]
+    low, high = percentile(judged, sampling)
+    if not high - low > 1e-6:  # nothing was lost by choosing: the winner's own interval holds
+        plain = np.concatenate([statistic(ones(len(groups))) for statistic in prepared])
+        winner = cases[int(pick(plain)[0])]
+        own = estimate(winner, [metric], sampling)[metric]
+        return replace(own, method=f"no spread out of bag; {own.method}")
+    method = f"bootstrap bias correction over {len(cases)} scenarios, {len(judged)} resamples"
+    return Estimate(float(judged.mean()), low, high, len(groups), method)
+
+
+def _best(values: Floats, metric: str) -> Ints:
+    """The best scenario of each resample; where a metric is undefined, it does not win."""
+    worth = -values if metric in LOWER_IS_BETTER else values
+    best: Ints = np.where(np.isnan(worth), -np.inf, worth).argmax(axis=0)
+    return best
+
+
+def _paired(
+    scenarios: Sequence[Predictions], thresholds: Mapping[str, Threshold] | None
+) -> list[Case]:
+    """The scenarios' cases, once they are known to be of the same images."""
+    first = scenarios[0]
+    for other in scenarios[1:]:
+        for column in ("ids", "y_true", "groups"):
+            if not np.array_equal(getattr(first, column), getattr(other, column)):
+                raise DataError(
+                    f"{column} of {other.scenario} and {first.scenario} differ; a paired "
+                    "comparison needs the same images in the same order"
+                )
+        if first.classes != other.classes or first.positive != other.positive:
+            raise DataError(f"classes of {other.scenario} and {first.scenario} differ")
+    points = thresholds or {}
+    return [judge(scenario, points.get(scenario.scenario)) for scenario in scenarios]
+
+
+def _delong_serves(case: Case, metric: str) -> bool:
+    binary = case.positive is not None and len(case.present) == 2
+    return metric == "auroc" and binary and not repeats(case.groups)
+
+
+def _by_delong(a: Case, b: Case, sampling: Sampling) -> Difference:
+    (y, score), (_, other) = a.ranked[0], b.ranked[0]
+    return delong_paired(y, score, other, sampling.level)
+
+
+def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Difference:
+    """The interval and p of a difference from its samples (n_resamples,)."""
+    defined = samples[np.isfinite(samples)]
+    error = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
+    if error < 1e-6:
+        return Difference(float(value), float(value), float(value), 1.0)
+    low, high = percentile(defined, sampling)
+    p = 2 * float(stats.norm.sf(abs(value) / error))
+    return Difference(float(value), min(low, float(value)), max(high, float(value)), p)
+
+
+def _mover(a: Case, b: Case, metric: str, sampling: Sampling) -> Difference:
+    """A difference from two intervals: each end's distances, squared and added."""
+    one, two = (estimate(case, [metric], sampling)[metric] for case in (a, b))
+    value = one.value - two.value
+    low = value - float(np.hypot(one.value - one.low, two.high - two.value))
+    high = value + float(np.hypot(one.high - one.value, two.value - two.low))
+    return Difference(value, low, high, 1.0)

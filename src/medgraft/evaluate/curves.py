@@ -1,0 +1,200 @@
+"""What the report draws of one scenario: ROC and precision-recall curves, and reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.errors import DataError
+from medgraft.evaluate.calibration import positive_column
+from medgraft.evaluate.intervals import (
+    DEFAULT,
+    Sampling,
+    Weights,
+    bootstrap,
+    ones,
+    proportion,
+    wilson,
+)
+from medgraft.evaluate.metrics import (
+    confidence,
+    equal_mass_bins,
+    judge,
+    score_blocks,
+    score_blocks_of_positives,
+    sums,
+)
+from medgraft.types import Estimate, Floats, Predictions
+
+GRID: NDArray[np.float64] = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The corners of a curve, x and y (n_corners,), and its band, low and high (101,), on `grid`.
+
+    ROC: x is 1 - specificity, y sensitivity. Precision-recall: x is recall, y precision. Where
+    resamples show no spread, the band is Wilson's.
+    """
+
+    x: Floats
+    y: Floats
+    grid: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Images of like probability: their mean, and how often what it was given for came true."""
+
+    predicted: float
+    observed: Estimate
+
+
+Read = Callable[[Floats, Floats], Floats]
+"""From the curve's coordinates under one resample to its height on the grid."""
+
+
+def roc_curve(
+    predictions: Predictions, of: str | None = None, sampling: Sampling = DEFAULT
+) -> Curve:
+    """The ROC curve of one class against the rest, with a pointwise band over groups.
+
+    Parameters
+    ----------
+    of : the class; by default the positive one. Needed for more than two classes.
+
+    Raises
+    ------
+    DataError
+        The class is unknown, or all images are of it, or none.
+    """
+    y, score = _task(predictions, of)
+    positives, negatives = score_blocks(y, score)
+
+    def corners(weights: Weights) -> tuple[Floats, Floats]:
+        return _shares_from_top(sums(negatives, weights)), _shares_from_top(
+            sums(positives, weights)
+        )
+
+    def read(x: Floats, height: Floats) -> Floats:
+        return np.interp(GRID, x, height)
+
+    x, height = (column[:, 0] for column in corners(ones(len(y))))
+    low, high = _band(corners, read, predictions.groups, sampling)
+    units = np.where(GRID < 1, len(np.unique(predictions.groups[y])), 0)
+    return _curve(x, height, read(x, height), (low, high), units, sampling)
+
+
+def precision_recall_curve(
+    predictions: Predictions, of: str | None = None, sampling: Sampling = DEFAULT
+) -> Curve:
+    """The precision-recall curve, as `roc_curve`; its steps are those of the average precision.
+
+    Between two corners it is read as a step, for a straight line would promise too much.
+    """
+    y, score = _task(predictions, of)
+    positives, negatives = score_blocks_of_positives(y, score)
+
+    def corners(weights: Weights) -> tuple[Floats, Floats]:
+        found = np.cumsum(sums(positives, weights), axis=0)
+        called = found + np.cumsum(sums(negatives, weights), axis=0)
+        return found / np.maximum(found[-1], 1e-9), found / np.maximum(called, 1e-9)
+
+    def read(x: Floats, height: Floats) -> Floats:
+        # Blocks without weight repeat a recall; the first corner to reach it is the right one,
+        # save at recall 0, where nothing may have been found yet.
+        reached = np.searchsorted(x, np.maximum(GRID, 1e-12) - 1e-7 * (GRID > 0))
+        steps: Floats = height[np.minimum(reached, len(x) - 1)]
+        return steps
+
+    x, height = (column[:, 0] for column in corners(ones(len(y))))
+    low, high = _band(corners, read, predictions.groups, sampling)
+    units = np.ceil(GRID * len(np.unique(predictions.groups[y])))
+    return _curve(x, height, read(x, height), (low, high), np.maximum(units, 1), sampling)
+
+
+def reliability(
+    predictions: Predictions, sampling: Sampling = DEFAULT
+) -> tuple[ReliabilityBin, ...]:
+    """The bins of the expected calibration error, from the least probable up; empty ones drop out.
+
+    Two classes: of the positive's probability. More: of the most probable class's.
+    """
+    case = judge(predictions, 0.5 * np.ones(len(predictions)))  # labels play no part
+    p, came_true = confidence(case)
+    bins = equal_mass_bins(p)
+    members = [bins == k for k in np.unique(bins)]
+    return tuple(
+        ReliabilityBin(
+            float(p[rows].mean()), proportion(came_true[rows], case.groups[rows], sampling)
+        )
+        for rows in members
+    )
+
+
+def _task(predictions: Predictions, of: str | None) -> tuple[NDArray[np.bool_], Floats]:
+    """Whether each image is of the class, and its probability; each (n,)."""
+    if of is None:
+        column = positive_column(predictions)
+    else:
+        column = predictions.classes.index(of) if of in predictions.classes else None
+    if column is None:
+        raise DataError(
+            f"no class {of!r} to draw a curve of; name one of {', '.join(predictions.classes)}"
+        )
+    y = predictions.y_true == column
+    if y.all() or not y.any():
+        raise DataError(
+            f"{int(y.sum())} of {len(y)} images are {predictions.classes[column]}; a curve needs "
+            "images of that class and of another"
+        )
+    return y, predictions.y_prob[:, column]
+
+
+def _shares_from_top(blocks: Floats) -> Floats:
+    """Share of the weight at or above each block, (n_blocks + 1, n_resamples), from 0 to 1."""
+    rising = np.cumsum(blocks[::-1], axis=0)
+    start = np.zeros((1, blocks.shape[1]), blocks.dtype)
+    shares: Floats = np.concatenate([start, rising]) / np.maximum(rising[-1], 1e-9)
+    return shares
+
+
+def _band(
+    corners: Callable[[Weights], tuple[Floats, Floats]],
+    read: Read,
+    groups: NDArray[np.str_],
+    sampling: Sampling,
+) -> tuple[Floats, Floats]:
+    """Pointwise percentiles (101,) of the curve under resamples of groups."""
+
+    def heights(weights: Weights) -> Floats:
+        x, y = corners(weights)
+        values = np.full((len(GRID), x.shape[1]), np.nan)
+        for b in np.flatnonzero((x[-1] > 0) & (y[-1] > 0)):  # both classes were drawn
+            values[:, b] = read(x[:, b], y[:, b])
+        return values
+
+    samples = bootstrap(heights, groups, sampling)  # (101, n_resamples)
+    low, high = np.nanquantile(samples, [sampling.tail, 1 - sampling.tail], axis=1)
+    return low, high
+
+
+def _curve(
+    x: Floats,
+    y: Floats,
+    on_grid: Floats,
+    band: tuple[Floats, Floats],
+    units: Floats,
+    sampling: Sampling,
+) -> Curve:
+    """Put a curve together, with Wilson's band of `units` (101,) where the band has no width."""
+    low, high = np.minimum(band[0], on_grid), np.maximum(band[1], on_grid)
+    for i in np.flatnonzero((high - low < 1e-6) & (units > 0)):
+        stand_in = wilson(on_grid[i] * units[i], float(units[i]), sampling.level)
+        low[i], high[i] = min(low[i], stand_in.low), max(high[i], stand_in.high)
+    return Curve(x, y, GRID, low, high)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as truth
+
+from medgraft.errors import DataError
+from medgraft.evaluate import metrics as m
+from medgraft.evaluate.calibration import cross_fit_thresholds
+from medgraft.evaluate.intervals import ones
+from medgraft.types import Operating
+
+
+def value(case, metric, weights=None):
+    weights = ones(len(case.y)) if weights is None else np.asarray(weights, float)[:, None]
+    return float(m.statistics(case, [metric])(weights)[0, 0])
+
+
+def random_binary(make, seed, n=120):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    p = np.clip(np.round(rng.normal(0.4 + 0.2 * y, 0.25), 1 + seed % 2), 0, 1)  # many ties
+    return m.judge(make(y, p)), rng.integers(0, 4, n).astype(float)
+
+
+def random_many(make, seed, n=150, k=4):
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    z = np.round(rng.normal(size=(n, k)) + 1.2 * np.eye(k)[y], 1)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return m.judge(make(y, p)), rng.integers(1, 4, n).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_two_classes_agree_with_scikit_learn(make, seed, weighted):
+    case, w = random_binary(make, seed)
+    w = w if weighted else np.ones(len(case.y))
+    y, label, p = case.y, case.labels, case.prob[:, 1]
+    expected = {
+        "accuracy": truth.accuracy_score(y, label, sample_weight=w),
+        "balanced_accuracy": truth.balanced_accuracy_score(y, label, sample_weight=w),
+        "auroc": truth.roc_auc_score(y, p, sample_weight=w),
+        "auprc": truth.average_precision_score(y, p, sample_weight=w),
+        "macro_f1": truth.f1_score(y, label, average="macro", sample_weight=w),
+        "mcc": truth.matthews_corrcoef(y, label, sample_weight=w),
+        "brier": truth.brier_score_loss(y, p, sample_weight=w),
+        "log_loss": truth.log_loss(y, np.clip(p, 1e-7, 1 - 1e-7), sample_weight=w),
+        "sensitivity": truth.recall_score(y, label, sample_weight=w),
+        "specificity": truth.recall_score(y, label, pos_label=0, sample_weight=w),
+        "ppv": truth.precision_score(y, label, sample_weight=w),
+        "npv": truth.precision_score(y, label, pos_label=0, sample_weight=w),
+    }
+    assert {name: value(case, name, w) for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_four_classes_agree_with_scikit_learn(make, seed, weighted):
+    case, w = random_many(make, seed)
+    w = w if weighted else np.ones(len(case.y))
+    y, label, p = case.y, case.labels, case.prob
+    onehot = np.eye(4)[y]
+    expected = {
+        "accuracy": truth.accuracy_score(y, label, sample_weight=w),
+        "balanced_accuracy": truth.balanced_accuracy_score(y, label, sample_weight=w),
+        "auroc": truth.roc_auc_score(y, p, multi_class="ovr", average="macro", sample_weight=w),
+        "auprc": truth.average_precision_score(onehot, p, average="macro", sample_weight=w),
+        "macro_f1": truth.f1_score(y, label, average="macro", sample_weight=w),
+        "mcc": truth.matthews_corrcoef(y, label, sample_weight=w),
+        "brier": np.average(((p - onehot) ** 2).sum(axis=1), weights=w),
+        "log_loss": truth.log_loss(y, p, sample_weight=w),
+    }
+    assert {name: value(case, name, w) for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [*m.COMMON, *m.BINARY])
+def test_a_whole_chunk_of_resamples_equals_each_alone(make, metric):
+    case, _ = random_binary(make, 3)
+    weights = np.random.default_rng(0).integers(0, 3, (len(case.y), 5)).astype(np.float32)
+    together = m.statistics(case, [metric])(weights)[0]
+    alone = [value(case, metric, weights[:, b]) for b in range(5)]
+    np.testing.assert_allclose(together, alone, rtol=2e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=30))
+def test_auroc_is_the_share_of_pairs_ranked_right(rows):
+    y = np.array([a for a, _ in rows])
+    score = np.array([b for _, b in rows], float)
+    if y.all() or not y.any():
+        return
+    pairs = [(a > b) + 0.5 * (a == b) for a in score[y] for b in score[~y]]
+    assert m.auroc(y, score) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert m.auroc(y, -score) == pytest.approx(1 - np.mean(pairs), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [*m.COMMON, *m.BINARY])
+def test_the_order_of_the_images_does_not_matter(make, metric):
+    case, _ = random_binary(make, 2)
+    order = np.random.default_rng(1).permutation(len(case.y))
+    turned = m.judge(make(case.y[order], case.prob[order, 1]))
+    assert value(case, metric) == pytest.approx(value(turned, metric), abs=1e-6)
+
+
+def test_calibration_error_by_hand(make):
+    # Ties share a bin: (.2, .2) holds one of two ill, (.8) one of one: (|.4 - 1| + |.8 - 1|) / 3.
+    case = m.judge(make([0, 1, 1], [0.2, 0.2, 0.8]))
+    assert value(case, "ece") == pytest.approx(0.8 / 3)
+    # Thirty images, two a bin: bins (0,0) and (1,1) around pairs that come true half the time.
+    p = np.arange(30) / 30
+    y = np.arange(30) % 2
+    by_hand = sum(abs(p[i] + p[i + 1] - 1) for i in range(0, 30, 2)) / 30
+    assert value(m.judge(make(y, p)), "ece") == pytest.approx(by_hand)
+
+
+def test_calibration_error_of_three_classes_is_of_the_most_probable(make):
+    # Confidences .5 (true), .6 (false): (|.5 - 1| + |.6 - 0|) / 2.
+    case = m.judge(make([0, 2], [[0.5, 0.3, 0.2], [0.6, 0.2, 0.2]]))
+    assert value(case, "ece") == pytest.approx((0.5 + 0.6) / 2)
+
+
+def test_losses_by_hand(make):
+    three = m.judge(make([0], [[0.5, 0.3, 0.2]]))
+    assert value(three, "brier") == pytest.approx(0.25 + 0.09 + 0.04)
+    assert value(three, "log_loss") == pytest.approx(np.log(2))
+    two = m.judge(make([1, 0], [0.0, 0.3]))
+    assert value(two, "brier") == pytest.approx((1 + 0.09) / 2)
+    assert value(two, "log_loss") == pytest.approx((7 * np.log(10) - np.log(0.7)) / 2)
+
+
+def test_a_class_without_images_is_left_out_of_the_mean(make):
+    p = np.array([[0.6, 0.3, 0.1], [0.3, 0.5, 0.2], [0.4, 0.5, 0.1], [0.2, 0.7, 0.1]])
+    case = m.judge(make([0, 0, 1, 1], p))
+    # c0 against the rest: .6, .3 over .4, .2: 3 of 4 pairs; c1: .5, .7 over .3, .5: 3.5 of 4.
+    assert value(case, "auroc") == pytest.approx((0.75 + 0.875) / 2)
+
+
+def test_labels_come_from_the_rule_of_the_predictions(make):
+    p = [0.1, 0.2, 0.3, 0.4]
+    at = Operating(0.3, "by hand")
+    assert m.judge(make([0, 0, 1, 1], p), at).labels.tolist() == [0, 0, 1, 1]
+    assert m.judge(make([0, 0, 1, 1], p)).labels.tolist() == [0, 0, 0, 0]
+    each = np.array([0.0, 0.3, 0.2, 0.5])
+    assert m.judge(make([0, 0, 1, 1], p), each).labels.tolist() == [1, 0, 1, 0]
+    folds = make([0, 1, 0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4, 0.1, 0.5], fold=[0, 0, 1, 1, 2, 2])
+    expected = folds.y_prob[:, 1] >= cross_fit_thresholds(folds)
+    assert m.judge(folds).labels.tolist() == expected.astype(int).tolist()
+
+
+def test_the_positive_class_need_not_be_the_second(make):
+    import dataclasses
+
+    plain = make([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.6])
+    turned = dataclasses.replace(
+        plain, classes=("ill", "normal"), y_true=1 - plain.y_true, y_prob=plain.y_prob[:, ::-1]
+    )
+    for metric in (*m.COMMON, *m.BINARY):
+        assert value(m.judge(plain), metric) == value(m.judge(turned), metric), metric
+
+
+def test_what_cannot_be_judged_is_refused(make):
+    with pytest.raises(DataError, match="no label"):
+        m.judge(make([0, -1], [0.1, 0.2]))
+    with pytest.raises(DataError, match="calibrate"):
+        m.judge(make([0, 1], [[0.1, 0.2], [0.5, 0.5]]))
+    with pytest.raises(DataError, match="calibrate"):
+        m.judge(make([0, 1], [np.nan, 0.2]))
+    with pytest.raises(DataError, match="one each"):
+        m.judge(make([0, 1], [0.1, 0.2]), np.array([0.5]))
+    case = m.judge(make([0, 1, 2], np.full((3, 3), 1 / 3)))
+    with pytest.raises(DataError, match="sensitivity"):
+        m.statistics(case, ["sensitivity"])
+    with pytest.raises(DataError, match="auc"):
+        m.statistics(case, ["auc"])
+
+
+def test_nothing_given_is_changed(make):
+    predictions = make([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.6])
+    before = predictions.y_prob.copy(), predictions.y_true.copy()
+    case = m.judge(predictions)
+    weights = np.ones((4, 3), np.float32)
+    m.statistics(case, [*m.COMMON, *m.BINARY])(weights)
+    assert (predictions.y_prob == before[0]).all()
+    assert (predictions.y_true == before[1]).all()
+    assert (weights == 1).all()
