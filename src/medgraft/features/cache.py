@@ -1,0 +1,203 @@
+"""What has been computed once: codes by content, and arrays by the recipe that made them.
+
+One store for each recipe of codes; in it immutable segments, each with the content hashes of its
+rows and one file a column block, memory-mapped when read. A segment appears whole, by rename, so
+a killed run leaves only whole segments, and two runs may write side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.errors import CacheError
+from medgraft.files import write_json, written_file, written_folder
+from medgraft.types import FeatureSpec, Strings, digest
+
+DEFAULT_LIMIT = 20 * 2**30  # bytes
+HASHES = "hashes.npy"
+
+
+def default_folder() -> Path:
+    """`$MEDGRAFT_CACHE`, or the user's cache folder of this system."""
+    import platformdirs
+
+    return Path(os.environ.get("MEDGRAFT_CACHE") or platformdirs.user_cache_dir("medgraft"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that can be let go: what it is, its bytes, when it was last used."""
+
+    path: Path
+    what: str
+    size: int
+    used: float
+
+
+class Cache:
+    """A folder of codes and arrays, with a limit of size.
+
+    Parameters
+    ----------
+    folder
+        Where it lies; made when something is first written.
+    limit
+        Bytes; `prune` lets the least recently used entries go until the rest fits.
+    """
+
+    def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT) -> None:
+        self.folder = folder or default_folder()
+        self.limit = limit
+
+    @property
+    def graphs(self) -> Path:
+        """The folder of converted network graphs."""
+        return self.folder / "graphs"
+
+    def features(self, spec: FeatureSpec) -> FeatureStore:
+        """The store of the codes of one recipe."""
+        return FeatureStore(self.folder / "features" / digest(spec.recipe), spec.recipe)
+
+    def get(self, kind: str, key: str) -> dict[str, NDArray[np.generic]] | None:
+        """Arrays stored under (`kind`, `key`), or None."""
+        path = self.folder / kind / f"{key}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise CacheError(
+                f"cannot read {path} ({error}); run: medgraft cache --clear"
+            ) from error
+        return arrays
+
+    def put(self, kind: str, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Store arrays under (`kind`, `key`), atomically."""
+        with (
+            written_file(self.folder / kind / f"{key}.npz") as path,
+            path.open("wb") as file,
+        ):
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    def entries(self) -> list[Entry]:
+        """Everything held, least recently used first."""
+        found = []
+        if self.folder.is_dir():
+            for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
+                found.append(_entry(path, self.folder))
+            found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
+        return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
+
+    def prune(self, limit: int | None = None) -> int:
+        """Let go of what was unused for longest until `limit` bytes are kept; count bytes freed."""
+        entries = self.entries()
+        excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
+        freed = 0
+        for entry in entries:
+            if freed >= excess:
+                break
+            if entry.path.is_dir():
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                entry.path.unlink(missing_ok=True)
+                entry.path.with_suffix(".xml").unlink(missing_ok=True)
+            freed += entry.size
+        return freed
+
+
+def _entry(path: Path, root: Path) -> Entry:
+    files = [path, *path.iterdir()] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return Entry(path, path.relative_to(root).parts[0], size, path.stat().st_mtime)
+
+
+class FeatureStore:
+    """The codes of one recipe: rows by content hash, one column block a tap and pooling."""
+
+    def __init__(self, folder: Path, recipe: Mapping[str, object]) -> None:
+        self.folder = folder
+        self.recipe = recipe
+
+    def write(self, hashes: Strings, blocks: Mapping[str, NDArray[np.float32]]) -> None:
+        """Add a segment of n rows; every block is (n, channels)."""
+        if not (self.folder / "recipe.json").exists():
+            write_json(self.folder / "recipe.json", dict(self.recipe))
+        name = f"segment-{digest(hashes.tolist(), sorted(blocks), os.urandom(8).hex())}"
+        with written_folder(self.folder / name) as folder:
+            np.save(folder / HASHES, hashes.astype("S"))
+            for block, values in blocks.items():
+                np.save(folder / f"{block}.npy", values)
+
+    def missing(self, hashes: Strings, blocks: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which of the rows lack at least one of the blocks, (n,)."""
+        lacking = np.zeros(len(hashes), dtype=bool)
+        for block in blocks:
+            held = np.zeros(len(hashes), dtype=bool)
+            for _, wanted, _ in self._found(hashes, block):
+                held[wanted] = True
+            lacking |= ~held
+        return lacking
+
+    def read(self, hashes: Strings, block: str) -> NDArray[np.float32]:
+        """The block's rows for those hashes, (n, channels) float32, in their order.
+
+        Raises
+        ------
+        CacheError
+            A row is not there.
+        """
+        values: NDArray[np.float32] | None = None
+        held = np.zeros(len(hashes), dtype=bool)
+        for segment, wanted, rows in self._found(hashes, block):
+            stored = np.load(segment / f"{block}.npy", mmap_mode="r", allow_pickle=False)
+            if values is None:
+                values = np.empty((len(hashes), stored.shape[1]), np.float32)
+            new = ~held[wanted]  # the same image may lie in two segments; the first one counts
+            values[wanted[new]] = stored[rows[new]]
+            held[wanted] = True
+        if values is None or not held.all():
+            raise CacheError(
+                f"{int((~held).sum())} rows of {block} are missing in {self.folder}; "
+                "another process may have cleared the cache: run the command again"
+            )
+        return values
+
+    def _found(
+        self, hashes: Strings, block: str
+    ) -> Iterator[tuple[Path, NDArray[np.intp], NDArray[np.intp]]]:
+        """For each segment that holds the block: which of `hashes` it has, and in which rows."""
+        wanted = hashes.astype("S")
+        for segment in sorted(self.folder.glob("segment-*")):
+            if not (segment / f"{block}.npy").is_file():
+                continue
+            stored = np.load(segment / HASHES, allow_pickle=False)
+            order = np.argsort(stored)
+            place = np.minimum(np.searchsorted(stored, wanted, sorter=order), len(stored) - 1)
+            rows = order[place]
+            hit = np.flatnonzero(stored[rows] == wanted)
+            if len(hit):
+                os.utime(segment)
+                yield segment, hit, rows[hit]
+
+
+def describe(cache: Cache) -> list[tuple[str, str, int]]:
+    """(what, recipe in words, bytes) of each store, largest first, for people to look at."""
+    sizes: dict[tuple[str, str], int] = {}
+    for entry in cache.entries():
+        words = ""
+        recipe = entry.path.parent / "recipe.json"
+        if recipe.is_file():
+            content = json.loads(recipe.read_text(encoding="utf-8"))
+            words = f"{content['backbone']} at {content['size']} px, {content['engine']}"
+        sizes[entry.what, words] = sizes.get((entry.what, words), 0) + entry.size
+    return sorted(((*key, size) for key, size in sizes.items()), key=lambda row: -row[2])

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medgraft.errors import CacheError
+from medgraft.features.cache import Cache, describe
+from medgraft.files import StorageError, written_file, written_folder
+from medgraft.types import FeatureSpec
+
+SPEC = FeatureSpec("net", "0" * 64, 224, ("a", "b"))
+
+
+def hashes(*names: str) -> np.ndarray:  # type: ignore[type-arg]
+    return np.array(names)
+
+
+def block(*rows: float) -> np.ndarray:  # type: ignore[type-arg]
+    return np.array(rows, np.float32)[:, None] * np.ones((1, 3), np.float32)
+
+
+def test_rows_come_back_by_content_in_any_order_and_twice(tmp_path: Path) -> None:
+    store = Cache(tmp_path).features(SPEC)
+    store.write(hashes("x", "y"), {"a@avg": block(1, 2)})
+    store.write(hashes("z"), {"a@avg": block(3)})
+    found = store.read(hashes("z", "x", "z", "y"), "a@avg")
+    np.testing.assert_array_equal(found[:, 0], [3, 1, 3, 2])
+
+
+def test_one_more_tap_adds_only_its_block(tmp_path: Path) -> None:
+    store = Cache(tmp_path).features(SPEC)
+    store.write(hashes("x", "y"), {"a@avg": block(1, 2)})
+    assert store.missing(hashes("x", "y", "z"), ("a@avg",)).tolist() == [False, False, True]
+    assert store.missing(hashes("x", "y"), ("a@avg", "b@avg")).tolist() == [True, True]
+    store.write(hashes("y", "x"), {"b@avg": block(20, 10)})
+    assert not store.missing(hashes("x", "y"), ("a@avg", "b@avg")).any()
+    np.testing.assert_array_equal(store.read(hashes("x", "y"), "b@avg")[:, 0], [10, 20])
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 256}, {"weights": "1" * 64}, {"engine": "torch"}, {"resize": "crop"}]
+)
+def test_another_recipe_is_another_store(tmp_path: Path, change: dict[str, object]) -> None:
+    import dataclasses
+
+    cache = Cache(tmp_path)
+    cache.features(SPEC).write(hashes("x"), {"a@avg": block(1)})
+    other = cache.features(dataclasses.replace(SPEC, **change))  # type: ignore[arg-type]
+    assert other.missing(hashes("x"), ("a@avg",)).all()
+
+
+def test_a_row_that_is_not_there_is_an_error_not_a_zero(tmp_path: Path) -> None:
+    store = Cache(tmp_path).features(SPEC)
+    store.write(hashes("x"), {"a@avg": block(1)})
+    with pytest.raises(CacheError, match=r"1 rows of a@avg are missing"):
+        store.read(hashes("x", "y"), "a@avg")
+
+
+def test_a_write_that_is_killed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Cache(tmp_path).features(SPEC)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(StorageError, match=r"No space left on device; free some space"):
+        store.write(hashes("x"), {"a@avg": block(1)})
+    monkeypatch.undo()
+    assert store.missing(hashes("x"), ("a@avg",)).all()
+    assert [path.name for path in store.folder.iterdir()] == ["recipe.json"]
+
+
+def test_least_recently_used_goes_first(tmp_path: Path) -> None:
+    import os
+
+    cache = Cache(tmp_path)
+    store = cache.features(SPEC)
+    for age, name in enumerate("pqr"):
+        store.write(hashes(name), {"a@avg": np.zeros((1, 1000), np.float32)})
+        newest = max(store.folder.glob("segment-*"), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (1000 + age, 1000 + age))
+    store.read(hashes("p"), "a@avg")  # p is used again: now q is the oldest
+    entry = cache.entries()[0].size
+    cache.prune(limit=2 * entry + 100)
+    gone = store.missing(hashes("p", "q", "r"), ("a@avg",))
+    assert gone.tolist() == [False, True, False]
+    assert describe(cache)[0][0] == "features"
+    assert cache.prune(0) > 0
+    assert cache.entries() == []
+
+
+def test_arrays_are_kept_without_pickle(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert cache.get("predictions", "k") is None
+    cache.put("predictions", "k", {"scores": np.eye(2), "seconds": np.array(1.5)})
+    found = cache.get("predictions", "k")
+    assert found is not None
+    np.testing.assert_array_equal(found["scores"], np.eye(2))
+    evil = tmp_path / "predictions" / "evil.npz"
+    np.savez(evil, a=np.array([object()], dtype=object))
+    with pytest.raises(CacheError, match="cannot read"):
+        cache.get("predictions", "evil")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), written_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with written_file(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for content in ("first", "second"):
+        with written_folder(path) as temporary:
+            (temporary / "file").write_text(content)
+    with pytest.raises(RuntimeError), written_folder(path) as temporary:
+        (temporary / "file").write_text("half")
+        raise RuntimeError
+    assert (path / "file").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_something_in_the_way_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StorageError, match=r"cannot write .*choose another folder"),
+        written_file(tmp_path / "file" / "inside"),
+    ):
+        pass
