@@ -1,0 +1,222 @@
+"""Any image to pixels, or one `DecodeError` that says what is wrong with it; and that in threads.
+
+`decode` reads a file, a frame or bytes; how each format becomes 8 bits stands in `formats.py`,
+how pixels become a canvas in `preprocess.py`. `DecodePool` does all of it in threads, in order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tempfile
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.formats import (
+    MAX_PIXELS,
+    MAX_PIXELS_PILLOW,
+    SAVE_AGAIN,
+    Decoded,
+    check_size,
+    decode_bytes,
+    to_8_bit,
+)
+from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.errors import DecodeError
+from medgraft.types import Canvas, Skipped, Source
+
+MAX_BYTES = 4 * MAX_PIXELS
+
+
+def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> Decoded:
+    """Decode one image to 8 bits, grey where it is stored as grey, upright by its EXIF.
+
+    Parameters
+    ----------
+    source : a file, a frame of a multi-page TIFF or GIF, a frame of an array in an `.npz`, or the
+        bytes of a file.
+    at_least : (height, width) of the upright image that suffice; a JPEG is then decoded at the
+        smallest scale that still has both. Other formats ignore it.
+
+    Raises
+    ------
+    DecodeError
+        One line without the path: missing, empty, damaged, too big, or not a kind that is read.
+
+    Notes
+    -----
+    *16 bits* are brought to 8 by the smallest of 8, 10, 12, 14 and 16 bits that holds the image's
+    largest value. No window is chosen: brightness stays proportional to the stored value, but two
+    images whose maxima lie on different sides of such a limit differ in brightness by a factor of
+    4. 16-bit *colour* gives its high byte. *Floats, signed and 32-bit numbers* run from the
+    smallest to the largest finite value of the image; a constant image is black. *Alpha* that is
+    the same everywhere is an artefact of saving and dropped; other alpha is composited on black,
+    the background of most medical images. A *palette* of greys gives a grey image.
+    """
+    try:
+        if isinstance(source, bytes):
+            return decode_bytes(source, None, at_least)
+        if source.member:
+            return _decode_array(source)
+        return decode_bytes(_read(Path(source.path)), source.frame, at_least)
+    except DecodeError:
+        raise
+    except MemoryError as error:
+        raise DecodeError("there is not enough memory to decode it; use fewer workers") from error
+    # What broken bytes raise inside a codec is not to be listed, and all of it means the same.
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise DecodeError(f"the image is damaged ({words}); {SAVE_AGAIN}") from error
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file of sensible size; a pipe would be waited on for ever."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise DecodeError("it is a folder, not an image; name the files in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodeError("it is not a regular file; give an image file")
+        if status.st_size > MAX_BYTES:
+            raise DecodeError(
+                f"the file has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read;"
+                " store a smaller image"
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DecodeError("the file is missing, or a link to nothing; restore it") from error
+    except PermissionError as error:
+        raise DecodeError("the file may not be read; change its permissions") from error
+    except OSError as error:
+        raise DecodeError(f"the file cannot be read ({error.strerror})") from error
+
+
+# --------------------------------------------------------------------------- arrays in .npz
+
+
+def _decode_array(source: Source) -> Decoded:
+    path = Path(source.path)
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise DecodeError("the .npz file is missing or cannot be read; restore it") from error
+    with _ARRAYS:
+        array = _mapped(path, source.member, changed)
+    frame = source.frame or 0
+    if not 0 <= frame < len(array):
+        raise DecodeError(f"{source.member} has no frame {frame}; it has {len(array)}, from 0 on")
+    values = np.asarray(array[frame])
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)):
+        raise DecodeError(
+            f"a frame of {source.member} has shape {values.shape}; "
+            "an image is (height, width) or (height, width, 3)"
+        )
+    check_size(values.shape[0], values.shape[1], MAX_PIXELS_PILLOW)
+    return Decoded(np.ascontiguousarray(to_8_bit(values)), (values.shape[0], values.shape[1]))
+
+
+_ARRAYS = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: Path, member: str, changed: int) -> NDArray[Any]:
+    """Unpack one array of an `.npz` to a nameless temporary file, and map that.
+
+    Frames can then be read in any order, and memory stays flat for sets of many gigabytes.
+    `changed` is the file's time stamp, so that a file written anew is read anew.
+    """
+    with zipfile.ZipFile(path) as archive, tempfile.NamedTemporaryFile(suffix=".npy") as unpacked:
+        try:
+            packed = archive.open(f"{member}.npy")
+        except KeyError as error:
+            raise DecodeError(
+                f"the .npz has no array {member!r}; it has {archive.namelist()}"
+            ) from error
+        with packed:
+            shutil.copyfileobj(packed, unpacked, 1 << 20)
+        unpacked.flush()
+        array: NDArray[Any] = np.load(unpacked.name, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+# --------------------------------------------------------------------------- in threads
+
+
+class DecodePool:
+    """Threads that turn sources into canvases, in order, with a bounded look-ahead.
+
+    The codecs and OpenCV release the interpreter lock, so threads suffice. While the pool is open
+    OpenCV's own threads are off in this process: they would fight the pool's.
+
+    Examples
+    --------
+    >>> with DecodePool(workers=2) as pool:
+    ...     [skipped] = pool.canvases(["a"], [b""], CanvasRecipe(224))
+    >>> skipped.reason
+    'the file is empty (0 bytes); restore it, or leave it out'
+    """
+
+    CHUNK = 8  # images a task: the cost of handing one over is shared
+    AHEAD = 3  # tasks a worker, running or waiting or done
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def __enter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="medgraft-decode")
+        self._opencv_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(self._opencv_threads)
+
+    def canvases(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+    ) -> Iterator[Canvas | Skipped]:
+        """Decode, resize and edit each source; an image that fails gives its id and the reason.
+
+        Sources are drawn as they are needed: about `workers * AHEAD * CHUNK` images are in memory
+        at a time, however many there are. Leaving the iterator early stops the work.
+        """
+        jobs = zip(ids, sources, strict=True)
+        left = threading.Event()
+
+        def work(chunk: list[tuple[str, Source | bytes]]) -> list[Canvas | Skipped]:
+            return [_canvas(str(id), source, recipe) for id, source in chunk if not left.is_set()]
+
+        pending: deque[Future[list[Canvas | Skipped]]] = deque()
+        try:
+            while True:
+                while len(pending) < self.workers * self.AHEAD:
+                    if not (chunk := list(islice(jobs, self.CHUNK))):
+                        break
+                    pending.append(self._threads.submit(work, chunk))
+                if not pending:
+                    return
+                yield from pending.popleft().result()
+        finally:
+            left.set()
+
+
+def _canvas(id: str, source: Source | bytes, recipe: CanvasRecipe) -> Canvas | Skipped:
+    try:
+        return make_canvas(id, decode(source, recipe.shape), recipe)
+    except DecodeError as error:
+        return Skipped(id, str(error))
+    except MemoryError:
+        return Skipped(id, "there is not enough memory for its canvas; use fewer workers")
