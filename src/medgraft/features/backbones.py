@@ -49,8 +49,9 @@ class Tap:
 
     module : the submodule's path in the network. layout : NCHW, NHWC, NLC (patch tokens) or CLS
     (the class token, without extent). stride : input pixels a position; 0 without extent.
-    block : k where this is the last tap at stride 2^k (Oxford's block for VGG), else None.
     cost : of one forward pass from the input up to here.
+    block : k where this is the last tap at stride 2^k (Oxford's block for VGG), else None.
+    stage : whether it is the end of a stage; a code of all stages side by side is the tap `stages`.
     """
 
     name: str
@@ -60,6 +61,10 @@ class Tap:
     stride: int
     cost: Cost
     block: int | None = None
+    stage: bool = False
+
+
+STAGES = "stages"  # stands for all stages of a backbone side by side, wherever a tap is named
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +100,15 @@ class Backbone:
                 return tap
         names = ", ".join(tap.name for tap in self.taps)
         raise BackboneError(f"{self.name} has no tap {name!r}; it has: {names}")
+
+    def named(self, name: str) -> tuple[Tap, ...]:
+        """The taps a scenario's tap stands for: itself, or every stage (`STAGES`)."""
+        return self.stages if name == STAGES else (self.tap(name),)
+
+    @property
+    def stages(self) -> tuple[Tap, ...]:
+        """The ends of the stages, shallow to deep; of a token network its last four blocks."""
+        return tuple(tap for tap in self.taps if tap.stage)
 
     def block(self, k: int) -> Tap:
         """The tap that stands for block k (1 to 5), the nearest deeper one where k has none.
@@ -302,7 +316,7 @@ def _taps(name: str, size: int) -> tuple[Tap, ...]:
         if path in seen
     ]
     taps.sort(key=lambda tap: tap.cost.multiply_adds)
-    return tuple(_with_blocks(taps, vgg=type(network).__name__ == "VGG"))
+    return tuple(_with_stages(_with_blocks(taps, vgg=type(network).__name__ == "VGG")))
 
 
 def _describe(
@@ -335,6 +349,26 @@ def _with_blocks(taps: list[Tap], *, vgg: bool) -> Iterator[Tap]:
     block_of = {name: k for k, name in last.items()}
     for tap in taps:
         yield dataclasses.replace(tap, block=block_of.get(tap.name))
+
+
+def _with_stages(taps: Iterator[Tap]) -> Iterator[Tap]:
+    """Mark the ends of stages: Oxford's blocks, EfficientNet's, timm's `feature_info` otherwise.
+
+    Token networks have no stages; their last four blocks are joined instead, as in the linear
+    probes of Caron et al. (2021).
+    """
+    import dataclasses
+
+    known = list(taps)
+    patches = [tap.name for tap in known if tap.layout == "NLC"][-4:]
+    oxford = any(tap.name == "block1_conv1" for tap in known)
+    for tap in known:
+        stage = tap.name not in {"stem", "conv_head"} and tap.stride > 0
+        if oxford:
+            stage = tap.block is not None
+        elif patches:
+            stage = tap.name in patches
+        yield dataclasses.replace(tap, stage=stage)
 
 
 # --------------------------------------------------------------------------- reading taps

@@ -1,0 +1,219 @@
+"""The one door from a Scenario to out-of-fold Predictions and a FittedScenario.
+
+`cross_predict` judges a scenario on images it was not trained on; `fit` trains it on all
+development images. Both refuse the test split. Strengths are chosen inside each fold, calibrators
+are cross-fitted, and everything is kept in the cache under the recipe that made it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from medgraft.data.preprocess import edit_from_key
+from medgraft.errors import BundleError, LeakError, ScenarioError
+from medgraft.evaluate.calibration import choose_threshold, cross_fit, fit_calibrator
+from medgraft.features.extract import Extractor
+from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
+from medgraft.learn.probe import FittedProbe, read_bundle
+from medgraft.types import (
+    FeatureSpec,
+    FittedScenario,
+    Floats,
+    Folds,
+    ImageTable,
+    Predictions,
+    Scenario,
+    digest,
+)
+
+RECIPE = "1"  # raise it when a change of code changes out-of-fold numbers
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """What cross-validation leaves: out-of-fold predictions, and the refit on all of them.
+
+    seconds : what it took when it was first computed.
+    """
+
+    predictions: Predictions
+    fitted: FittedScenario
+    seconds: float
+
+
+def cross_fitted(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None = None,
+) -> CrossFitted:
+    """Out-of-fold predictions of a scenario and its refit, from the cache where it has them.
+
+    Parameters
+    ----------
+    development
+        n images, all of them readable (`Extractor.codes` says which are not).
+    sample_weight
+        (n,) weights of the images in training; calibration counts every image once.
+
+    Raises
+    ------
+    LeakError
+        There are test images among them.
+    ScenarioError
+        The family or the head does not exist.
+    FitError
+        Nothing can be learned from these images.
+    """
+    if (development.splits == "test").any():
+        raise LeakError(
+            f"{int((development.splits == 'test').sum())} test images were given to learn from; "
+            "pass table.development"
+        )
+    if scenario.family not in FAMILIES:
+        raise ScenarioError(
+            f"no family {scenario.family!r} in {scenario.key}; there are: {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[scenario.family](scenario, development, folds, extractor, sample_weight)
+
+
+def cross_predict(
+    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+) -> Predictions:
+    """The out-of-fold predictions alone; errors as in `cross_fitted`."""
+    return cross_fitted(scenario, development, folds, extractor).predictions
+
+
+def fit(
+    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+) -> FittedScenario:
+    """The classifier that is deployed, refitted on all development images; errors as above."""
+    return cross_fitted(scenario, development, folds, extractor).fitted
+
+
+def load(folder: Path, extractor: Extractor) -> FittedScenario:
+    """Read a classifier that `FittedScenario.save` wrote.
+
+    Raises
+    ------
+    BundleError
+        It is not there, was changed, or is of a family this version does not know.
+    """
+    family = str(read_bundle(folder).get("family"))
+    if family not in LOADERS:
+        raise BundleError(f"{folder} holds a {family!r}; this version reads {', '.join(LOADERS)}")
+    return LOADERS[family](folder, extractor)
+
+
+# --------------------------------------------------------------------------- probe
+
+
+def probe_spec(scenario: Scenario, extractor: Extractor) -> FeatureSpec:
+    """The codes a probe reads."""
+    return extractor.spec(
+        scenario.backbone,
+        [tap.name for tap in extractor.backbone(scenario.backbone).named(scenario.tap)],
+        [scenario.pooling],
+        size=scenario.sizes[0] if scenario.sizes else None,
+        resize=scenario.resize,
+        edits=[edit_from_key(key) for key in scenario.edits],
+    )
+
+
+def _cross_fit_probe(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> CrossFitted:
+    if scenario.head not in HEADS:
+        raise ScenarioError(
+            f"no head {scenario.head!r} in {scenario.key}; there are: {', '.join(HEADS)}"
+        )
+    spec = probe_spec(scenario, extractor)
+    scores, head, seconds = _nested(scenario, spec, development, folds, extractor, sample_weight)
+    y = development.labels
+    predictions = Predictions(
+        scenario=scenario.key,
+        classes=development.classes,
+        positive=development.positive,
+        ids=development.ids,
+        groups=development.groups,
+        splits=development.splits,
+        fold=folds.assignment,
+        y_true=y,
+        scores=scores,
+        y_prob=cross_fit(scores, y, folds.assignment),
+    )
+    fitted = FittedProbe(
+        scenario=scenario,
+        classes=development.classes,
+        positive=development.positive,
+        operating=choose_threshold(predictions) if development.positive else None,
+        spec=spec,
+        head=head,
+        calibrator=fit_calibrator(scores, y),
+        extractor=extractor,
+    )
+    return CrossFitted(predictions, fitted, seconds)
+
+
+def _nested(
+    scenario: Scenario,
+    spec: FeatureSpec,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> tuple[Floats, Head, float]:
+    """Out-of-fold scores (n, n_classes), the head refitted on all, and seconds; cached."""
+    key = digest(
+        RECIPE,
+        scenario.key,
+        scenario.seed,
+        spec.recipe,
+        spec.blocks,
+        development.fingerprint,
+        folds.fingerprint,
+        None if sample_weight is None else sample_weight.tolist(),
+        length=32,
+    )
+    kept = extractor.cache.get("predictions", key)
+    if kept is not None:
+        seconds = float(kept.pop("seconds"))
+        scores = kept.pop("scores").astype(np.float64)
+        return scores, head_from_arrays(scenario.head, kept, {}), seconds
+    began = time.perf_counter()
+    codes, _ = extractor.codes(development, spec)
+    nested = nested_scores(
+        scenario.head,
+        codes.matrix(*spec.blocks),
+        development.labels,
+        folds.assignment,
+        sample_weight=sample_weight,
+        groups=development.groups,
+    )
+    seconds = time.perf_counter() - began
+    arrays, _ = nested.head.to_arrays()
+    extractor.cache.put(
+        "predictions",
+        key,
+        {**arrays, "scores": nested.scores, "seconds": np.array(seconds)},
+    )
+    return nested.scores, nested.head, seconds
+
+
+Family = Callable[[Scenario, ImageTable, Folds, Extractor, Floats | None], CrossFitted]
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({"probe": _cross_fit_probe})
+LOADERS: Mapping[str, Callable[[Path, Extractor], FittedScenario]] = MappingProxyType(
+    {"probe": FittedProbe.load}
+)

@@ -1,0 +1,158 @@
+"""Which scenario to use, and why, in words.
+
+The rule: the simplest scenario that is surely not much worse than the best. "Not much" is one
+point of the metric, and at most a third of what the best has left to perfection; "surely" is the
+upper end of the paired 95 % interval of the loss. Nothing here may see the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medgraft.evaluate.compare import bias_corrected, compare, upper_loss
+from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.types import Comparison, Estimate, Floats, ImageTable, Ints, Predictions
+
+POINT = 0.01
+SHARE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The choice: `recommended` and `best` are keys; `margin` is the loss that was allowed.
+
+    comparisons : best against every other, in the order of `predictions`.
+    corrected : the recommended scenario's figure after correction for having been chosen.
+    """
+
+    recommended: str
+    best: str
+    margin: float
+    comparisons: tuple[Comparison, ...]
+    corrected: Estimate
+
+    def loss(self, key: str, metric: str) -> float:
+        """The upper bound of what scenario `key` loses against the best."""
+        for comparison in self.comparisons:
+            if comparison.b == key:
+                return upper_loss(comparison, metric)
+        return 0.0
+
+
+def allowed_loss(best: Floats | float, metric: str) -> Floats:
+    """The loss that simplicity may cost: `min(0.01, a third of what is left to perfection)`.
+
+    >>> float(allowed_loss(0.9, "auroc")), round(float(allowed_loss(0.994, "auroc")), 4)
+    (0.01, 0.002)
+    """
+    left = np.asarray(best) if metric in LOWER_IS_BETTER else 1 - np.asarray(best)
+    return np.asarray(np.minimum(POINT, SHARE * np.maximum(left, 0)))
+
+
+def recommend(
+    predictions: Sequence[Predictions], values: Sequence[float], metric: str
+) -> Recommendation:
+    """Choose among out-of-fold predictions, given simplest first.
+
+    values : (n_scenarios,) the metric of each.
+
+    Raises
+    ------
+    LeakError
+        Test images are among them.
+    """
+    worth = -np.asarray(values) if metric in LOWER_IS_BETTER else np.asarray(values)
+    best = int(np.nanargmax(worth))
+    margin = float(allowed_loss(values[best], metric))
+    others = [p for i, p in enumerate(predictions) if i != best]
+    comparisons = compare(predictions[best], others, metric)
+    losses = {c.b: upper_loss(c, metric) for c in comparisons}
+    chosen = next(i for i, p in enumerate(predictions) if i == best or losses[p.scenario] <= margin)
+
+    def rule(resampled: Floats) -> Ints:
+        """The same rule on each resample, where the loss itself stands in for its bound."""
+        value = -resampled if metric in LOWER_IS_BETTER else resampled
+        value = np.where(np.isnan(value), -np.inf, value)
+        top = value.max(axis=0)
+        allowed = allowed_loss(-top if metric in LOWER_IS_BETTER else top, metric)
+        return np.asarray((value >= top - allowed).argmax(axis=0), np.int64)
+
+    corrected = bias_corrected(predictions, metric, choose=rule)
+    return Recommendation(
+        recommended=predictions[chosen].scenario,
+        best=predictions[best].scenario,
+        margin=margin,
+        comparisons=comparisons,
+        corrected=corrected,
+    )
+
+
+def explain_choice(
+    choice: Recommendation,
+    estimates: dict[str, Estimate],
+    table: ImageTable,
+    metric: str,
+    by_tap: Sequence[tuple[str, float]],
+) -> str:
+    """Why this scenario, in a few plain sentences.
+
+    by_tap : (tap, its best value), from shallow to deep, of the recommended backbone.
+    """
+    development = table.development
+    counts = np.bincount(development.labels, minlength=len(table.classes))
+    smallest = int(counts.argmin())
+    n_groups = len(np.unique(development.groups))
+    chosen, best = estimates[choice.recommended], estimates[choice.best]
+    name = METRIC_WORDS.get(metric, metric)
+    groups = f" from {n_groups:,} groups" if n_groups < len(development) else ""
+    text = [
+        f"Among {len(estimates)} scenarios judged out of fold on {len(development):,} images"
+        f"{groups} (fewest: {counts[smallest]:,} of class {table.classes[smallest]}), "
+    ]
+    if choice.recommended == choice.best:
+        text[0] += (
+            f"{choice.recommended} has the best {name}, {_figure(chosen)}, and no simpler one is "
+            f"surely within {choice.margin:.3f} of it."
+        )
+    else:
+        loss = choice.loss(choice.recommended, metric)
+        text[0] += (
+            f"{choice.recommended} is the simplest that is surely close to the best: its {name} is "
+            f"{_figure(chosen)} against {_figure(best)} of {choice.best}, a loss of at most "
+            f"{max(loss, 0):.4f} (upper end of the paired 95 % interval) where {choice.margin:.4f} "
+            "was allowed."
+        )
+    if len(by_tap) > 1:
+        worth = [value if metric not in LOWER_IS_BETTER else -value for _, value in by_tap]
+        peak = int(np.argmax(worth))
+        where = "the deepest tap" if peak == len(by_tap) - 1 else f"the tap {by_tap[peak][0]}"
+        text.append(
+            f"By depth, {name} goes from {by_tap[0][1]:.3f} at {by_tap[0][0]} to "
+            f"{by_tap[-1][1]:.3f} at {by_tap[-1][0]}, with its peak of {by_tap[peak][1]:.3f} at "
+            f"{where}."
+        )
+    low, high = choice.corrected.low, choice.corrected.high
+    text.append(
+        f"Corrected for having been chosen, the figure is {choice.corrected.value:.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f})."
+    )
+    return " ".join(text)
+
+
+METRIC_WORDS = {
+    "auroc": "AUROC",
+    "auprc": "average precision",
+    "mcc": "Matthews correlation",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "brier": "Brier score",
+}
+
+
+def _figure(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

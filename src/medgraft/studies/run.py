@@ -1,0 +1,351 @@
+"""One study from a table to a result, read from top to bottom.
+
+Codes → folds → every scenario out of fold → recommendation → everything frozen → the test split,
+once → findings → the run's folder. Everything slow is in the cache, so that a killed study goes
+on where it stopped and a second one ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from medgraft.data.split import make_folds, with_test_split
+from medgraft.errors import DataError
+from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.features.backbones import STAGES
+from medgraft.features.extract import Extractor
+from medgraft.learn.fit import CrossFitted, cross_fitted, probe_spec
+from medgraft.profile.profile import profile
+from medgraft.studies.plan import Planned, StudyOptions, plan
+from medgraft.studies.recommend import Recommendation, explain_choice, recommend
+from medgraft.studies.store import RunStore
+from medgraft.types import (
+    Estimate,
+    Evaluation,
+    FeatureSpec,
+    Finding,
+    FittedScenario,
+    Folds,
+    ImageTable,
+    Predictions,
+    ScenarioResult,
+    StudyResult,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A finished study: the result, and what the report draws it from.
+
+    oof, test : predictions by scenario key. validation, tested : the recommended scenario's
+    Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
+    seconds : by step.
+    """
+
+    result: StudyResult
+    options: StudyOptions
+    folds: Folds
+    planned: tuple[Planned, ...]
+    oof: Mapping[str, Predictions]
+    test: Mapping[str, Predictions]
+    fitted: FittedScenario
+    validation: Evaluation
+    tested: Evaluation | None
+    by_patient: Evaluation | None
+    seconds: Mapping[str, float]
+
+
+def run_study(
+    table: ImageTable,
+    options: StudyOptions,
+    extractor: Extractor,
+    store: RunStore | None = None,
+) -> Study:
+    """Compare the planned scenarios on a table and recommend one.
+
+    Parameters
+    ----------
+    table
+        From `data.ingest.load`; where it has no test split, one is made.
+    store
+        Where the run is written; nothing is where it is None.
+
+    Raises
+    ------
+    DataError, FitError
+        There is not enough to learn from.
+    """
+    clock = _Clock()
+    progress = extractor.progress
+    table = with_test_split(table, options.test_fraction, options.seed)
+    table, findings = _read_all(table, options, extractor)
+    clock.lap("read the images")
+
+    development = table.development
+    folds = make_folds(development, options.n_folds, options.seed)
+    planned = plan(options, extractor, len(development), len(table.classes))
+    found = _judge(planned, development, folds, extractor, store)
+    clock.lap("judge the scenarios out of fold")
+
+    oof = [found[entry.scenario.key].predictions for entry in planned]
+    estimates = dict(zip([p.scenario for p in oof], estimate_all(oof, options.metric), strict=True))
+    choice = recommend(oof, [estimates[p.scenario].value for p in oof], options.metric)
+    chosen = found[choice.recommended]
+    validation = evaluate(chosen.predictions)
+    if store is not None:
+        store.event("recommended", key=choice.recommended, margin=choice.margin)
+    clock.lap("compare and recommend")
+
+    # From here on every scenario is frozen, and the test split is looked at, once.
+    progress.say("Every scenario is frozen; looking at the test split once.")
+    test, tested, by_patient, test_estimates = _look_at_test(
+        table.test, found, choice, options.metric, chosen.fitted
+    )
+    if store is not None:
+        store.event("test split looked at", images=len(table.test), scenarios=len(test))
+    clock.lap("look at the test split once")
+
+    findings = (*findings, *_profile(table, choice, planned, extractor, options.seed))
+    clock.lap("check the data")
+    result = StudyResult(
+        metric=options.metric,
+        table=table,
+        findings=findings,
+        scenarios=_results(
+            planned,
+            found,
+            _with_all(estimates, options.metric, choice, validation),
+            _with_all(test_estimates, options.metric, choice, tested),
+        ),
+        recommended=choice.recommended,
+        why=explain_choice(
+            choice, estimates, table, options.metric, _by_tap(planned, estimates, choice)
+        ),
+        corrected=choice.corrected,
+        comparisons=choice.comparisons,
+        audit=None,
+        versions=versions(),
+        seconds=clock.total(),
+    )
+    if store is not None:
+        store.save(result, [*oof, *test.values()], chosen.fitted)
+    return Study(
+        result=result,
+        options=options,
+        folds=folds,
+        planned=planned,
+        oof={p.scenario: p for p in oof},
+        test=test,
+        fitted=chosen.fitted,
+        validation=validation,
+        tested=tested,
+        by_patient=by_patient,
+        seconds=clock.laps,
+    )
+
+
+def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
+    """What decides a run's numbers, for `config.json`."""
+    return {
+        "data": table.fingerprint,
+        "engine": extractor.engine,
+        "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},
+        **dataclasses.asdict(options),
+    }
+
+
+# --------------------------------------------------------------------------- the steps
+
+
+def _read_all(
+    table: ImageTable, options: StudyOptions, extractor: Extractor
+) -> tuple[ImageTable, tuple[Finding, ...]]:
+    """Read the codes of every tap once, and leave out what cannot be read."""
+    bad: dict[str, str] = {}
+    for spec in _specs(options, extractor):
+        _, skipped = extractor.codes(table, spec)
+        bad |= {row.source: row.reason for row in skipped}
+        if skipped:
+            good = ~np.isin(table.ids, list(bad))
+            table = dataclasses.replace(table.select(good), skipped=(*table.skipped, *skipped))
+    development = table.development
+    counts = np.bincount(development.labels, minlength=len(table.classes))
+    if not len(table) or (counts == 0).any():
+        empty = [name for name, n in zip(table.classes, counts, strict=True) if n == 0]
+        raise DataError(
+            f"no readable image to learn from in: {', '.join(empty) or 'any class'}; "
+            f"{len(table.skipped)} were skipped, the first because: "
+            f"{table.skipped[0].reason if table.skipped else 'nothing was skipped'}"
+        )
+    return table, table.findings
+
+
+def _specs(options: StudyOptions, extractor: Extractor) -> list[FeatureSpec]:
+    """One recipe for each pass over the images: all taps and poolings come out of it."""
+    from medgraft.data.preprocess import edit_from_key
+
+    return [
+        extractor.spec(
+            name,
+            [tap.name for tap in extractor.backbone(name).taps],
+            options.poolings,
+            resize=options.resize,
+            edits=[] if edit == "raw" else [edit_from_key(edit)],
+        )
+        for name in options.backbones
+        for edit in options.preprocess
+    ]
+
+
+def _judge(
+    planned: Sequence[Planned],
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    store: RunStore | None,
+) -> dict[str, CrossFitted]:
+    """Every scenario out of fold, and its refit on all development images.
+
+    A scenario a core, each with one BLAS thread: the products are too small to share between
+    cores, and what one thread computes does not depend on how many run beside it.
+    """
+    found = {}
+    with (
+        extractor.progress.task("Judging scenarios out of fold", len(planned)) as advance,
+        threadpool_limits(1, "blas"),
+        _Workers(extractor.workers) as workers,
+    ):
+        jobs = {
+            workers.submit(cross_fitted, entry.scenario, development, folds, extractor): entry
+            for entry in reversed(planned)  # the deepest and widest first, so that none comes last
+        }
+        for job in as_completed(jobs):
+            key = jobs[job].scenario.key
+            found[key] = job.result()
+            if store is not None:
+                store.event("scenario judged", key=key, seconds=round(found[key].seconds, 3))
+            advance(1)
+    return {entry.scenario.key: found[entry.scenario.key] for entry in planned}
+
+
+class _Workers(ThreadPoolExecutor):
+    """A pool that does not begin what is still waiting when somebody presses Ctrl-C."""
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+def _look_at_test(
+    test_table: ImageTable,
+    found: Mapping[str, CrossFitted],
+    choice: Recommendation,
+    metric: str,
+    chosen: FittedScenario,
+) -> tuple[dict[str, Predictions], Evaluation | None, Evaluation | None, dict[str, Estimate]]:
+    """The one pass over the test split: the metric of every scenario, all metrics of the chosen."""
+    if not len(test_table):
+        return {}, None, None, {}
+    test = {key: cross.fitted.predict(test_table)[0] for key, cross in found.items()}
+    thresholds = {key: cross.fitted.operating for key, cross in found.items()}
+    estimates = estimate_all(list(test.values()), metric, thresholds)
+    mine = test[choice.recommended]
+    tested = evaluate(mine, chosen.operating)
+    repeated = len(np.unique(mine.groups)) < len(mine)
+    by_patient = evaluate(by_group(mine), chosen.operating) if repeated else None
+    return test, tested, by_patient, dict(zip(test, estimates, strict=True))
+
+
+def _profile(
+    table: ImageTable,
+    choice: Recommendation,
+    planned: Sequence[Planned],
+    extractor: Extractor,
+    seed: int,
+) -> tuple[Finding, ...]:
+    """The data checks, with the recommended scenario's codes to tell how alike images are."""
+    (scenario,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
+    codes, _ = extractor.codes(table, probe_spec(scenario, extractor))
+    return profile(table, codes, seed=seed)
+
+
+def _results(
+    planned: Sequence[Planned],
+    found: Mapping[str, CrossFitted],
+    validation: Mapping[str, Mapping[str, Estimate]],
+    test: Mapping[str, Mapping[str, Estimate]],
+) -> tuple[ScenarioResult, ...]:
+    """One line a scenario, simplest first."""
+    return tuple(
+        ScenarioResult(
+            key=entry.scenario.key,
+            family=entry.scenario.family,
+            backbone=entry.scenario.backbone,
+            seconds=found[entry.scenario.key].seconds,
+            cost=entry.cost,
+            validation=validation[entry.scenario.key],
+            test=test.get(entry.scenario.key),
+            operating=found[entry.scenario.key].fitted.operating,
+        )
+        for entry in planned
+    )
+
+
+def _with_all(
+    estimates: Mapping[str, Estimate],
+    metric: str,
+    choice: Recommendation,
+    evaluation: Evaluation | None,
+) -> dict[str, Mapping[str, Estimate]]:
+    """The metric of every scenario, and every metric of the recommended one."""
+    found: dict[str, Mapping[str, Estimate]] = {
+        key: {metric: estimate} for key, estimate in estimates.items()
+    }
+    if evaluation is not None:
+        found[choice.recommended] = evaluation.estimates
+    return found
+
+
+def _by_tap(
+    planned: Sequence[Planned], estimates: Mapping[str, Estimate], choice: Recommendation
+) -> list[tuple[str, float]]:
+    """(tap, value) from shallow to deep, of scenarios like the recommended one but for the tap."""
+    (mine,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
+    alike = [
+        p.scenario
+        for p in planned
+        if p.scenario.tap != STAGES and dataclasses.replace(p.scenario, tap=mine.tap) == mine
+    ]
+    return [(scenario.tap, estimates[scenario.key].value) for scenario in alike]
+
+
+def versions() -> dict[str, str]:
+    """The versions that numbers depend on."""
+    names = ("medgraft", "torch", "timm", "openvino", "numpy", "scikit-learn", "simplejpeg")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **found}
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self.last
+        self.last = now
+
+    def total(self) -> float:
+        return time.perf_counter() - self.began

@@ -1,0 +1,191 @@
+"""The folder a run leaves: what was asked, what happened, what came out.
+
+`config.json` and the events of `run.jsonl` are written as the run goes; `predictions.parquet`,
+`model/` and `result.json` at its end, `result.json` last, so that its being there means all is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medgraft.errors import MedgraftError
+from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.types import (
+    SCHEMA,
+    Estimate,
+    Finding,
+    FittedScenario,
+    Predictions,
+    ScenarioResult,
+    StudyResult,
+)
+
+
+class RunError(MedgraftError):
+    """A run's folder cannot be used."""
+
+
+class RunStore:
+    """One run's folder.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    config
+        What decides the numbers; a resumed run must have the same.
+    resume
+        Whether an unfinished or finished run may lie there already.
+
+    Raises
+    ------
+    RunError
+        The folder holds a run and `resume` is off, or a run of something else.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, object], *, resume: bool = False) -> None:
+        self.folder = folder
+        path = folder / "config.json"
+        wanted = json.loads(json.dumps(config))
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not resume:
+                raise RunError(
+                    f"{folder} holds a run already; pass --resume to go on with it, or another "
+                    "--out"
+                )
+            names = wanted.keys() | found.keys()
+            changed = sorted(name for name in names if wanted.get(name) != found.get(name))
+            if changed:
+                raise RunError(
+                    f"{folder} holds another run (different: {', '.join(changed)}); choose another "
+                    "--out"
+                )
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run; choose another --out")
+        write_json(path, wanted)
+        self.event("resumed" if resume else "started")
+
+    def event(self, name: str, **facts: object) -> None:
+        """Add a line to `run.jsonl`."""
+        path = self.folder / "run.jsonl"
+        line = json.dumps({"time": round(time.time(), 3), "event": name, **facts}, default=str)
+        with explained(path), path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def save(
+        self, result: StudyResult, predictions: list[Predictions], fitted: FittedScenario
+    ) -> None:
+        """Write what the study found, `result.json` last."""
+        write_predictions(self.folder / "predictions.parquet", predictions)
+        with written_folder(self.folder / "model") as folder:
+            fitted.save(folder)
+        write_json(self.folder / "result.json", result_json(result))
+        self.event("finished", recommended=result.recommended)
+
+
+def write_predictions(path: Path, predictions: list[Predictions]) -> None:
+    """All predictions as one parquet table, a row for each scenario and image."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for p in predictions:
+        columns: dict[str, Any] = {
+            "scenario": pa.array([p.scenario] * len(p)).dictionary_encode(),
+            "id": p.ids.tolist(),
+            "group": p.groups.tolist(),
+            "split": pa.array(p.splits.tolist()).dictionary_encode(),
+            "fold": p.fold,
+            "truth": pa.array([p.classes[i] for i in p.y_true]).dictionary_encode(),
+        }
+        for k, name in enumerate(p.classes):
+            columns[f"score:{name}"] = p.scores[:, k]
+            columns[f"probability:{name}"] = p.y_prob[:, k]
+        tables.append(pa.table(columns))
+    with written_file(path) as temporary:
+        pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary)
+
+
+# --------------------------------------------------------------------------- result.json
+
+
+def result_json(result: StudyResult) -> dict[str, Any]:
+    """`result.json`, schema 1 (docs/result-json.md)."""
+    table = result.table
+    names, counts = np.unique(table.splits, return_counts=True)
+    return {
+        "schema": SCHEMA,
+        "metric": result.metric,
+        "data": {
+            "n_images": len(table),
+            "n_groups": len(np.unique(table.groups)),
+            "classes": list(table.classes),
+            "positive": table.positive,
+            "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+            "skipped": [dataclasses.asdict(row) for row in table.skipped],
+        },
+        "profile": {"findings": [_finding(finding) for finding in result.findings]},
+        "scenarios": [_scenario(row) for row in result.scenarios],
+        "recommended": result.recommended,
+        "why": result.why,
+        "corrected": {
+            name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
+        },
+        "comparisons": [
+            {k: _number(v) for k, v in dataclasses.asdict(row).items()}
+            for row in result.comparisons
+        ],
+        "audit": result.audit
+        and {
+            "verdict": result.audit.verdict,
+            "smallest_effect": _number(result.audit.smallest_effect),
+            "findings": [_finding(finding) for finding in result.audit.findings],
+        },
+        "versions": dict(result.versions),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _scenario(row: ScenarioResult) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "family": row.family,
+        "backbone": row.backbone,
+        "seconds": round(row.seconds, 3),
+        "validation": _estimates(row.validation),
+        "test": _estimates(row.test) if row.test is not None else None,
+        "operating": row.operating and dataclasses.asdict(row.operating),
+    }
+
+
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    return {
+        metric: {k: _number(v) for k, v in dataclasses.asdict(estimate).items()}
+        for metric, estimate in estimates.items()
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "severity": finding.severity,
+        "text": " ".join(part for part in (finding.text, finding.remedy) if part),
+        "numbers": {name: _number(value) for name, value in finding.numbers.items()},
+        "images": list(finding.images),
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN; what is not defined is null."""
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,323 @@
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from medgraft.errors import FitError
+from medgraft.learn import heads
+from medgraft.learn.estimators import TEMPERATURE
+from medgraft.learn.heads import HEADS, METRICS, head_from_arrays, nested_scores
+
+
+def codes_of_patients(n_groups=40, d=12, n_classes=2, n_folds=4, seed=0):
+    """Codes, classes, folds and groups of three images each, whole in the folds."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(n_groups), 3)
+    y = group % n_classes
+    centres = rng.standard_normal((n_classes, d))
+    X = 0.5 * centres[y] + 0.7 * rng.standard_normal((n_groups, d))[group]
+    X = np.maximum(X + rng.standard_normal(X.shape) + 0.5, 0)
+    fold = (group // n_classes) % n_folds
+    return X.astype(np.float32), y, fold, group
+
+
+# ------------------------------------------------------------------ estimators
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_scores_have_a_column_for_each_class_and_labels_may_be_words(name, n_classes):
+    X, y, *_ = codes_of_patients(n_classes=n_classes)
+    words = np.array(["sick", "well", "odd"])[y]
+    head = HEADS[name]().fit(X, words)
+    scores = head.decision_function(X)
+    assert scores.shape == (len(X), n_classes)
+    assert list(head.classes_) == sorted(set(words))
+    assert (head.predict(X) == head.classes_[scores.argmax(axis=1)]).all()
+    assert (head.predict(X) == words).mean() > 0.7
+    if name != "knn":
+        np.testing.assert_allclose(scores, X @ head.coef_.T + head.intercept_, atol=1e-5)
+        if n_classes == 2:
+            np.testing.assert_allclose(scores[:, 0], -scores[:, 1])
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_one_row_at_a_time_is_the_same(name):
+    X, y, *_ = codes_of_patients()
+    head = HEADS[name]().fit(X, y)
+    together = head.decision_function(X)
+    np.testing.assert_allclose(
+        np.concatenate([head.decision_function(row[None]) for row in X]), together, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("words", [False, True])
+def test_arrays_and_back_is_the_same_head(name, words):
+    X, y, *_ = codes_of_patients()
+    head = HEADS[name](class_weight=None).fit(X, np.array(["b", "a"])[y] if words else y)
+    arrays, settings = head.to_arrays()
+    again = head_from_arrays(name, arrays, settings)
+    assert again.get_params() == head.get_params()
+    assert (again.predict(X) == head.predict(X)).all()
+    assert again.decision_function(X).tobytes() == head.decision_function(X).tobytes()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_knn_agrees_with_scikit_learn(weighted):
+    X, y, *_ = codes_of_patients(n_classes=3)
+    y = np.where(np.arange(len(y)) % 2, 0, y)
+    X = X + 0.05  # no row of zeros, for which cosine is not defined
+    train = np.arange(len(X)) % 4 != 0
+    row_weight = compute_sample_weight("balanced", y[train]) if weighted else np.ones(train.sum())
+    theirs = KNeighborsClassifier(7, metric="cosine", algorithm="brute").fit(X[train], y[train])
+    distance, which = theirs.kneighbors(X[~train])
+    vote = row_weight[which] * np.exp((distance[:, :1] - distance) / TEMPERATURE)
+    prior = np.bincount(y[train], row_weight) / row_weight.sum()
+    votes = np.stack([(vote * (y[train][which] == c)).sum(axis=1) for c in range(3)], axis=1)
+    share = (votes + prior) / (votes.sum(axis=1, keepdims=True) + 1)
+    head = heads.KNNHead(7, "balanced" if weighted else None).fit(X[train], y[train])
+    np.testing.assert_allclose(head.decision_function(X[~train]), np.log(share), atol=1e-4)
+
+
+def test_knn_with_more_neighbours_than_rows_asks_them_all():
+    X, y, *_ = codes_of_patients(n_groups=4)
+    few, many = heads.KNNHead(len(X)).fit(X, y), heads.KNNHead(10**6).fit(X, y)
+    np.testing.assert_array_equal(few.decision_function(X), many.decision_function(X))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_rows_that_weigh_nothing_are_not_there(name):
+    X, y, *_ = codes_of_patients()
+    weight = (np.arange(len(y)) % 3 > 0).astype(float)
+    a = HEADS[name]().fit(X, y, weight)
+    b = HEADS[name]().fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_cannot_be_learned_is_refused(name):
+    X, y, *_ = codes_of_patients()
+    with pytest.raises(FitError, match="one class"):
+        HEADS[name]().fit(X, np.zeros(len(X)))
+    broken = X.copy()
+    broken[5] = np.nan
+    with pytest.raises(FitError, match="rows 5"):
+        HEADS[name]().fit(broken, y)
+    with pytest.raises(FitError, match=r"C = 0|k = 0"):
+        HEADS[name](0).fit(X, y)
+
+
+EXCEPTIONS = {
+    # two classes have two columns of scores here
+    "check_classifiers_train": "(n, 2)",
+    "check_classifiers_classes": "(n, 2)",
+    # refusals are FitErrors, which are no ValueErrors
+    "check_estimators_nan_inf": "FitError",
+    "check_classifiers_one_label": "FitError",
+    "check_classifiers_one_label_sample_weights": "FitError",
+    "check_fit2d_1sample": "FitError",
+    # two solutions within `tol`, not within 1e-7; and kNN counts a row once, whatever its weight
+    "check_sample_weight_equivalence_on_dense_data": "tolerance",
+    "check_class_weight_classifiers": "weights per class are 'balanced' or None",
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_is_a_scikit_learn_estimator(name):
+    failed = []
+    for estimator, check in estimator_checks_generator(HEADS[name]()):
+        if check.func.__name__ in EXCEPTIONS:
+            continue
+        try:
+            check(estimator)
+        except SkipTest:
+            continue
+        except Exception as error:  # noqa: BLE001  collected, and asserted below
+            failed.append((check.func.__name__, repr(error)[:100]))
+    assert not failed
+    assert clone(HEADS[name](2)).get_params() == HEADS[name](2).get_params()
+
+
+# ------------------------------------------------------------------ nested choice
+
+
+def naive(name, X, y, fold, metric, groups_of_pairs=None):
+    """The nested loop as a textbook has it, with the head as a single estimator."""
+    kind, n_folds = HEADS[name], int(fold.max()) + 1
+    strengths = kind.strengths(X.shape[1])
+    table, scores = np.empty((n_folds, len(strengths))), np.empty((len(y), y.max() + 1))
+    for k in range(n_folds):
+        outside = np.flatnonzero(fold != k)
+        for s, strength in enumerate(strengths):
+            inner = np.empty_like(scores)
+            for j in set(range(n_folds)) - {k}:
+                train = outside[fold[outside] != j]
+                held = outside[fold[outside] == j]
+                inner[held] = kind(strength).fit(X[train], y[train]).decision_function(X[held])
+            table[k, s] = metric(y[outside], inner[outside])
+        best = strengths[int(np.flatnonzero(table[k] >= table[k].max() - heads.TIE)[0])]
+        held = fold == k
+        scores[held] = kind(best).fit(X[~held], y[~held]).decision_function(X[held])
+    return scores, dict(zip(strengths, table.mean(axis=0), strict=True))
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_equals_the_naive_nested_loop(name, n_classes):
+    X, y, fold, _ = codes_of_patients(n_classes=n_classes, n_groups=36)
+    ours = nested_scores(name, X, y, fold, metric=lambda y, s: round(METRICS["auroc"](y, s), 2))
+    theirs, path = naive(name, X, y, fold, lambda y, s: round(METRICS["auroc"](y, s), 2))
+    assert list(ours.path) == list(path)
+    np.testing.assert_allclose(list(ours.path.values()), list(path.values()), atol=6e-3)
+    assert np.abs(ours.scores - theirs).max() < 5e-3 * theirs.std()
+
+
+def test_strength_is_what_scikit_learn_would_choose():
+    X, y, fold, _ = codes_of_patients(n_groups=60)
+    ours = nested_scores("logistic", X, y, fold, class_weight=None, metric="log_loss")
+    for C, value in ours.path.items():
+        per_fold = []
+        for k in range(4):
+            inner = []
+            for j in set(range(4)) - {k}:
+                train, held = (fold != k) & (fold != j), fold == j
+                model = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-6))
+                inner.append((y[held], model.fit(X[train], y[train]).predict_proba(X[held])))
+            per_fold.append(-log_loss(*(np.concatenate(part) for part in zip(*inner, strict=True))))
+        assert value == pytest.approx(np.mean(per_fold), abs=2e-3)
+    assert ours.final == max(ours.path, key=ours.path.__getitem__)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=ours.final, tol=1e-8)).fit(X, y)
+    f = ours.head.decision_function(X)
+    np.testing.assert_allclose(f[:, 1] - f[:, 0], model.decision_function(X), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+def test_a_fold_has_no_say_in_the_model_that_judges_it(name, n_folds):
+    """Whatever happens to fold 0, even scaled a thousandfold and mislabelled, its model stays."""
+    X, y, fold, group = codes_of_patients(n_groups=60, n_folds=n_folds)
+    before = nested_scores(name, X, y, fold, groups=group)
+    changed, labels = X.copy(), y.copy()
+    mine = np.flatnonzero(fold == 0)
+    probe = mine[:3]  # the rows by which the model is seen, left as they are
+    changed[mine[3:]] = 1000 * changed[mine[3:]][:, ::-1]
+    labels[mine[3:]] = 1 - labels[mine[3:]]
+    after = nested_scores(name, changed, labels, fold, groups=group)
+    assert after.chosen[0] == before.chosen[0]
+    spread = before.scores.std()
+    assert np.abs(after.scores[probe] - before.scores[probe]).max() < 5e-3 * spread
+    assert np.abs(after.scores[fold != 0] - before.scores[fold != 0]).max() > 0.05 * spread
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_noise_is_not_learned(name):
+    """Labels that mean nothing, but images of one patient alike: out of fold is chance."""
+    X, _, fold, group = codes_of_patients(n_groups=200, seed=2)
+    y = np.random.default_rng(1).integers(0, 2, 200)[group]
+    area = roc_auc_score(y, nested_scores(name, X, y, fold).scores[:, 1])
+    assert abs(area - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_final_head_is_the_one_fitted_on_all_rows(name):
+    X, y, fold, _ = codes_of_patients(n_classes=3)
+    result = nested_scores(name, X, y + 4, fold)
+    alone = HEADS[name](result.final).fit(X, y + 4)
+    ours, theirs = result.head.decision_function(X), alone.decision_function(X)
+    assert np.abs(ours - theirs).max() < 5e-3 * theirs.std()
+    assert result.head.classes_.tolist() == [4, 5, 6]
+    assert result.head.get_params().keys() == alone.get_params().keys()
+
+
+@pytest.mark.parametrize("name", ["svm", "logistic"])
+def test_a_feature_scaled_a_thousandfold_changes_nothing(name):
+    X, y, fold, _ = codes_of_patients()
+    scaled = X * np.where(np.arange(X.shape[1]) == 3, 1000, 1).astype(np.float32)
+    a, b = nested_scores(name, X, y, fold), nested_scores(name, scaled, y, fold)
+    np.testing.assert_allclose(a.scores, b.scores, atol=2e-3)
+    assert a.chosen == b.chosen
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_repeats_bit_for_bit_and_leaves_its_inputs(name):
+    X, y, fold, _ = codes_of_patients(n_classes=3)
+    X.flags.writeable = y.flags.writeable = fold.flags.writeable = False
+    a, b = nested_scores(name, X, y, fold), nested_scores(name, X, y, fold)
+    assert a.scores.tobytes() == b.scores.tobytes()
+    assert a.scores.dtype == np.float64
+    assert (a.chosen, a.final, a.path) == (b.chosen, b.final, b.path)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_rows_of_no_weight_are_judged_but_not_learned_from(name):
+    X, y, fold, _ = codes_of_patients()
+    ignored = np.arange(len(y)) % 6 == 0
+    result = nested_scores(name, X, y, fold, sample_weight=1.0 - ignored)
+    alone = nested_scores(name, X[~ignored], y[~ignored], fold[~ignored])
+    assert result.chosen == alone.chosen
+    assert np.abs(result.scores[~ignored] - alone.scores).max() < 5e-3 * alone.scores.std()
+    assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_class_in_two_folds_only_can_be_judged(name):
+    X, y, fold, _ = codes_of_patients(n_classes=3, n_folds=4)
+    keep = (y != 2) | (fold < 2)
+    result = nested_scores(name, X[keep], y[keep], fold[keep])
+    assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_refusals_say_what_to_do(name):
+    X, y, fold, _ = codes_of_patients(n_classes=3)
+    keep = (y != 2) | (fold == 1)
+    with pytest.raises(FitError, match=r"class '2' .* merge the class"):
+        nested_scores(name, X[keep], y[keep], fold[keep])
+    with pytest.raises(FitError, match="none of them empty"):
+        nested_scores(name, X, y, fold, 6)
+    with pytest.raises(FitError, match="no metric 'luck'"):
+        nested_scores(name, X, y, fold, metric="luck")
+    with pytest.raises(FitError, match="no head named 'forest'"):
+        nested_scores("forest", X, y, fold)
+    broken = X.copy()
+    broken[7, 0] = np.inf
+    with pytest.raises(FitError, match="rows 7"):
+        nested_scores(name, broken, y, fold)
+
+
+def test_the_stronger_penalty_wins_a_tie():
+    X, y, fold, _ = codes_of_patients()
+    for name, kind in HEADS.items():
+        result = nested_scores(name, X, y, fold, metric=lambda y, s: 1.0)
+        assert result.final == kind.strengths(X.shape[1])[0]
+    C = heads.LinearSVMHead.strengths(100)
+    assert list(C) == sorted(C)
+    assert C[2] == pytest.approx(1 / 100)  # 1/d is on the grid
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_metrics_agree_with_scikit_learn(n_classes):
+    rng = np.random.default_rng(0)
+    y, scores = np.arange(80) % n_classes, rng.standard_normal((80, n_classes)).round(1)
+    if n_classes == 2:
+        scores[:, 0] = -scores[:, 1]
+    probability = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    area = roc_auc_score(y, scores[:, 1]) if n_classes == 2 else np.mean(
+        [roc_auc_score(y == c, scores[:, c]) for c in range(n_classes)]
+    )  # fmt: skip
+    assert METRICS["auroc"](y, scores) == pytest.approx(area)
+    label = scores.argmax(axis=1)
+    assert METRICS["balanced_accuracy"](y, scores) == pytest.approx(
+        balanced_accuracy_score(y, label)
+    )
+    assert METRICS["accuracy"](y, scores) == pytest.approx((label == y).mean())
+    assert METRICS["log_loss"](y, scores) == pytest.approx(-log_loss(y, probability))

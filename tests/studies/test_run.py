@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import medgraft.studies.run as running
+from medgraft.api import study_to_folder
+from medgraft.data.ingest import load
+from medgraft.data.phantom import write_phantoms
+from medgraft.errors import DataError, LeakError, ScenarioError
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.learn.fit import cross_fitted
+from medgraft.studies.plan import StudyOptions, plan
+from medgraft.studies.store import RunError
+from medgraft.types import ImageTable
+
+OPTIONS = StudyOptions(heads=("logistic", "knn"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
+    folder = tmp_path_factory.mktemp("phantoms") / "images"
+    write_phantoms(folder, n_patients=24, seed=3)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def one_cache(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Cache:
+    folder = tmp_path_factory.mktemp("one")
+    (folder / "graphs").symlink_to(graphs)
+    return Cache(folder)
+
+
+@pytest.fixture(scope="module")
+def run(table: ImageTable, one_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, made once."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    study_to_folder(
+        table, OPTIONS, Extractor(one_cache, workers=2), out, command="medgraft study x"
+    )
+    return out
+
+
+def figures(run: Path) -> dict[str, object]:
+    """result.json without what a clock decides."""
+    content: dict[str, object] = json.loads((run / "result.json").read_text())
+    del content["seconds"]
+    for row in content["scenarios"]:  # type: ignore[attr-defined]
+        del row["seconds"]
+    return content
+
+
+def test_a_run_leaves_what_the_design_says(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.json", "run.jsonl", "predictions.parquet", "model", "result.json", "report.html",
+    }  # fmt: skip
+    content = json.loads((run / "result.json").read_text())
+    assert content["schema"] == 1
+    assert set(content) == {
+        "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
+        "comparisons", "audit", "versions", "seconds",
+    }  # fmt: skip
+    assert len(content["scenarios"]) == 18  # nine taps, two heads
+    by_key = {row["key"]: row for row in content["scenarios"]}
+    mine = by_key[content["recommended"]]
+    assert {"auroc", "sensitivity", "ece", "log_loss"} <= mine["test"].keys()
+    assert mine["operating"]["rule"] == "highest balanced accuracy"
+    for row in content["scenarios"]:
+        for estimates in (row["validation"], row["test"]):
+            estimate = estimates["auroc"]
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
+            assert estimate["method"]
+    assert sum(content["data"]["splits"].values()) == content["data"]["n_images"]
+
+
+def test_the_test_split_is_looked_at_after_everything_is_frozen(run: Path) -> None:
+    events = [json.loads(line)["event"] for line in (run / "run.jsonl").read_text().splitlines()]
+    assert events.count("test split looked at") == 1
+    assert events.index("test split looked at") > events.index("recommended")
+    assert events[-1] == "finished"
+
+
+def test_predictions_say_who_judged_whom(run: Path, table: ImageTable) -> None:
+    frame = pq.read_table(run / "predictions.parquet").to_pandas()
+    assert frame.groupby("scenario", observed=True).size().eq(len(table)).all()
+    assert (frame.loc[frame["split"] == "test", "fold"] == -1).all()
+    assert (frame.loc[frame["split"] != "test", "fold"] >= 0).all()
+    sums = frame["probability:lesion"] + frame["probability:normal"]
+    np.testing.assert_allclose(sums, 1)
+    folds = frame[frame["fold"] >= 0].groupby("group")["fold"].nunique()
+    assert (folds == 1).all()  # a patient is judged by one fold
+
+
+def test_the_same_cache_gives_the_same_bits_without_reading_images(
+    run: Path, table: ImageTable, one_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("an image was read again")
+
+    monkeypatch.setattr(Extractor, "_fill", refuse)
+    study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), tmp_path / "second")
+    assert figures(tmp_path / "second") == figures(run)
+
+
+def test_a_fresh_cache_gives_the_same_bits(
+    run: Path, table: ImageTable, cache: Cache, tmp_path: Path
+) -> None:
+    study_to_folder(table, OPTIONS, Extractor(cache, workers=1), tmp_path / "fresh")
+    assert figures(tmp_path / "fresh") == figures(run)
+
+
+@pytest.mark.parametrize("after", [1, 7, 18])
+def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
+    after: int,
+    run: Path,
+    table: ImageTable,
+    one_cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, judged = tmp_path / "killed", []
+
+    def killed(*args: object) -> object:
+        judged.append(args)
+        if len(judged) > after - 1:
+            raise KeyboardInterrupt
+        return cross_fitted(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "cross_fitted", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
+    monkeypatch.undo()
+    assert not (out / "result.json").exists()
+    with pytest.raises(RunError, match="--resume"):
+        study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
+    study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out, resume=True)
+    assert figures(out) == figures(run)
+
+
+def test_resume_refuses_another_study(run: Path, table: ImageTable, one_cache: Cache) -> None:
+    other = StudyOptions(heads=("svm",))
+    with pytest.raises(RunError, match=r"another run \(different: heads\)"):
+        study_to_folder(table, other, Extractor(one_cache), run, resume=True)
+
+
+def test_a_folder_with_other_things_is_not_touched(table: ImageTable, tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("precious")
+    with pytest.raises(RunError, match="not empty and holds no run"):
+        study_to_folder(table, OPTIONS, Extractor(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_out_of_fold_refuses_test_images(table: ImageTable, one_cache: Cache) -> None:
+    from medgraft.data.split import make_folds, with_test_split
+
+    whole = with_test_split(table)
+    extractor = Extractor(one_cache)
+    scenario = plan(OPTIONS, extractor, 10, 2)[0].scenario
+    with pytest.raises(LeakError, match="test images were given to learn from"):
+        cross_fitted(scenario, whole, make_folds(whole.development), extractor)
+
+
+def test_scenarios_stand_simplest_first(one_cache: Cache) -> None:
+    planned = plan(StudyOptions(), Extractor(one_cache), 100, 2)
+    costs = [entry.cost.multiply_adds for entry in planned]
+    assert costs == sorted(costs)
+    assert planned[0].scenario.key == "probe/tf_efficientnet_lite0/stem/svm"
+    assert planned[-1].scenario.key == "probe/tf_efficientnet_lite0/conv_head/knn"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": ("forest",)}, r"no head 'forest'; there are: svm"),
+        ({"metric": "f1"}, r"no metric 'f1'"),
+        ({"families": ("magic",)}, r"no family 'magic'; there are: probe"),
+        ({"heads": ()}, r"no head was given"),
+        ({"resize": "stretch"}, r"no resize rule 'stretch'"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        StudyOptions(**options)  # type: ignore[arg-type]
+
+
+def test_unreadable_images_are_named_and_left_out(
+    table: ImageTable, one_cache: Cache, tmp_path: Path
+) -> None:
+    import shutil
+
+    images = tmp_path / "images"
+    shutil.copytree(table.root, images)
+    victim = sorted((images / "normal").iterdir())[5]
+    victim.write_bytes(victim.read_bytes()[:200])
+    study_to_folder(load(images), OPTIONS, Extractor(one_cache, workers=2), tmp_path / "run")
+    content = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert content["data"]["n_images"] == len(table) - 1
+    assert [row["source"] for row in content["data"]["skipped"]] == [f"normal/{victim.name}"]
+    assert not any(math.isnan(row["validation"]["auroc"]["value"]) for row in content["scenarios"])
+
+
+def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path, one_cache: Cache) -> None:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for k in range(6):
+            path = tmp_path / "images" / name / f"{k}.png"
+            Image.fromarray(np.full((20, 20), 40 * k, np.uint8)).save(path)
+            if name == "b":
+                path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"no readable image to learn from in: b"):
+        study_to_folder(load(tmp_path / "images"), OPTIONS, Extractor(one_cache), tmp_path / "run")
