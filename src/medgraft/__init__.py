@@ -1,3 +1,81 @@
-"""medgraft: transplant pretrained networks onto medical images, and check what they look at."""
+"""medgraft: transplant pretrained networks onto medical images, and check what they look at.
+
+Everything public is named here and imported when it is first used, so that `import medgraft`
+costs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medgraft.api import load, study
+    from medgraft.bundle import load_model
+    from medgraft.classifier import TransferClassifier
+    from medgraft.errors import MedgraftError
+    from medgraft.explain.cam import grad_cam
+    from medgraft.features.cache import Cache
+    from medgraft.features.extract import Extractor
+    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.run import Study
+    from medgraft.types import (
+        Attribution,
+        Canvas,
+        Estimate,
+        Evaluation,
+        Finding,
+        FittedScenario,
+        ImageTable,
+        Predictions,
+        Scenario,
+        StudyResult,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Attribution",
+    "Cache",
+    "Canvas",
+    "Estimate",
+    "Evaluation",
+    "Extractor",
+    "Finding",
+    "FittedScenario",
+    "ImageTable",
+    "MedgraftError",
+    "Predictions",
+    "Scenario",
+    "Study",
+    "StudyOptions",
+    "StudyResult",
+    "TransferClassifier",
+    "__version__",
+    "grad_cam",
+    "load",
+    "load_model",
+    "study",
+]
+
+_HOMES = {
+    "api": ("load", "study"),
+    "bundle": ("load_model",),
+    "classifier": ("TransferClassifier",),
+    "errors": ("MedgraftError",),
+    "explain.cam": ("grad_cam",),
+    "features.cache": ("Cache",),
+    "features.extract": ("Extractor",),
+    "studies.plan": ("StudyOptions",),
+    "studies.run": ("Study",),
+}
+
+if not TYPE_CHECKING:  # a type checker sees the imports above, and no name beside them
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module 'medgraft' has no attribute {name!r}")
+        from importlib import import_module
+
+        home = next((home for home, names in _HOMES.items() if name in names), "types")
+        return getattr(import_module(f"medgraft.{home}"), name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -192,7 +192,18 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_predicted(
     assert nothing.scores.shape == (0, 2)
 
 
-def test_the_graph_says_what_the_study_says(crossed: CrossFitted, images: list[Canvas]) -> None:
+@pytest.fixture(scope="module")
+def joined(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
+    """All stages side by side; torch has no graph to convert."""
+    by_torch = Extractor(extractor.cache, engine="torch", workers=2)
+    return cross_fitted(dataclasses.replace(SCENARIO, tap="stages"), table, folds, by_torch)
+
+
+@pytest.mark.parametrize("name", ["crossed", "joined"])
+def test_the_graph_says_what_the_study_says(
+    name: str, images: list[Canvas], request: pytest.FixtureRequest
+) -> None:
+    crossed: CrossFitted = request.getfixturevalue(name)
     scores = crossed.fitted.scores(images)
     pixels = np.stack([np.broadcast_to(c.pixels[..., None], (64, 64, 3)) for c in images])
     graph = crossed.fitted.torch_graph()

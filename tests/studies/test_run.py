@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import medgraft.studies.run as running
+import medgraft.learn.fit as fitting
 from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
@@ -67,7 +67,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
         "comparisons", "audit", "versions", "seconds",
     }  # fmt: skip
-    assert len(content["scenarios"]) == 18  # nine taps, two heads
+    assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
     mine = by_key[content["recommended"]]
     assert {"auroc", "sensitivity", "ece", "log_loss"} <= mine["test"].keys()
@@ -133,7 +133,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
             raise KeyboardInterrupt
         return cross_fitted(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running, "cross_fitted", killed)
+    monkeypatch.setattr(fitting, "cross_fitted", killed)
     with pytest.raises(KeyboardInterrupt):
         study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
     monkeypatch.undo()

@@ -6,7 +6,6 @@ Files are read and hashed here, and not decoded: whether bytes are a picture sho
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -19,7 +18,7 @@ import numpy as np
 
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import HASH_BYTES, Listing, Row, bar
+from medgraft.data.listing import Listing, Row, bar, content_hash
 from medgraft.data.tables import read_csv, read_npz
 from medgraft.errors import DataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
@@ -153,7 +152,7 @@ def _hash(row: Row) -> tuple[str, str]:
         return "", f"cannot be read ({error.strerror})"
     if not content:
         return "", "empty file"
-    return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest(), ""
+    return content_hash(content), ""
 
 
 def _classes(rows: Sequence[Row], data: str | Path) -> tuple[str, ...]:

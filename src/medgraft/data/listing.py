@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -22,6 +23,11 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "testing": "test",
 }
 HASH_BYTES = 16
+
+
+def content_hash(content: bytes) -> str:
+    """The hash by which equal bytes are known, wherever they come from."""
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import zipfile
@@ -15,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import (
-    HASH_BYTES,
     SPLIT_NAMES,
     Listing,
     Row,
     bar,
+    content_hash,
     file_problem,
     shown,
 )
@@ -223,7 +222,7 @@ def _npz_rows(
                 pixels = stream.read(size)
                 if len(pixels) < size:
                     raise EOFError(f"{member} ends within frame {frame}")
-                name = hashlib.blake2b(head + pixels, digest_size=HASH_BYTES).hexdigest()
+                name = content_hash(head + pixels)
                 source = Source(str(path), frame, member)
                 yield Row(f"{split}/{frame}", source, str(label), split, content_hash=name)
                 advance(1)

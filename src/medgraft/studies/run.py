@@ -12,11 +12,9 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from medgraft.data.split import make_folds, with_test_split
 from medgraft.errors import DataError
@@ -24,7 +22,7 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.features.backbones import STAGES
 from medgraft.features.extract import Extractor
-from medgraft.learn.fit import CrossFitted, cross_fitted, probe_spec
+from medgraft.learn.fit import CrossFitted, cross_fitted_all, probe_spec
 from medgraft.profile.profile import profile
 from medgraft.studies.plan import Planned, StudyOptions, plan
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
@@ -214,35 +212,17 @@ def _judge(
     extractor: Extractor,
     store: RunStore | None,
 ) -> dict[str, CrossFitted]:
-    """Every scenario out of fold, and its refit on all development images.
-
-    A scenario a core, each with one BLAS thread: the products are too small to share between
-    cores, and what one thread computes does not depend on how many run beside it.
-    """
+    """Every scenario out of fold, and its refit on all development images, by key."""
     found = {}
-    with (
-        extractor.progress.task("Judging scenarios out of fold", len(planned)) as advance,
-        threadpool_limits(1, "blas"),
-        _Workers(extractor.workers) as workers,
-    ):
-        jobs = {
-            workers.submit(cross_fitted, entry.scenario, development, folds, extractor): entry
-            for entry in reversed(planned)  # the deepest and widest first, so that none comes last
-        }
-        for job in as_completed(jobs):
-            key = jobs[job].scenario.key
-            found[key] = job.result()
+    scenarios = [entry.scenario for entry in planned]
+    with extractor.progress.task("Judging scenarios out of fold", len(planned)) as advance:
+        for judged in cross_fitted_all(scenarios, development, folds, extractor):
+            key = judged.predictions.scenario
+            found[key] = judged
             if store is not None:
-                store.event("scenario judged", key=key, seconds=round(found[key].seconds, 3))
+                store.event("scenario judged", key=key, seconds=round(judged.seconds, 3))
             advance(1)
-    return {entry.scenario.key: found[entry.scenario.key] for entry in planned}
-
-
-class _Workers(ThreadPoolExecutor):
-    """A pool that does not begin what is still waiting when somebody presses Ctrl-C."""
-
-    def __exit__(self, *exception: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+    return {scenario.key: found[scenario.key] for scenario in scenarios}
 
 
 def _look_at_test(

@@ -1,0 +1,468 @@
+"""medgraft for people who live in scikit-learn: one estimator, from images to probabilities.
+
+`TransferClassifier` turns what scikit-learn hands it (paths or arrays, labels, groups, weights)
+into an `ImageTable` and calls what a study calls: codes, folds, `learn.fit`, `recommend`. It looks
+at no test split, because the split is the caller's (`cross_val_score`, `train_test_split`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from medgraft.data.formats import Decoded
+from medgraft.data.listing import content_hash
+from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.split import make_folds
+from medgraft.errors import BackboneError, DataError, FitError
+from medgraft.evaluate.compare import estimate_all
+from medgraft.features.backbones import DEFAULT
+from medgraft.features.cache import Cache
+from medgraft.features.extract import SEGMENT_ROWS, Extractor
+from medgraft.learn.fit import cross_fitted_all
+from medgraft.learn.probe import FittedProbe
+from medgraft.studies.plan import Planned, StudyOptions, plan
+from medgraft.studies.recommend import recommend
+from medgraft.types import (
+    FeatureSpec,
+    FeatureTable,
+    Floats,
+    ImageTable,
+    Pixels,
+    ResizeRule,
+    Source,
+    Strings,
+)
+
+METRIC = "auroc"  # what taps are chosen by
+UINT8 = "medgraft reads 0..255 uint8; convert with (255 * X).round().astype('uint8') from 0..1"
+
+Images = Iterable[str | os.PathLike[str]] | Iterable[Pixels] | Pixels
+"""Paths of image files; an array (n, height, width[, 3]) uint8; or such images of many sizes."""
+
+
+class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn: no types
+    """CNN codes of a pretrained network with a calibrated head on top.
+
+    Fitting cross-validates every candidate tap with groups whole and the head's strength chosen
+    inside each fold, takes the simplest tap that is surely not much worse than the best (the rule
+    of `medgraft.study`), calibrates its probabilities on the out-of-fold scores, and refits its
+    head once on all images. Codes and out-of-fold scores are kept in the cache by content, of
+    files and of arrays, so that `cross_val_score` and `GridSearchCV` read each image once.
+
+    Parameters
+    ----------
+    backbone : a timm name whose weights come by pip (`medgraft backbones` lists them).
+    tap : the layer to read, 'stages' for the ends of all stages side by side, or 'auto' to choose
+        by cross-validation.
+    head : 'svm', 'logistic' or 'knn'.
+    pooling : how a tap's positions become one code, such as 'avg' or 'max'.
+    resize : 'squash', 'crop' or 'pad' to the network's input size.
+    engine : 'openvino' or 'torch'. workers : threads; all cores by default (1 is right inside
+        `GridSearchCV(n_jobs=...)`). cache : a folder; the user's cache by default.
+    random_state : deals the folds; an int gives the same numbers every time.
+
+    Attributes
+    ----------
+    classes_ : (n_classes,) the labels, sorted.
+    tap_ : the tap in use. taps_ : out-of-fold AUROC of each tap compared, simplest first.
+    auroc_ : `Estimate` of the out-of-fold AUROC, corrected for the tap having been chosen by it.
+    oof_ : out-of-fold `Predictions`; their `ids` are row numbers of X.
+    threshold_ : on the probability of `classes_[1]`, the highest out-of-fold balanced accuracy;
+        None for more than two classes. `predict` does not use it: as everywhere in scikit-learn
+        it gives the most probable class.
+    fitted_ : the `FittedScenario` inside; `fitted_.save(folder)` writes a bundle.
+
+    Notes
+    -----
+    Pickling (joblib) keeps what was learned and not the network, which is found again by its
+    name; other weights under that name are refused.
+
+    X is images, so there is no `n_features_in_`, and those of scikit-learn's `check_estimator`
+    that feed a matrix of features do not apply (the tag `two_d_array` is off, and it skips them).
+    Integer weights are not the same as repeated rows: copies of an image are never split between
+    folds, and calibration counts every image once.
+
+    Examples
+    --------
+    ::
+
+        paths, labels, patients = ...
+        classifier = TransferClassifier().fit(paths, labels, groups=patients)
+        classifier.tap_, classifier.auroc_
+        classifier.predict_proba(["new.png"])
+
+        cross_val_score(
+            TransferClassifier(), paths, labels, groups=patients,
+            cv=StratifiedGroupKFold(5), params={"groups": patients},
+        )
+    """
+
+    def __init__(
+        self,
+        backbone: str = DEFAULT,
+        tap: str = "auto",
+        head: str = "svm",
+        pooling: str = "avg",
+        resize: ResizeRule = "squash",
+        engine: str = "openvino",
+        workers: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.tap = tap
+        self.head = head
+        self.pooling = pooling
+        self.resize = resize
+        self.engine = engine
+        self.workers = workers
+        self.cache = cache
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Images,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Choose the tap, calibrate, and fit on all images.
+
+        Parameters
+        ----------
+        X
+            n paths of image files, an array (n, height, width[, 3]) uint8, or a list of such
+            images of different sizes. Floats are refused: whether they run to 1 or to 255 would
+            be a guess.
+        y
+            (n,) labels: numbers or strings.
+        groups
+            (n,) what must not be split (patients); None, nan or '' is an image on its own. By
+            default every image is, with its exact copies; names are not searched for patients.
+        sample_weight
+            (n,) weights of the images in the head's training; 0 leaves an image out altogether.
+            The choice of tap and strength and the calibration count every image once.
+
+        Raises
+        ------
+        DataError
+            X, y, groups or sample_weight do not fit each other, or an image cannot be read.
+        FitError
+            One class only, or too few groups for cross-validation.
+        ScenarioError, BackboneError
+            A parameter names nothing that exists.
+        """
+        options = StudyOptions(
+            backbones=(self.backbone,),
+            heads=(self.head,),
+            poolings=(self.pooling,),
+            resize=self.resize,
+            seed=_seed(self.random_state),
+        )
+        extractor, images = self._extractor(), _images(X)
+        self.classes_, table, weight = _labelled(images, y, groups, sample_weight)
+        planned = self._planned(options, table, extractor)
+        folds = make_folds(table, options.n_folds, options.seed)
+        backbone = extractor.backbone(self.backbone)
+        taps = dict.fromkeys(
+            tap.name for entry in planned for tap in backbone.named(entry.scenario.tap)
+        )
+        spec = extractor.spec(self.backbone, list(taps), [self.pooling], resize=self.resize)
+        _codes(images, table, spec, extractor)  # all taps in one pass; from here on in the cache
+        scenarios = [entry.scenario for entry in planned]
+        judged = cross_fitted_all(scenarios, table, folds, extractor, weight)
+        by_key = {each.predictions.scenario: each for each in judged}
+        found = [by_key[scenario.key] for scenario in scenarios]
+
+        oof = [each.predictions for each in found]
+        estimates = estimate_all(oof, METRIC)
+        values = [estimate.value for estimate in estimates]
+        self.taps_ = dict(zip([entry.scenario.tap for entry in planned], values, strict=True))
+        chosen, self.auroc_ = 0, estimates[0]
+        if len(oof) > 1:
+            choice = recommend(oof, values, METRIC)
+            chosen = [p.scenario for p in oof].index(choice.recommended)
+            self.auroc_ = choice.corrected
+        self.fitted_ = cast(FittedProbe, found[chosen].fitted)
+        self.tap_ = self.fitted_.scenario.tap
+        self.oof_ = oof[chosen]
+        operating = self.fitted_.operating
+        self.threshold_ = operating.threshold if operating else None
+        extractor.cache.prune()
+        return self
+
+    def decision_function(self, X: Images) -> Floats:
+        """Calibrated log-odds: (n,) of `classes_[1]` for two classes, else (n, n_classes).
+
+        With more than two classes the softmax of a row is its `predict_proba`. X and errors as in
+        `fit`; before it `sklearn.exceptions.NotFittedError`.
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Images) -> NDArray[np.float64]:
+        """Probabilities (n, n_classes), columns as in `classes_`."""
+        from scipy.special import softmax
+
+        probabilities: NDArray[np.float64] = softmax(self._logits(X), axis=1)
+        return probabilities
+
+    def predict(self, X: Images) -> NDArray[Any]:
+        """The most probable class of each image, (n,)."""
+        best = self._logits(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
+
+    def _logits(self, X: Images) -> Floats:
+        """Calibrated logits (n, n_classes), whose softmax is the probabilities."""
+        check_is_fitted(self)
+        spec, extractor = self.fitted_.spec, self.fitted_.extractor
+        if extractor.backbone(spec.backbone).card.sha256 != spec.weights:
+            raise BackboneError(
+                f"the weights of {spec.backbone} here are not those this classifier was fitted "
+                f"with (sha256 {spec.weights[:12]}…); install the same, or fit again"
+            )
+        images = _images(X)
+        codes = _codes(images, images.table(), spec, extractor)
+        scores = self.fitted_.head.decision_function(codes.matrix(*spec.blocks))
+        calibrator = self.fitted_.calibrator
+        logits: Floats = calibrator.slope * scores + np.array(calibrator.biases)
+        return logits
+
+    def _extractor(self) -> Extractor:
+        cache = Cache(None if self.cache is None else Path(self.cache))
+        return Extractor(cache, engine=self.engine, workers=self.workers)
+
+    def _planned(
+        self, options: StudyOptions, table: ImageTable, extractor: Extractor
+    ) -> tuple[Planned, ...]:
+        """The scenarios to compare, simplest first: one a tap, or the one of the tap named."""
+        planned = plan(options, extractor, len(table), len(table.classes))
+        if self.tap == "auto":
+            return planned
+        extractor.backbone(self.backbone).named(self.tap)  # refuses what is no tap
+        return tuple(entry for entry in planned if entry.scenario.tap == self.tap)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if "fitted_" in state:  # threads and compiled networks cannot be pickled
+            state = {**state, "fitted_": dataclasses.replace(self.fitted_, extractor=cast(Any, 0))}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "fitted_" in state:
+            self.fitted_ = dataclasses.replace(self.fitted_, extractor=self._extractor())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """An int as it is; otherwise one drawn, as scikit-learn understands `random_state`."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+# --------------------------------------------------------------------------- what X may be
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """n images as they were given: files, or pixels by content hash where they are arrays."""
+
+    sources: tuple[Source, ...]
+    hashes: Strings
+    pixels: Mapping[str, Pixels]
+
+    def table(self) -> ImageTable:
+        """The images without labels, their row numbers as ids; an image's copies are its group."""
+        n = len(self.sources)
+        return ImageTable(
+            ids=np.arange(n).astype(str),
+            sources=self.sources,
+            content_hashes=self.hashes,
+            labels=np.full(n, -1, np.int64),
+            groups=self.hashes,
+            splits=np.full(n, "train"),
+            masks=np.full(n, ""),
+            classes=(),
+        )
+
+
+def _images(X: Images) -> _Images:
+    """Check what X is, and hash each image's content."""
+    if isinstance(X, str | bytes | os.PathLike):
+        raise DataError(f"X is the one path {X!r}; give a list of paths, or [{X!r}]")
+    if getattr(X, "ndim", 1) not in (1, 3, 4):
+        raise DataError(
+            f"X has shape {getattr(X, 'shape', ())}, and images are (n, height, width[, 3]); "
+            "give such an array, a list of images or a list of paths"
+        )
+    items: list[Any] = list(X)
+    if not items:
+        raise DataError("X is empty; give at least one image")
+    files = [isinstance(item, str | os.PathLike) for item in items]
+    if all(files):
+        paths = [os.fspath(item) for item in items]
+        hashes = [_file_hash(row, path) for row, path in enumerate(paths)]
+        return _Images(tuple(map(Source, paths)), np.array(hashes), {})
+    if any(files):
+        raise DataError(
+            f"X mixes paths and arrays (X[{files.index(True)}] is a path, X[{files.index(False)}] "
+            "is not); give one kind"
+        )
+    arrays = [_checked(row, item) for row, item in enumerate(items)]
+    hashes = [_array_hash(array) for array in arrays]
+    sources = tuple(Source(f"X[{row}]") for row in range(len(items)))
+    return _Images(sources, np.array(hashes), dict(zip(hashes, arrays, strict=True)))
+
+
+def _checked(row: int, item: Any) -> Pixels:
+    """One image (height, width[, 3]) uint8; a channel axis of 1 goes."""
+    if not isinstance(item, np.ndarray):
+        raise DataError(f"X[{row}] is a {type(item).__name__}; give paths, or numpy arrays")
+    array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
+    if array.shape[2:] not in ((), (3,)) or array.ndim < 2 or array.size == 0:
+        raise DataError(f"X[{row}] has shape {item.shape}; an image is (height, width[, 3])")
+    if array.dtype != np.uint8:
+        raise DataError(f"X[{row}] is {array.dtype}; {UINT8}")
+    return np.ascontiguousarray(array)
+
+
+def _file_hash(row: int, path: str) -> str:
+    """The hash by which a study knows the same file, so that they share their codes."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
+        ) from error
+    return content_hash(content)
+
+
+def _array_hash(array: Pixels) -> str:
+    header = f"array {array.shape}\n".encode()
+    return content_hash(header + array.tobytes())
+
+
+def _labelled(
+    images: _Images, y: ArrayLike, groups: ArrayLike | None, sample_weight: ArrayLike | None
+) -> tuple[NDArray[Any], ImageTable, Floats | None]:
+    """Classes (n_classes,), the table of the images that weigh something, their weights (n,)."""
+    n = len(images.sources)
+    y = _column("y", y, n)
+    check_classification_targets(y)
+    weight = None if sample_weight is None else _column("sample_weight", sample_weight, n)
+    kept = np.ones(n, bool)
+    if weight is not None:
+        weight = weight.astype(np.float64)
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            raise DataError("sample_weight holds negative or missing values; give weights from 0")
+        kept = weight > 0
+    classes, labels = np.unique(y[kept], return_inverse=True)
+    if len(classes) < 2:
+        raise FitError(
+            f"y has one class only ({', '.join(map(str, classes))}) among {int(kept.sum())} "
+            "images that weigh something; a classifier needs at least two"
+        )
+    names = tuple(map(str, classes))
+    table = images.table().select(kept)
+    table = dataclasses.replace(
+        table,
+        labels=labels.astype(np.int64),
+        classes=names,
+        positive=names[1] if len(names) == 2 else None,  # whom scikit-learn calls positive
+    )
+    if groups is not None:
+        table = dataclasses.replace(
+            table, groups=_groups(_column("groups", groups, n)[kept], table)
+        )
+    return classes, table, None if weight is None else weight[kept]
+
+
+def _column(name: str, values: Any, n: int) -> NDArray[Any]:
+    column = np.asarray(values)
+    if column.shape != (n,):
+        raise DataError(
+            f"{name} has shape {column.shape} for {n} images in X; it must have one entry each"
+            if values is not None
+            else f"{name} is None; a classifier learns from labels, one for each image"
+        )
+    return column
+
+
+def _groups(given: NDArray[Any], table: ImageTable) -> Strings:
+    """Groups by name; where one is missing, the image is a group of its own."""
+    named = np.array(
+        [
+            own if value is None or value != value or value == "" else str(value)
+            for value, own in zip(given.tolist(), table.groups.tolist(), strict=True)
+        ]
+    )
+    if len(np.unique(named)) < 2:
+        raise FitError(
+            f"all {len(named)} images are in one group ({given[0]}), and cross-validation needs "
+            "several; pass what tells patients apart, or groups=None"
+        )
+    return named
+
+
+# --------------------------------------------------------------------------- codes
+
+
+def _codes(
+    images: _Images, table: ImageTable, spec: FeatureSpec, extractor: Extractor
+) -> FeatureTable:
+    """Codes of every image of a table, through the cache.
+
+    Raises
+    ------
+    DataError
+        An image cannot be decoded.
+    """
+    if images.pixels:
+        _keep_codes(images.pixels, table.content_hashes, spec, extractor)
+    codes, skipped = extractor.codes(table, spec)
+    if skipped:
+        row = int(skipped[0].source)
+        raise DataError(
+            f"{len(skipped)} of {len(table)} images cannot be read; the first is X[{row}] "
+            f"({images.sources[row].path}): {skipped[0].reason}"
+        )
+    return codes
+
+
+def _keep_codes(
+    pixels: Mapping[str, Pixels], hashes: Strings, spec: FeatureSpec, extractor: Extractor
+) -> None:
+    """Compute the codes of arrays that the cache lacks, so that it has those of all of them."""
+    store = extractor.cache.features(spec)
+    unique = np.unique(hashes)
+    lacking = unique[store.missing(unique, spec.blocks)]
+    recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
+    for start in range(0, len(lacking), SEGMENT_ROWS):
+        part = lacking[start : start + SEGMENT_ROWS]
+        canvases = (
+            make_canvas(name, Decoded(pixels[name], pixels[name].shape[:2]), recipe)
+            for name in part.tolist()
+        )
+        rows = [codes for _, codes in extractor.run(canvases, spec)]
+        store.write(part, {block: np.stack([row[block] for row in rows]) for block in spec.blocks})
