@@ -1,0 +1,138 @@
+"""What a report is made from: handed over by the study, drawn and worded by the other files.
+
+Only shapes stand here. The numbers come from `evaluate`, the maps from `explain`; nothing is
+computed from images in this room except their thumbnails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from medgraft.types import (
+    Estimate,
+    Evaluation,
+    Floats,
+    Pixels,
+    Predictions,
+    Skipped,
+    StudyResult,
+)
+
+if TYPE_CHECKING:
+    from medgraft.features.backbones import Card
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPoint:
+    """How one head did on the codes of one tap; `order` counts the taps from the input on."""
+
+    backbone: str
+    tap: str
+    order: int
+    head: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Case:
+    """One image, what was said of it, and where the score came from.
+
+    probability : of the predicted class, 0..1.
+    pixels : (height, width[, 3]) uint8, the canvas the network saw.
+    maps : names of layers, shallow to deep, each with its map (height, width) 0..1 on the same
+    canvas; the last is the layer the decision was read from. Empty where no map exists; `reason`
+    then says why.
+    """
+
+    id: str
+    truth: str
+    predicted: str
+    probability: float
+    correct: bool
+    pixels: Pixels
+    maps: tuple[tuple[str, Floats], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HowTo:
+    """What it takes to get the same numbers again.
+
+    seconds : of each step of the work, in the order in which they were done.
+    """
+
+    command: str
+    seed: int
+    versions: Mapping[str, str]
+    backbones: tuple[Card, ...]
+    machine: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the part 'How good, exactly' is about, on the page of a study and of an evaluation.
+
+    sentence : which model on which images. columns : the evaluations shown side by side by their
+    titles; `evaluation` is the first of them, and counts and curves are of `predictions`.
+    """
+
+    predictions: Predictions
+    evaluation: Evaluation
+    sentence: str
+    columns: Mapping[str, Evaluation]
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInput:
+    """Everything the report of a study shows.
+
+    oof, test : predictions of the recommended scenario, out of fold and on the test split.
+    by_patient : the evaluation of the test (else of the out-of-fold) predictions, one prediction
+    a group. samples : for each class the id and the pixels of a few of its images.
+    """
+
+    result: StudyResult
+    oof: Predictions
+    oof_evaluation: Evaluation
+    how: HowTo
+    test: Predictions | None = None
+    test_evaluation: Evaluation | None = None
+    by_patient: Evaluation | None = None
+    depth: tuple[DepthPoint, ...] = ()
+    cases: tuple[Case, ...] = ()
+    samples: Mapping[str, tuple[tuple[str, Pixels], ...]] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> Evaluation:
+        """The evaluation the report leads with: of the test, or out of fold where there is none."""
+        return self.test_evaluation or self.oof_evaluation
+
+    @property
+    def judged_predictions(self) -> Predictions:
+        """The predictions that `judged` is about."""
+        return self.oof if self.test is None or self.test_evaluation is None else self.test
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationInput:
+    """Everything the page of a saved classifier, judged on other data, shows.
+
+    model, data : the classifier's folder and the data, as they were named. metric : what the page
+    leads with. learned : images of each class the classifier learned from; empty where that is
+    not known. seen : how many of the images judged bear the id of an image it learned from.
+    """
+
+    model: str
+    data: str
+    metric: str
+    predictions: Predictions
+    evaluation: Evaluation
+    by_patient: Evaluation | None = None
+    skipped: tuple[Skipped, ...] = ()
+    learned: Mapping[str, int] = field(default_factory=dict)
+    seen: int = 0
+    command: str = ""
+    version: str = ""

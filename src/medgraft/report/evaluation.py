@@ -1,0 +1,132 @@
+"""The page of an external validation: one saved classifier, judged on data it was not made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medgraft import files
+from medgraft.report import exactly, verdicts, words
+from medgraft.report.content import EvaluationInput, Judged
+from medgraft.report.page import render_page
+from medgraft.types import Estimate
+
+__all__ = ["EvaluationInput", "headline", "render_evaluation", "write_evaluation"]
+
+SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
+
+
+def write_evaluation(path: Path, content: EvaluationInput) -> None:
+    """Write the page, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    files.write_text(path, render_evaluation(content))
+
+
+def render_evaluation(content: EvaluationInput) -> str:
+    """The page of an evaluation as one HTML page that loads nothing."""
+    evaluation = content.evaluation
+    columns = {"By image": evaluation}
+    if content.by_patient is not None:
+        columns[exactly.PATIENT] = content.by_patient
+    sentence = (
+        f"All of this is about {words.images_of_groups(evaluation.n_images, evaluation.n_groups)}. "
+        "Nothing was chosen or refitted on them."
+    )
+    metric, _ = _leading(content)
+    return render_page(
+        "evaluation.html.j2",
+        {
+            "content": content,
+            "skipped": content.skipped,
+            "headline": headline(content),
+            "gloss": verdicts.gloss(metric, evaluation),
+            "operating_sentence": verdicts.operating_sentence(evaluation),
+            "facts": _facts(content),
+            "caution": _caution(content),
+            "shares_sentence": _shares_sentence(content),
+            **exactly.section(Judged(content.predictions, evaluation, sentence, columns)),
+        },
+    )
+
+
+def headline(content: EvaluationInput) -> str:
+    """How good the classifier is on these images, how sure that is, on how many: one sentence."""
+    evaluation = content.evaluation
+    metric, estimate = _leading(content)
+    seen = f", and it may have learned from {words.count(content.seen)} of them"
+    return words.sentence(
+        f"{verdicts.subject(evaluation.classes, evaluation.positive)} with "
+        f"{words.name_metric(metric)} {words.value(metric, estimate.value)} (95 % interval "
+        f"{words.interval(metric, estimate)}) on {words.plural(estimate.n, 'image')} of "
+        f"{Path(content.data).name or content.data}{seen if content.seen else ''}"
+    )
+
+
+def _leading(content: EvaluationInput) -> tuple[str, Estimate]:
+    """The metric that leads: the study's, or the accuracy where that is undefined on these data."""
+    estimates = content.evaluation.estimates
+    if content.metric in estimates and not words.is_missing(estimates[content.metric].value):
+        return content.metric, estimates[content.metric]
+    return "accuracy", estimates["accuracy"]
+
+
+def _facts(content: EvaluationInput) -> str:
+    evaluation = content.evaluation
+    counts = evaluation.confusion.sum(axis=1)
+    classes = [
+        f"{name} {words.count(int(n))}" for name, n in zip(evaluation.classes, counts, strict=True)
+    ]
+    return " · ".join(
+        [
+            words.images_of_groups(evaluation.n_images, evaluation.n_groups),
+            *classes,
+            f"{words.count(len(content.skipped))} skipped",
+        ]
+    )
+
+
+def _caution(content: EvaluationInput) -> str:
+    """What cannot be known from here: whether the classifier learned from these very images."""
+    n = len(content.predictions)
+    if content.seen:
+        return (
+            f"{words.count(content.seen)} of the {words.plural(n, 'image')} bear the name of an "
+            "image this model learned from. If they are the same images, these figures flatter it; "
+            "leave them out and judge again."
+        )
+    if content.learned:
+        return (
+            "None of these images bears the name of one the model learned from. Copies under other "
+            "names, and other images of the same patients, would not be noticed here."
+        )
+    return (
+        "The images this model learned from are not listed beside it, so whether any of them is "
+        "among these was not checked. If some are, these figures flatter it."
+    )
+
+
+def _shares_sentence(content: EvaluationInput) -> str:
+    """How the mix of classes differs from what was learned from; '' where it does not, much."""
+    evaluation = content.evaluation
+    if not content.learned:
+        return ""
+    now = evaluation.confusion.sum(axis=1) / max(evaluation.n_images, 1)
+    then = np.array([content.learned.get(name, 0) for name in evaluation.classes], float)
+    then /= max(then.sum(), 1)
+    most = int(np.argmax(np.abs(now - then)))
+    if evaluation.positive in evaluation.classes:
+        most = evaluation.classes.index(str(evaluation.positive))
+    if abs(now[most] - then[most]) <= SAME_SHARES:
+        return ""
+    return (
+        f"The classes are mixed differently here: {words.percent(now[most])} of these images are "
+        f"{evaluation.classes[most]}, against {words.percent(then[most])} of those the model "
+        "learned from. Figures within a class (sensitivity, specificity, AUROC) do not depend on "
+        "the mix; accuracy, PPV, NPV and calibration do."
+    )

@@ -1,0 +1,416 @@
+"""Charts as SVG text for the page: drawn by matplotlib, coloured by the page.
+
+Shapes and text are drawn in stand-in colours that are replaced by CSS variables, so that one
+drawing reads in light, in dark and on paper. Text stays text, in the reader's own font. Every
+chart has an alternative text. Nothing touches pyplot, and equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+from markupsafe import Markup
+
+from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.report import words
+from medgraft.report.content import DepthPoint
+from medgraft.types import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from medgraft.evaluate.curves import Curve, ReliabilityBin
+
+INK, MUTED, GRID, SURFACE, SHADE = "#010101", "#020202", "#030303", "#040404", "#050505"
+SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    SURFACE: "var(--surface)",
+    SHADE: "var(--shade)",
+    **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)},
+}
+WIDE, NARROW, SQUARE = 720, 360, 380  # widths of the drawings in CSS pixels
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "medgraft",
+    "text.parse_math": False,
+    "font.size": 14.0,
+    "font.family": ["DejaVu Sans"],
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "lines.solid_capstyle": "butt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison chart; `tied` says that it cannot be told from the chosen."""
+
+    name: str
+    estimate: Estimate
+    chosen: bool
+    tied: bool
+
+
+def comparison(name: str, rows: Sequence[Row], metric: str, *, narrow: bool = False) -> Markup:
+    """Scenarios as points with intervals on one axis, best first, the chosen one filled."""
+    longest = max(len(row.name) for row in rows)
+    step = 44 if narrow else 30
+    height = step * len(rows) + 70
+    left = 10 if narrow else min(320, 20 + 8 * longest)
+    title = words.name_metric(metric)
+    alt = "; ".join(
+        f"{row.name}: {words.value(metric, row.estimate.value)} "
+        f"({words.interval(metric, row.estimate)}){', recommended' if row.chosen else ''}"
+        for row in rows
+    )
+    with drawing((NARROW if narrow else WIDE, height)) as figure:
+        axes = _axes(figure, left=left, right=16 if narrow else 170, top=6, bottom=56)
+        for y, row in enumerate(rows):
+            _comparison_row(axes, y, row, metric, narrow=narrow)
+        axes.set_ylim(len(rows) - 0.4, -0.75 if narrow else -0.6)
+        axes.set_yticks([] if narrow else range(len(rows)), [] if narrow else _labels(rows))
+        axes.tick_params(axis="y", length=0, pad=8)
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.04)
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{title}, out of fold")
+        _ticks(axes, "x", metric, most=4 if narrow else 6)
+        return to_svg(figure, name, f"{title} of {len(rows)} scenarios, out of fold. {alt}.")
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return [words.shorten(row.name, 38) for row in rows]
+
+
+def _comparison_row(axes: Axes, y: int, row: Row, metric: str, *, narrow: bool) -> None:
+    estimate, colour = row.estimate, SERIES[0] if row.chosen else MUTED
+    if row.tied or row.chosen:
+        axes.axhspan(y - (0.7 if narrow else 0.5), y + (0.3 if narrow else 0.5), color=SHADE, lw=0)
+    axes.hlines(y, estimate.low, estimate.high, color=colour, lw=3 if row.chosen else 1.8)
+    axes.plot(
+        estimate.value,
+        y,
+        marker="D" if row.chosen else "o",
+        ms=9 if row.chosen else 7,
+        color=colour,
+        mfc=colour if row.chosen else SURFACE,
+        mec=colour,
+        mew=1.8,
+        ls="none",
+    )
+    figure_text = words.value(metric, estimate.value)
+    weight = "bold" if row.chosen else "normal"
+    beside = axes.get_yaxis_transform()
+    if narrow:
+        axes.text(
+            0.01,
+            y - 0.4,
+            words.shorten(row.name, 28),
+            transform=beside,
+            va="center",
+            weight=weight,
+            fontsize=13,
+        )
+        axes.text(
+            0.99,
+            y - 0.4,
+            figure_text,
+            transform=beside,
+            va="center",
+            ha="right",
+            weight=weight,
+            fontsize=13,
+        )
+    else:
+        note = f"{figure_text} recommended" if row.chosen else figure_text
+        axes.text(1.02, y, note, transform=beside, va="center", weight=weight)
+
+
+def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool = False) -> Markup:
+    """The metric over the taps of one backbone, a line and a band for each head."""
+    taps = [tap for _, tap in sorted({(point.order, point.tap) for point in points})]
+    heads = list(dict.fromkeys(point.head for point in points))
+    width = NARROW if narrow else WIDE
+    longest = min(24, max(map(len, taps)))
+    crowded = longest * 8 * max(1, len(taps) - 1) > 0.9 * (width - 150)
+    room = 56 + (5 * longest if crowded else 0)
+    with drawing((width, 270 + room)) as figure:
+        axes = _axes(figure, left=64, right=100, top=12, bottom=room)
+        ends: list[End] = []
+        for i, head in enumerate(heads):
+            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            line = sorted((p for p in points if p.head == head), key=lambda p: p.order)
+            aside = 0.07 * (i - (len(heads) - 1) / 2)  # so that equal lines do not hide each other
+            x = [taps.index(point.tap) + aside for point in line]
+            axes.fill_between(
+                x,
+                [point.estimate.low for point in line],
+                [point.estimate.high for point in line],
+                color=colour,
+                alpha=0.16,
+                lw=0,
+            )
+            axes.plot(
+                x,
+                [point.estimate.value for point in line],
+                color=colour,
+                marker=marker,
+                ms=6,
+                lw=2,
+            )
+            ends.append(End(line[-1].estimate.value, head, colour, marker))
+        axes.set_xticks(range(len(taps)), [words.shorten(tap, 24) for tap in taps])
+        if crowded:
+            axes.tick_params(axis="x", labelrotation=40)
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+        axes.grid(axis="y")
+        axes.set_ylabel(words.name_metric(metric))
+        axes.set_xlabel("layer, from the image to the output")
+        _ticks(axes, "y", metric, most=5)
+        _end_labels(axes, ends, x=len(taps) - 1)
+        best = max(points, key=lambda p: p.estimate.value * _sign(metric))
+        return to_svg(
+            figure,
+            name,
+            f"{words.name_metric(metric)} over {len(taps)} layers from {taps[0]} to {taps[-1]} for "
+            f"{words.join(heads)}; best {words.value(metric, best.estimate.value)} at {best.tap} "
+            f"with {best.head}.",
+        )
+
+
+class End(NamedTuple):
+    """Where a line ends, and how it is drawn."""
+
+    y: float
+    head: str
+    colour: str
+    marker: str
+
+
+def _end_labels(axes: Axes, ends: Sequence[End], x: float) -> None:
+    """Name the lines at their right ends, pushed down where they would overlap."""
+    from matplotlib.transforms import ScaledTranslation
+
+    low, high = axes.get_ylim()
+    axes.set(xlim=axes.get_xlim(), ylim=(low, high))  # what follows must not move them
+    gap = (high - low) * 0.085
+    order = sorted(ends)
+    places = [end.y for end in order]
+    for i in reversed(range(len(places) - 1)):
+        places[i] = min(places[i], places[i + 1] - gap)
+    inches = axes.figure.dpi_scale_trans
+    for place, end in zip(places, order, strict=True):
+        mark = axes.transData + ScaledTranslation(18 / 72, 0, inches)
+        text = axes.transData + ScaledTranslation(28 / 72, 0, inches)
+        axes.plot(
+            x, place, color=end.colour, marker=end.marker, ms=6, transform=mark, clip_on=False
+        )
+        axes.text(x, place, words.shorten(end.head, 10), va="center", transform=text)
+
+
+def roc(name: str, curve: Curve, positive: str, point: tuple[float, float] | None) -> Markup:
+    """Sensitivity against 1 − specificity with its band; `point` is where the classifier works."""
+    with drawing((SQUARE, SQUARE)) as figure:
+        axes = _square(figure, "1 − specificity", "sensitivity")
+        axes.plot([0, 1], [0, 1], color=MUTED, lw=1.2, ls=(0, (4, 4)))
+        axes.text(0.6, 0.54, "guessing", color=MUTED, ha="left", va="top")
+        _band(axes, curve)
+        if point is not None:
+            _mark(axes, point, (0.06, -0.04), "left", "top")
+        return to_svg(figure, name, f"ROC curve of {positive} with its 95 % band{_at(point)}.")
+
+
+def precision_recall(
+    name: str, curve: Curve, positive: str, point: tuple[float, float] | None, share: float
+) -> Markup:
+    """Precision (PPV) against recall (sensitivity) with its band; guessing gives `share`."""
+    with drawing((SQUARE, SQUARE)) as figure:
+        axes = _square(figure, "recall (sensitivity)", "precision (PPV)")
+        axes.axhline(share, color=MUTED, lw=1.2, ls=(0, (4, 4)))
+        below = share > 0.15
+        axes.text(
+            0.03,
+            share + (-0.02 if below else 0.02),
+            f"guessing: {words.percent(share)}",
+            color=MUTED,
+            va="top" if below else "bottom",
+        )
+        _band(axes, curve, steps="steps-pre")
+        if point is not None:
+            _mark(axes, point, (-0.05, -0.06), "right", "top")
+        return to_svg(
+            figure, name, f"Precision against recall of {positive} with its 95 % band{_at(point)}."
+        )
+
+
+def reliability(name: str, bins: Sequence[ReliabilityBin], what: str) -> Markup:
+    """How often what was said with some probability was so; on the diagonal, it was kept."""
+    with drawing((SQUARE, SQUARE)) as figure:
+        axes = _square(
+            figure, f"stated probability of {words.shorten(what, 20)}", "share that was so"
+        )
+        axes.plot([0, 1], [0, 1], color=MUTED, lw=1.2, ls=(0, (4, 4)))
+        axes.text(0.62, 0.56, "as stated", color=MUTED, va="top")
+        for one in bins:
+            axes.vlines(one.predicted, one.observed.low, one.observed.high, color=SERIES[0], lw=1.8)
+            axes.plot(
+                one.predicted,
+                one.observed.value,
+                marker="o",
+                ms=8,
+                color=SERIES[0],
+                mec=SURFACE,
+                mew=1,
+            )
+        pairs = ", ".join(
+            f"{words.percent(one.predicted)}: {words.percent(one.observed.value)}" for one in bins
+        )
+        return to_svg(
+            figure, name, f"Stated probability of {what} and the share that was so: {pairs}."
+        )
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def _at(point: tuple[float, float] | None) -> str:
+    if point is None:
+        return ""
+    return f"; the operating point lies at {point[0]:.2f} across and {point[1]:.2f} up"
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric in LOWER_IS_BETTER else 1
+
+
+def _axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
+    """Axes with margins in pixels, so that text has the room it needs at every width."""
+    width, height = figure.get_size_inches() * 72
+    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
+    return figure.add_axes(box)
+
+
+def _square(figure: Figure, x: str, y: str) -> Axes:
+    axes = _axes(figure, left=58, right=16, top=16, bottom=58)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=x, ylabel=y)
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.grid(visible=True)
+    return axes
+
+
+def _band(axes: Axes, curve: Curve, steps: str = "default") -> None:
+    axes.fill_between(curve.grid, curve.low, curve.high, color=SERIES[0], alpha=0.2, lw=0)
+    axes.plot(curve.x, curve.y, color=SERIES[0], lw=2.2, drawstyle=steps)
+
+
+def _mark(
+    axes: Axes, point: tuple[float, float], offset: tuple[float, float], ha: Any, va: Any
+) -> None:
+    axes.plot(*point, marker="D", ms=9, color=SERIES[1], mec=SURFACE, mew=1.2, zorder=5)
+    axes.text(point[0] + offset[0], point[1] + offset[1], "operating\npoint", ha=ha, va=va)
+
+
+def _ticks(axes: Axes, axis: str, metric: str, most: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    chosen = axes.xaxis if axis == "x" else axes.yaxis
+    chosen.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    scale = 100 if metric in words.PERCENT else 1
+    digits = max(0, int(np.ceil(-np.log10(max((high - low) * scale / most, 1e-9)))))
+    unit = " %" if metric in words.PERCENT else ""
+    chosen.set_major_formatter(FuncFormatter(lambda v, _: f"{v * scale:.{digits}f}{unit}"))
+
+
+@contextmanager
+def drawing(size: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure of `size` (width, height) CSS pixels, in the page's style.
+
+    Letters that matplotlib's own font lacks are the reader's font's business, so it is not asked.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing")
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72))
+        FigureCanvasSVG(figure)
+        yield figure
+
+
+def to_svg(figure: Figure, name: str, alt: str) -> Markup:
+    """The figure as inline SVG: ids of its own, the page's colours and font, `alt` as its title."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    used = set(re.findall(r"#([\w.-]+)", buffer.getvalue()))
+    for element in root.iter():
+        _clean(element, name, used)
+    width, height = figure.get_size_inches() * 72
+    root.attrib = {
+        "viewBox": root.attrib["viewBox"],
+        "width": f"{width:.0f}",
+        "height": f"{height:.0f}",
+        "role": "img",
+        "aria-labelledby": f"{name}-alt",
+    }
+    title = ElementTree.Element("title", {"id": f"{name}-alt"})
+    title.text = " ".join(alt.split())
+    root.insert(0, title)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _clean(element: ElementTree.Element, name: str, used: set[str]) -> None:
+    """Drop namespaces and unused ids, make the others unique on the page, hand out the colours."""
+    element.tag = element.tag.rpartition("}")[2]
+    element.tail = None
+    for key, text in list(element.attrib.items()):
+        del element.attrib[key]
+        short = key.rpartition("}")[2]
+        if short == "id":
+            if text in used:
+                element.set("id", f"{name}-{text}")
+            continue
+        if short == "href":
+            text = text.replace("#", f"#{name}-", 1)
+        elif short == "clip-path":
+            text = text.replace("url(#", f"url(#{name}-")
+        elif short == "style":
+            text = re.sub(r"font-family: [^;]*;?\s*", "", text)
+            text = re.sub(r"#0[0-9a-f]{5}", lambda hit: VARIABLES.get(hit[0], hit[0]), text)
+        element.set(short, re.sub(r"\s+", " ", text))
+    if element.tag != "text" and element.text and not element.text.strip():
+        element.text = None

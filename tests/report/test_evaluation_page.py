@@ -1,0 +1,186 @@
+"""The page of an external validation, and what is known of the images a model learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import fabricate
+import numpy as np
+import pytest
+from test_report_page import Page
+
+from medgraft.bundle import External, _learned_from, write_external
+from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.report.evaluation import EvaluationInput, headline, render_evaluation
+from medgraft.studies.store import write_predictions
+from medgraft.types import Estimate, Operating, Predictions, Skipped
+
+AT = Operating(0.5, "highest balanced accuracy")
+SKIPPED = (Skipped("far/away.png", "the file ends before the picture does"),)
+
+
+@pytest.fixture(scope="module")
+def predictions() -> Predictions:
+    return fabricate.predictions(("NORMAL", "PNEUMONIA"), "PNEUMONIA", 90, "test", 4, 1.0)
+
+
+@pytest.fixture(scope="module")
+def content(predictions: Predictions) -> EvaluationInput:
+    return EvaluationInput(
+        model="runs/chest/model",
+        data="elsewhere/hospital b",
+        metric="auroc",
+        predictions=predictions,
+        evaluation=evaluate(predictions, AT, sampling=fabricate.FAST),
+        by_patient=evaluate(by_group(predictions), AT, sampling=fabricate.FAST),
+        skipped=SKIPPED,
+        learned={"NORMAL": 900, "PNEUMONIA": 100},
+        command="medgraft evaluate runs/chest 'elsewhere/hospital b' --out E",
+    )
+
+
+@pytest.fixture(scope="module")
+def page(content: EvaluationInput) -> Page:
+    return Page(render_evaluation(content).replace("\u00a0", " "))
+
+
+def test_one_sentence_leads_with_the_number_its_interval_and_n(
+    content: EvaluationInput, page: Page
+) -> None:
+    one = content.evaluation.estimates["auroc"]
+    assert (
+        f"PNEUMONIA is told from NORMAL with AUROC {one.value:.3f} (95 % interval "
+        f"{one.low:.3f}–{one.high:.3f}) on 90 images of hospital b."
+    ) in page.words
+
+
+def test_the_page_says_which_model_which_data_and_what_was_skipped(page: Page) -> None:
+    for said in (
+        fabricate.CHOSEN,
+        "runs/chest/model",
+        "elsewhere/hospital b",
+        "Nothing was chosen or refitted on them.",
+        "1 image could not be used.",
+        "far/away.png: the file ends before the picture does",
+        "For research only",
+    ):
+        assert said in page.words
+
+
+def test_the_page_loads_nothing_and_its_links_lead_somewhere(page: Page) -> None:
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = {a["href"] for a in page.all("a")}
+    assert links
+    assert {link[1:] for link in links if link} <= set(ids)
+    assert not page.all("script")
+    assert not page.all("link")
+    assert all(b <= a + 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
+    drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
+    assert len(drawings) == 3  # ROC, precision and recall, reliability
+
+
+def test_both_pages_show_the_same_figures_of_the_same_predictions(content: EvaluationInput) -> None:
+    from medgraft.report.build import render
+
+    studied = fabricate.study()
+    one = dataclasses.replace(
+        studied, test=content.predictions, test_evaluation=content.evaluation, by_patient=None
+    )
+    alone = dataclasses.replace(content, by_patient=None)
+    start, end = '<h3 id="curves">', "</section>"
+
+    def curves(text: str) -> str:
+        return text.split(start)[1].split(end)[0]
+
+    assert curves(render(one)) == curves(render_evaluation(alone))
+
+
+def test_another_mix_of_classes_is_said_with_both_shares(
+    content: EvaluationInput, page: Page
+) -> None:
+    ill = int((content.predictions.y_true == 1).sum())
+    assert f"{100 * ill / 90:.1f} % of these images are PNEUMONIA, against 10.0 %" in page.words
+    alike = dataclasses.replace(content, learned={"NORMAL": 90 - ill, "PNEUMONIA": ill})
+    assert "mixed differently" not in Page(render_evaluation(alike)).words
+
+
+@pytest.mark.parametrize(
+    ("seen", "learned", "said"),
+    [
+        (0, {"NORMAL": 1, "PNEUMONIA": 1}, "None of these images bears the name"),
+        (0, {}, "was not checked"),
+        (70, {"NORMAL": 1, "PNEUMONIA": 1}, "70 of the 90 images bear the name of an image"),
+    ],
+)
+def test_whether_the_images_were_learned_from_is_never_left_open(
+    content: EvaluationInput, seen: int, learned: dict[str, int], said: str
+) -> None:
+    changed = dataclasses.replace(content, seen=seen, learned=learned)
+    page = Page(render_evaluation(changed))
+    assert said in page.words
+    assert ("WARN" in page.words) == (seen > 0)
+    assert headline(changed).endswith(
+        "of hospital b, and it may have learned from 70 of them." if seen else "of hospital b."
+    )
+
+
+def test_a_metric_these_data_leave_undefined_gives_way_to_accuracy(
+    content: EvaluationInput,
+) -> None:
+    evaluation = content.evaluation
+    undefined = {**evaluation.estimates, "auroc": Estimate(np.nan, np.nan, np.nan, 90, "none")}
+    one = dataclasses.replace(
+        content, evaluation=dataclasses.replace(evaluation, estimates=undefined)
+    )
+    assert "with accuracy" in headline(one)
+    assert "nan" not in headline(one)
+
+
+# --------------------------------------------------------------------------- bundle
+
+
+def test_what_a_run_learned_from_is_counted_without_its_test_images(
+    predictions: Predictions, tmp_path: Path
+) -> None:
+    # Eight rows: of the first six, in development, four are NORMAL; the other scenario is no
+    # business of this model.
+    rows = predictions.select(np.arange(8))
+    rows = dataclasses.replace(
+        rows,
+        y_true=np.array([0, 0, 0, 0, 1, 1, 1, 0]),
+        splits=np.array(["train"] * 5 + ["val"] + ["test"] * 2),
+    )
+    other = dataclasses.replace(rows, scenario="probe/other", splits=np.full(8, "train"))
+    write_predictions(tmp_path / "predictions.parquet", [rows, other])
+    (tmp_path / "result.json").write_text('{"metric": "mcc"}')
+    judged = predictions.select(np.arange(4, 12))  # 4 and 5 were learned from, 6 and 7 judged
+    assert _learned_from(tmp_path, judged) == ("mcc", {"NORMAL": 4, "PNEUMONIA": 2}, 2)
+
+
+def test_a_model_outside_its_run_is_not_guessed_about(
+    predictions: Predictions, tmp_path: Path
+) -> None:
+    assert _learned_from(tmp_path, predictions) == ("auroc", {}, 0)
+
+
+def test_page_and_json_are_written_whole(content: EvaluationInput, tmp_path: Path) -> None:
+    evaluation = content.evaluation
+    undefined = {**evaluation.estimates, "ppv": Estimate(np.nan, np.nan, np.nan, 0, "none")}
+    found = External(
+        content.predictions,
+        dataclasses.replace(evaluation, estimates=undefined),
+        None,
+        SKIPPED,
+        seen=3,
+    )
+    page, answer = write_external(tmp_path / "new" / "E", found, model="M", data="D")
+    assert {file.name for file in page.parent.iterdir()} == {"evaluation.html", "evaluation.json"}
+    assert "PPV not measured" in Page(page.read_text(encoding="utf-8")).words
+    read = json.loads(answer.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert (read["model"], read["data"], read["names_learned_from"]) == ("M", "D", 3)
+    assert read["by_image"]["metrics"]["ppv"]["value"] is None
+    assert read["by_image"]["confusion"] == evaluation.confusion.tolist()
+    assert read["skipped"] == [{"source": SKIPPED[0].source, "reason": SKIPPED[0].reason}]
