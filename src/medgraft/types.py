@@ -8,6 +8,7 @@ table is read from disk, a canvas resized or a prediction judged stands in the r
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -143,7 +144,7 @@ class ImageTable:
         """The images that are looked at once, at the end."""
         return self.select(self.splits == "test")
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of everything that can change a number: ids, bytes, labels, groups, splits."""
         columns = (self.ids, self.content_hashes, self.labels, self.groups, self.splits)
@@ -289,7 +290,7 @@ class Folds:
     n_folds: int
     seed: int
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist())
 

@@ -146,6 +146,7 @@ def test_resamples_do_not_depend_on_how_they_are_chunked(monkeypatch):
     groups = np.arange(500).astype(str)
     sampling = Sampling(resamples=150)
     whole = np.concatenate(list(bootstrap_weights(groups, sampling)), axis=1)
+    monkeypatch.setattr(intervals, "KEPT", 0)
     monkeypatch.setattr(intervals, "CHUNK", 5000)
     chunks = list(bootstrap_weights(groups, sampling))
     assert len(chunks) == 15

@@ -6,6 +6,7 @@ no closed form exists. Which of them serves which metric is decided in `metrics.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ Weights = Floats
 Statistic = Callable[[Weights], Floats]
 """From weights (n_images, n_resamples) to values (n_metrics, n_resamples)."""
 
+KEPT = 2**24  # weights kept for the next who asks: 64 MB of float32
 CHUNK = 2**21  # weights held at once: 8 MB of float32 whatever the number of images
 
 
@@ -174,13 +176,20 @@ def delong_paired(y: NDArray[np.bool_], a: Floats, b: Floats, level: float = 0.9
 
 def number_groups(groups: Strings) -> tuple[Ints, int]:
     """Each image's group as a number (n,), and how many groups there are."""
-    names, index = np.unique(groups, return_inverse=True)
-    return index.astype(np.int64), len(names)
+    return _numbered(groups.tobytes(), groups.dtype.str)
+
+
+@functools.lru_cache(maxsize=16)
+def _numbered(groups: bytes, dtype: str) -> tuple[Ints, int]:
+    names, inverse = np.unique(np.frombuffer(groups, dtype), return_inverse=True)
+    index = inverse.astype(np.int64)
+    index.setflags(write=False)
+    return index, len(names)
 
 
 def repeats(groups: Strings) -> bool:
     """Whether some group holds several of these images, so that they are not independent."""
-    return len(np.unique(groups)) < len(groups)
+    return number_groups(groups)[1] < len(groups)
 
 
 def bootstrap_weights(groups: Strings, sampling: Sampling) -> Iterator[Weights]:
@@ -191,6 +200,21 @@ def bootstrap_weights(groups: Strings, sampling: Sampling) -> Iterator[Weights]:
     equal weights, so that scenarios judged by the same call, or by two, are paired.
     """
     index, n_groups = number_groups(groups)
+    if len(index) * sampling.resamples <= KEPT:  # a study asks for the same draws many times
+        yield from _kept_weights(index.tobytes(), n_groups, sampling)
+    else:
+        yield from _drawn_weights(index, n_groups, sampling)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_weights(index: bytes, n_groups: int, sampling: Sampling) -> tuple[Weights, ...]:
+    chunks = tuple(_drawn_weights(np.frombuffer(index, np.int64), n_groups, sampling))
+    for weights in chunks:
+        weights.setflags(write=False)
+    return chunks
+
+
+def _drawn_weights(index: Ints, n_groups: int, sampling: Sampling) -> Iterator[Weights]:
     rng = np.random.default_rng(sampling.seed)
     width = max(8, min(CHUNK // len(index), sampling.resamples))
     alone = n_groups == len(index)
@@ -253,7 +277,7 @@ def proportion(hit: NDArray[np.bool_], groups: Strings, sampling: Sampling = DEF
 
 def describe_bootstrap(groups: Strings, sampling: Sampling, kind: str = "percentile") -> str:
     """How a bootstrap interval was got, for `Estimate.method`."""
-    units = f"{len(np.unique(groups))} groups" if repeats(groups) else "images"
+    units = f"{number_groups(groups)[1]} groups" if repeats(groups) else "images"
     return f"{kind} bootstrap over {units}, {sampling.resamples} resamples"
 
 

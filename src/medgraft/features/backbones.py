@@ -7,7 +7,10 @@ stands in `weights.py`, how they are run fast in `engine.py`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib.metadata
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
+from medgraft.files import write_json
 from medgraft.types import Cost
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT = "tf_efficientnet_lite0"
+TAPS_VERSION = 1  # raise it when taps are named or described otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,13 @@ class Backbone:
     """A pretrained network: its card, its taps in order of depth, and the network when asked.
 
     `state` gives the state dict when it is needed; None stands for random weights. Taps and
-    network are made when they are first used, so that a kept graph runs without torch.
+    network are made when they are first used, and taps are noted in the folder `notes`, so that
+    kept codes and graphs are used without loading torch.
     """
 
     card: Card
     state: Callable[[], sources.StateDict | None] = field(repr=False)
+    notes: Path | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -85,7 +92,14 @@ class Backbone:
     @functools.cached_property
     def taps(self) -> tuple[Tap, ...]:
         """Every tap of the network, from shallow to deep."""
-        return _taps(self.name, self.card.size)
+        if self.notes is None:
+            return _taps(self.name, self.card.size)
+        version = importlib.metadata.version("timm")
+        note = self.notes / f"{self.name}-{self.card.size}-timm{version}-{TAPS_VERSION}.json"
+        if not note.is_file():
+            write_json(note, [dataclasses.asdict(tap) for tap in _taps(self.name, self.card.size)])
+        rows = json.loads(note.read_text(encoding="utf-8"))
+        return tuple(Tap(**{**row, "cost": Cost(**row["cost"])}) for row in rows)
 
     def tap(self, name: str) -> Tap:
         """The tap of that name.
@@ -148,7 +162,7 @@ class Backbone:
         return network.eval().requires_grad_(False)
 
 
-def load_backbone(name: str = DEFAULT, weights: str = "") -> Backbone:
+def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = None) -> Backbone:
     """Find a backbone by its timm name.
 
     Parameters
@@ -158,17 +172,29 @@ def load_backbone(name: str = DEFAULT, weights: str = "") -> Backbone:
     weights
         '' for weights that came by pip; `hub` to download timm's; a path of a .safetensors or
         state-dict file; `random` for untrained ones (tests of structure).
+    notes
+        A folder where what is found out about taps is kept, so that torch need not be asked again.
 
     Raises
     ------
     BackboneError
         timm has no such network, or there are no weights for it.
     """
-    _check_name(name)
     packaged = sources.PACKAGED.get(name)
-    config = _build(name).pretrained_cfg
-    mean, std, credit = config["mean"], config["std"], config.get("origin_url") or "timm"
-    licence = config.get("license") or "unknown"
+    if packaged is not None and not weights:
+        packaged.locate()
+        card = Card(
+            name,
+            packaged.distribution,
+            packaged.licence,
+            packaged.credit,
+            packaged.sha256,
+            packaged.size,
+            packaged.mean,
+            packaged.std,
+        )
+        return Backbone(card, packaged.load, notes)
+    _check_name(name)
     state: Callable[[], sources.StateDict | None]
     if weights == "random":
         source, sha256, state = "random", "random-0", lambda: None
@@ -179,25 +205,21 @@ def load_backbone(name: str = DEFAULT, weights: str = "") -> Backbone:
         path = Path(weights)
         loaded = sources.load_file(path)
         source, sha256, state = f"file {path.name}", sources.sha256_of(path), lambda: loaded
-    elif packaged is not None:
-        packaged.locate()
-        source, sha256, state = packaged.distribution, packaged.sha256, packaged.load
-        mean, std = packaged.mean, packaged.std
-        licence, credit = packaged.licence, packaged.credit
     else:
         known = ", ".join(sources.PACKAGED)
         raise BackboneError(
             f"no weights for {name} come by pip (those that do: {known}); "
             "pass --weights FILE, or --weights hub to download timm's"
         )
-    size = int(config["input_size"][1])
-    card = Card(name, source, licence, credit, sha256, size, tuple(mean), tuple(std))
-    return Backbone(card, state)
+    config = _build(name).pretrained_cfg
+    credit, licence = config.get("origin_url") or "timm", config.get("license") or "unknown"
+    size, mean, std = int(config["input_size"][1]), tuple(config["mean"]), tuple(config["std"])
+    return Backbone(Card(name, source, licence, credit, sha256, size, mean, std), state, notes)
 
 
-def restore_backbone(card: Card, path: Path) -> Backbone:
+def restore_backbone(card: Card, path: Path, notes: Path | None = None) -> Backbone:
     """The backbone that `save_backbone` wrote, under its own card; nothing is read before use."""
-    return Backbone(card, lambda: sources.load_file(path))
+    return Backbone(card, lambda: sources.load_file(path), notes)
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:
@@ -338,8 +360,6 @@ def _describe(
 
 def _with_blocks(taps: list[Tap], *, vgg: bool) -> Iterator[Tap]:
     """Mark the tap that stands for each block (DESIGN: last at stride 2^k, or Oxford's block)."""
-    import dataclasses
-
     last: dict[int, str] = {}
     for tap in taps:
         if vgg and "_conv" in tap.name:
@@ -357,8 +377,6 @@ def _with_stages(taps: Iterator[Tap]) -> Iterator[Tap]:
     Token networks have no stages; their last four blocks are joined instead, as in the linear
     probes of Caron et al. (2021).
     """
-    import dataclasses
-
     known = list(taps)
     patches = [tap.name for tap in known if tap.layout == "NLC"][-4:]
     oxford = any(tap.name == "block1_conv1" for tap in known)

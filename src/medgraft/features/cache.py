@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +63,16 @@ class Cache:
         """The folder of converted network graphs."""
         return self.folder / "graphs"
 
+    @property
+    def notes(self) -> Path:
+        """The folder of what is known of networks' taps."""
+        return self.folder / "notes"
+
     def features(self, spec: FeatureSpec) -> FeatureStore:
         """The store of the codes of one recipe."""
         return FeatureStore(self.folder / "features" / digest(spec.recipe), spec.recipe)
 
-    def get(self, kind: str, key: str) -> dict[str, NDArray[np.generic]] | None:
+    def get(self, kind: str, key: str) -> dict[str, NDArray[Any]] | None:
         """Arrays stored under (`kind`, `key`), or None."""
         path = self.folder / kind / f"{key}.npz"
         try:
@@ -96,6 +102,7 @@ class Cache:
             for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
                 found.append(_entry(path, self.folder))
             found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
+            found += [_entry(path, self.folder) for path in self.folder.glob("weights/*")]
         return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
 
     def prune(self, limit: int | None = None) -> int:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
-from medgraft.features.backbones import DEFAULT, Backbone, load_backbone
+from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.engine import Engine, Output, default_workers, make_engine
+from medgraft.files import written_file
 from medgraft.types import (
     Canvas,
     CanvasStream,
@@ -73,12 +75,23 @@ class Extractor:
     def backbone(self, name: str = DEFAULT) -> Backbone:
         """The backbone of that name, loaded once."""
         if name not in self._backbones:
-            self._backbones[name] = load_backbone(name, self.weights.get(name, ""))
+            self._backbones[name] = load_backbone(
+                name, self.weights.get(name, ""), self.cache.notes
+            )
         return self._backbones[name]
 
     def adopt(self, backbone: Backbone) -> None:
         """Use this backbone under its name from now on (the one a bundle carries)."""
         self._backbones[backbone.name] = backbone
+
+    def weights_file(self, name: str) -> Path:
+        """The backbone's weights as one safetensors file, written to the cache once."""
+        backbone = self.backbone(name)
+        path = self.cache.folder / "weights" / f"{name}-{backbone.card.sha256[:16]}.safetensors"
+        if not path.is_file():
+            with written_file(path) as temporary:
+                save_backbone(backbone, temporary)
+        return path
 
     def spec(
         self,
@@ -118,19 +131,27 @@ class Extractor:
 
         Returns the table of the n - k readable images, in their order, and k reasons.
         """
+        skipped = self.prepare(table, spec)
+        rows = table.select(~np.isin(table.ids, [bad.source for bad in skipped]))
         store = self.cache.features(spec)
-        unique, first = np.unique(table.content_hashes, return_index=True)
-        lacking = np.sort(first[store.missing(unique, spec.blocks)])
-        skipped = self._fill(table.select(lacking), spec) if len(lacking) else ()
-        hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
-        reason_of = {hash_of[bad.source]: bad.reason for bad in skipped}  # copies share it
-        good = np.array([content not in reason_of for content in table.content_hashes], dtype=bool)
-        rows = table.select(good)
         blocks = {
             block: store.read(rows.content_hashes, block) for block in spec.blocks if len(rows)
         }
-        return FeatureTable(rows.ids, blocks), tuple(
-            Skipped(id, reason_of[hash_of[id]]) for id in table.ids[~good].tolist()
+        return FeatureTable(rows.ids, blocks), skipped
+
+    def prepare(self, table: ImageTable, spec: FeatureSpec) -> tuple[Skipped, ...]:
+        """Have the cache hold the codes of every image that can be read; name those that cannot."""
+        unique, first = np.unique(table.content_hashes, return_index=True)
+        lacking = np.sort(first[self.cache.features(spec).missing(unique, spec.blocks)])
+        if not len(lacking):
+            return ()
+        hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
+        skipped = self._fill(table.select(lacking), spec)
+        reason_of = {hash_of[bad.source]: bad.reason for bad in skipped}  # copies share it
+        return tuple(
+            Skipped(id, reason_of[content])
+            for id, content in hash_of.items()
+            if content in reason_of
         )
 
     def run(

