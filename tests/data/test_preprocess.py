@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from medgraft.data.formats import Decoded
+from medgraft.data.orientation import turn, unturn
 from medgraft.data.preprocess import (
     CanvasRecipe,
     Clahe,
@@ -20,8 +21,6 @@ from medgraft.data.preprocess import (
     make_canvas,
     to_canvas,
     to_source,
-    turn,
-    unturn,
 )
 from medgraft.errors import DataError, ScenarioError
 from medgraft.types import Box, Canvas, Edit, Geometry, ResizeRule

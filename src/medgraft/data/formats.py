@@ -32,7 +32,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from medgraft.data.preprocess import TURNED, turn
+from medgraft.data.orientation import TURNED, turn
 from medgraft.errors import DecodeError
 from medgraft.types import Pixels
 

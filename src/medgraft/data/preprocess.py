@@ -15,22 +15,20 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.formats import Decoded
+from medgraft.data.orientation import TURNED, turn, unturn
 from medgraft.errors import DataError, ScenarioError
 from medgraft.types import Box, Canvas, Edit, Floats, Geometry, ResizeRule
-
-if TYPE_CHECKING:
-    from medgraft.data.formats import Decoded
 
 Array = TypeVar("Array", bound=np.generic)
 
 EDITS = "clahe, clahe<clip>-<tiles> (clahe2-8)"
-TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +131,6 @@ def to_source(map: Floats, geometry: Geometry) -> Floats:
     crop = geometry.crop
     part = _resize(_cut(map, geometry.content), crop, cv2.INTER_LINEAR)
     return unturn(_framed(part, crop, _turned(geometry)), geometry.orientation)
-
-
-def turn(array: NDArray[Array], orientation: int) -> NDArray[Array]:
-    """Show a stored `(height, width[, channels])` array upright, by its EXIF orientation 1 to 8."""
-    match orientation:
-        case 1:
-            return array
-        case 2:
-            turned = array[:, ::-1]
-        case 3:
-            turned = array[::-1, ::-1]
-        case 4:
-            turned = array[::-1]
-        case 5:
-            turned = array.swapaxes(0, 1)
-        case 6:
-            turned = array.swapaxes(0, 1)[:, ::-1]
-        case 7:
-            turned = array.swapaxes(0, 1)[::-1, ::-1]
-        case 8:
-            turned = array.swapaxes(0, 1)[::-1]
-        case _:
-            raise DataError(f"orientation {orientation} is none of EXIF's 1 to 8")
-    return np.ascontiguousarray(turned)
-
-
-def unturn(array: NDArray[Array], orientation: int) -> NDArray[Array]:
-    """Undo `turn`: the two quarter turns undo each other, the other six undo themselves."""
-    return turn(array, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def _geometry(source: tuple[int, int], orientation: int, recipe: CanvasRecipe) -> Geometry:
