@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgraft.data.split import holdout, labelled, make_folds, with_test_split
+from medgraft.data.ingest import load
+from medgraft.data.split import (
+    holdout,
+    keep_copies_together,
+    labelled,
+    make_folds,
+    with_test_split,
+)
 from medgraft.errors import DataError, FitError, LeakError
 from medgraft.types import ImageTable, Source
 
@@ -238,3 +245,66 @@ def test_inputs_are_left_as_they_were():
     with_test_split(images)
     make_folds(images)
     assert images.fingerprint == before.fingerprint
+
+
+# ------------------------------------------------------------------- copies
+
+
+def copies(table_, hashes):
+    return dataclasses.replace(table_, content_hashes=np.array(list(hashes)))
+
+
+def test_groups_that_share_an_image_are_joined_over_several_steps():
+    # g0-g1 share A, g1-g2 share B; g3 alone; the test image shares C with g3 and keeps its group
+    splits = ["train", "train", "", "val", "train", "test", "test"]
+    given_ = copies(table([0, 1, 0, 1, 0, 1, 0], [0, 1, 1, 2, 3, 4, 5], splits), "AABBCCC")
+    kept = keep_copies_together(given_)
+    assert kept.groups.tolist() == ["g0", "g0", "g0", "g0", "g3", "g4", "g5"]
+    assert given_.groups.tolist() == ["g0", "g1", "g1", "g2", "g3", "g4", "g5"]
+    (finding,) = kept.findings
+    assert (finding.check, finding.severity) == ("copies_kept_together", "info")
+    assert finding.numbers == {"groups": 3, "joined_into": 1, "before": 4, "after": 2}
+    assert "of 4 groups outside an official test split 2 remain" in finding.text
+    assert keep_copies_together(kept) is kept
+
+
+def test_without_copies_or_hashes_nothing_is_joined():
+    alone = table([0, 1, 0, 1])
+    assert keep_copies_together(alone) is alone
+    unknown = copies(alone, ["", "", "x", "y"])
+    assert keep_copies_together(unknown) is unknown
+
+
+def test_a_torn_group_stays_seen_as_torn():
+    given_ = copies(table([0, 1, 0], [1, 2, 2], ["train", "train", "test"]), "AAB")
+    assert keep_copies_together(given_).groups.tolist() == ["g2", "g2", "g2"]
+
+
+def test_copies_are_judged_by_one_fold_and_lie_on_one_side_of_the_test_border():
+    """Forty images, each thrice under other names: one image is never on two sides."""
+    image = np.arange(120) % 40
+    given_ = copies(table((image % 2).tolist()), [f"h{k}" for k in image])
+    split = with_test_split(keep_copies_together(given_))
+    assert len(split.test) > 0
+    assert not set(split.test.content_hashes) & set(split.development.content_hashes)
+    folds = make_folds(split.development)
+    assert spans(split.development.content_hashes, folds.assignment) == [1] * (
+        len(split.development) // 3
+    )
+
+
+def test_a_class_that_cannot_be_held_out_alone_is_named():
+    """Class d has three groups, but each is needed whole to learn a, b or c."""
+    images = table([0, 1, 2, 3, 3, 3], [1, 2, 0, 2, 1, 0])
+    made = with_test_split(images, 0.39)
+    absent = sorted(set(range(4)) - set(made.test.labels.tolist()))
+    (warned,) = [f for f in made.findings if f.check == "untested_class"]
+    assert all(images.classes[c] in warned.text.split(":")[1] for c in absent)
+    assert warned.numbers == {"n": len(absent)}
+
+
+def test_copies_of_the_chest_x_rays_lie_in_the_test_split_and_join_nothing(shared):
+    chest = load(shared / "data" / "chest_xray")
+    kept = keep_copies_together(chest)
+    assert kept is chest
+    assert len(np.unique(kept.development.groups)) == 3669

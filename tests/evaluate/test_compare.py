@@ -222,3 +222,18 @@ def test_a_perfect_winner_keeps_its_own_interval(make):
     assert found.value == 1
     assert found.low == pytest.approx(newcombe(1.0, 15, 15).low)
     assert "no spread" in found.method
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(40) // 2])
+def test_a_perfect_winner_is_never_surer_than_its_own_interval(make, groups):
+    """A rival with one image out of order is drawn now and then: spread, but of the wrong kind."""
+    y = np.repeat([0, 1], 20)
+    perfect = 0.2 + 0.6 * y + np.arange(40) / 1000
+    rival = np.where(np.arange(40) == 0, 0.8205, perfect)  # above the first of twenty positives
+    several = [make(y, rival, groups, scenario="a"), make(y, perfect, groups, scenario="b")]
+    own = evaluate(several[1], metrics=["auroc"]).estimates["auroc"]
+    found = bias_corrected(several, "auroc")
+    units = 20 if groups is None else 10
+    assert own.low == pytest.approx(newcombe(1.0, units, units).low)
+    assert found.low <= own.low
+    assert found.high == 1

@@ -321,3 +321,48 @@ def test_metrics_agree_with_scikit_learn(n_classes):
     )
     assert METRICS["accuracy"](y, scores) == pytest.approx((label == y).mean())
     assert METRICS["log_loss"](y, scores) == pytest.approx(-log_loss(y, probability))
+
+
+@pytest.mark.parametrize("n_folds", [2, 4])
+@pytest.mark.parametrize("value", [0.0, 0.1])
+@pytest.mark.parametrize("name", HEADS)
+def test_identical_images_teach_nothing_and_raise_nothing(name, value, n_folds):
+    """As many of each class in every fold, so that nothing but the codes could tell them apart."""
+    X = np.full((24, 30), value, np.float32)
+    y, fold = np.arange(24) % 2, np.arange(24) // 2 % n_folds
+    nested = nested_scores(name, X, y, fold, n_folds)
+    np.testing.assert_allclose(nested.scores, np.tile(nested.scores[0], (24, 1)), atol=1e-6)
+    assert METRICS["auroc"](y, nested.scores) == 0.5
+    scores = HEADS[name]().fit(X, y).decision_function(X)
+    np.testing.assert_allclose(scores, np.tile(scores[0], (24, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_too_few_groups_to_choose_a_strength_take_the_natural_one(name):
+    """Two groups of each class: in a fold of one each there is nothing to choose by."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4, 10)) + 3 * np.array([0, 1, 0, 1])[:, None]
+    y, fold = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+    nested = nested_scores(name, X, y, fold, 2)
+    natural = 5 if name == "knn" else 1 / 10
+    assert nested.path == {}
+    assert (nested.chosen, nested.final) == ((natural, natural), natural)
+    alone = HEADS[name](natural).fit(X[:2], y[:2])
+    np.testing.assert_allclose(nested.scores[2:], alone.decision_function(X[2:]), rtol=5e-3)
+    np.testing.assert_allclose(
+        nested.head.decision_function(X), HEADS[name](natural).fit(X, y).decision_function(X),
+        rtol=5e-3,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_identical_images_in_uneven_folds_raise_nothing(name, n_classes):
+    """Where the best score is nothing at all, rounding must not keep the solver going."""
+    rng = np.random.default_rng(1)
+    for value in (0.0, 0.1, 7.3):
+        y, fold = np.arange(23) % n_classes, rng.permutation(23) % 5
+        nested = nested_scores(name, np.full((23, 40), value, np.float32), y, fold)
+        for k in range(5):
+            of_fold = nested.scores[fold == k]
+            np.testing.assert_allclose(of_fold, np.tile(of_fold[0], (len(of_fold), 1)), atol=1e-6)

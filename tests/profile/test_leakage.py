@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from medgraft.data.ingest import load
+from medgraft.data.split import keep_copies_together
 from medgraft.errors import DataError
-from medgraft.profile import leakage
-from medgraft.profile.leakage import (
+from medgraft.profile import likeness as likenesses
+from medgraft.profile.leakage import groups_across_splits, identical_files
+from medgraft.profile.likeness import (
     chance_to_win,
-    groups_across_splits,
-    identical_files,
     likeness_of_sharers,
     numbering_or_leakage,
     unit_codes,
@@ -125,11 +125,13 @@ def test_copies_are_sorted_by_the_harm_they_do() -> None:
     assert {f.severity for f in found.values()} == {"info", "severe"}
 
 
-def test_copies_in_two_groups_warn() -> None:
+def test_copies_in_two_groups_are_named_and_gone_once_they_are_kept_together() -> None:
     table = make_table(list("abc"), [0] * 3, ["train"] * 3, ["g1", "g2", "g3"], ["A", "B", "A"])
-    warning = by_check(identical_files(table))["identical_files_across_groups"]
-    assert warning.severity == "warn"
-    assert warning.images == ("a", "c")
+    found = by_check(identical_files(table))["identical_files_across_groups"]
+    assert found.severity == "info"  # a study joins the groups
+    assert found.images == ("a", "c")
+    kept = by_check(identical_files(keep_copies_together(table)))
+    assert set(kept) == {"identical_files"}
 
 
 def test_train_and_val_are_one_side_of_the_border() -> None:
@@ -216,7 +218,7 @@ def test_the_interval_holds_chance_as_often_as_it_says() -> None:
         likeness = likeness_of_sharers(table.select(rows), unit, keys[rows], seed)
         assert likeness is not None
         inside += likeness.estimate.low <= 0.5 <= likeness.estimate.high
-        called += likeness.estimate.low > leakage.LEAKAGE
+        called += likeness.estimate.low > likenesses.LEAKAGE
     assert inside >= 182  # 95 % of 200, less three standard errors
     assert called == 0
 
@@ -276,8 +278,8 @@ def test_foreign_codes_are_refused() -> None:
 
 
 def test_large_keys_are_sampled_and_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leakage, "MOST_KEYS", 15)
-    monkeypatch.setattr(leakage, "MOST_IMAGES", 2)
+    monkeypatch.setattr(likenesses, "MOST_KEYS", 15)
+    monkeypatch.setattr(likenesses, "MOST_IMAGES", 2)
     table, codes = two_sided(30, 1.0, per_side=4)
     (finding,) = numbering_or_leakage(table, codes)
     assert (finding.numbers["keys"], finding.numbers["compared"]) == (30, 15)

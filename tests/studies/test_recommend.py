@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from medgraft.errors import LeakError
-from medgraft.studies.recommend import allowed_loss, explain_choice, recommend
+from medgraft.studies.recommend import (
+    allowed_loss,
+    choose_in_resamples,
+    explain_choice,
+    recommend,
+)
 from medgraft.types import Estimate, Grouping, ImageTable, Predictions, Source
 
 
@@ -123,3 +128,30 @@ def test_why_names_images_patients_depth_and_margin() -> None:
     assert "400 images from 100 groups (fewest: 200 of class a)" in text
     assert "from 0.900 at shallow to 0.950 at deep" in text
     assert "Corrected for having been chosen" in text
+
+
+@pytest.mark.parametrize("metric", ["auroc", "brier"])
+def test_the_rule_repeated_on_all_images_is_the_rule(metric: str) -> None:
+    """What is corrected for is the rule that chose: on the images themselves both agree."""
+    for seed in range(4):
+        given = [predictions(f"s{k}", 1.2 + 0.1 * k, n=120, seed=seed + k) for k in (3, 1, 2, 0)]
+        values = [
+            auroc(p) if metric == "auroc" else float(((p.y_prob[:, 1] - p.y_true) ** 2).mean())
+            for p in given
+        ]
+        choice = recommend(given, values, metric)
+        losses = np.array([choice.loss(p.scenario, metric) for p in given])
+        sign = 1 if metric == "auroc" else -1
+        point = sign * (values[[p.scenario for p in given].index(choice.best)] - np.array(values))
+        (again,) = choose_in_resamples(np.array(values)[:, None], losses - point, metric)
+        assert given[int(again)].scenario == choice.recommended
+        assert "the rule is repeated" in choice.corrected.method
+
+
+def test_a_scenario_of_uncertain_loss_is_not_taken_in_resamples() -> None:
+    """Losses .005 of .01 allowed; slack decides by hand: .004 leaves .006, .006 leaves .004."""
+    resampled = np.array([[0.895], [0.900]])
+    assert choose_in_resamples(resampled, np.array([0.004, 0.0]), "auroc").tolist() == [0]
+    assert choose_in_resamples(resampled, np.array([0.006, 0.0]), "auroc").tolist() == [1]
+    # the best of a resample is always allowed, however wide its own loss was on all images
+    assert choose_in_resamples(resampled, np.array([0.5, 0.5]), "auroc").tolist() == [1]

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medgraft.errors import DataError, FitError, LeakError
 from medgraft.types import Finding, Folds, ImageTable, Ints, Skipped, Strings
@@ -25,6 +27,47 @@ def labelled(table: ImageTable) -> ImageTable:
         return table
     named = tuple(Skipped(id_, "no label") for id_ in table.ids[missing].tolist())
     return replace(table.select(~missing), skipped=(*table.skipped, *named))
+
+
+def keep_copies_together(table: ImageTable) -> ImageTable:
+    """Join groups that share an image byte for byte, so that no copy judges what the other taught.
+
+    Groups are joined over as many steps as it takes (A with B by one image, B with C by another),
+    and the joined group takes the name of one of them. Images of an official test split keep their
+    group and join nothing: copies across that border are for the profile to report.
+
+    Returns
+    -------
+    ImageTable
+        With a finding that counts what was joined, or `table` itself where nothing was.
+    """
+    rows = np.flatnonzero(table.splits != "test")
+    if not len(rows):
+        return table
+    hashes = np.where(table.content_hashes == "", table.ids, table.content_hashes)[rows]
+    names, group_of = np.unique(table.groups[rows], return_inverse=True)
+    copy_of = np.unique(hashes, return_inverse=True)[1]
+    held = coo_array((np.ones(len(rows)), (group_of, copy_of))).tocsr()
+    n_joined, joined_of = connected_components(held @ held.T, directed=False)
+    if n_joined == len(names):
+        return table
+    # A name that the test split has too is taken first, so that a torn group stays seen as torn.
+    torn = np.isin(names, table.groups[table.splits == "test"])
+    order = np.lexsort((names, ~torn, joined_of))
+    name_of = names[order[np.unique(joined_of[order], return_index=True)[1]]]  # (n_joined,)
+    groups = table.groups.copy()
+    groups[rows] = name_of[joined_of[group_of]]
+    size = np.bincount(joined_of)
+    n_shared, n_into = int(size[size > 1].sum()), int((size > 1).sum())
+    finding = Finding(
+        "copies_kept_together",
+        "info",
+        f"{n_shared:,} groups share identical files and were joined into {n_into:,}, so that no "
+        f"image is learned from while its copy judges: of {len(names):,} groups outside an "
+        f"official test split {n_joined:,} remain.",
+        {"groups": n_shared, "joined_into": n_into, "before": len(names), "after": n_joined},
+    )
+    return replace(table, groups=groups, findings=(*table.findings, finding))
 
 
 def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> ImageTable:
@@ -62,8 +105,8 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
     untested = Finding(
         "untested_class",
         "warn",
-        f"No image could be set aside for testing of: {', '.join(absent)} (fewer than three groups "
-        "to choose from).",
+        f"No image could be set aside for testing of: {', '.join(absent)} (too few groups to "
+        "leave two to learn from).",
         {"n": len(absent)},
         remedy="Add images of other patients, or leave these classes out.",
     )
@@ -74,7 +117,9 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
 def holdout(groups: Strings, labels: Ints, fraction: float, seed: int = 0) -> Mask:
     """(n,) True for about `fraction` of the images, stratified, with groups whole.
 
-    What is held out has every class of at least three groups, the rest keeps two of each.
+    What is held out has every class of at least three groups, and the rest keeps two of each. Where
+    groups hold several classes that can be impossible, or be missed; `with_test_split` names the
+    classes that are absent.
 
     Raises
     ------

@@ -2,7 +2,8 @@
 
 Each choice exists twice: made once on all development images, for the model that is deployed, and
 cross-fitted, where the images of a fold are given what the other folds chose, so that the same
-images never choose and judge.
+images never choose and judge. That is not fully nested: the other folds' scores come from models
+that learned from the judged fold too, an influence of second order.
 """
 
 from __future__ import annotations

@@ -164,7 +164,8 @@ def bias_corrected(
     BBC-CV (Tsamardinos et al. 2018), with groups as the units: in each resample the scenario is
     chosen by the groups drawn and judged by those left out; the value is the mean of the
     judgements, the interval their percentiles. About 37 % of the groups are left out each time,
-    so that the interval is rather too wide than too narrow.
+    so that the interval is rather too wide than too narrow. Where the winner's own figure has no
+    spread under resampling (it is perfect), the interval is at least as wide as its own, by name.
 
     Parameters
     ----------
@@ -190,13 +191,19 @@ def bias_corrected(
     judged = bootstrap(judge_out_of_bag, groups, sampling)[0]
     judged = judged[np.isfinite(judged)]
     low, high = percentile(judged, sampling)
+    plain = np.concatenate([statistic(ones(len(groups))) for statistic in prepared])
+    winner = cases[int(pick(plain)[0])]
+    own = estimate(winner, [metric], sampling)[metric]
     if not high - low > 1e-6:  # nothing was lost by choosing: the winner's own interval holds
-        plain = np.concatenate([statistic(ones(len(groups))) for statistic in prepared])
-        winner = cases[int(pick(plain)[0])]
-        own = estimate(winner, [metric], sampling)[metric]
         return replace(own, method=f"no spread out of bag; {own.method}")
+    value = float(judged.mean())
     method = f"bootstrap bias correction over {len(cases)} scenarios, {len(judged)} resamples"
-    return Estimate(float(judged.mean()), low, high, len(groups), method)
+    perfect = own.value in (own.low, own.high)
+    if perfect and (own.low < low or own.high > high):
+        # resamples of a perfect winner know nothing of the errors it has not made yet
+        low, high = min(low, own.low), max(high, own.high)
+        method += f"; at least as wide as the winner's own interval, {own.method}"
+    return Estimate(value, low, high, len(groups), method)
 
 
 def _best(values: Floats, metric: str) -> Ints:

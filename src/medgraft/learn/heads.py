@@ -69,7 +69,8 @@ class NestedScores:
 
     scores : (n, n_classes) of each row by the model that did not see its fold. chosen : the
     strength (C, or k) of each fold's model. final : that of `head`, which is fitted on all rows.
-    path : mean inner score of each strength, from the strongest penalty to the weakest.
+    path : mean inner score of each strength, from the strongest penalty to the weakest; empty where
+    there were too few groups to choose by, and all strengths are `natural_strength`.
     """
 
     scores: Floats
@@ -85,6 +86,7 @@ class _Plan:
 
     cell (n,), owner (n_cells,) the fold of a cell. Each model is named by the cells it does not
     see; `inner` says which (fold, cell) it serves: rows of the cell, judged for that fold's choice.
+    It is empty where there are too few groups to choose by.
     """
 
     y: Ints
@@ -110,6 +112,12 @@ def nested_scores(
     and the model that sees neither fold j nor fold k serves the choices for both. The strength with
     the best metric on the pooled inner out-of-fold scores wins, the strongest penalty among those
     within `TIE` of it. The final head's strength is the one that is best in the mean over folds.
+    With two folds, one of them of fewer than three groups, nothing can be chosen inside a fold:
+    every strength is `natural_strength`, and `path` is empty.
+
+    A study compares scenarios by its own metric, but callers leave the strength inside a scenario
+    to the AUROC whatever that is, because it needs neither a threshold nor calibrated
+    probabilities, which are fitted later, on the scores that come out here.
 
     Parameters
     ----------
@@ -135,23 +143,16 @@ def nested_scores(
     n_folds = int(fold.max()) + 1 if n_folds is None else n_folds
     kind = HEADS[head]
     plan = _plan(classes, index, weight, fold, n_folds, groups)
-    strengths = kind.strengths(X.shape[1])
     model: _Linear | _Neighbours = (
         _Neighbours(X, plan, class_weight)
         if issubclass(kind, KNNHead)
         else _Linear(X, plan, class_weight, kind._loss)
     )
-    shape = (n_folds, len(strengths), len(index), len(classes))
-    inner = np.full(shape, np.nan, np.float32)  # what each row scores for each fold's choice
-    for (k, c), scores in model.inner(strengths):
-        inner[k][:, plan.cell == c] = scores
-    table = np.empty(shape[:2])
-    for k in range(n_folds):
-        seen = (plan.owner[plan.cell] != k) & (weight > 0)
-        table[k] = [judge(index[seen], scores[seen]) for scores in inner[k]]
-    mean = table.mean(axis=0)
-    chosen = [strengths[_best(row)] for row in table]
-    final = strengths[_best(mean)]
+    if plan.inner:
+        chosen, final, path = _choose(model, kind.strengths(X.shape[1]), judge)
+    else:
+        final = natural_strength(head, X.shape[1])
+        chosen, path = [final] * n_folds, {}
     fitted: Head
     if isinstance(model, _Linear):
         scores, arrays = model.outer(chosen, final)
@@ -160,8 +161,36 @@ def nested_scores(
     else:
         scores = model.outer(chosen)
         fitted = KNNHead(int(final), class_weight).fit(X, np.asarray(y), sample_weight)
-    path = dict(zip(strengths, mean.tolist(), strict=True))
     return NestedScores(scores.astype(np.float64), tuple(chosen), final, path, fitted)
+
+
+def natural_strength(head: str, d: int) -> float:
+    """The strength to take where none can be chosen: 5 neighbours, or C = 1 / d of d features.
+
+    On standardised codes 1 / d is the natural unit of C (see `strengths`). Where there are fewer
+    than 5 rows, all of them vote.
+    """
+    return 5.0 if issubclass(HEADS[head], KNNHead) else 1 / d
+
+
+def _choose(
+    model: _Linear | _Neighbours,
+    strengths: tuple[float, ...],
+    judge: Callable[[Ints, Floats], float],
+) -> tuple[list[float], float, dict[float, float]]:
+    """The strength of each fold's model, that of the final one, and the mean inner scores."""
+    plan, n_folds = model.plan, len(model.plan.outer)
+    shape = (n_folds, len(strengths), len(plan.y), int(plan.y.max()) + 1)
+    inner = np.full(shape, np.nan, np.float32)  # what each row scores for each fold's choice
+    for (k, c), scores in model.inner(strengths):
+        inner[k][:, plan.cell == c] = scores
+    table = np.empty(shape[:2])
+    for k in range(n_folds):
+        seen = (plan.owner[plan.cell] != k) & (plan.weight > 0)
+        table[k] = [judge(plan.y[seen], scores[seen]) for scores in inner[k]]
+    mean = table.mean(axis=0)
+    path = dict(zip(strengths, mean.tolist(), strict=True))
+    return [strengths[_best(row)] for row in table], strengths[_best(mean)], path
 
 
 def _best(scores: Floats) -> int:
@@ -187,11 +216,13 @@ def _plan(
                 "merge the class with another or leave it out"
             )
     cell, owner = fold, np.arange(n_folds)
-    if n_folds == 2:
-        cell, owner = _thirds(y, fold, np.arange(len(y)) if groups is None else groups)
+    groups = np.arange(len(y)) if groups is None else groups
+    choosable = n_folds > 2 or min(len(np.unique(groups[fold == k])) for k in range(2)) >= 3
+    if n_folds == 2 and choosable:
+        cell, owner = _thirds(y, fold, groups)
     outer = tuple(frozenset(np.flatnonzero(owner == k).tolist()) for k in range(n_folds))
     inner: dict[frozenset[int], list[tuple[int, int]]] = {}
-    for k in range(n_folds):
+    for k in range(n_folds if choosable else 0):
         for c in np.flatnonzero(owner != k).tolist():
             inner.setdefault(outer[k] | {c}, []).append((k, c))
     return _Plan(y, weight, cell, owner, inner, outer)
@@ -202,11 +233,6 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
     cell = np.empty(len(y), np.int64)
     for k in range(2):
         rows = np.flatnonzero(fold == k)
-        if len(np.unique(groups[rows])) < 3:
-            raise FitError(
-                f"fold {k} of 2 holds fewer than three groups, too few to choose a strength "
-                "within it; use more folds or more groups"
-            )
         smallest = np.bincount(y[rows])
         # scikit-learn warns of classes with fewer rows than parts, and needs one with enough
         labels = y[rows] if smallest[smallest > 0].min() >= 3 else np.zeros_like(rows)

@@ -45,6 +45,7 @@ BLOCK = 1 << 23  # numbers of one array of the solver; more columns are solved i
 MAX_STEPS = 1000
 HINGE_STEPS = 25  # conjugate gradient steps before Newton takes over
 NEWTON_STEPS = 60
+NOTHING = 1e-3  # a margin too small to matter
 STALLED = 150  # steps without progress: float32 has no more to give
 
 
@@ -79,7 +80,7 @@ class Models:
         Two classes share one function f: their scores are -f/2 and f/2.
         """
         coef = np.ascontiguousarray(self.coef[..., columns])
-        f = (X @ coef.reshape(len(coef), -1)).reshape(len(X), *coef.shape[1:])
+        f = _times(X, coef)
         return _both_sides(f + self.intercept[:, columns], axis=1)
 
     def raw(self, codes: Codes, column: int) -> tuple[Floats, Floats]:
@@ -136,10 +137,11 @@ def standardise(X: NDArray[Any]) -> Codes:
     mean = np.sum([X[b].sum(axis=0, dtype=np.float64) for b in blocks], axis=0) / n
     variance = np.sum([((X[b] - mean) ** 2).sum(axis=0) for b in blocks], axis=0) / n
     scale = np.sqrt(variance)
-    scale[variance <= (n * np.finfo(np.float64).eps * mean) ** 2] = 1.0  # only rounding is left
+    constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2  # only rounding is left
+    scale[constant] = 1.0
     Z = np.empty((n, d), np.float32)
     for b in blocks:
-        Z[b] = (X[b] - mean) / scale
+        Z[b] = np.where(constant, 0.0, (X[b] - mean) / scale)
     gram = Z.T @ Z if n >= d else Z @ Z.T
     values, basis = np.linalg.eigh(gram.astype(np.float64))
     kept = values > 1e-6 * max(values[-1], 1e-30)
@@ -404,7 +406,8 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
 
 def _times(X: Singles, V: Singles) -> Singles:
     """X (n, d) times V (d, K, P): (n, K, P)."""
-    product: Singles = (X @ V.reshape(len(V), -1)).reshape(len(X), *V.shape[1:])
+    d, K, P = V.shape  # d may be 0: codes that never change have no eigenvectors
+    product: Singles = (X @ V.reshape(d, K * P)).reshape(len(X), K, P)
     return product
 
 
@@ -412,10 +415,12 @@ def _energy(c: _Columns, loss: Loss) -> Singles:
     """What a decrement is measured against: the solution's own norm in the curvature, (P,).
 
     The squared hinge is flat beyond the margin, so that a near-perfect separation must also be
-    exact relative to what is left of the objective.
+    exact relative to what is left of the objective. Where nothing can be learned the solution is 0,
+    and only rounding is left to measure, so margins count as `NOTHING` at least.
     """
     penalty = c.l * np.einsum("dkp,dkp->p", c.v, c.v)
     size: Singles = penalty + _quadratic(c.H, c.M, c.reciprocal)
+    size = np.maximum(size, NOTHING**2 * c.A.sum(axis=(0, 1)))
     if loss == "squared_hinge":  # a gap² = R² / 4a
         size = np.minimum(size, penalty + np.einsum("nkp,nkp->p", c.R * c.reciprocal, c.R) / 2)
     return size

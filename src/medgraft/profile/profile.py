@@ -17,8 +17,8 @@ from medgraft.profile.leakage import (
     examples,
     groups_across_splits,
     identical_files,
-    numbering_or_leakage,
 )
+from medgraft.profile.likeness import numbering_or_leakage
 from medgraft.types import FeatureTable, Finding, ImageTable, Ints
 
 FEW_IMAGES = 20  # of a class, to learn from

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medgraft.data.split import make_folds, with_test_split
+from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
@@ -76,7 +76,7 @@ def run_study(
     table
         From `data.ingest.load`; where it has no test split, one is made.
     store
-        Where the run is written; nothing is where it is None.
+        Where the run's events are written; nothing is where it is None.
 
     Raises
     ------
@@ -85,7 +85,9 @@ def run_study(
     """
     clock = _Clock()
     progress = extractor.progress
+    table = keep_copies_together(labelled(table))
     table = with_test_split(table, options.test_fraction, options.seed)
+    make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
     table, findings = _read_all(table, options, extractor)
     clock.lap("read the images")
 
@@ -135,8 +137,6 @@ def run_study(
         versions=versions(),
         seconds=clock.total(),
     )
-    if store is not None:
-        store.save(result, [*oof, *test.values()], chosen.fitted)
     return Study(
         result=result,
         options=options,
