@@ -232,6 +232,9 @@ class FeatureSpec:
     engine: str = "openvino"
     precision: str = "f32"
     decoder: str = "1"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    versions: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> dict[str, object]:
@@ -245,6 +248,9 @@ class FeatureSpec:
             "weights": self.weights,
             "engine": self.engine,
             "precision": self.precision,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "versions": list(self.versions),
         }
 
     @property

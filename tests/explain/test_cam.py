@@ -13,6 +13,7 @@ from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.backbones import Backbone, Card, Tap, load_backbone
 from medgraft.features.extract import Extractor
+from medgraft.features.weights import import_timm
 from medgraft.learn.probe import FittedProbe
 from medgraft.types import Canvas, Cost, FeatureSpec, Geometry, Scenario
 
@@ -137,6 +138,7 @@ def test_maps_equal_those_of_the_grad_cam_library(
     real: FittedProbe, canvases: list[Canvas]
 ) -> None:
     """Against pytorch-grad-cam, called on the same graph for the same class."""
+    import_timm()  # beside a CPU build of torch, torchvision needs it before the library does
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 

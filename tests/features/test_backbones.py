@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +165,18 @@ def test_weights_for_another_network_are_refused(tmp_path) -> None:  # type: ign
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+@pytest.mark.parametrize("garbled", ["{", "[]", '[{"name": 1}]', "[1]", "\xff"])
+def test_a_garbled_note_is_written_again(tmp_path: Path, garbled: str) -> None:
+    taps = load_backbone(notes=tmp_path).taps
+    (note,) = tmp_path.iterdir()
+    good = note.read_bytes()
+    note.write_bytes(garbled.encode("latin-1"))
+    assert load_backbone(notes=tmp_path).taps == taps
+    assert note.read_bytes() == good
+
+
+def test_notes_that_cannot_be_kept_are_done_without(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("no folder can be made here")
+    assert load_backbone(notes=tmp_path / "notes").taps == load_backbone().taps

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +78,6 @@ def test_a_write_that_is_killed_leaves_nothing(
 
 
 def test_least_recently_used_goes_first(tmp_path: Path) -> None:
-    import os
-
     cache = Cache(tmp_path)
     store = cache.features(SPEC)
     for age, name in enumerate("pqr"):
@@ -103,8 +103,90 @@ def test_arrays_are_kept_without_pickle(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["scores"], np.eye(2))
     evil = tmp_path / "predictions" / "evil.npz"
     np.savez(evil, a=np.array([object()], dtype=object))
-    with pytest.raises(CacheError, match="cannot read"):
-        cache.get("predictions", "evil")
+    assert cache.get("predictions", "evil") is None
+
+
+@pytest.mark.parametrize("kept", [0, 20, 150])
+def test_arrays_that_were_cut_short_are_absent(tmp_path: Path, kept: int) -> None:
+    cache = Cache(tmp_path)
+    cache.put("predictions", "k", {"scores": np.eye(2)})
+    path = tmp_path / "predictions" / "k.npz"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert cache.get("predictions", "k") is None
+    cache.put("predictions", "k", {"scores": np.eye(2)})
+    assert cache.get("predictions", "k") is not None
+
+
+def _cut_block(segment: Path) -> None:
+    path = segment / "a@avg.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _cut_block,
+        lambda segment: (segment / "hashes.npy").unlink(),
+        lambda segment: (segment / "hashes.npy").write_bytes(b""),
+        lambda segment: (segment / "a@avg.npy").write_bytes(b""),
+        lambda segment: np.save(segment / "a@avg.npy", block(1, 2)),
+    ],
+)
+def test_a_segment_that_is_not_whole_is_absent(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    store = Cache(tmp_path).features(SPEC)
+    store.write(hashes("x"), {"a@avg": block(1)})
+    (segment,) = store.folder.glob("segment-*")
+    harm(segment)
+    assert store.missing(hashes("x"), ("a@avg",)).all()
+    store.write(hashes("x"), {"a@avg": block(1)})
+    np.testing.assert_array_equal(store.read(hashes("x"), "a@avg"), block(1))
+
+
+def test_a_cache_of_another_user_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    cache.put("predictions", "k", {"scores": np.eye(2)})
+    cache.features(SPEC).write(hashes("x"), {"a@avg": block(1)})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.utime", refuse)
+    assert cache.get("predictions", "k") is not None
+    assert cache.features(SPEC).read(hashes("x"), "a@avg").shape == (1, 3)
+
+
+def test_a_segment_goes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads while a segment is removed sees all of it or nothing."""
+    cache = Cache(tmp_path)
+    cache.features(SPEC).write(hashes("x"), {"a@avg": block(1)})
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # killed before it removes
+    cache.prune(0)
+    assert not list(tmp_path.glob("features/*/segment-*"))
+
+
+def test_clearing_removes_what_belongs_to_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    store = cache.features(SPEC)
+    store.write(hashes("x"), {"a@avg": block(1)})
+    names = ["graphs/a.xml", "graphs/a.bin", "graphs/half.xml", "notes/n.json", "weights/w"]
+    old = ["weights/.w.1-ab", "graphs/.writing-x/a.xml", "predictions/.k.npz.1-ab"]
+    old.append(f"features/{store.folder.name}/.segment-y/hashes.npy")
+    for name in [*names, *old, "maps/m.npz", "weights/.alive.1-ab"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for name in old:
+        os.utime(tmp_path / name, (1000, 1000))
+        os.utime((tmp_path / name).parent, (1000, 1000))
+    assert "weights/.alive.1-ab" not in [str(e.path.relative_to(tmp_path)) for e in cache.entries()]
+    assert cache.prune(10**9) == 0
+    assert (tmp_path / "notes" / "n.json").exists()
+    cache.prune(0)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"weights/.alive.1-ab", f"features/{store.folder.name}/recipe.json"}
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from medgraft.features import engine as engines
 from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.encoders import encode_stream, pool
 from medgraft.features.engine import OpenVINOEngine, Output, TorchEngine
@@ -112,6 +114,65 @@ def test_a_kept_graph_gives_the_same_codes(
     for (_, a), (_, b) in zip(built, read, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def stem(lite0: Backbone) -> object:
+    """The graph of the stem, converted once, for that takes seconds."""
+    return engines._convert(lite0, [Output("stem", "avg")], 64)
+
+
+@pytest.mark.parametrize("harm", ["no bin", "empty bin", "garbled xml", "in the way"])
+def test_a_kept_graph_that_cannot_be_read_is_made_again(
+    harm: str,
+    stem: object,
+    lite0: Backbone,
+    canvases: list[Canvas],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "_convert", lambda *_: stem)
+
+    def codes() -> np.ndarray:  # type: ignore[type-arg]
+        outputs = [Output("stem", "avg")]
+        made = OpenVINOEngine(lite0, outputs, 64, workers=1, graphs=tmp_path / "graphs")
+        return np.stack([values for _, (values,) in made.run(canvases)])
+
+    if harm == "in the way":
+        (tmp_path / "graphs").write_text("no folder can be made here")
+        np.testing.assert_allclose(codes(), codes(), rtol=1e-5)
+        return
+    expected = codes()
+    (graph,) = (tmp_path / "graphs").glob("*.xml")
+    if harm == "no bin":
+        graph.with_suffix(".bin").unlink()
+    elif harm == "empty bin":
+        graph.with_suffix(".bin").write_bytes(b"")
+    else:
+        graph.write_bytes(graph.read_bytes()[:100])
+    np.testing.assert_array_equal(codes(), expected)
+    assert graph.with_suffix(".bin").stat().st_size > 0
+
+
+def test_the_backbone_stays_where_it_is(lite0: Backbone) -> None:
+    """Others (Grad-CAM) use it on the CPU; the meta device stands for a GPU."""
+    TorchEngine(lite0, outputs_of(lite0), workers=1, device="meta")
+    assert {parameter.device.type for parameter in lite0.network.parameters()} == {"cpu"}
+
+
+def test_torch_computes_in_float32_and_is_left_as_it_was(
+    lite0: Backbone, canvases: list[Canvas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    engine = TorchEngine(lite0, [Output("stem", "avg")], workers=1)
+    engine.network.register_forward_hook(
+        lambda *_: seen.extend([cudnn.allow_tf32, matmul.allow_tf32])
+    )
+    assert len(list(engine.run(canvases))) == len(canvases)
+    assert set(seen) == {False}
+    assert cudnn.allow_tf32
 
 
 def test_poolings_by_hand() -> None:

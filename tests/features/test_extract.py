@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,21 @@ def test_nothing_is_computed_twice_and_one_more_tap_is_one_more_pass(
         good, extractor.spec("tf_efficientnet_lite0", ["stem", "blocks.0"], size=64)
     )
     assert counted.read == [6, 6]
-    np.testing.assert_allclose(both.blocks["stem@avg"], first.matrix(), rtol=1e-5)
+    np.testing.assert_array_equal(both.blocks["stem@avg"], first.matrix())
+    segments = extractor.cache.features(spec).folder.glob("segment-*")
+    held = [sorted(path.stem for path in segment.glob("*@*")) for segment in segments]
+    assert sorted(held) == [["blocks.0@avg"], ["stem@avg"]]
+
+
+def test_what_decides_a_code_is_in_its_recipe(extractor: Extractor) -> None:
+    spec = extractor.spec("tf_efficientnet_lite0", ["stem"])
+    backbone = extractor.backbone()
+    assert spec.recipe["mean"] == [0.5, 0.5, 0.5]
+    names = [words.split()[0] for words in spec.versions]
+    assert names == ["openvino", "opencv-python-headless", "simplejpeg"]
+    card = dataclasses.replace(backbone.card, mean=(0.4, 0.5, 0.5))
+    extractor.adopt(dataclasses.replace(backbone, card=card))
+    assert extractor.spec("tf_efficientnet_lite0", ["stem"]).recipe != spec.recipe
 
 
 def test_a_cache_hit_equals_computing_again(

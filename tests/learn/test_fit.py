@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.split import make_folds
-from medgraft.errors import BundleError, FitError, LeakError, ScenarioError
+from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.evaluate.calibration import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
 from medgraft.learn.fit import CrossFitted, cross_fitted, load, probe_spec
 from medgraft.types import Canvas, Folds, ImageTable, Scenario, Skipped
@@ -128,14 +130,15 @@ def test_weights_of_one_change_nothing_and_other_weights_are_not_taken_from_the_
     assert not np.allclose(weighted.predictions.scores, crossed.predictions.scores)
 
 
-def test_two_folds_choose_a_strength_with_patients_whole(
+def test_two_patients_a_class_are_judged_at_the_natural_strength(
     table: ImageTable, extractor: Extractor
 ) -> None:
     patients = [np.unique(table.groups[table.labels == label])[:2] for label in (0, 1)]
     two_each = table.select(np.isin(table.groups, patients))
     folds = make_folds(two_each, 2)
-    with pytest.raises(FitError, match="fewer than three groups"):
-        cross_fitted(SCENARIO, two_each, folds, extractor)
+    crossed = cross_fitted(SCENARIO, two_each, folds, extractor)
+    assert np.isfinite(crossed.predictions.scores).all()
+    np.testing.assert_allclose(crossed.predictions.y_prob.sum(axis=1), 1)
 
 
 def test_test_images_are_refused(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
@@ -241,8 +244,10 @@ def test_a_bundle_stands_alone(
 
     monkeypatch.setattr(extract, "load_backbone", no_backbone)
     loaded = load(bundle, fresh()[0])
-    for name in ("scenario", "classes", "positive", "operating", "spec", "calibrator"):
+    for name in ("scenario", "classes", "positive", "operating", "calibrator"):
         assert getattr(loaded, name) == getattr(crossed.fitted, name)
+    verified = f"bundle-{sha256_of(bundle / 'backbone.safetensors')}"
+    assert loaded.spec == dataclasses.replace(crossed.fitted.spec, weights=verified)  # type: ignore[attr-defined]
     np.testing.assert_allclose(
         loaded.scores(images), crossed.fitted.scores(images), rtol=0, atol=1e-5
     )
@@ -254,6 +259,63 @@ def test_a_bundle_stands_alone(
         "bundle.json",
         "head.safetensors",
     ]
+
+
+def test_a_bundle_cannot_pass_its_codes_off_as_another_networks(
+    crossed: CrossFitted, copied: Path, extractor: Extractor, table: ImageTable
+) -> None:
+    """Other weights under the card of the honest ones, whose codes lie in the cache already."""
+    path = copied / "backbone.safetensors"
+    harmed = {name: value * 1.5 if value.is_floating_point() else value
+              for name, value in load_file(path).items()}  # fmt: skip
+    save_file(harmed, path)
+    content = json.loads((copied / "bundle.json").read_text())
+    content["sha256"][path.name] = sha256_of(path)
+    (copied / "bundle.json").write_text(json.dumps(content))
+    by_torch = Extractor(extractor.cache, engine="torch", workers=2)
+    liar = load(copied, by_torch)
+    honest = Extractor(extractor.cache, engine="torch", workers=2)
+    mine = probe_spec(SCENARIO, honest)
+    before = honest.codes(table, mine)[0].matrix()
+    theirs = by_torch.codes(table, liar.spec)[0].matrix()  # type: ignore[attr-defined]
+    assert not np.allclose(theirs, before)
+    assert liar.spec.weights != mine.weights == crossed.fitted.spec.weights  # type: ignore[attr-defined]
+
+
+def test_the_bundle_of_a_study_finds_the_codes_of_its_study(
+    crossed: CrossFitted, bundle: Path, extractor: Extractor
+) -> None:
+    again = load(bundle, Extractor(extractor.cache))
+    assert again.spec == crossed.fitted.spec  # type: ignore[attr-defined]
+
+
+def test_a_cache_that_cannot_keep_weights_does_not_keep_a_bundle_from_being_saved(
+    crossed: CrossFitted, bundle: Path, tmp_path: Path
+) -> None:
+    cache, folder = tmp_path / "cache", tmp_path / "bundle"
+    cache.mkdir()
+    folder.mkdir()
+    for name in ("weights", "notes", "graphs"):
+        (cache / name).write_text("in the way")
+    fitted = dataclasses.replace(crossed.fitted, extractor=Extractor(Cache(cache)))  # type: ignore[type-var]
+    fitted.save(folder)
+    assert (folder / "backbone.safetensors").read_bytes() == (
+        bundle / "backbone.safetensors"
+    ).read_bytes()
+
+
+def test_neighbours_are_kept_once(
+    table: ImageTable, folds: Folds, fresh: Callable[[], tuple[Extractor, Path]]
+) -> None:
+    """The cache holds kNN's codes in their own store only, and the head is the same again."""
+    extractor, folder = fresh()
+    first = cross_fitted(KNN, table, folds, extractor).fitted.head  # type: ignore[attr-defined]
+    (kept,) = (folder / "predictions").glob("*.npz")
+    with np.load(kept) as arrays:
+        assert [name for name in arrays.files if name.startswith("head.")] == ["head.k"]
+    again = cross_fitted(KNN, table, folds, Extractor(Cache(folder))).fitted.head  # type: ignore[attr-defined]
+    for a, b in zip(first.to_arrays()[0].values(), again.to_arrays()[0].values(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_bundle_of_neighbours(
@@ -295,6 +357,12 @@ def _name_a_file_outside(folder: Path) -> None:
     _rewrite(sha256={"../x": empty})(folder)
 
 
+def _name_outside(folder: Path) -> None:
+    """A backbone whose notes and graphs would be written outside the cache."""
+    content = json.loads((folder / "bundle.json").read_text())
+    _rewrite(card=content["card"] | {"name": "../../x"})(folder)
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -308,6 +376,7 @@ def _name_a_file_outside(folder: Path) -> None:
         (_rewrite(sha256=None), "does not name its parts"),
         (_rewrite(card=[]), "garbles"),
         (_rewrite(spec={}), "garbles"),
+        (_name_outside, "cannot name a backbone"),
         (_name_a_file_outside, "is missing"),
     ],
 )

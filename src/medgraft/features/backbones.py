@@ -13,14 +13,14 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
-from medgraft.files import write_json
+from medgraft.files import StorageError, write_json
 from medgraft.types import Cost
 
 if TYPE_CHECKING:
@@ -78,16 +78,23 @@ class Backbone:
 
     `state` gives the state dict when it is needed; None stands for random weights. Taps and
     network are made when they are first used, and taps are noted in the folder `notes`, so that
-    kept codes and graphs are used without loading torch.
+    kept codes and graphs are used without loading torch. What is kept of the network is kept
+    under `key`: the card's sha256, unless `verified` names weights whose card is only a claim.
     """
 
     card: Card
     state: Callable[[], sources.StateDict | None] = field(repr=False)
     notes: Path | None = field(default=None, repr=False)
+    verified: str = ""
 
     @property
     def name(self) -> str:
         return self.card.name
+
+    @property
+    def key(self) -> str:
+        """What names these weights wherever something computed with them is kept."""
+        return self.verified or self.card.sha256
 
     @functools.cached_property
     def taps(self) -> tuple[Tap, ...]:
@@ -96,10 +103,12 @@ class Backbone:
             return _taps(self.name, self.card.size)
         version = importlib.metadata.version("timm")
         note = self.notes / f"{self.name}-{self.card.size}-timm{version}-{TAPS_VERSION}.json"
-        if not note.is_file():
-            write_json(note, [dataclasses.asdict(tap) for tap in _taps(self.name, self.card.size)])
-        rows = json.loads(note.read_text(encoding="utf-8"))
-        return tuple(Tap(**{**row, "cost": Cost(**row["cost"])}) for row in rows)
+        taps = _read_note(note)
+        if not taps:
+            taps = _taps(self.name, self.card.size)
+            with suppress(StorageError):  # only time is lost where it cannot be kept
+                write_json(note, [dataclasses.asdict(tap) for tap in taps])
+        return taps
 
     def tap(self, name: str) -> Tap:
         """The tap of that name.
@@ -217,9 +226,11 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     return Backbone(Card(name, source, licence, credit, sha256, size, mean, std), state, notes)
 
 
-def restore_backbone(card: Card, path: Path, notes: Path | None = None) -> Backbone:
+def restore_backbone(
+    card: Card, path: Path, notes: Path | None = None, verified: str = ""
+) -> Backbone:
     """The backbone that `save_backbone` wrote, under its own card; nothing is read before use."""
-    return Backbone(card, lambda: sources.load_file(path), notes)
+    return Backbone(card, lambda: sources.load_file(path), notes, verified)
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:
@@ -303,6 +314,15 @@ def _vgg_tap_modules(network: Any) -> Iterator[tuple[str, str]]:
         elif kind == "MaxPool2d":
             yield f"block{block}_pool", f"features.{index}"
             block, conv = block + 1, 1
+
+
+def _read_note(note: Path) -> tuple[Tap, ...]:
+    """The taps noted there; none where there is no note, or a garbled one."""
+    try:
+        rows = json.loads(note.read_text(encoding="utf-8"))
+        return tuple(Tap(**{**row, "cost": Cost(**row["cost"])}) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 @functools.cache

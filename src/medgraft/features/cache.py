@@ -2,7 +2,8 @@
 
 One store for each recipe of codes; in it immutable segments, each with the content hashes of its
 rows and one file a column block, memory-mapped when read. A segment appears whole, by rename, so
-a killed run leaves only whole segments, and two runs may write side by side.
+a killed run leaves only whole segments, and two runs may write side by side. What a disk has
+garbled is as if it were not there: it is computed again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from medgraft.types import FeatureSpec, Strings, digest
 
 DEFAULT_LIMIT = 20 * 2**30  # bytes
 HASHES = "hashes.npy"
+ABANDONED = 60  # seconds after which a temporary name is what a killed run left
 
 
 def default_folder() -> Path:
@@ -73,18 +78,24 @@ class Cache:
         return FeatureStore(self.folder / "features" / digest(spec.recipe), spec.recipe)
 
     def get(self, kind: str, key: str) -> dict[str, NDArray[Any]] | None:
-        """Arrays stored under (`kind`, `key`), or None."""
+        """Arrays stored under (`kind`, `key`), or None where there are none that can be read.
+
+        Raises
+        ------
+        CacheError
+            The disk does not let us read them.
+        """
         path = self.folder / kind / f"{key}.npz"
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            os.utime(path)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError):
+            return None  # not there, cut short or garbled: the next `put` replaces it
+        except OSError as error:
             raise CacheError(
                 f"cannot read {path} ({error}); run: medgraft cache --clear"
             ) from error
+        _touch(path)
         return arrays
 
     def put(self, kind: str, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -102,30 +113,72 @@ class Cache:
             for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
                 found.append(_entry(path, self.folder))
             found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
-            found += [_entry(path, self.folder) for path in self.folder.glob("weights/*")]
+            found += [_entry(path, self.folder) for path in self.folder.glob("weights/[!.]*")]
         return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
 
     def prune(self, limit: int | None = None) -> int:
-        """Let go of what was unused for longest until `limit` bytes are kept; count bytes freed."""
+        """Let go of what was unused for longest until `limit` bytes are kept; count bytes freed.
+
+        With a limit of 0 what belongs to no entry goes too: notes, halves of graphs, and what
+        killed runs left.
+        """
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
         freed = 0
         for entry in entries:
             if freed >= excess:
                 break
-            if entry.path.is_dir():
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                entry.path.unlink(missing_ok=True)
-                entry.path.with_suffix(".xml").unlink(missing_ok=True)
+            if entry.path.suffix == ".bin":
+                _remove(entry.path.with_suffix(".xml"))
+            _remove(entry.path)
             freed += entry.size
+        return freed + (self._sweep() if limit == 0 else 0)
+
+    def _sweep(self) -> int:
+        """Remove what belongs to no entry; count bytes freed."""
+        old = time.time() - ABANDONED
+        leftovers = [
+            path
+            for pattern in ("*/.*", "features/*/.*")
+            for path in self.folder.glob(pattern)
+            if path.lstat().st_mtime < old
+        ]
+        halves = [p for p in self.graphs.glob("[!.]*.xml") if not p.with_suffix(".bin").exists()]
+        orphans = [*leftovers, *halves, *self.notes.glob("[!.]*")]
+        freed = sum(_size(path) for path in orphans)
+        for path in orphans:
+            _remove(path)
         return freed
 
 
 def _entry(path: Path, root: Path) -> Entry:
-    files = [path, *path.iterdir()] if path.is_dir() else [path]
-    size = sum(file.stat().st_size for file in files if file.is_file())
-    return Entry(path, path.relative_to(root).parts[0], size, path.stat().st_mtime)
+    return Entry(path, path.relative_to(root).parts[0], _size(path), path.stat().st_mtime)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder so that nobody sees half of it: by a rename out of the way first.
+
+    What is gone already, or another user's, is left at that.
+    """
+    gone = path.with_name(f".{path.name.lstrip('.')}.gone-{os.urandom(4).hex()}")
+    with suppress(OSError):
+        path.rename(gone)
+        if gone.is_dir() and not gone.is_symlink():
+            shutil.rmtree(gone, ignore_errors=True)
+        else:
+            gone.unlink()
+
+
+def _touch(path: Path) -> None:
+    """Mark as used now; in another user's cache that may not be ours to do."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 class FeatureStore:
@@ -165,8 +218,7 @@ class FeatureStore:
         """
         values: NDArray[np.float32] | None = None
         held = np.zeros(len(hashes), dtype=bool)
-        for segment, wanted, rows in self._found(hashes, block):
-            stored = np.load(segment / f"{block}.npy", mmap_mode="r", allow_pickle=False)
+        for stored, wanted, rows in self._found(hashes, block):
             if values is None:
                 values = np.empty((len(hashes), stored.shape[1]), np.float32)
             new = ~held[wanted]  # the same image may lie in two segments; the first one counts
@@ -181,20 +233,34 @@ class FeatureStore:
 
     def _found(
         self, hashes: Strings, block: str
-    ) -> Iterator[tuple[Path, NDArray[np.intp], NDArray[np.intp]]]:
-        """For each segment that holds the block: which of `hashes` it has, and in which rows."""
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]]:
+        """Of each segment with the block: its (rows, channels), the `hashes` it has, their rows."""
         wanted = hashes.astype("S")
         for segment in sorted(self.folder.glob("segment-*")):
-            if not (segment / f"{block}.npy").is_file():
+            held = _read_segment(segment, block)
+            if held is None:
                 continue
-            stored = np.load(segment / HASHES, allow_pickle=False)
+            stored, values = held
             order = np.argsort(stored)
             place = np.minimum(np.searchsorted(stored, wanted, sorter=order), len(stored) - 1)
             rows = order[place]
             hit = np.flatnonzero(stored[rows] == wanted)
             if len(hit):
-                os.utime(segment)
-                yield segment, hit, rows[hit]
+                _touch(segment)
+                yield values, hit, rows[hit]
+
+
+def _read_segment(
+    segment: Path, block: str
+) -> tuple[NDArray[np.bytes_], NDArray[np.float32]] | None:
+    """A segment's hashes (rows,) and the block (rows, channels), or None if it has none whole."""
+    try:
+        values = np.load(segment / f"{block}.npy", mmap_mode="r", allow_pickle=False)
+        hashes = np.load(segment / HASHES, allow_pickle=False)
+    except (OSError, EOFError, ValueError):  # not there, or cut short by a full disk
+        return None
+    whole = len(hashes) and values.ndim == 2 and len(values) == len(hashes)
+    return (hashes, values) if whole else None
 
 
 def describe(cache: Cache) -> list[tuple[str, str, int]]:
@@ -203,7 +269,7 @@ def describe(cache: Cache) -> list[tuple[str, str, int]]:
     for entry in cache.entries():
         words = ""
         recipe = entry.path.parent / "recipe.json"
-        if recipe.is_file():
+        with suppress(OSError, ValueError, KeyError, TypeError):  # only words for people
             content = json.loads(recipe.read_text(encoding="utf-8"))
             words = f"{content['backbone']} at {content['size']} px, {content['engine']}"
         sizes[entry.what, words] = sizes.get((entry.what, words), 0) + entry.size

@@ -6,9 +6,13 @@ a CPU, torch the reference and the one for a GPU. Neither knows of files, tables
 
 from __future__ import annotations
 
+import copy
+import functools
+import importlib.metadata
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,6 +53,24 @@ class Engine(Protocol):
 def default_workers() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def versions(name: str) -> tuple[str, ...]:
+    """What decides the numbers an engine gives besides its recipe: what decodes and computes.
+
+    For torch also the kind of device, which no version tells.
+    """
+    packages = (name, "opencv-python-headless", "simplejpeg")
+    found = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    return (*found, _torch_device()) if name == "torch" else tuple(found)
+
+
+def _torch_device() -> str:
+    """The device that torch computes on."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def make_engine(
@@ -140,10 +162,12 @@ class TorchEngine:
     ) -> None:
         import torch
 
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or _torch_device())
         self.batch_size = batch_size
         self.workers = workers
         network: Any = tap_network(backbone, outputs)
+        if self.device.type != "cpu":  # the backbone is shared: for others it stays where it is
+            network = copy.deepcopy(network)
         self.network = network.to(self.device, memory_format=torch.channels_last)
 
     def run(self, canvases: Iterable[Canvas]) -> Iterator[tuple[Canvas, Outputs]]:
@@ -154,13 +178,29 @@ class TorchEngine:
             pixels = np.empty((len(batch), height, width, 3), np.uint8)
             for row, canvas in enumerate(batch):
                 to_rgb(canvas.pixels, pixels[row])
-            with torch.inference_mode():
+            with torch.inference_mode(), _float32():
                 images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
                 # (batch, height, width, 3) seen as NCHW is channels-last already.
                 results = self.network(images.permute(0, 3, 1, 2).float())
             arrays = [result.float().cpu().numpy() for result in results]
             for row, canvas in enumerate(batch):
                 yield canvas, tuple(array[row].copy() for array in arrays)
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Have CUDA compute in float32, not in TF32 with its 10 bits, and leave torch as it was."""
+    import torch
+
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
 
 
 class OpenVINOEngine:
@@ -235,17 +275,35 @@ def _openvino_model(
         return _convert(backbone, outputs, size)
     recipe = digest(
         backbone.name,
-        backbone.card.sha256,
+        backbone.key,
         [backbone.card.mean, backbone.card.std],
         [(output.tap, output.pooling) for output in outputs],
         size,
         ov.__version__,
     )
     kept = graphs / f"{backbone.name}-{recipe}.xml"
-    if not kept.is_file():
-        _save_graph(_convert(backbone, outputs, size), kept)
+    graph = _read_graph(kept)
+    if graph is not None:
+        return graph
+    converted = _convert(backbone, outputs, size)
+    try:
+        _save_graph(converted, kept)
+    except (OSError, RuntimeError):  # no room or no right to write: only time is lost
+        return converted
     # Read back even when just written: storing rounds constants, and every run shall see the same.
-    return ov.Core().read_model(kept)
+    return _read_graph(kept) or converted
+
+
+def _read_graph(path: Path) -> Any:
+    """The graph kept there, or None where none can be read."""
+    import openvino as ov
+
+    if not (path.is_file() and path.with_suffix(".bin").is_file()):
+        return None
+    try:
+        return ov.Core().read_model(path)
+    except RuntimeError:  # cut short by a full disk
+        return None
 
 
 def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:

@@ -17,7 +17,7 @@ from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache
-from medgraft.features.engine import Engine, Output, default_workers, make_engine
+from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
 from medgraft.files import written_file
 from medgraft.types import (
     Canvas,
@@ -87,7 +87,7 @@ class Extractor:
     def weights_file(self, name: str) -> Path:
         """The backbone's weights as one safetensors file, written to the cache once."""
         backbone = self.backbone(name)
-        path = self.cache.folder / "weights" / f"{name}-{backbone.card.sha256[:16]}.safetensors"
+        path = self.cache.folder / "weights" / f"{name}-{backbone.key}.safetensors"
         if not path.is_file():
             with written_file(path) as temporary:
                 save_backbone(backbone, temporary)
@@ -104,18 +104,22 @@ class Extractor:
         edits: Sequence[Edit] = (),
     ) -> FeatureSpec:
         """The recipe of codes of this backbone; its own input size by default."""
-        card = self.backbone(backbone).card
+        network = self.backbone(backbone)
+        card = network.card
         for tap in taps:
-            self.backbone(backbone).tap(tap)
+            network.tap(tap)
         return FeatureSpec(
             backbone=backbone,
-            weights=card.sha256,
+            weights=network.key,
             size=size or card.size,
             taps=tuple(taps),
             poolings=tuple(poolings),
             resize=resize,
             edits=tuple(edits),
             engine=self.engine,
+            mean=card.mean,
+            std=card.std,
+            versions=versions(self.engine),
         )
 
     def canvases(self, table: ImageTable, spec: FeatureSpec) -> CanvasStream:
@@ -142,11 +146,14 @@ class Extractor:
     def prepare(self, table: ImageTable, spec: FeatureSpec) -> tuple[Skipped, ...]:
         """Have the cache hold the codes of every image that can be read; name those that cannot."""
         unique, first = np.unique(table.content_hashes, return_index=True)
-        lacking = np.sort(first[self.cache.features(spec).missing(unique, spec.blocks)])
+        store = self.cache.features(spec)
+        missing = {block: store.missing(unique, (block,)) for block in spec.blocks}
+        lacking = np.sort(first[np.any(list(missing.values()), axis=0)])
         if not len(lacking):
             return ()
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
-        skipped = self._fill(table.select(lacking), spec)
+        blocks = [block for block, rows in missing.items() if rows.any()]
+        skipped = self._fill(table.select(lacking), spec, blocks)
         reason_of = {hash_of[bad.source]: bad.reason for bad in skipped}  # copies share it
         return tuple(
             Skipped(id, reason_of[content])
@@ -155,12 +162,13 @@ class Extractor:
         )
 
     def run(
-        self, canvases: Iterable[Canvas], spec: FeatureSpec
+        self, canvases: Iterable[Canvas], spec: FeatureSpec, blocks: Sequence[str] | None = None
     ) -> Iterator[tuple[Canvas, dict[str, NDArray[np.float32]]]]:
-        """Codes of a stream of canvases made for `spec`, uncached, in order."""
-        outputs = [Output(tap, pooling) for tap in spec.taps for pooling in spec.poolings]
+        """Codes of a stream of canvases made for `spec`, uncached, in order; all blocks of it."""
+        blocks = spec.blocks if blocks is None else blocks
+        outputs = [Output(*block.rsplit("@", 1)) for block in blocks]
         for canvas, values in self._engine(spec, outputs).run(canvases):
-            yield canvas, dict(zip(spec.blocks, values, strict=True))
+            yield canvas, dict(zip(blocks, values, strict=True))
 
     def descriptors(self, table: ImageTable, spec: FeatureSpec) -> DescriptorStream:
         """The stream of descriptors of the recipe's one tap; unreadable images are left out."""
@@ -182,8 +190,10 @@ class Extractor:
 
         return start
 
-    def _fill(self, table: ImageTable, spec: FeatureSpec) -> tuple[Skipped, ...]:
-        """Compute the codes of these images and write them to the cache, a segment at a time."""
+    def _fill(
+        self, table: ImageTable, spec: FeatureSpec, blocks: Sequence[str]
+    ) -> tuple[Skipped, ...]:
+        """Compute those blocks of these images and write them to the cache, segment by segment."""
         store = self.cache.features(spec)
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
         skipped: list[Skipped] = []
@@ -192,8 +202,8 @@ class Extractor:
 
         def write() -> None:
             if rows:
-                blocks = {block: np.stack([row[block] for row in rows]) for block in spec.blocks}
-                store.write(np.array(hashes), blocks)
+                codes = {block: np.stack([row[block] for row in rows]) for block in blocks}
+                store.write(np.array(hashes), codes)
                 hashes.clear()
                 rows.clear()
 
@@ -209,7 +219,7 @@ class Extractor:
                         advance(1)
 
             with closing(readable()) as stream:
-                for canvas, values in self.run(stream, spec):
+                for canvas, values in self.run(stream, spec, blocks):
                     hashes.append(hash_of[canvas.id])
                     rows.append(values)
                     if len(rows) == SEGMENT_ROWS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Card, read_taps, restore_backbone
+from medgraft.features.backbones import Card, read_taps, restore_backbone, save_backbone
 from medgraft.features.encoders import pool
+from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
-from medgraft.files import write_json
+from medgraft.files import StorageError, write_json
 from medgraft.learn.heads import Head, head_from_arrays
 from medgraft.types import (
     Canvas,
@@ -97,8 +99,11 @@ class FittedProbe:
         from safetensors.numpy import save_file
 
         backbone = self.extractor.backbone(self.spec.backbone)
-        weights = self.extractor.weights_file(self.spec.backbone)
-        shutil.copyfile(weights, folder / "backbone.safetensors")
+        try:
+            weights = self.extractor.weights_file(self.spec.backbone)
+            shutil.copyfile(weights, folder / "backbone.safetensors")
+        except StorageError:  # the cache cannot keep them, and need not
+            save_backbone(backbone, folder / "backbone.safetensors")
         arrays, settings = self.head.to_arrays()
         save_file(arrays, folder / "head.safetensors")
         write_json(
@@ -113,6 +118,7 @@ class FittedProbe:
                 "operating": self.operating and dataclasses.asdict(self.operating),
                 "spec": {
                     **dataclasses.asdict(self.spec),
+                    "weights": backbone.card.sha256,
                     "edits": [edit.key for edit in self.spec.edits],
                 },
                 "calibrator": dataclasses.asdict(self.calibrator),
@@ -129,6 +135,9 @@ class FittedProbe:
     def load(cls, folder: Path, extractor: Extractor) -> FittedProbe:
         """Read what `save` wrote; the extractor from now on uses the bundle's own weights.
 
+        What the cache keeps of them is kept under the sha256 of the bundle's file, not under what
+        the bundle says of itself, so that no bundle can pass its codes off as another network's.
+
         Raises
         ------
         BundleError
@@ -138,12 +147,11 @@ class FittedProbe:
         try:
             spec = _spec(content["spec"])
             operating = content["operating"]
-            card = {key: _tuple(value) for key, value in content["card"].items()}
-            extractor.adopt(
-                restore_backbone(
-                    Card(**card), folder / "backbone.safetensors", extractor.cache.notes
-                )
-            )
+            card = _card(content["card"], spec)
+            path = folder / "backbone.safetensors"
+            verified = _verified(card, content["sha256"][path.name], extractor)
+            backbone = restore_backbone(card, path, extractor.cache.notes, verified)
+            extractor.adopt(backbone)
             from safetensors.numpy import load_file
 
             return cls(
@@ -151,7 +159,14 @@ class FittedProbe:
                 classes=tuple(content["classes"]),
                 positive=content["positive"],
                 operating=operating and Operating(**operating),
-                spec=dataclasses.replace(spec, engine=extractor.engine),
+                spec=dataclasses.replace(
+                    spec,
+                    weights=backbone.key,
+                    engine=extractor.engine,
+                    mean=card.mean,
+                    std=card.std,
+                    versions=versions(extractor.engine),
+                ),
                 head=head_from_arrays(
                     content["head"]["name"],
                     load_file(folder / "head.safetensors"),
@@ -216,6 +231,24 @@ def read_bundle(folder: Path) -> dict[str, Any]:
         if not file.is_file() or sha256_of(file) != expected:
             raise BundleError(f"{file} is missing or was changed since it was saved; save it again")
     return content
+
+
+def _card(content: dict[str, Any], spec: FeatureSpec) -> Card:
+    """The card of the bundle's backbone; its words become names of files, so they must be names."""
+    card = Card(**{key: _tuple(value) for key, value in content.items()})
+    for word in (card.name, card.sha256):
+        if not re.fullmatch(r"\w[\w.-]*", word):
+            raise ValueError(f"{word!r} cannot name a backbone or its weights")
+    if spec.backbone != card.name:
+        raise ValueError(f"codes of {spec.backbone}, and the weights are of {card.name}")
+    return card
+
+
+def _verified(card: Card, sha256: str, extractor: Extractor) -> str:
+    """The name of weights whose file has that sha256: the card's own, where this cache wrote it."""
+    kept = extractor.cache.folder / "weights" / f"{card.name}-{card.sha256}.safetensors"
+    known = kept.is_file() and sha256_of(kept) == sha256
+    return card.sha256 if known else f"bundle-{sha256}"
 
 
 def _scenario(content: dict[str, Any]) -> Scenario:
