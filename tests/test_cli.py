@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft import cli, files
+from medgraft import bundle, cli, files
 from medgraft.data.phantom import write_phantoms
 
 
@@ -147,6 +150,178 @@ def test_explain_writes_a_strip(
         assert strip.width > 1.5 * strip.height  # the image and its map
 
 
+def test_explain_overwrites_no_strip_and_goes_on_past_a_bad_image(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    good = sorted((images / "lesion").iterdir())[0]
+    twins = [tmp_path / name / "1.png" for name in ("a", "b")]
+    for twin in twins:
+        twin.parent.mkdir()
+        twin.write_bytes(good.read_bytes())
+    bad = tmp_path / "cut.png"
+    bad.write_bytes(good.read_bytes()[:100])
+    words = ["explain", str(run), "--taps", "stem", "--out", str(tmp_path / "out")]
+    words += ["--cache", str(cache_folder)]
+    assert call(*words, str(twins[0]), str(bad), str(twins[1]), monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr()
+    assert [Path(line).name for line in said.out.split()] == ["a-1-cam.png", "b-1-cam.png"]
+    assert all(Path(line).is_file() for line in said.out.split())
+    assert f"skipped {bad}: " in said.err
+    assert call(*words, str(bad), monkeypatch=monkeypatch) == 1
+    assert f"none of 1 images can be explained; the first: {bad}" in capsys.readouterr().err
+
+
+def test_predict_shows_names_as_they_are(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    odd = tmp_path / "[red]x.png"
+    odd.write_bytes(sorted((images / "lesion").iterdir())[0].read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["predict", str(run), odd.name, "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    assert "[red]x.png" in capsys.readouterr().out
+    good = {"source": "s", "label": "[i]", "probabilities": {"[i]": 1.0}, "error": None}
+    missing = {"source": "[/b]", "label": None, "probabilities": None, "error": "no [u]file"}
+    cli._show_predictions([good, missing], ("[i]",))
+    out = capsys.readouterr().out
+    assert out.count("[i]") == 2
+    assert "[/b]" in out
+    assert "no [u]file" in out
+
+
+def test_predict_prints_names_that_are_not_utf8(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    odd.write_bytes(sorted((images / "lesion").iterdir())[0].read_bytes())
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    words = ["predict", str(run), str(tmp_path), str(odd), "--json", "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    stdout.seek(0)
+    (row,) = json.loads(stdout.read())  # the folder's image and the one named are one
+    assert row["source"] == f"{tmp_path}/\\udcff.png"
+    assert row["error"] is None
+
+
+def test_predict_says_why_a_folder_or_path_was_not_read(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "open").mkdir()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open" / "1.png").write_bytes(sorted((images / "lesion").iterdir())[0].read_bytes())
+    closed, scandir = str(tmp_path / "closed"), os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    long = str(tmp_path / ("x" * 300))
+    words = ["predict", str(run), str(tmp_path), long, "--json", "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["source"] for row in rows] == [closed, str(tmp_path / "open" / "1.png"), long]
+    assert "Permission denied" in rows[0]["error"]
+    assert rows[1]["error"] is None
+    assert rows[2]["error"]
+
+
+def test_predict_keeps_to_its_workers_and_its_cache(
+    run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked = []
+
+    class Pool(bundle.DecodePool):
+        def __init__(self, workers: int) -> None:
+            asked.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(bundle, "DecodePool", Pool)
+    cache, image = tmp_path / "cache", sorted((images / "lesion").iterdir())[0]
+    words = ["predict", str(run), str(image), "--workers", "7", "--cache", str(cache), "--json"]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    assert asked == [7]
+    assert any((cache / "graphs").iterdir())
+
+
+def test_evaluate_takes_data_of_one_class(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    normals = tmp_path / "normals"
+    shutil.copytree(images / "normal", normals / "normal")
+    words = ["evaluate", str(run), str(normals), "--json", "--cache", str(cache_folder)]
+    assert call(*words, "--out", str(tmp_path / "E"), monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)["by_image"]
+    assert call("predict", str(run), str(normals), "--json", monkeypatch=monkeypatch) == 0
+    labels = [row["label"] for row in json.loads(capsys.readouterr().out)]
+    specificity = found["metrics"]["specificity"]["value"]
+    assert specificity == pytest.approx(labels.count("normal") / len(labels))
+    assert found["metrics"]["auroc"]["value"] is None
+
+
+def test_evaluate_counts_a_patient_of_several_splits_once(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in ("lesion", "normal"):
+        pictures = sorted((images / name).iterdir())[:4]
+        for number, picture in enumerate(pictures):  # two patients a class, an image a split
+            split = ("train", "test")[number % 2]
+            file = tmp_path / split / name / f"{name}{number // 2}_{number % 2}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture.read_bytes())
+    words = ["evaluate", str(run), str(tmp_path), "--group", r"regex:^([a-z]+\d)_", "--json"]
+    assert call(*words, "--cache", str(cache_folder), monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["by_image"]["n_images"] == 8
+    assert found["by_patient"]["n_images"] == found["by_patient"]["n_groups"] == 4
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "result.json"])
+def test_evaluate_names_a_damaged_run(
+    name: str, run: Path, images: Path, cache_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    copy = tmp_path / "R"
+    shutil.copytree(run, copy)
+    (copy / name).write_bytes((copy / name).read_bytes()[:50])
+    words = ["evaluate", str(copy), str(images), "--json", "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert "is damaged" in error
+    assert error.startswith("medgraft: ")
+    assert error.count("\n") == 1
+
+
+def test_demo_into_a_file_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f").write_text("precious")
+    assert call("demo", "--out", str(tmp_path / "f"), "-q", monkeypatch=monkeypatch) == 1
+    assert "Not a directory; choose another folder" in capsys.readouterr().err
+
+
+def test_a_warning_is_one_plain_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn() -> None:
+        warnings.simplefilter("always")
+        warnings.warn("the solver\nstopped early", RuntimeWarning, stacklevel=2)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(cli, "app", warn)
+    assert call(monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().err == "medgraft: warning: the solver stopped early\n"
+
+
 def one_class(folder: Path) -> Path:
     (folder / "a").mkdir()
     for k in range(3):
@@ -214,7 +389,14 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["study"], ["study", "x", "--no-such-flag"], ["nonsense"], ["predict", "RUN"]]
+    "words",
+    [
+        ["study"],
+        ["study", "x", "--no-such-flag"],
+        ["study", "x", "--seed", "-1"],
+        ["nonsense"],
+        ["predict", "RUN"],
+    ],
 )
 def test_wrong_usage_is_exit_2(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
+from medgraft.errors import MedgraftError
+from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.files import explained
 from medgraft.report.build import write_report
@@ -87,10 +89,15 @@ def study_to_folder(
     command: str = "",
 ) -> Study:
     """`study`, written to `out` with its report; `command` is what was typed."""
+    if extractor.engine not in ENGINES:
+        raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
+    asked = config(table, options, extractor)  # what cannot be studied leaves no folder behind
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
-    store = RunStore(out, config(table, options, extractor), resume=resume)
+    store = RunStore(out, asked, resume=resume)
     finished = run_study(table, options, extractor, store)
     write_report(out / "report.html", gather(finished, extractor, command))
+    predictions = [*finished.oof.values(), *finished.test.values()]
+    store.save(finished.result, predictions, finished.fitted)
     extractor.cache.prune()
     return finished

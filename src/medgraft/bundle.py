@@ -7,19 +7,24 @@ import glob
 import importlib.metadata
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medgraft.data.decode import DecodePool
-from medgraft.data.folders import IMAGE_SUFFIXES
+from medgraft.data.folders import entries_below
+from medgraft.data.listing import shown
 from medgraft.data.preprocess import CanvasRecipe
-from medgraft.errors import DataError
+from medgraft.errors import BundleError, DataError
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.explain.cam import block_taps, grad_cam
+from medgraft.features.cache import Cache
+from medgraft.features.engine import default_workers
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
 from medgraft.learn.probe import FittedProbe
@@ -37,16 +42,28 @@ from medgraft.types import (
 
 
 def load_model(
-    path: Path | str, *, engine: str = "openvino", workers: int | None = None
+    path: Path | str,
+    *,
+    engine: str = "openvino",
+    workers: int | None = None,
+    cache: Path | str | None = None,
 ) -> FittedScenario:
     """Load the classifier of a finished study (its folder, or the folder `model` in it).
+
+    Parameters
+    ----------
+    engine, workers
+        What computes codes, and with how many threads; all cores by default.
+    cache
+        The folder where converted graphs are kept; the user's cache by default.
 
     Raises
     ------
     BundleError
         There is none, or it was changed since it was saved.
     """
-    return load(_bundle_folder(Path(path)), Extractor(engine=engine, workers=workers))
+    kept = Cache(None if cache is None else Path(cache))
+    return load(_bundle_folder(Path(path)), Extractor(kept, engine=engine, workers=workers))
 
 
 def _bundle_folder(path: Path) -> Path:
@@ -66,22 +83,23 @@ def predict_files(
     Returns
     -------
     list of dict
-        `source`, `label`, `probabilities` (class → p), `error` (None, or why it was not read,
-        label and probabilities then being None).
+        `source` (bytes that are not UTF-8 as escapes), `label`, `probabilities` (class → p),
+        `error` (None, or why it was not read, label and probabilities then being None).
     """
-    files = find_images(paths)
-    probabilities, errors = _probabilities(fitted, files)
+    found = find_images(paths)
+    probabilities, errors = _probabilities(fitted, [file for file in found if not found[file]])
+    errors |= {file: problem for file, problem in found.items() if problem}
     rows: list[dict[str, Any]] = []
-    for file in files:
+    for file in found:
         if file in errors:
             rows.append(
-                {"source": file, "label": None, "probabilities": None, "error": errors[file]}
+                {"source": shown(file), "label": None, "probabilities": None, "error": errors[file]}
             )
             continue
         p = probabilities[file]
         rows.append(
             {
-                "source": file,
+                "source": shown(file),
                 "label": _label(fitted, p),
                 "probabilities": {
                     name: float(value) for name, value in zip(fitted.classes, p, strict=True)
@@ -92,26 +110,29 @@ def predict_files(
     return rows
 
 
-def find_images(paths: Sequence[str]) -> list[str]:
+def find_images(paths: Sequence[str]) -> dict[str, str]:
     """Image files named by paths, folders (searched below) and patterns, each once, in order.
 
-    A path that is not there is kept, so that it is answered with its reason.
+    The values say why a file or folder cannot be read, where that is known ('' elsewhere). A path
+    that is not there is kept, so that it is answered with its reason.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for path in paths:
-        if Path(path).is_dir():
-            inside = (p for p in Path(path).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-            found |= dict.fromkeys(sorted(map(str, inside)))
-        elif not Path(path).exists() and glob.has_magic(path):
+        if os.path.isdir(path):  # noqa: PTH112  of os.path, which is False where it may not look
+            for parts, problem in entries_below(Path(path)):
+                # A name that is not UTF-8 has no place in a study; here nothing hangs on it.
+                file = str(Path(path, *parts))
+                found[file] = problem if shown(file) == file else ""
+        elif not os.path.exists(path) and glob.has_magic(path):  # noqa: PTH110
             matches = glob.glob(path, recursive=True)  # noqa: PTH207  a pattern has no folder
-            found |= dict.fromkeys(sorted(matches))
+            found |= dict.fromkeys(sorted(matches), "")
         else:
-            found[path] = None
+            found[path] = ""
     if not found:
         raise DataError(
             f"no images in {', '.join(paths)}; give image files, a folder of them or a pattern"
         )
-    return list(found)
+    return found
 
 
 def _probabilities(
@@ -122,7 +143,8 @@ def _probabilities(
     ids: list[str] = []
     spec = fitted.spec
     sources = [Source(os.fspath(file)) for file in files]
-    with DecodePool(os.cpu_count() or 1) as pool:
+    workers = fitted.extractor.workers if isinstance(fitted, FittedProbe) else default_workers()
+    with DecodePool(workers) as pool:
 
         def readable() -> Iterator[Canvas]:
             recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
@@ -266,19 +288,27 @@ def _learned_from(run: Path, predictions: Predictions) -> tuple[str, dict[str, i
 
     ('auroc', {}, 0) where the bundle was taken out of its run.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     file, result = run / "predictions.parquet", run / "result.json"
     if not file.is_file() or not result.is_file():
         return "auroc", {}, 0
-    rows = pq.read_table(
-        file,
-        columns=["id", "truth"],
-        filters=[("scenario", "==", predictions.scenario), ("split", "!=", "test")],
-    )
+    try:
+        rows = pq.read_table(
+            file,
+            columns=["id", "truth"],
+            filters=[("scenario", "==", predictions.scenario), ("split", "!=", "test")],
+        )
+        metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise BundleError(
+            f"{file.name} or {result.name} in {run} is damaged ({reason}); restore them, or judge "
+            "a copy of the folder model alone"
+        ) from error
     truths, counts = np.unique(np.array(rows["truth"].to_pylist(), str), return_counts=True)
     known = set(rows["id"].to_pylist())
-    metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
     return (
         metric,
         dict(zip(truths.tolist(), counts.tolist(), strict=True)),
@@ -287,7 +317,11 @@ def _learned_from(run: Path, predictions: Predictions) -> tuple[str, dict[str, i
 
 
 def _in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
-    """The labelled images of a table, with labels counted as the classifier counts them."""
+    """The labelled images of a table, with labels counted as the classifier counts them.
+
+    Splits are forgotten: all of it is new to the classifier, and a patient whose images lie in
+    several split folders is one patient.
+    """
     unknown = [name for name in table.classes if name not in fitted.classes]
     if unknown:
         raise DataError(
@@ -301,6 +335,7 @@ def _in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
         labels=index[known.labels],
         classes=fitted.classes,
         positive=fitted.positive,
+        splits=np.full(len(known), "", known.splits.dtype),
     )
 
 
@@ -314,37 +349,66 @@ def explain_files(
     *,
     taps: Sequence[str] = (),
     target: str | None = None,
-) -> list[Path]:
-    """Write one strip an image: the image, and its Grad-CAM at each tap; give the files written.
+    cache: Path | None = None,
+) -> tuple[list[Path], list[Skipped]]:
+    """Write one strip an image: the image, and its Grad-CAM at each tap.
+
+    Returns
+    -------
+    tuple
+        The files written, in the order of the images, and the images that cannot be read.
 
     Raises
     ------
     DataError
-        An image cannot be read.
+        None of the images can be read.
     ScenarioError
         The classifier or a tap has no such map.
     """
     from medgraft.report.strip import write_strip
 
-    fitted = load(_bundle_folder(path), Extractor())
+    fitted = load_model(path, cache=cache)
     if not isinstance(fitted, FittedProbe):
         raise DataError(f"{fitted.scenario.family} cannot be explained yet")
     names = list(taps) or list(block_taps(fitted).values())
     recipe = CanvasRecipe(fitted.spec.size, fitted.spec.resize, fitted.spec.edits)
     ids = [os.fspath(image) for image in images]
-    canvases: list[Canvas] = []
     with DecodePool(1) as pool:
-        for row in pool.canvases(ids, [Source(id) for id in ids], recipe):
-            if isinstance(row, Skipped):
-                raise DataError(f"{row.source} cannot be explained: {row.reason}")
-            canvases.append(row)
+        rows = list(pool.canvases(ids, [Source(id) for id in ids], recipe))
+    skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
+    canvases = [row for row in rows if isinstance(row, Canvas)]
+    if not canvases:
+        raise DataError(
+            f"none of {len(rows)} images can be explained; the first: {skipped[0].source}: "
+            f"{skipped[0].reason}"
+        )
     probabilities = fitted.probabilities(canvases)
     maps = grad_cam(fitted, canvases, names, target or [_label(fitted, p) for p in probabilities])
     written = []
-    for image, canvas, p, found in zip(images, canvases, probabilities, maps, strict=True):
-        shown = found[names[0]].target
-        words = f"{shown}: {p[fitted.classes.index(shown)]:.3f}"
-        file = out / f"{image.stem}-cam.png"
-        write_strip(file, canvas.pixels, [(name, found[name].map) for name in names], words)
+    strips = _strip_names([Path(canvas.id) for canvas in canvases])
+    for name, canvas, p, found in zip(strips, canvases, probabilities, maps, strict=True):
+        label = found[names[0]].target
+        words = f"{label}: {p[fitted.classes.index(label)]:.3f}"
+        file = out / f"{name}-cam.png"
+        write_strip(file, canvas.pixels, [(tap, found[tap].map) for tap in names], words)
         written.append(file)
-    return written
+    return written, skipped
+
+
+def _strip_names(images: Sequence[Path]) -> list[str]:
+    """A name for each image's strip: its stem, with its folder where stems repeat, then a number.
+
+    >>> _strip_names([Path("a/1.png"), Path("b/1.png"), Path("b/1.jpg"), Path("b/2.png")])
+    ['a-1', 'b-1', 'b-1-2', '2']
+    """
+    stems = Counter(image.stem for image in images)
+    names: dict[str, None] = {}
+    for image in images:
+        name = image.stem
+        if stems[image.stem] > 1:
+            name = f"{image.absolute().parent.name}-{image.stem}"
+        numbered = (f"{name}-{number}" for number in count(2))
+        while name in names:
+            name = next(numbered)
+        names[name] = None
+    return list(names)

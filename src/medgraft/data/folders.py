@@ -31,7 +31,7 @@ def read_folder(root: Path) -> Listing:
     images: list[Parts] = []
     masks: list[Parts] = []
     skipped: list[Skipped] = []
-    for parts, problem in _entries(root):
+    for parts, problem in entries_below(root):
         if problem and not parts:
             raise DataError(f"{root}: {problem}; check the path and its permissions")
         if problem:
@@ -58,7 +58,7 @@ def read_folder(root: Path) -> Listing:
     return Listing(root, sorted(rows, key=lambda row: row.id), skipped, findings)
 
 
-def _entries(
+def entries_below(
     folder: Path, parts: Parts = (), above: frozenset[str] = frozenset()
 ) -> Iterator[tuple[Parts, str]]:
     """Every image below `folder`, sorted, as (path parts, what is wrong with it or '')."""
@@ -79,7 +79,7 @@ def _entries(
         if name.startswith(".") or name.lower() in IGNORED_NAMES:
             continue
         if _is_folder(entry):
-            yield from _entries(path, here, above | {real})
+            yield from entries_below(path, here, above | {real})
         elif suffix in IMAGE_SUFFIXES or (not suffix and entry.is_symlink()):
             yield here, file_problem(path)
         elif suffix in UNREAD_SUFFIXES:

@@ -31,7 +31,8 @@ BATCH = 64  # files hashed by one thread at a go, so that handing over costs not
 class LoadOptions:
     """How a user's words for things differ from ours.
 
-    `group` is a column of the CSV or `regex:PATTERN`; `positive` a class of two.
+    `group` is a column of the CSV or `regex:PATTERN`; `positive` a class of two. `one_class` lets
+    data of a single class in, which can be judged and not learned from.
     """
 
     path_column: str = "path"
@@ -40,6 +41,7 @@ class LoadOptions:
     group: str | None = None
     no_groups: bool = False
     positive: str | None = None
+    one_class: bool = False
 
 
 def load(
@@ -65,8 +67,8 @@ def load(
     Raises
     ------
     DataError
-        There is nothing to read, fewer than two classes, classes that differ only in case, or
-        what the options name is not there.
+        There is nothing to read, fewer than two classes (unless `one_class`), classes that differ
+        only in case, or what the options name is not there.
     """
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
@@ -74,7 +76,7 @@ def load(
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise DataError(f"none of the images in {data} can be read; the first: {skipped[0].reason}")
-    classes = _classes(rows, data)
+    classes = _classes(rows, data, options.one_class)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
     positive, guess = choose_positive(classes, options.positive)
     ids = np.array([row.id for row in rows])
@@ -104,8 +106,17 @@ def load(
 
 
 def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listing:
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give a folder, a CSV or a MedMNIST .npz")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f"{path} does not exist; give a folder, a CSV or a MedMNIST .npz"
+        ) from error
+    except (OSError, ValueError) as error:  # a name too long, a folder above closed
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path} cannot be read ({reason}); check the path and its permissions"
+        ) from error
     if path.is_dir():
         return read_folder(path)
     if path.suffix.lower() in (".csv", ".tsv"):
@@ -155,7 +166,7 @@ def _hash(row: Row) -> tuple[str, str]:
     return content_hash(content), ""
 
 
-def _classes(rows: Sequence[Row], data: str | Path) -> tuple[str, ...]:
+def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:
     """The classes by name; where all names are whole numbers, by value."""
     names = {row.label for row in rows if row.label}
     numbered = all(name.isdecimal() for name in names)
@@ -169,7 +180,7 @@ def _classes(rows: Sequence[Row], data: str | Path) -> tuple[str, ...]:
         )
     if not classes:
         raise DataError(f"no image in {data} has a label; fill in the label column")
-    if len(classes) == 1:
+    if len(classes) == 1 and not one_class:
         remedy = _other_folder(Path(data) / classes[0]) or "add images of another class"
         raise DataError(f"{data} has one class only ({classes[0]}), two are needed; {remedy}")
     return classes

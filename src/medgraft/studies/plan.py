@@ -32,7 +32,8 @@ class StudyOptions:
 
     backbones : timm names. heads : names in `HEADS`. metric : what scenarios are chosen by.
     preprocess : `raw` or an edit's key (`clahe`), each compared with the others.
-    test_fraction : of the images, set aside where no test split is given.
+    test_fraction : of the images, set aside where no test split is given. What is named twice is
+    compared once; edits are kept under their full key.
     """
 
     backbones: tuple[str, ...] = (DEFAULT,)
@@ -53,9 +54,12 @@ class StudyOptions:
         _check("resize rule", (self.resize,), get_args(ResizeRule))
         for pooling in self.poolings:
             check_pooling(pooling)
-        for key in self.preprocess:
-            if key != "raw":
-                edit_from_key(key)
+        if not 0 <= self.seed < 2**32:
+            raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
+        edits = tuple(key if key == "raw" else edit_from_key(key).key for key in self.preprocess)
+        object.__setattr__(self, "preprocess", edits)
+        for name in ("backbones", "families", "heads", "poolings", "preprocess"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if not self.backbones or not self.preprocess or not self.poolings:
             raise ScenarioError("a study needs at least one backbone, preprocessing and pooling")
 

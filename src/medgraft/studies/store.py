@@ -1,7 +1,8 @@
 """The folder a run leaves: what was asked, what happened, what came out.
 
 `config.json` and the events of `run.jsonl` are written as the run goes; `predictions.parquet`,
-`model/` and `result.json` at its end, `result.json` last, so that its being there means all is.
+`model/` and `result.json` at its end, after the report; `result.json` last, so that its being
+there means all is.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ class RunStore:
     config
         What decides the numbers; a resumed run must have the same.
     resume
-        Whether an unfinished or finished run may lie there already.
+        Whether an unfinished or finished run may lie there already. One that failed before a
+        scenario was judged is taken over either way.
 
     Raises
     ------
     RunError
-        The folder holds a run and `resume` is off, or a run of something else.
+        The folder holds a run and `resume` is off, a run of something else, or a damaged one.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, object], *, resume: bool = False) -> None:
@@ -56,17 +58,11 @@ class RunStore:
         path = folder / "config.json"
         wanted = json.loads(json.dumps(config))
         if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not resume:
+            if resume:
+                _refuse_another(folder, wanted)
+            elif _has_results(folder):
                 raise RunError(
                     f"{folder} holds a run already; pass --resume to go on with it, or another "
-                    "--out"
-                )
-            names = wanted.keys() | found.keys()
-            changed = sorted(name for name in names if wanted.get(name) != found.get(name))
-            if changed:
-                raise RunError(
-                    f"{folder} holds another run (different: {', '.join(changed)}); choose another "
                     "--out"
                 )
         elif folder.is_dir() and any(folder.iterdir()):
@@ -90,6 +86,32 @@ class RunStore:
             fitted.save(folder)
         write_json(self.folder / "result.json", result_json(result))
         self.event("finished", recommended=result.recommended)
+
+
+def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
+    """Raise `RunError` where the run in `folder` was asked for something else."""
+    try:
+        found = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{folder / 'config.json'} is damaged ({error}), so this run cannot be resumed; choose "
+            "another --out"
+        ) from error
+    names = wanted.keys() | found.keys()
+    changed = sorted(name for name in names if wanted.get(name) != found.get(name))
+    if changed:
+        raise RunError(
+            f"{folder} holds another run (different: {', '.join(changed)}); choose another --out"
+        )
+
+
+def _has_results(folder: Path) -> bool:
+    """Whether `folder` holds more than the beginning of a run that judged nothing."""
+    path = folder / "run.jsonl"
+    with explained(path):
+        if {file.name for file in folder.iterdir()} != {"config.json", "run.jsonl"}:
+            return True
+        return '"scenario judged"' in path.read_text(encoding="utf-8", errors="replace")
 
 
 def write_predictions(path: Path, predictions: list[Predictions]) -> None:
