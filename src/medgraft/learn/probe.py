@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Card, read_taps, restore_backbone, save_backbone
-from medgraft.features.encoders import pool
-from medgraft.features.engine import versions
+from medgraft.features.backbones import Card, restore_backbone, save_backbone
+from medgraft.features.engine import Output, tap_network, versions
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError, write_json
@@ -278,27 +277,19 @@ def probe_graph(fitted: FittedProbe) -> nn.Module:
     from torch import nn
 
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    taps = [backbone.tap(name) for name in fitted.spec.taps]
+    outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
     coef: NDArray[np.floating[Any]] = fitted.head.coef_
-    pooling = fitted.spec.poolings[0]
 
     class ProbeGraph(nn.Module):
-        mean: torch.Tensor
-        std: torch.Tensor
-
         def __init__(self) -> None:
             super().__init__()
-            self.network = backbone.network
-            self.register_buffer("mean", torch.tensor(backbone.card.mean).view(1, 3, 1, 1) * 255)
-            self.register_buffer("std", torch.tensor(backbone.card.std).view(1, 3, 1, 1) * 255)
+            self.codes = tap_network(backbone, outputs)
             self.linear = nn.Linear(coef.shape[1], coef.shape[0])
             with torch.no_grad():
                 self.linear.weight.copy_(torch.from_numpy(np.asarray(coef)))
                 self.linear.bias.copy_(torch.from_numpy(np.asarray(fitted.head.intercept_)))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            maps = read_taps(self.network, taps, (images - self.mean) / self.std)
-            codes = torch.cat([pool(maps[tap.name], pooling) for tap in taps], dim=1)
-            return self.linear(codes)  # type: ignore[no-any-return]
+            return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
 
     return ProbeGraph().eval().requires_grad_(False)
