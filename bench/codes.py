@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from harness import Pair, paired, save, seconds
+from harness import Spread, paired, save, seconds
 from medgraft.data.decode import DecodePool
 from medgraft.data.ingest import load
 from medgraft.data.preprocess import CanvasRecipe
@@ -82,8 +82,10 @@ def ours(extractor: Extractor, table: ImageTable, spec: FeatureSpec) -> Callable
     return epoch
 
 
-def ceiling(backbone: Backbone, table: ImageTable, spec: FeatureSpec, workers: int) -> float:
-    """Images a second if decoding and the forward pass shared the cores without any loss."""
+def ceiling(
+    backbone: Backbone, table: ImageTable, spec: FeatureSpec, workers: int
+) -> Callable[[], float]:
+    """Measures images a second if decoding and the forward pass shared the cores without loss."""
     recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
 
     def decode() -> list[Canvas]:
@@ -92,7 +94,6 @@ def ceiling(backbone: Backbone, table: ImageTable, spec: FeatureSpec, workers: i
             return [row for row in rows if isinstance(row, Canvas)]
 
     canvases = decode()
-    decoding = seconds(decode, 3).low / len(table)  # core-seconds an image
     outputs = [Output(tap.name, "avg") for tap in backbone.taps]
     engine = make_engine("openvino", backbone, outputs, spec.size, workers=workers)
 
@@ -101,12 +102,17 @@ def ceiling(backbone: Backbone, table: ImageTable, spec: FeatureSpec, workers: i
             pass
 
     forward()
-    forwarding = workers * seconds(forward, 3).low / len(table)
-    return workers / (decoding + forwarding)
+
+    def measured() -> float:
+        decoding = seconds(decode, 1).median / len(table)  # core-seconds an image
+        forwarding = workers * seconds(forward, 1).median / len(table)
+        return workers / (decoding + forwarding)
+
+    return measured
 
 
 def measure(name: str, table: ImageTable, repeats: int) -> dict[str, object]:
-    """Ratio to the usual script, and share of the ceiling, on one set of files."""
+    """Ratio to the usual script, and share of the ceiling, on one set of files, round by round."""
     index = np.tile(np.arange(len(table)), repeats)
     table = table.select(index)
     backbone = load_backbone()
@@ -115,15 +121,20 @@ def measure(name: str, table: ImageTable, repeats: int) -> dict[str, object]:
         spec = extractor.spec(backbone.name, [tap.name for tap in backbone.taps])
         mine = ours(extractor, table, spec)
         theirs = usual_script(backbone, [source.path for source in table.sources])
-        mine(), theirs()  # both warm: files in memory, workers started, graph compiled
-        pair: Pair = paired(mine, theirs, ROUNDS)
         most = ceiling(load_backbone(), table, spec, extractor.workers)
-    print(f"{name}: {len(table)} files")
-    print(f"  medgraft      {pair.a} images/s")
-    print(f"  usual script  {pair.b} images/s")
-    print(f"  ratio         {pair.ratio}")
-    print(f"  ceiling       {most:.1f} images/s; reached {pair.a.median / most:.1%}")
-    return {"pair": pair, "ceiling": most, "share_of_ceiling": pair.a.median / most}
+        mine(), theirs()  # both warm: files in memory, workers started, graph compiled
+        rounds = [(paired(mine, theirs, 1), most()) for _ in range(ROUNDS)]
+    figures = {
+        "medgraft": Spread.of([pair.a.median for pair, _ in rounds]),
+        "usual_script": Spread.of([pair.b.median for pair, _ in rounds]),
+        "ratio": Spread.of([pair.ratio.median for pair, _ in rounds]),
+        "ceiling": Spread.of([top for _, top in rounds]),
+        "share_of_ceiling": Spread.of([pair.a.median / top for pair, top in rounds]),
+    }
+    print(f"{name}: {len(table)} files, images/s and ratios, median (range) of {ROUNDS} rounds")
+    for what, spread in figures.items():
+        print(f"  {what.replace('_', ' '):18s}{spread}")
+    return dict(figures)
 
 
 def main(shared: Path) -> None:

@@ -228,8 +228,8 @@ def demo(
 ) -> None:
     """Make radiograph-like images with known truth, study them, and open the report.
 
-    Needs no data and no network. As in real folders, one image is wrongly labelled and one is a copy
-    filed under another patient (truth.json beside the images names both); the report finds the copy.
+    Needs no data and no network. As in real folders, one image is wrongly labelled and one is a
+    copy filed under another patient (images/truth.json names both); the report finds the copy.
     """
     import shutil
 
