@@ -22,6 +22,7 @@ from medgraft.data.listing import shown
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError, DataError
 from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.metrics import give_labels
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.cache import Cache
 from medgraft.features.engine import default_workers
@@ -161,11 +162,10 @@ def _probabilities(
 
 def _label(fitted: FittedScenario, p: Floats) -> str:
     """The label of one image: at the operating threshold for two classes, else the likeliest."""
-    if fitted.operating is None or fitted.positive is None:
-        return fitted.classes[int(np.argmax(p))]
-    positive = fitted.classes.index(fitted.positive)
-    yes = p[positive] >= fitted.operating.threshold
-    return fitted.classes[positive if yes else 1 - positive]
+    positive, threshold = None, 0.0
+    if fitted.operating is not None and fitted.positive is not None:
+        positive, threshold = fitted.classes.index(fitted.positive), fitted.operating.threshold
+    return fitted.classes[int(give_labels(p[None], positive, threshold)[0])]
 
 
 # --------------------------------------------------------------------------- evaluate

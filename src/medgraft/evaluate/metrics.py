@@ -102,12 +102,20 @@ def judge(predictions: Predictions, threshold: Threshold = None) -> Case:
             f"the probabilities of {predictions.scenario} do not lie in 0..1 and sum to 1; "
             "calibrate its scores first (evaluate.calibration)"
         )
-    if positive is None:
-        labels = prob.argmax(axis=1)
-    else:
-        above = prob[:, positive] >= _points(predictions, threshold)
-        labels = np.where(above, positive, 1 - positive)
+    points = 0.0 if positive is None else _points(predictions, threshold)
+    labels = give_labels(prob, positive, points)
     return Case(y, labels, prob, predictions.groups, predictions.classes, positive)
+
+
+def give_labels(prob: Floats, positive: int | None, threshold: Floats | float) -> Ints:
+    """Label each image (n,) from `prob` (n, n_classes): the one rule, wherever a label is given.
+
+    The column `positive` where its probability reaches `threshold`, one or one an image, else the
+    other of two; where `positive` is None, the most probable class.
+    """
+    if positive is None:
+        return np.asarray(prob.argmax(axis=1))
+    return np.where(prob[:, positive] >= threshold, positive, 1 - positive)
 
 
 def _points(predictions: Predictions, threshold: Threshold) -> Floats | float:

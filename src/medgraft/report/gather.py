@@ -11,6 +11,8 @@ import numpy as np
 
 from medgraft.data.listing import content_hash
 from medgraft.errors import ScenarioError
+from medgraft.evaluate.calibration import positive_column
+from medgraft.evaluate.metrics import give_labels
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.extract import Extractor
 from medgraft.learn.probe import FittedProbe
@@ -147,13 +149,10 @@ def _unit(map: Floats) -> Floats:
 
 def _labels(predictions: Predictions, study: Study) -> Ints:
     """The label given to each image (n,), at the operating threshold where there is one."""
-    labels: Ints = predictions.y_prob.argmax(axis=1)
     operating = study.fitted.operating
-    if operating is not None and predictions.positive is not None:
-        positive = predictions.classes.index(predictions.positive)
-        yes = predictions.y_prob[:, positive] >= operating.threshold
-        labels = np.where(yes, positive, 1 - positive)
-    return labels
+    if operating is None:
+        return give_labels(predictions.y_prob, None, 0.0)
+    return give_labels(predictions.y_prob, positive_column(predictions), operating.threshold)
 
 
 def _chosen_rows(predictions: Predictions, labels: Ints) -> list[int]:
