@@ -305,11 +305,62 @@ def test_clahe_of_colour_changes_lightness_and_hardly_hue() -> None:
     assert np.abs(after[..., 1:] - before[..., 1:]).mean() < 3
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (7, 7, 3), (20, 20)])
-def test_clahe_of_small_and_constant_canvases(shape: tuple[int, ...]) -> None:
-    edited = Clahe()(canvas_of(np.full(shape, 50, np.uint8), shape[:2])).pixels
+@pytest.mark.parametrize("level", [0, 50, 255])
+@pytest.mark.parametrize(
+    ("shape", "tiles"), [((2, 2), 1), ((16, 20), 8), ((17, 16, 3), 8), ((224, 224), 7)]
+)
+def test_clahe_keeps_a_constant_canvas_constant(
+    shape: tuple[int, ...], tiles: int, level: int
+) -> None:
+    edited = Clahe(2, tiles)(canvas_of(np.full(shape, level, np.uint8), shape[:2])).pixels
     assert edited.shape == shape
     assert len(np.unique(edited)) == 1
+
+
+@pytest.mark.parametrize("level", [0, 130, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1, 3)])
+def test_clahe_of_an_absurd_source_that_became_a_canvas(shape: tuple[int, ...], level: int) -> None:
+    for pixels in (np.full(shape, level, np.uint8), noise(*shape)):
+        edited = Clahe()(canvas_of(pixels, 64)).pixels
+        assert edited.shape == (64, 64, *shape[2:])
+        if pixels.min() == pixels.max():
+            assert edited.min() == edited.max()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (15, 64), (64, 15, 3)])
+def test_clahe_with_tiles_of_one_pixel_is_refused(shape: tuple[int, ...]) -> None:
+    """A tile of one pixel is equalised to white, whatever it was."""
+    canvas = canvas_of(noise(*shape), shape[:2])
+    with pytest.raises(ScenarioError, match=rf"clahe2-8 .* {shape[0]} x {shape[1]} .* 16 pixels"):
+        Clahe()(canvas)
+
+
+def test_clahe_in_one_tile_without_clip_is_histogram_equalisation_by_hand() -> None:
+    """Of 4 pixels 1 is at most 10, 3 at most 20 and 4 at most 30: 255 * (1/4, 3/4, 1)."""
+    edited = Clahe(256, 1)(canvas_of(np.array([[10, 20], [20, 30]], np.uint8), 2)).pixels
+    np.testing.assert_array_equal(edited, [[64, 191], [191, 255]])
+
+
+@pytest.mark.parametrize("clip", [256, 1e8, 1e300])
+def test_clahe_without_clip_is_the_cumulative_share_however_large_the_clip(clip: float) -> None:
+    """OpenCV overflows for a clip near 1e8, and then clips almost everything."""
+    pixels = (noise(64, 64) // 8 + 100).astype(np.uint8)
+    share = np.cumsum(np.bincount(pixels.ravel(), minlength=256)) / pixels.size
+    edited = Clahe(clip, 1)(canvas_of(pixels, 64)).pixels
+    np.testing.assert_allclose(edited, 255 * share[pixels], atol=0.51)
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_clahe_scales_with_the_image(tiles: int) -> None:
+    """Each pixel made four: larger tiles, the same contrast, but for half a pixel in the blend."""
+    field = cv2.resize(noise(9, 9), (128, 128), interpolation=cv2.INTER_CUBIC)
+    larger = field.repeat(2, axis=0).repeat(2, axis=1)
+    small = Clahe(2, tiles)(canvas_of(field, 128)).pixels.repeat(2, axis=0).repeat(2, axis=1)
+    large = Clahe(2, tiles)(canvas_of(larger, 256)).pixels
+    with_tiles_of_equal_pixels = Clahe(2, 2 * tiles)(canvas_of(larger, 256)).pixels
+    gap = np.abs(large - small.astype(float)).mean()
+    assert gap < 4
+    assert np.abs(with_tiles_of_equal_pixels - small.astype(float)).mean() > 3 * gap
 
 
 def test_clahe_in_many_threads_gives_the_same() -> None:

@@ -2,8 +2,8 @@
 
 `make_canvas` turns a decoded image into a `Canvas` by a `CanvasRecipe`: crop, resize, pad, then
 edits. `to_canvas` takes what was drawn on the stored image to the canvas, `to_source` takes what
-was found on the canvas back. Files and formats are `decode.py`'s affair, random views are not
-made here.
+was found on the canvas back. CLAHE stands here, augmented views in `augment.py`, files and formats
+in `decode.py`.
 
 Interpolation: an axis that shrinks is averaged over pixel areas (no aliasing), an axis that grows
 is cubic for pixels and linear for maps (no overshoot); where the size fits already, nothing is
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.augment import PRESETS, View
 from medgraft.data.formats import Decoded
 from medgraft.data.orientation import TURNED, turn, unturn
 from medgraft.errors import DataError, ScenarioError
@@ -28,7 +29,12 @@ from medgraft.types import Box, Canvas, Edit, Floats, Geometry, ResizeRule
 
 Array = TypeVar("Array", bound=np.generic)
 
-EDITS = "clahe, clahe<clip>-<tiles> (clahe2-8)"
+EDITS = (
+    "clahe, clahe<clip>-<tiles> (clahe2-8), <preset>.v<number>[.s<seed>] (xray.v3) "
+    f"with preset {', '.join(PRESETS)}"
+)
+SMALLEST_TILE = 2  # pixels a side; one pixel alone would be equalised to white
+LEVELS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,33 @@ def make_canvas(id: str, decoded: Decoded, recipe: CanvasRecipe) -> Canvas:
     # Pillow's arrays are read-only, of which torch warns; all others pass through as they are.
     canvas = Canvas(id, np.require(framed, requirements="W"), geometry)
     for edit in recipe.edits:
+        canvas = edit(canvas)
+    return canvas
+
+
+def derive(canvas: Canvas, size: int, edits: tuple[Edit, ...] = ()) -> Canvas:
+    """A canvas of another size and with further edits, from one that was made already.
+
+    One decode serves all input sizes and edits of an image that way. Shrinking averages areas.
+
+    Raises
+    ------
+    ScenarioError
+        `size` is larger than the canvas: what is not there cannot be derived.
+    """
+    height, width = canvas.pixels.shape[:2]
+    if size > min(height, width):
+        raise ScenarioError(
+            f"a canvas of {size} pixels cannot be derived from one of {height} x {width}; "
+            "make the base canvas of the largest size"
+        )
+    if (height, width) != (size, size):
+        whole = Box(0, 0, size, size)
+        content = _scaled(canvas.geometry.content, canvas.geometry.size, (size, size))
+        geometry = replace(canvas.geometry, size=(size, size), content=content)
+        pixels = _resize(canvas.pixels, whole, cv2.INTER_CUBIC)
+        canvas = Canvas(canvas.id, np.ascontiguousarray(pixels), geometry)
+    for edit in edits:
         canvas = edit(canvas)
     return canvas
 
@@ -228,12 +261,14 @@ class Clahe:
 
     Each of tiles x tiles regions is equalised with its histogram clipped at `clip` times the mean
     height, and the regions are blended (Zuiderveld, Graphics Gems IV, 1994). Colour goes through
-    the L of CIELAB; grey stored as three equal channels is treated as the grey it is.
+    the L of CIELAB; grey stored as three equal channels is treated as the grey it is. Both numbers
+    scale with the image: a larger canvas has larger tiles, with as much contrast allowed.
 
     Raises
     ------
     ScenarioError
-        `clip` is not a positive number, or `tiles` is not 1 or more.
+        `clip` is not a positive number, `tiles` is not 1 or more, or a canvas has less than 2
+        pixels a tile.
     """
 
     clip: float = 2.0
@@ -251,9 +286,17 @@ class Clahe:
         return f"clahe{repr(float(self.clip)).removesuffix('.0')}-{self.tiles}"
 
     def __call__(self, canvas: Canvas) -> Canvas:
-        # One equaliser a call: OpenCV's keeps its work space and so is not safe across threads.
-        equalise = cv2.createCLAHE(self.clip, (self.tiles, self.tiles)).apply
         pixels = canvas.pixels
+        if min(pixels.shape[:2]) < SMALLEST_TILE * self.tiles:
+            raise ScenarioError(
+                f"{self.key} on a canvas of {pixels.shape[0]} x {pixels.shape[1]} pixels leaves a "
+                f"tile less than {SMALLEST_TILE}; take fewer tiles or a canvas of "
+                f"{SMALLEST_TILE * self.tiles} pixels or more a side"
+            )
+        # OpenCV overflows beyond about 1e7; from 256 times the mean on, nothing is clipped anyway.
+        clip = min(self.clip, LEVELS)
+        # One equaliser a call: OpenCV's keeps its work space and so is not safe across threads.
+        equalise = cv2.createCLAHE(clip, (self.tiles, self.tiles)).apply
         if pixels.ndim == 2:
             edited: Any = equalise(pixels)
         elif (pixels == pixels[..., :1]).all():
@@ -277,10 +320,13 @@ def edit_from_key(key: str) -> Edit:
     --------
     >>> edit_from_key("clahe").key
     'clahe2-8'
+    >>> edit_from_key("xray.v3")
+    View(preset='xray', number=3, seed=0)
     """
     if key == "clahe":
         return Clahe()
-    found = re.fullmatch(r"clahe(\d+(?:\.\d+)?(?:e[+-]?\d+)?)-(\d+)", key)
-    if found is None:
-        raise ScenarioError(f"no edit {key!r}; there are: {EDITS}")
-    return Clahe(float(found[1]), int(found[2]))
+    if found := re.fullmatch(r"clahe(\d+(?:\.\d+)?(?:e[+-]?\d+)?)-(\d{1,9})", key):
+        return Clahe(float(found[1]), int(found[2]))
+    if found := re.fullmatch(r"([a-z]+)\.v(\d{1,19})(?:\.s(\d{1,19}))?", key):
+        return View(found[1], int(found[2]), int(found[3] or 0))
+    raise ScenarioError(f"no edit {key!r}; there are: {EDITS}")
