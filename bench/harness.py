@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -66,6 +67,31 @@ def seconds(work: Callable[[], object], rounds: int) -> Spread:
         work()
         times.append(time.perf_counter() - began)
     return Spread.of(times)
+
+
+def peak_memory(work: Callable[[], object], every: float = 0.02) -> float:
+    """The most anonymous memory, in MiB, that this process held while it worked (Linux).
+
+    Sampled every so many seconds; mapped files, which the system may drop at will, do not count.
+    """
+    status = Path("/proc/self/status")
+    peak = 0
+    done = threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        while not done.wait(every):
+            (line,) = (x for x in status.read_text().splitlines() if x.startswith("RssAnon"))
+            peak = max(peak, int(line.split()[1]))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        work()
+    finally:
+        done.set()
+        sampler.join()
+    return peak / 1024
 
 
 def machine() -> dict[str, object]:

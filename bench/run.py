@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import codes
+import sizes
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
@@ -14,6 +15,7 @@ def main() -> None:
     if not SHARED.is_dir():
         sys.exit(f"the benchmarks need real data in {SHARED}, which is not here")
     codes.main(SHARED)
+    sizes.main()
 
 
 if __name__ == "__main__":

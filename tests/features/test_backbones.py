@@ -9,7 +9,8 @@ import torch
 
 from medgraft.errors import BackboneError
 from medgraft.features import weights
-from medgraft.features.backbones import load_backbone, read_taps
+from medgraft.features.backbones import load_backbone
+from medgraft.features.taps import read_taps
 from medgraft.types import digest
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import MedgraftError
-from medgraft.features.backbones import Backbone, read_taps
+from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool
+from medgraft.features.taps import read_taps
 from medgraft.types import Canvas, Pixels, digest
 
 if TYPE_CHECKING:

