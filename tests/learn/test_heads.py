@@ -43,7 +43,7 @@ def test_scores_have_a_column_for_each_class_and_labels_may_be_words(name, n_cla
     assert list(head.classes_) == sorted(set(words))
     assert (head.predict(X) == head.classes_[scores.argmax(axis=1)]).all()
     assert (head.predict(X) == words).mean() > 0.7
-    if name != "knn":
+    if name not in ("knn", "rbf"):
         np.testing.assert_allclose(scores, X @ head.coef_.T + head.intercept_, atol=1e-5)
         if n_classes == 2:
             np.testing.assert_allclose(scores[:, 0], -scores[:, 1])
@@ -112,7 +112,7 @@ def test_what_cannot_be_learned_is_refused(name):
     broken[5] = np.nan
     with pytest.raises(FitError, match="rows 5"):
         HEADS[name]().fit(broken, y)
-    with pytest.raises(FitError, match=r"C = 0|k = 0"):
+    with pytest.raises(FitError, match=r"C = 0|k = 0|shrinkage = 0"):
         HEADS[name](0).fit(X, y)
 
 
@@ -170,7 +170,7 @@ def naive(name, X, y, fold, metric, groups_of_pairs=None):
     return scores, dict(zip(strengths, table.mean(axis=0), strict=True))
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"rbf"}))  # its own: test_heads_by_fold.py
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_equals_the_naive_nested_loop(name, n_classes):
     X, y, fold, _ = codes_of_patients(n_classes=n_classes, n_groups=36)
@@ -238,7 +238,7 @@ def test_the_final_head_is_the_one_fitted_on_all_rows(name):
     assert result.head.get_params().keys() == alone.get_params().keys()
 
 
-@pytest.mark.parametrize("name", ["svm", "logistic"])
+@pytest.mark.parametrize("name", ["svm", "logistic", "lda", "rbf"])
 def test_a_feature_scaled_a_thousandfold_changes_nothing(name):
     X, y, fold, _ = codes_of_patients()
     scaled = X * np.where(np.arange(X.shape[1]) == 3, 1000, 1).astype(np.float32)
@@ -344,11 +344,12 @@ def test_too_few_groups_to_choose_a_strength_take_the_natural_one(name):
     X = rng.standard_normal((4, 10)) + 3 * np.array([0, 1, 0, 1])[:, None]
     y, fold = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     nested = nested_scores(name, X, y, fold, 2)
-    natural = 5 if name == "knn" else 1 / 10
+    natural = {"knn": 5, "lda": 0.4, "rbf": 1.0}.get(name, 1 / 10)
     assert nested.path == {}
     assert (nested.chosen, nested.final) == ((natural, natural), natural)
     alone = HEADS[name](natural).fit(X[:2], y[:2])
-    np.testing.assert_allclose(nested.scores[2:], alone.decision_function(X[2:]), rtol=5e-3)
+    expected = alone.decision_function(X[2:])
+    np.testing.assert_allclose(nested.scores[2:], expected, rtol=5e-3, atol=1e-6)
     np.testing.assert_allclose(
         nested.head.decision_function(X), HEADS[name](natural).fit(X, y).decision_function(X),
         rtol=5e-3,

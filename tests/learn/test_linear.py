@@ -206,7 +206,7 @@ def test_standardise_takes_any_float_and_memory_maps(dtype, tmp_path):
     expected = StandardScaler().fit_transform(X.astype(np.float64))
     np.testing.assert_allclose(standardise(stored).X, expected, atol=1e-4)
     one = standardise(X[:, :1])
-    assert one.basis.shape == (1, 1)
+    assert one.eigen[1].shape == (1, 1)
 
 
 def test_rows_that_are_not_finite_are_named():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,19 +20,21 @@ from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medgraft.errors import FitError
+from medgraft.learn.discriminant import discriminants
 from medgraft.learn.estimators import (
     NEIGHBOURS,
     ClassWeight,
     KNNHead,
+    LDAHead,
     LinearSVMHead,
     LogisticHead,
+    RBFHead,
     nearest,
     unit,
     vote,
 )
 from medgraft.learn.linear import (
     Codes,
-    Loss,
     Models,
     check_finite,
     class_weights,
@@ -41,15 +44,24 @@ from medgraft.learn.linear import (
 )
 from medgraft.types import Floats, Ints
 
-Head = LinearSVMHead | LogisticHead | KNNHead
+Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
+Kind = type[LinearSVMHead] | type[LogisticHead] | type[LDAHead] | type[RBFHead] | type[KNNHead]
 Metric = str | Callable[[Ints, Floats], float]
+CodesByFold = Callable[[int | None], NDArray[Any]]
 
 TIE = 1e-4  # inner scores closer than this are equal: the solver promises no more
 
-HEADS: Mapping[str, type[LinearSVMHead] | type[LogisticHead] | type[KNNHead]] = MappingProxyType(
-    {"svm": LinearSVMHead, "logistic": LogisticHead, "knn": KNNHead}
+HEADS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "svm": LinearSVMHead,
+        "logistic": LogisticHead,
+        "lda": LDAHead,
+        "rbf": RBFHead,
+        "knn": KNNHead,
+    }
 )
-"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, kNN all its codes."""
+"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, RBF at most 512 codes,
+kNN all of them."""
 
 
 def head_from_arrays(
@@ -68,9 +80,9 @@ class NestedScores:
     """Out-of-fold scores of a head whose strength was chosen without the fold it judges.
 
     scores : (n, n_classes) of each row by the model that did not see its fold. chosen : the
-    strength (C, or k) of each fold's model. final : that of `head`, which is fitted on all rows.
-    path : mean inner score of each strength, from the strongest penalty to the weakest; empty where
-    there were too few groups to choose by, and all strengths are `natural_strength`.
+    strength (C, shrinkage or k) of each fold's model. final : that of `head`, which is fitted on
+    all rows. path : mean inner score of each strength, from the strongest penalty to the weakest;
+    empty where there were too few groups to choose by, and all strengths are `natural_strength`.
     """
 
     scores: Floats
@@ -93,7 +105,7 @@ class _Plan:
     weight: Floats
     cell: Ints
     owner: Ints
-    inner: Mapping[frozenset[int], list[tuple[int, int]]]
+    inner: Served
     outer: tuple[frozenset[int], ...]
 
     def rows(self, unseen: frozenset[int]) -> Floats:
@@ -101,8 +113,12 @@ class _Plan:
         return self.weight * ~np.isin(self.cell, list(unseen))
 
 
+Served = Mapping[frozenset[int], list[tuple[int, int]]]
+Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under every strength
+
+
 def nested_scores(
-    head: str, X: NDArray[Any], y: ArrayLike, fold: Ints, n_folds: int | None = None,
+    head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
     class_weight: ClassWeight = "balanced", metric: Metric = "auroc", *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
 ) -> NestedScores:  # fmt: skip
@@ -115,6 +131,14 @@ def nested_scores(
     With two folds, one of them of fewer than three groups, nothing can be chosen inside a fold:
     every strength is `natural_strength`, and `path` is empty.
 
+    Where codes are themselves fitted (an encoder, a PCA), X is a function: `X(k)` gives the codes
+    (n, d_k) of all rows under what was fitted without fold k, from which fold k's strength is
+    chosen and its model fitted, and `X(None)` those fitted on all rows, for the final head. One
+    fold's codes are held at a time. Grids of strengths depend on d, so that the mean over folds is
+    taken by place in the grid; `path` names the places by the final head's. The inner models of a
+    fold share its codes, so that the choice (not the judgement) is a little too sure of itself.
+    The landmarks of `rbf` are fitted in this way too, within an array.
+
     A study compares scenarios by its own metric, but callers leave the strength inside a scenario
     to the AUROC whatever that is, because it needs neither a threshold nor calibrated
     probabilities, which are fitted later, on the scores that come out here.
@@ -122,7 +146,8 @@ def nested_scores(
     Parameters
     ----------
     head : a name in `HEADS`.
-    X : (n, d) codes, any float type, memory-mapped or not. y : (n,) labels.
+    X : (n, d) codes, any float type, memory-mapped or not; or a function of a fold, or None, to
+        such codes. y : (n,) labels.
     fold : (n,) in 0 .. n_folds - 1 (as many as occur by default). With two folds the inner
         folds are thirds of the other one, with `groups` (n,) whole (by default each row is one).
     metric : 'auroc' (macro one-against-rest), 'accuracy', 'balanced_accuracy', 'log_loss' of the
@@ -132,65 +157,133 @@ def nested_scores(
     Raises
     ------
     FitError
-        Codes that are not finite, a fold without rows, a class within one fold only, an unknown
-        head or metric.
+        Codes that are not finite or not of n rows, a fold without rows, a class within one fold
+        only, an unknown head or metric.
     """
     if head not in HEADS:
         raise FitError(f"no head named {head!r}; there are {', '.join(HEADS)}")
-    classes, index = np.unique(np.asarray(y), return_inverse=True)
+    labels = np.asarray(y)
+    classes, index = np.unique(labels, return_inverse=True)
     weight = np.ones(len(index)) if sample_weight is None else np.asarray(sample_weight, float)
     judge, fold = _metric(metric), np.asarray(fold)
     n_folds = int(fold.max()) + 1 if n_folds is None else n_folds
-    kind = HEADS[head]
     plan = _plan(classes, index, weight, fold, n_folds, groups)
-    model: _Linear | _Neighbours = (
-        _Neighbours(X, plan, class_weight)
-        if issubclass(kind, KNNHead)
-        else _Linear(X, plan, class_weight, kind._loss)
+    search = _Search(head, labels, plan, class_weight, judge)
+    if callable(X) or head == "rbf":
+        for k in range(n_folds):
+            search.step(_codes(X, k, len(labels)), [k], last=False)
+        fitted = search.step(_codes(X, None, len(labels)), [], last=True)
+    else:
+        fitted = search.step(X, list(range(n_folds)), last=True)
+    assert fitted is not None  # for the type checker
+    return NestedScores(
+        search.scores.astype(np.float64), tuple(search.chosen), search.final, search.path, fitted
     )
-    if plan.inner:
-        chosen, final, path = _choose(model, kind.strengths(X.shape[1]), judge)
-    else:
-        final = natural_strength(head, X.shape[1])
-        chosen, path = [final] * n_folds, {}
-    fitted: Head
-    if isinstance(model, _Linear):
-        scores, arrays = model.outer(chosen, final)
-        arrays |= {"classes_": classes, "C": np.array(final)}
-        fitted = head_from_arrays(head, arrays, {"class_weight": class_weight})
-    else:
-        scores = model.outer(chosen)
-        fitted = KNNHead(int(final), class_weight).fit(X, np.asarray(y), sample_weight)
-    return NestedScores(scores.astype(np.float64), tuple(chosen), final, path, fitted)
 
 
 def natural_strength(head: str, d: int) -> float:
     """The strength to take where none can be chosen: 5 neighbours, or C = 1 / d of d features.
 
-    On standardised codes 1 / d is the natural unit of C (see `strengths`). Where there are fewer
-    than 5 rows, all of them vote.
+    On standardised codes 1 / d is the natural unit of C (see `strengths`), on features of a kernel
+    1; of LDA it is the middle of the grid. Where there are fewer than 5 rows, all of them vote.
     """
-    return 5.0 if issubclass(HEADS[head], KNNHead) else 1 / d
+    return {"knn": 5.0, "lda": 0.4, "rbf": 1.0}.get(head, 1 / d)
 
 
-def _choose(
-    model: _Linear | _Neighbours,
-    strengths: tuple[float, ...],
-    judge: Callable[[Ints, Floats], float],
-) -> tuple[list[float], float, dict[float, float]]:
-    """The strength of each fold's model, that of the final one, and the mean inner scores."""
-    plan, n_folds = model.plan, len(model.plan.outer)
-    shape = (n_folds, len(strengths), len(plan.y), int(plan.y.max()) + 1)
-    inner = np.full(shape, np.nan, np.float32)  # what each row scores for each fold's choice
-    for (k, c), scores in model.inner(strengths):
-        inner[k][:, plan.cell == c] = scores
-    table = np.empty(shape[:2])
-    for k in range(n_folds):
-        seen = (plan.owner[plan.cell] != k) & (plan.weight > 0)
-        table[k] = [judge(plan.y[seen], scores[seen]) for scores in inner[k]]
-    mean = table.mean(axis=0)
-    path = dict(zip(strengths, mean.tolist(), strict=True))
-    return [strengths[_best(row)] for row in table], strengths[_best(mean)], path
+class _Search:
+    """The nested choice under way: what each fold's turn leaves.
+
+    table : (n_folds, n_strengths) inner scores. chosen : a strength for each fold done. scores :
+    (n, n_classes) out of fold.
+    """
+
+    def __init__(
+        self, head: str, labels: NDArray[Any], plan: _Plan, class_weight: ClassWeight,
+        judge: Callable[[Ints, Floats], float],
+    ) -> None:  # fmt: skip
+        self.head, self.labels, self.plan = head, labels, plan
+        self.class_weight, self.judge = class_weight, judge
+        self.table: list[Floats] = []
+        self.chosen: list[float] = []
+        self.scores = np.empty((len(plan.y), int(plan.y.max()) + 1), np.float32)
+        self.final, self.path = np.nan, dict[float, float]()
+
+    def step(self, X: NDArray[Any], folds: list[int], *, last: bool) -> Head | None:
+        """Choose for these folds, and judge them, by codes X (n, d); at the last, fit the head."""
+        natural = natural_strength(self.head, X.shape[1])
+        grid = HEADS[self.head].strengths(X.shape[1]) if self.plan.inner else (natural,)
+        whole = last and self.head in ("rbf", "knn")  # whose estimators keep rows of X themselves
+        model = None if whole and not folds else self._model(X, folds)
+        table = (
+            self._inner(model, folds, grid)
+            if model and self.plan.inner
+            else np.zeros((len(folds), 1))
+        )
+        chosen = [grid[_best(row)] for row in table]
+        self.table, self.chosen = [*self.table, *table], self.chosen + chosen
+        if last:
+            mean = np.mean(self.table, axis=0)
+            self.final = grid[_best(mean)]
+            if self.plan.inner:
+                self.path = dict(zip(grid, mean.tolist(), strict=True))
+        strength = dict(zip(folds, chosen, strict=True))
+        final = self.final if last else None
+        arrays = model.outer(strength, final, self.scores) if model else {}
+        if final is None:
+            return None
+        kind = HEADS[self.head]
+        if whole:
+            keeper = RBFHead(final) if kind is RBFHead else KNNHead(int(final))
+            keeper.class_weight = self.class_weight
+            return keeper.fit(X, self.labels, self.plan.weight)
+        arrays |= {"classes_": np.unique(self.labels), kind._strength: np.array(final)}
+        return head_from_arrays(self.head, arrays, {"class_weight": self.class_weight})
+
+    def _model(self, X: NDArray[Any], folds: list[int]) -> _Linear | _Neighbours:
+        """All models over one matrix; for `rbf` over the features of the fold's landmarks."""
+        kind, plan = HEADS[self.head], self.plan
+        if issubclass(kind, KNNHead):
+            return _Neighbours(X, plan, self.class_weight)
+        if issubclass(kind, LDAHead):
+            return _Linear(
+                standardise(X), plan, partial(discriminants, class_weight=self.class_weight)
+            )
+        solver = partial(solve, loss=kind._loss, class_weight=self.class_weight)
+        if issubclass(kind, RBFHead):
+            check_finite(X)
+            marks = kind().landmarks(X, plan.y, plan.rows(plan.outer[folds[0]]))
+            return _Linear(standardise(marks.features(X), scaled=False), plan, solver)
+        return _Linear(standardise(X), plan, solver)
+
+    def _inner(
+        self, model: _Linear | _Neighbours, folds: list[int], grid: tuple[float, ...]
+    ) -> Floats:
+        """The inner score of each strength, for each of these folds: (folds, strengths)."""
+        plan = self.plan
+        shape = (len(folds), len(grid), *self.scores.shape)
+        inner = np.full(shape, np.nan, np.float32)  # what each row scores for each fold's choice
+        served = {
+            unseen: [(k, c) for k, c in serves if k in folds]
+            for unseen, serves in plan.inner.items()
+            if any(k in folds for k, _ in serves)
+        }
+        for (k, c), scores in model.inner(served, grid) if served else ():
+            inner[folds.index(k)][:, plan.cell == c] = scores
+        table = np.empty(shape[:2])
+        for i, k in enumerate(folds):
+            seen = (plan.owner[plan.cell] != k) & (plan.weight > 0)
+            table[i] = [self.judge(plan.y[seen], scores[seen]) for scores in inner[i]]
+        return table
+
+
+def _codes(X: NDArray[Any] | CodesByFold, k: int | None, n: int) -> NDArray[Any]:
+    codes = X(k) if callable(X) else X
+    if codes.ndim != 2 or len(codes) != n:
+        raise FitError(
+            f"the codes for fold {k} have shape {codes.shape}, and there are {n} labels; a "
+            "function of a fold must give one row of codes for every label, in their order"
+        )
+    return codes
 
 
 def _best(scores: Floats) -> int:
@@ -245,35 +338,38 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
 class _Linear:
     """All linear models of a plan over the same codes."""
 
-    def __init__(self, X: NDArray[Any], plan: _Plan, class_weight: ClassWeight, loss: Loss) -> None:
-        self.codes: Codes = standardise(X)
-        self.plan, self.class_weight, self.loss = plan, class_weight, loss
+    def __init__(self, codes: Codes, plan: _Plan, solver: Callable[..., Models]) -> None:
+        self.codes, self.plan, self.solver = codes, plan, solver
 
-    def _solve(self, unseen: list[frozenset[int]], C: Floats) -> Models:
+    def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models:
         rows = np.stack([self.plan.rows(cells) for cells in unseen], axis=1)
-        return solve(
-            self.codes, self.plan.y, rows, C, loss=self.loss, class_weight=self.class_weight
-        )
+        return self.solver(self.codes, self.plan.y, rows, strengths)
 
-    def inner(self, strengths: tuple[float, ...]) -> Iterator[tuple[tuple[int, int], Floats]]:
+    def inner(self, served: Served, grid: tuple[float, ...]) -> Iterator[Judged]:
         """Scores (strengths, rows of the cell, n_classes) for each fold and cell."""
-        m, unseen = len(strengths), list(self.plan.inner)
-        models = self._solve(unseen, np.tile(strengths, (len(unseen), 1)))
-        for s, cells in enumerate(unseen):
-            for k, c in self.plan.inner[cells]:
+        m = len(grid)
+        models = self._solve(list(served), np.tile(grid, (len(served), 1)))
+        for s, cells in enumerate(served):
+            for k, c in served[cells]:
                 held = self.codes.X[self.plan.cell == c]
                 yield (k, c), np.moveaxis(models.scores(held, slice(s * m, s * m + m)), 2, 0)
 
-    def outer(self, chosen: list[float], final: float) -> tuple[Floats, dict[str, Any]]:
-        """Out-of-fold scores (n, n_classes), and what was fitted on all rows."""
-        unseen = [*self.plan.outer, frozenset[int]()]
-        models = self._solve(unseen, np.array([[*chosen, final]]).T)
-        scores = np.empty((len(self.plan.y), int(self.plan.y.max()) + 1), np.float32)
-        for k in range(len(chosen)):
+    def outer(
+        self, strength: Mapping[int, float], final: float | None, out: Floats
+    ) -> dict[str, Any]:
+        """Write the folds' scores into `out` (n, n_classes); what was fitted on all rows."""
+        unseen = [self.plan.outer[k] for k in strength]
+        column = list(strength.values())
+        if final is not None:
+            unseen, column = [*unseen, frozenset[int]()], [*column, final]
+        models = self._solve(unseen, np.array([column]).T)
+        for j, k in enumerate(strength):
             held = self.plan.owner[self.plan.cell] == k
-            scores[held] = models.scores(self.codes.X[held], slice(k, k + 1))[..., 0]
-        coef, intercept = models.raw(self.codes, len(chosen))
-        return scores, {"coef_": coef, "intercept_": intercept}
+            out[held] = models.scores(self.codes.X[held], slice(j, j + 1))[..., 0]
+        if final is None:
+            return {}
+        coef, intercept = models.raw(self.codes, len(strength))
+        return {"coef_": coef, "intercept_": intercept}
 
 
 class _Neighbours:
@@ -303,19 +399,20 @@ class _Neighbours:
         n_classes = int(self.plan.y.max()) + 1
         return vote(near, which, self.plan.y, weight[:, 0], n_classes, ks)
 
-    def inner(self, strengths: tuple[float, ...]) -> Iterator[tuple[tuple[int, int], Floats]]:
+    def inner(self, served: Served, grid: tuple[float, ...]) -> Iterator[Judged]:
         """Scores (strengths, rows of the cell, n_classes) for each fold and cell."""
-        for unseen, served in self.plan.inner.items():
-            for k, c in served:
-                yield (k, c), self._scores(np.flatnonzero(self.plan.cell == c), unseen, strengths)
+        for unseen, serves in served.items():
+            for k, c in serves:
+                yield (k, c), self._scores(np.flatnonzero(self.plan.cell == c), unseen, grid)
 
-    def outer(self, chosen: list[float]) -> Floats:
-        """Out-of-fold scores (n, n_classes)."""
-        scores = np.empty((len(self.plan.y), int(self.plan.y.max()) + 1), np.float32)
-        for k, strength in enumerate(chosen):
+    def outer(
+        self, strength: Mapping[int, float], final: float | None, out: Floats
+    ) -> dict[str, Any]:
+        """Write the folds' scores into `out` (n, n_classes); nothing is fitted on all rows."""
+        for k, neighbours in strength.items():
             rows = np.flatnonzero(self.plan.owner[self.plan.cell] == k)
-            scores[rows] = self._scores(rows, self.plan.outer[k], (strength,))[0]
-        return scores
+            out[rows] = self._scores(rows, self.plan.outer[k], (neighbours,))[0]
+        return {}
 
 
 # --------------------------------------------------------------------------- metrics of choice

@@ -27,12 +27,14 @@ What a head is, and how its strength is chosen, stands in `heads.py`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from medgraft.errors import FitError
 from medgraft.types import Floats, Ints
@@ -53,15 +55,27 @@ STALLED = 150  # steps without progress: float32 has no more to give
 class Codes:
     """Codes standardised over all rows, for conditioning only, and what all columns share.
 
-    X : (n, d) float32 = (codes - mean) / scale. mean, scale : (d,) float64.
-    values (r,), basis (d, r) : the eigenvalues and eigenvectors of XᵀX that are not 0.
+    X : (n, d) float32 = (codes - mean) / scale. mean, scale : (d,) float64. scaled : whether each
+    subset brings its features to its own scale; else scale is 1 and features stay as long as they
+    are.
     """
 
     X: Singles
     mean: Floats
     scale: Floats
-    values: Singles
-    basis: Singles
+    scaled: bool = True
+
+    @functools.cached_property
+    def eigen(self) -> tuple[Singles, Singles]:
+        """The eigenvalues (r,) and eigenvectors (d, r) of XᵀX that are not 0."""
+        n, d = self.X.shape
+        gram = self.X.T @ self.X if n >= d else self.X @ self.X.T
+        values, basis = np.linalg.eigh(gram.astype(np.float64))
+        kept = values > 1e-6 * max(values[-1], 1e-30)
+        values, basis = values[kept], basis[:, kept]
+        if n < d:
+            basis = self.X.T @ (basis / np.sqrt(values)).astype(np.float32)
+        return values.astype(np.float32), basis.astype(np.float32, order="C")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +135,12 @@ def row_blocks(n: int, width: int) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def standardise(X: NDArray[Any]) -> Codes:
+def standardise(X: NDArray[Any], *, scaled: bool = True) -> Codes:
     """Prepare codes (n, d), of any float type or memory-mapped, for `solve`.
 
-    A column that never changes has scale 1. The inputs are not changed; one float32 copy is made.
+    A column that never changes has scale 1, as have all where `scaled` is False: features of a
+    kernel, whose lengths mean something, are centred only. The inputs are not changed; one float32
+    copy is made.
 
     Raises
     ------
@@ -138,17 +154,11 @@ def standardise(X: NDArray[Any]) -> Codes:
     variance = np.sum([((X[b] - mean) ** 2).sum(axis=0) for b in blocks], axis=0) / n
     scale = np.sqrt(variance)
     constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2  # only rounding is left
-    scale[constant] = 1.0
+    scale[constant | (not scaled)] = 1.0
     Z = np.empty((n, d), np.float32)
     for b in blocks:
         Z[b] = np.where(constant, 0.0, (X[b] - mean) / scale)
-    gram = Z.T @ Z if n >= d else Z @ Z.T
-    values, basis = np.linalg.eigh(gram.astype(np.float64))
-    kept = values > 1e-6 * max(values[-1], 1e-30)
-    values, basis = values[kept], basis[:, kept]
-    if n < d:
-        basis = Z.T @ (basis / np.sqrt(values)).astype(np.float32)
-    return Codes(Z, mean, scale, values.astype(np.float32), basis.astype(np.float32, order="C"))
+    return Codes(Z, mean, scale, scaled)
 
 
 def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
@@ -170,8 +180,8 @@ def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
 def _inside(codes: Codes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
     """Centre (d, S) and inverse scale (d, S) that standardise each subset's rows.
 
-    The scale is that of the rows. The unpenalised intercept absorbs any centre, so the solver
-    takes the mean under the class weights too, which conditions better.
+    The scale is that of the rows (1 where codes are not scaled). The unpenalised intercept absorbs
+    any centre, so the solver takes the mean under the class weights too, which conditions better.
     """
     totals = np.zeros((3, codes.X.shape[1], rows.shape[1]))
     for b in row_blocks(*codes.X.shape):
@@ -179,7 +189,7 @@ def _inside(codes: Codes, rows: Floats, weights: Floats) -> tuple[Singles, Singl
         totals += [x.T @ rows[b], (x**2).T @ rows[b], x.T @ weights[b]]
     mean, square = totals[:2] / rows.sum(axis=0)
     variance = square - mean**2
-    variance[variance <= 1e-12 * square] = 1.0  # constant within the subset
+    variance[(variance <= 1e-12 * square) | (not codes.scaled)] = 1.0  # constant within the subset
     centre = totals[2] / weights.sum(axis=0)
     return centre.astype(np.float32), (1 / np.sqrt(variance)).astype(np.float32)
 
@@ -391,6 +401,7 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
         v[..., c.index], b[:, c.index] = c.v, c.b
         return v, b, failed
     last: _Columns | None = None
+    grams: _Grams | None = None
     for p, i in enumerate(c.index):
         one = c.keep(np.arange(len(c.index)) == p)
         if last is not None and np.array_equal(one.A, last.A) and np.array_equal(one.T, last.T):
@@ -398,7 +409,9 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
             last.l = one.l
             if _objective(last) < _objective(one):
                 one = last
-        failed += not _newton(codes, one, tol)
+        if grams is None or not grams.serve(one):
+            grams = _Grams(codes, one)
+        failed += not _newton(codes, one, tol, grams)
         v[..., i], b[:, i] = one.v[..., 0], one.b[:, 0]
         last = one
     return v, b, failed
@@ -430,10 +443,11 @@ def _precondition(codes: Codes, c: _Columns, g: Singles, gb: Singles) -> tuple[S
     """Inverse of (mean curvature * XᵀX + l) times the gradient, through the shared eigenbasis."""
     h = c.H if c.H.shape[1] == 1 else c.H - c.H**2 * c.reciprocal  # softmax: the diagonal p (1 - p)
     total = np.maximum(np.einsum("nkp->kp", h), 1e-6 * c.A.sum(axis=0))  # (K, P)
-    curved = codes.values[:, None, None] * (total / len(c.A))  # (r, K, P)
-    q = _times(codes.basis.T, g)
+    values, basis = codes.eigen
+    curved = values[:, None, None] * (total / len(c.A))  # (r, K, P)
+    q = _times(basis.T, g)
     q *= curved / (curved + c.l)
-    z = (g - _times(codes.basis, q)) * (c.free / c.l)
+    z = (g - _times(basis, q)) * (c.free / c.l)
     return z, gb / total
 
 
@@ -468,7 +482,40 @@ def _objective(c: _Columns) -> float:
     return float(c.l[0] * (c.v**2).sum() / 2 + (c.R**2 * c.reciprocal).sum() / 4)
 
 
-def _newton(codes: Codes, c: _Columns, tol: float) -> bool:
+class _Grams:
+    """Inner products of those rows of one subset that were support vectors, each formed once.
+
+    Z (m, d) are the rows standardised in the subset, K (m, m) = Z Zᵀ, place (n,) says which of them
+    a row is, or -1. Strengths of one subset, and steps of one strength, share most of them.
+    """
+
+    def __init__(self, codes: Codes, c: _Columns) -> None:
+        self.X, self.centre, self.inverse = codes.X, c.centre[:, 0, 0], c.inverse[:, 0, 0]
+        self.place = np.full(len(codes.X), -1)
+        self.Z = np.empty((0, codes.X.shape[1]), np.float32)
+        self.K = np.empty((0, 0), np.float32)
+
+    def serve(self, c: _Columns) -> bool:
+        """Whether a column is of this subset."""
+        same = np.array_equal(self.centre, c.centre[:, 0, 0])
+        return same and np.array_equal(self.inverse, c.inverse[:, 0, 0])
+
+    def at(self, support: NDArray[np.bool_]) -> Ints:
+        """Places of the support vectors in Z and K, which grow by those that are new."""
+        new = np.flatnonzero(support & (self.place < 0))
+        if len(new):
+            m = len(self.Z)
+            self.place[new] = m + np.arange(len(new))
+            self.Z = np.concatenate([self.Z, (self.X[new] - self.centre) * self.inverse])
+            K = np.empty((len(self.Z), len(self.Z)), np.float32)
+            K[:m, :m] = self.K
+            K[m:] = self.Z[m:] @ self.Z.T
+            K[:m, m:] = K[m:, :m].T
+            self.K = K
+        return self.place[support]
+
+
+def _newton(codes: Codes, c: _Columns, tol: float, grams: _Grams) -> bool:
     """Finish one squared-hinge column in place; whether it converged.
 
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,
@@ -480,25 +527,64 @@ def _newton(codes: Codes, c: _Columns, tol: float) -> bool:
         support = (a > 0) & (t * c.M[:, 0, 0] < 1)
         if not support.any():  # every margin is beyond 1 already; only a smaller v is better
             support = a > 0
-        Z = (codes.X[support] - c.centre[:, 0, 0]) * c.inverse[:, 0, 0]
         w = 2 * a[support].astype(np.float32)
-        mean, target = w @ Z / w.sum(), w @ t[support] / w.sum()
-        Z = (Z - mean) * np.sqrt(w)[:, None]
-        u = (t[support] - target) * np.sqrt(w)
-        penalty = np.eye(min(Z.shape)) * float(c.l[0])  # float64: so is what is solved
-        if len(Z) <= Z.shape[1]:
-            v = Z.T @ np.linalg.solve(Z @ Z.T + penalty, u)
-        else:
-            v = np.linalg.solve(Z.T @ Z + penalty, Z.T @ u)
-        b = target - mean @ v
+        ridge = _ridge_of_rows if len(w) <= codes.X.shape[1] else _ridge_of_features
+        v, b, curve = ridge(grams, support, t[support], w, c)
         c.dv = (v[:, None, None] - c.v).astype(np.float32)
         c.db = (b - c.b).astype(np.float32)
         # slope of the quadratic that v minimises: - |step|² in its curvature
-        moved = Z @ (v - c.v[:, 0, 0])
-        shift = w.sum() * (b - c.b[0, 0] + mean @ (v - c.v[:, 0, 0])) ** 2
-        drop = float(c.l[0]) * float((c.dv**2).sum()) + moved @ moved + shift
+        drop = float(c.l[0]) * float((c.dv**2).sum()) + curve
         size = float(_energy(c, "squared_hinge")[0])
         if drop <= tol**2 * size:
             return True
         _advance(codes, c, np.array([-drop], np.float32), "squared_hinge")
     return bool(drop <= (10 * tol) ** 2 * size)
+
+
+Ridge = tuple[Floats, float, float]  # v (d,), b, and the curvature of the step from c to them
+
+
+def _ridge_of_rows(
+    grams: _Grams, support: NDArray[np.bool_], t: Singles, w: Singles, c: _Columns
+) -> Ridge:
+    """The ridge regression of t (m,) with weights w (m,), by a system of the m support vectors."""
+    at, root, total = grams.at(support), np.sqrt(w), w.sum()
+    K = grams.K[np.ix_(at, at)]
+    to_mean = K @ w / total
+    K += w @ to_mean / total - to_mean - to_mean[:, None]  # of centred rows
+    K *= root * root[:, None]
+    target = w @ t / total
+    part = root * _solve_ridge(K, float(c.l[0]), (t - target) * root)
+    spread = np.zeros((2, len(grams.Z)))
+    spread[0, at], spread[1, at] = w / total, part
+    mean, v = spread.astype(np.float32) @ grams.Z
+    v -= part.sum() * mean
+    b = target - mean @ v
+    step = v - c.v[:, 0, 0]
+    moved = root * ((grams.Z @ step)[at] - mean @ step)
+    shift = total * (b - c.b[0, 0] + mean @ step) ** 2
+    return v, float(b), float(moved @ moved + shift)
+
+
+def _ridge_of_features(
+    grams: _Grams, support: NDArray[np.bool_], t: Singles, w: Singles, c: _Columns
+) -> Ridge:
+    """The same by a system of the d features, of which there are fewer."""
+    Z = (grams.X[support] - grams.centre) * grams.inverse
+    mean, target = w @ Z / w.sum(), w @ t / w.sum()
+    Z = (Z - mean) * np.sqrt(w)[:, None]
+    v = _solve_ridge(Z.T @ Z, float(c.l[0]), Z.T @ ((t - target) * np.sqrt(w)))
+    b = target - mean @ v
+    step = v - c.v[:, 0, 0]
+    moved = Z @ step
+    shift = w.sum() * (b - c.b[0, 0] + mean @ step) ** 2
+    return v, float(b), float(moved @ moved + shift)
+
+
+def _solve_ridge(A: Singles, ridge: float, b: Singles) -> Floats:
+    """(A + ridge I)⁻¹ b, in float64."""
+    system = A.astype(np.float64)
+    system.flat[:: len(A) + 1] += ridge
+    factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    solution: Floats = cho_solve(factor, b.astype(np.float64), check_finite=False)
+    return solution
