@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint format clean
+.PHONY: help demo test test-all bench results-frozen lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ test-all: $(READY) ## every test, the slow ones too
 
 bench: $(READY) ## paired timings against the usual script; writes bench/results/
 	$(BIN)/python bench/run.py
+
+results-frozen: $(READY) ## every frozen scenario on the real data sets; writes docs/results/frozen.md
+	$(BIN)/python experiments/frozen.py
 
 lint: $(READY) ## style, types, and the rule that imports go down only
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft import bundle, cli, files
+from medgraft import bundle, cli, files, terminal
 from medgraft.data.phantom import write_phantoms
 
 
@@ -185,7 +185,7 @@ def test_predict_shows_names_as_they_are(
     assert "[red]x.png" in capsys.readouterr().out
     good = {"source": "s", "label": "[i]", "probabilities": {"[i]": 1.0}, "error": None}
     missing = {"source": "[/b]", "label": None, "probabilities": None, "error": "no [u]file"}
-    cli._show_predictions([good, missing], ("[i]",))
+    terminal.show_predictions([good, missing], ("[i]",))
     out = capsys.readouterr().out
     assert out.count("[i]") == 2
     assert "[/b]" in out
@@ -459,3 +459,104 @@ def test_ctrl_c_stops_with_130_and_resume_goes_on(images: Path, tmp_path: Path) 
     assert not (out / "result.json").exists()
     assert subprocess.run([*words, "--resume", "--quiet"], check=False).returncode == 0
     assert (out / "result.json").is_file()
+
+
+# --------------------------------------------------------------------------- vectors and pages
+
+
+def test_encode_writes_named_vectors_and_names_what_cannot_be_read(
+    images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import pandas as pd
+
+    good = sorted((images / "lesion").iterdir())[:3]
+    bad = tmp_path / "cut.png"
+    bad.write_bytes(good[0].read_bytes()[:100])
+    words = ["encode", *map(str, good), str(bad), "--out", str(tmp_path / "codes.parquet")]
+    words += ["--tap", "stem", "--sizes", "32,64", "--preprocess", "raw+clahe", "--quiet"]
+    words += ["--engine", "torch", "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr()
+    assert f"skipped {bad}: " in said.err
+    assert "3 rows of 128 numbers" in said.out
+    found = pd.read_parquet(tmp_path / "codes.parquet")
+    assert found.index.tolist() == [str(path) for path in good]
+    assert found.columns.is_unique
+    assert found.columns[-1] == "64px.clahe2-8.stem@avg:31"
+    words[words.index(str(good[0])) : words.index(str(bad))] = []
+    assert call(*words, monkeypatch=monkeypatch) == 1
+    assert "none of 1 images can be read; the first: " in capsys.readouterr().err
+
+
+def test_views_writes_one_page(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "views.html"
+    words = ["views", str(images), "--presets", "xray", "--out", str(out), "--quiet"]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"written: {out}\n"
+    page = out.read_text()
+    assert "<h1" in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
+    assert call(*[w.replace("xray", "dream") for w in words], monkeypatch=monkeypatch) == 1
+    assert "dream" in capsys.readouterr().err
+
+
+def test_explain_layers_writes_an_atlas_an_image(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    good = sorted((images / "lesion").iterdir())[:2]
+    bad = tmp_path / "cut.png"
+    bad.write_bytes(good[0].read_bytes()[:100])
+    words = ["explain", str(run), *map(str, good), str(bad), "--layers", "--out", str(tmp_path)]
+    assert call(*words, "--cache", str(cache_folder), monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr()
+    written = said.out.split()
+    assert [Path(line).name for line in written] == [f"{path.stem}-layers.png" for path in good]
+    assert f"skipped {bad}: " in said.err
+    for path in written:
+        with Image.open(path) as atlas:
+            assert min(atlas.size) > 200
+
+
+@pytest.mark.parametrize("command", ["study", "encode"])
+@pytest.mark.parametrize("sizes", ["224;544", "large", "224,5.5"])
+def test_sizes_that_are_not_numbers_are_wrong_usage(
+    command: str, sizes: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    words = [command, str(images), "--sizes", sizes, "--out", str(out)]
+    assert call(*words, monkeypatch=monkeypatch) == 2
+    assert "is not numbers with commas" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--augment", "auto"), 2, "needs --modality"),
+        (("--augment", "auto", "--modality", "dream"), 1, "dream"),
+        (("--augment", "dream"), 1, "no preset of views 'dream'"),
+        (("--augment", "xray", "--views", "1"), 1, "1 views of an image"),
+        (("--families", "multiscale"), 1, "multiscale needs more input sizes"),
+        (("--families", "dream"), 1, "no family 'dream'; there are: probe, multiscale, vlad"),
+        (("--families", "vlad", "--encoders", "x"), 1, "names no encoder"),
+        (("--preprocess", "sharpen"), 1, "no edit 'sharpen'"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_one_clear_line(
+    words: tuple[str, ...], code: int, said: str, images: Path, cache_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "R"
+    more = ["--out", str(out), "--quiet", "--cache", str(cache_folder)]
+    assert call("study", str(images), *words, *more, monkeypatch=monkeypatch) == code
+    err = capsys.readouterr().err
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    if code == 1:
+        assert len(err.splitlines()) == 1

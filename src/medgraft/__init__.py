@@ -7,7 +7,7 @@ costs nothing.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medgraft.api import load, study
+    from medgraft.api import encode, load, study
     from medgraft.bundle import load_model
     from medgraft.classifier import TransferClassifier
     from medgraft.errors import MedgraftError
@@ -49,6 +49,7 @@ __all__ = [
     "StudyResult",
     "TransferClassifier",
     "__version__",
+    "encode",
     "grad_cam",
     "load",
     "load_model",
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("load", "study"),
+    "api": ("encode", "load", "study"),
     "bundle": ("load_model",),
     "classifier": ("TransferClassifier",),
     "errors": ("MedgraftError",),

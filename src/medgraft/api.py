@@ -1,22 +1,35 @@
-"""What a Python user calls first: `load` a table, `study` it."""
+"""What a Python user calls first: `load` a table, `study` it; or only `encode` images."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from medgraft.bundle import find_images
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
-from medgraft.errors import MedgraftError
+from medgraft.data.listing import content_hash, shown
+from medgraft.errors import DataError, MedgraftError
+from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
-from medgraft.files import explained
+from medgraft.features.reading import Reading, reading_of
+from medgraft.features.taps import STAGES
+from medgraft.files import explained, written_file
 from medgraft.report.build import write_report
 from medgraft.report.gather import gather
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.store import RunStore
-from medgraft.types import ImageTable
+from medgraft.types import ImageTable, Join, ResizeRule, Scenario, Skipped, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def load(
@@ -101,3 +114,108 @@ def study_to_folder(
     store.save(finished.result, predictions, finished.fitted)
     extractor.cache.prune()
     return finished
+
+
+def encode(
+    images: ImageTable | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    backbone: str = DEFAULT,
+    tap: str = STAGES,
+    pooling: str = "avg",
+    sizes: Sequence[int] = (),
+    join: Join = "concat",
+    preprocess: str = "raw",
+    resize: ResizeRule = "squash",
+    extractor: Extractor | None = None,
+) -> pd.DataFrame:
+    """Turn images into vectors and nothing else.
+
+    Parameters
+    ----------
+    images
+        n images: an `ImageTable`, or files, folders and patterns, which need no labels.
+    out
+        A .parquet to write as well.
+    tap
+        A layer of the backbone, or `stages`: the ends of all stages side by side.
+    sizes, join
+        Input sizes in pixels, the backbone's own by default; `concat` puts their codes side by
+        side, `mean` averages them.
+    preprocess
+        `raw`, an edit's key such as `clahe`, or `raw+clahe` for both side by side.
+
+    Returns
+    -------
+    pandas.DataFrame
+        (n - k, d) float32, a row for each image that can be read, its id as index, columns named
+        by layer and channel. `attrs["skipped"]` says of the other k why.
+
+    Raises
+    ------
+    MedgraftError
+        A name does not exist, or there are no images.
+
+    Examples
+    --------
+    >>> vectors = encode(table, tap="conv_head").to_numpy()  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    table = images if isinstance(images, ImageTable) else _unlabelled(images)
+    extractor = extractor or Extractor()
+    edits = () if preprocess == "raw" else (preprocess,)
+    scenario = Scenario("probe", backbone, tap, "", pooling, tuple(sizes), resize, edits, join=join)
+    reading = reading_of(scenario, extractor)
+    codes, rows, skipped = reading.codes(table, extractor)
+    if not len(rows):
+        why = (*table.skipped, *skipped)
+        raise DataError(
+            f"none of {len(why)} images can be read; the first: {why[0].reason if why else ''}"
+        )
+    found = pd.DataFrame(codes[0], index=pd.Index(rows.ids, name="id"))
+    found.columns = pd.Index(column_names(reading, extractor))
+    if out is not None:
+        with written_file(Path(out)) as temporary:
+            found.to_parquet(temporary)
+    found.attrs["skipped"] = (*table.skipped, *skipped)
+    return found
+
+
+def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
+    """The images that paths, folders and patterns name, without labels; the path is the id."""
+    skipped, hashes = [], {}
+    for file, problem in find_images([os.fspath(path) for path in paths]).items():
+        try:
+            if problem:
+                raise OSError(problem)
+            hashes[file] = content_hash(Path(file).read_bytes())
+        except OSError as error:
+            skipped.append(Skipped(shown(file), str(error)))
+    n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)
+    return ImageTable(
+        ids=ids,
+        sources=tuple(Source(file) for file in hashes),
+        content_hashes=np.array(list(hashes.values()), dtype=np.str_),
+        labels=np.full(n, -1),
+        groups=ids,
+        splits=np.full(n, "", dtype=np.str_),
+        masks=np.full(n, "", dtype=np.str_),
+        classes=(),
+        skipped=tuple(skipped),
+    )
+
+
+def column_names(reading: Reading, extractor: Extractor) -> list[str]:
+    """Names of a reading's numbers: layer and channel, and what tells its parts apart."""
+    parts = reading.views[0][:1] if reading.join == "mean" else reading.views[0]
+    names = []
+    for spec in parts:
+        words = [f"{spec.size}px"] if len({part.size for part in parts}) > 1 else []
+        if len({part.edits for part in parts}) > 1:
+            words += [edit.key for edit in spec.edits] or ["raw"]
+        for tap, pooling in itertools.product(spec.taps, spec.poolings):
+            name = ".".join([*words, f"{tap}@{pooling}"])
+            channels = extractor.backbone(spec.backbone).tap(tap).channels
+            names += [f"{name}:{channel}" for channel in range(channels)]
+    return names

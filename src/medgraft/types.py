@@ -28,6 +28,7 @@ Pixels = NDArray[np.uint8]
 Split = Literal["train", "val", "test", ""]
 Severity = Literal["info", "warn", "severe"]
 ResizeRule = Literal["squash", "crop", "pad"]
+Join = Literal["concat", "mean"]
 
 SCHEMA = 1  # of result.json
 
@@ -219,7 +220,8 @@ class FeatureSpec:
     """Everything that decides the value of a code: the recipe of the pixels, network and taps.
 
     `taps` and `poolings` choose columns of one pass; the rest (`recipe`) names the store that the
-    columns lie in, so that one more tap adds only its own block.
+    columns lie in, so that one more tap adds only its own block. `base` is the side of the canvas
+    that this one was shrunk from, 0 where it was made from the image directly.
     """
 
     backbone: str
@@ -235,6 +237,7 @@ class FeatureSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     versions: tuple[str, ...] = ()
+    base: int = 0
 
     @property
     def recipe(self) -> dict[str, object]:
@@ -251,6 +254,7 @@ class FeatureSpec:
             "mean": list(self.mean),
             "std": list(self.std),
             "versions": list(self.versions),
+            "base": self.base,
         }
 
     @property
@@ -272,8 +276,8 @@ class FeatureTable:
         return chosen[0] if len(chosen) == 1 else np.concatenate(chosen, axis=1)
 
 
-DescriptorBatch = tuple[Strings, NDArray[np.float32]]
-"""Ids `(batch,)` and descriptors `(batch, positions, channels)` of one tap."""
+DescriptorBatch = tuple[Strings, NDArray[np.float16]]
+"""Ids `(batch,)` and descriptors `(batch, positions, channels)` of one tap, in half precision."""
 
 DescriptorStream = Callable[[], Iterator[DescriptorBatch]]
 """A function that starts the stream afresh, for codebooks and encoders that pass several times."""
@@ -305,8 +309,11 @@ class Folds:
 class Scenario:
     """One complete recipe from pixels to probabilities, with its seed.
 
-    `sizes` empty means the backbone's own input size; `params` are the family's further choices
-    (`(("k", "32"),)` for VLAD), in the order in which they stand in the key.
+    `sizes` empty means the backbone's own input size; codes of several sizes are put side by side,
+    or averaged (`join`). An edit such as `raw+clahe2-8` names several whose codes stand side by
+    side. `augment` is a preset and a number of views (`xray4`). `params` are the family's further
+    choices (`(("k", "32"),)` for VLAD), in the order in which they stand in the key. `members` are
+    the scenarios of an ensemble.
     """
 
     family: str
@@ -319,6 +326,9 @@ class Scenario:
     edits: tuple[str, ...] = ()
     params: tuple[tuple[str, str], ...] = ()
     seed: int = 0
+    join: Join = "concat"
+    augment: str = ""
+    members: tuple[Scenario, ...] = ()
 
     @property
     def key(self) -> str:
@@ -326,8 +336,10 @@ class Scenario:
         parts = [self.family, self.backbone, self.tap]
         parts += [self.pooling] if self.pooling != "avg" else []
         parts += ["s" + "+".join(map(str, self.sizes))] if self.sizes else []
+        parts += [self.join] if self.join != "concat" else []
         parts += [self.resize] if self.resize != "squash" else []
         parts += list(self.edits)
+        parts += [self.augment] if self.augment else []
         parts += [name + value for name, value in self.params]
         return "/".join([*parts, self.head])
 
@@ -451,6 +463,21 @@ class Comparison:
     p: float
 
 
+Answer = Literal["better", "worse", "no difference seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that a study answers for its data, `comparison` being what is new against what is.
+
+    Its p is corrected for the number of questions of the study.
+    """
+
+    text: str
+    comparison: Comparison
+    answer: Answer
+
+
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
     """One line of the study's table. `test` stays None until every scenario is frozen."""
@@ -507,6 +534,7 @@ class StudyResult:
     audit: AuditResult | None
     versions: Mapping[str, str]
     seconds: float
+    questions: tuple[Question, ...] = ()
 
 
 # --------------------------------------------------------------------------- being watched

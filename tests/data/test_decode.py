@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from medgraft.data import decode as module
-from medgraft.data.decode import Decoded, DecodePool, decode
+from medgraft.data.decode import Decoded, DecodePool, decode, shorter_side
 from medgraft.data.formats import MAX_PIXELS, exif_orientation, to_8_bit
+from medgraft.data.ingest import load
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DecodeError
-from medgraft.types import Canvas, Skipped, Source
+from medgraft.types import Canvas, ImageTable, Skipped, Source
 
 Array = np.ndarray
 
@@ -591,3 +592,43 @@ def test_opencvs_threads_come_back_and_no_thread_stays() -> None:
         list(pool.canvases(["a"], [GOOD["png"]], CanvasRecipe(4)))
     assert cv2.getNumThreads() == before
     assert threading.active_count() == running
+
+
+# ------------------------------------------------------------------------ how large images are
+
+
+def table_of(sizes: list[tuple[int, int]], folder: Path, kind: str = "png") -> ImageTable:
+    """One constant image of each (height, width)."""
+    for index, (height, width) in enumerate(sizes):
+        path = folder / "ab"[index % 2] / f"{index:03}.{kind}"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (width, height), 90).save(path)
+    return load(folder)
+
+
+def test_the_shorter_side_that_nearly_all_images_hold(tmp_path: Path) -> None:
+    """Of 41 images 2 (5 %) may be smaller: the third smallest of the shorter sides counts."""
+    sides = [10, 20, *range(30, 69)]
+    sizes = [(side, 90) if side % 2 else (90, side) for side in sides]
+    assert shorter_side(table_of(sizes, tmp_path)) == 30
+
+
+def test_the_stored_size_counts_however_a_jpeg_is_decoded(tmp_path: Path) -> None:
+    assert shorter_side(table_of([(300, 500), (500, 300)], tmp_path, "jpg")) == 300
+
+
+def test_a_sample_is_spread_over_the_table(tmp_path: Path) -> None:
+    table = table_of([(20, 20)] * 5 + [(40, 40)] * 5, tmp_path)
+    assert shorter_side(table.select(np.argsort([s.path[-7:] for s in table.sources])), 2) == 20
+    assert shorter_side(table.select(np.flatnonzero(table.ids > "b")), 1) in (20, 40)
+
+
+def test_images_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
+    table = table_of([(30, 40), (30, 50), (9, 9)], tmp_path)
+    Path(table.sources[1].path).write_bytes(b"no image")
+    Path(table.sources[2].path).write_bytes(b"")
+    assert shorter_side(table) in (9, 30)
+    for source in table.sources:
+        Path(source.path).write_bytes(b"")
+    assert shorter_side(table) == 0
+    assert shorter_side(table.select(np.array([], dtype=int))) == 0

@@ -11,10 +11,12 @@ from torch import nn
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.cam import block_taps, grad_cam
-from medgraft.features.backbones import Backbone, Card, Tap, load_backbone
+from medgraft.features.backbones import Backbone, Card, load_backbone
 from medgraft.features.extract import Extractor
+from medgraft.features.reading import Reading
+from medgraft.features.taps import Tap
 from medgraft.features.weights import import_timm
-from medgraft.learn.probe import FittedProbe
+from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Canvas, Cost, FeatureSpec, Geometry, Scenario
 
 
@@ -32,7 +34,7 @@ class HandMade(nn.Module):
         return self.second(self.first(images))
 
 
-def hand_made(head: object) -> FittedProbe:
+def hand_made(head: object) -> FittedFrozen:
     card = Card("hand", "made", "none", "none", "0", 4, (0.0, 0.0, 0.0), (1 / 255,) * 3)
     backbone = Backbone(card, lambda: None)
     backbone.__dict__["network"] = HandMade().requires_grad_(False)
@@ -42,12 +44,12 @@ def hand_made(head: object) -> FittedProbe:
     )
     extractor = Extractor()
     extractor.adopt(backbone)
-    return FittedProbe(
+    return FittedFrozen(
         scenario=Scenario("probe", "hand", "second", "svm"),
         classes=("green", "red"),
         positive="red",
         operating=None,
-        spec=FeatureSpec("hand", "0", 4, ("second",)),
+        reading=Reading.one(FeatureSpec("hand", "0", 4, ("second",))),
         head=head,  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
@@ -111,9 +113,10 @@ def test_the_network_comes_back_as_it_was(canvas: Canvas) -> None:
 
 
 def test_errors_say_what_can_be_done(canvas: Canvas) -> None:
-    with pytest.raises(ScenarioError, match=r"no gradient.*svm or logistic"):
+    with pytest.raises(ScenarioError, match=r"no gradient.*linear \(svm"):
         grad_cam(hand_made(SimpleNamespace()), [canvas])
-    shallow = dataclasses.replace(hand_made(LINEAR), spec=FeatureSpec("hand", "0", 4, ("first",)))
+    first = Reading.one(FeatureSpec("hand", "0", 4, ("first",)))
+    shallow = dataclasses.replace(hand_made(LINEAR), reading=first)
     shallow_head = SimpleNamespace(coef_=np.zeros((2, 3)), intercept_=np.zeros(2))
     with pytest.raises(ScenarioError, match=r"lies behind first.*choose among: first$"):
         grad_cam(dataclasses.replace(shallow, head=shallow_head), [canvas], ["second"])  # type: ignore[arg-type]
@@ -122,7 +125,7 @@ def test_errors_say_what_can_be_done(canvas: Canvas) -> None:
 
 
 @pytest.fixture(scope="module")
-def real() -> FittedProbe:
+def real() -> FittedFrozen:
     rng = np.random.default_rng(0)
     head = SimpleNamespace(coef_=rng.normal(size=(2, 1280)), intercept_=np.zeros(2))
     fitted = hand_made(head)
@@ -130,12 +133,12 @@ def real() -> FittedProbe:
     return dataclasses.replace(
         fitted,
         scenario=Scenario("probe", "tf_efficientnet_lite0", "conv_head", "svm"),
-        spec=FeatureSpec("tf_efficientnet_lite0", "x", 64, ("conv_head",)),
+        reading=Reading.one(FeatureSpec("tf_efficientnet_lite0", "x", 64, ("conv_head",))),
     )
 
 
 def test_maps_equal_those_of_the_grad_cam_library(
-    real: FittedProbe, canvases: list[Canvas]
+    real: FittedFrozen, canvases: list[Canvas]
 ) -> None:
     """Against pytorch-grad-cam, called on the same graph for the same class."""
     import_timm()  # beside a CPU build of torch, torchvision needs it before the library does
@@ -158,7 +161,7 @@ def test_maps_equal_those_of_the_grad_cam_library(
 
 
 def test_a_batch_equals_its_items_and_all_taps_one_by_one(
-    real: FittedProbe, canvases: list[Canvas]
+    real: FittedFrozen, canvases: list[Canvas]
 ) -> None:
     taps = list(block_taps(real).values())
     assert taps == ["blocks.0", "blocks.1", "blocks.2", "blocks.4", "conv_head"]

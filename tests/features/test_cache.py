@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medgraft.errors import CacheError
-from medgraft.features.cache import Cache, describe
+from medgraft.features.cache import Cache, FeatureStore, describe
 from medgraft.files import StorageError, written_file, written_folder
 from medgraft.types import FeatureSpec
 
@@ -221,3 +221,68 @@ def test_something_in_the_way_is_explained(tmp_path: Path) -> None:
         written_file(tmp_path / "file" / "inside"),
     ):
         pass
+
+
+# --------------------------------------------------------------------------- streams
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> FeatureStore:
+    """Nine rows in four segments, "e" in two of them; in half precision, as descriptors are."""
+    store = Cache(tmp_path).features(SPEC)
+    for names in ("ab", "cdef", "ge", "hi"):
+        rows = np.array([[ord(name), ord(name) + 0.5] for name in names], np.float16)
+        store.write(hashes(*names), {"a@grid": rows})
+    return store
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 9, 100])
+@pytest.mark.parametrize("wanted", ["abcdefghi", "ihgfedcba", "eee", "bhbaiifeeea", "g"])
+def test_a_stream_is_what_is_read_in_any_order_and_batch(
+    wanted: str, batch: int, segments: FeatureStore
+) -> None:
+    names = hashes(*wanted)
+    batches = list(segments.stream(names, "a@grid", batch))
+    assert [len(values) for values in batches] == [
+        min(batch, len(wanted) - start) for start in range(0, len(wanted), batch)
+    ]
+    assert {values.dtype for values in batches} == {np.dtype(np.float16)}
+    found = np.concatenate(batches).astype(np.float32)
+    by_hand = [[ord(name), ord(name) + 0.5] for name in wanted]
+    np.testing.assert_array_equal(found, np.array(by_hand, np.float16).astype(np.float32))
+    np.testing.assert_array_equal(found, segments.read(names, "a@grid"))
+
+
+def test_a_stream_of_nothing_is_empty(segments: FeatureStore) -> None:
+    assert list(segments.stream(np.array([], dtype=np.str_), "a@grid", 4)) == []
+
+
+def test_a_stream_lacking_a_row_gives_none_at_all(segments: FeatureStore) -> None:
+    stream = segments.stream(hashes("a", "x", "b", "y"), "a@grid", 1)
+    with pytest.raises(CacheError, match=r"2 rows of a@grid are missing .* run the command again"):
+        next(stream)
+    with pytest.raises(CacheError, match=r"1 rows of b@grid"):
+        next(segments.stream(hashes("a"), "b@grid", 1))
+
+
+def test_a_stream_passes_over_a_garbled_segment(segments: FeatureStore) -> None:
+    def holds(segment: Path, name: bytes) -> bool:
+        return name in np.load(segment / "hashes.npy").tolist()
+
+    for segment in segments.folder.glob("segment-*"):
+        if holds(segment, b"g"):  # and the second "e"
+            path = segment / "a@grid.npy"
+            path.write_bytes(path.read_bytes()[:-1])
+    (values,) = segments.stream(hashes("e", "a"), "a@grid", 4)
+    np.testing.assert_array_equal(values[:, 0], [ord("e"), ord("a")])
+    with pytest.raises(CacheError, match=r"1 rows of a@grid are missing"):
+        next(segments.stream(hashes("a", "g"), "a@grid", 1))
+
+
+def test_a_stream_whose_cache_is_cleared_under_it_says_so(segments: FeatureStore) -> None:
+    stream = segments.stream(hashes(*"abcdefghi"), "a@grid", 2)
+    next(stream)
+    for segment in segments.folder.glob("segment-*"):
+        (segment / "a@grid.npy").unlink()
+    with pytest.raises(CacheError, match=r"another process may have cleared the cache"):
+        list(stream)

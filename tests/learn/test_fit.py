@@ -20,9 +20,10 @@ from medgraft.evaluate.calibration import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.features.reading import reading_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
-from medgraft.learn.fit import CrossFitted, cross_fitted, load, probe_spec
+from medgraft.learn.fit import CrossFitted, cross_fitted, load
 from medgraft.types import Canvas, Folds, ImageTable, Scenario, Skipped
 
 SCENARIO = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
@@ -74,7 +75,7 @@ def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitte
 
 @pytest.fixture(scope="module")
 def images(table: ImageTable, extractor: Extractor) -> list[Canvas]:
-    spec = probe_spec(SCENARIO, extractor)
+    spec = reading_of(SCENARIO, extractor).canvas
     return [row for row in extractor.canvases(table, spec) if isinstance(row, Canvas)]
 
 
@@ -275,7 +276,7 @@ def test_a_bundle_cannot_pass_its_codes_off_as_another_networks(
     by_torch = Extractor(extractor.cache, engine="torch", workers=2)
     liar = load(copied, by_torch)
     honest = Extractor(extractor.cache, engine="torch", workers=2)
-    mine = probe_spec(SCENARIO, honest)
+    mine = reading_of(SCENARIO, honest).canvas
     before = honest.codes(table, mine)[0].matrix()
     theirs = by_torch.codes(table, liar.spec)[0].matrix()  # type: ignore[attr-defined]
     assert not np.allclose(theirs, before)
@@ -375,7 +376,7 @@ def _name_outside(folder: Path) -> None:
         (_rewrite(family="dream"), "'dream'"),
         (_rewrite(sha256=None), "does not name its parts"),
         (_rewrite(card=[]), "garbles"),
-        (_rewrite(spec={}), "garbles"),
+        (_rewrite(reading={}), "garbles"),
         (_name_outside, "cannot name a backbone"),
         (_name_a_file_outside, "is missing"),
     ],

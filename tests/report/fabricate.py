@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
 from medgraft.features.backbones import Card
 from medgraft.report.build import Case, DepthPoint, HowTo, ReportInput
+from medgraft.report.content import FamilyResult, Recipe
 from medgraft.types import (
     Comparison,
     Cost,
@@ -17,6 +20,8 @@ from medgraft.types import (
     ImageTable,
     Operating,
     Predictions,
+    Question,
+    Scenario,
     ScenarioResult,
     Skipped,
     Source,
@@ -102,6 +107,11 @@ def table_of(parts: list[Predictions], skipped: tuple[Skipped, ...]) -> ImageTab
         ),
         skipped=skipped,
     )
+
+
+def described() -> tuple[Scenario, ...]:
+    """The scenarios of `scenarios`, in their order."""
+    return tuple(Scenario("probe", BACKBONE, tap, head) for head in HEADS for tap in TAPS)
 
 
 def scenarios(n: int, tested: bool) -> tuple[ScenarioResult, ...]:
@@ -200,7 +210,58 @@ def study(
             for k, name in enumerate(classes)
         },
         how=how_to(),
+        scenarios=described(),
+        recipe=Recipe("A network reads the image.", {"Network": BACKBONE, "Layer": "blocks.5"}),
     )
+
+
+def with_families(content: ReportInput) -> ReportInput:
+    """The same study with scenarios of every family, three questions and a table of families."""
+    probe = next(row for row in content.scenarios if row.key == CHOSEN)
+    clahe = dataclasses.replace(probe, edits=("clahe2-8",))
+    added = (
+        clahe,
+        dataclasses.replace(probe, edits=("raw+clahe2-8",)),
+        dataclasses.replace(probe, augment="xray4"),
+        dataclasses.replace(probe, family="multiscale", sizes=(224, 544), join="mean"),
+        dataclasses.replace(probe, family="vlad", params=(("k", "64"),)),
+        dataclasses.replace(
+            probe,
+            family="ensemble",
+            edits=("raw,clahe2-8", "svm"),
+            head="mean",
+            members=(probe, clahe),
+        ),
+    )
+    row = next(row for row in content.result.scenarios if row.key == CHOSEN)
+    rows = tuple(dataclasses.replace(row, key=one.key, family=one.family) for one in added)
+    gaps = ((0.012, 0.004, 0.02, 0.01), (-0.001, -0.011, 0.009, 1.0), (-0.02, -0.03, -0.01, 0.003))
+    questions = tuple(
+        Question(f"Does {one.key.split('/')[3]} help?", Comparison(one.key, CHOSEN, *gap), answer)
+        for one, gap, answer in zip(
+            added, gaps, ("better", "no difference seen", "worse"), strict=False
+        )
+    )
+    scenarios = (*content.scenarios, *added)
+    auroc = row.validation["auroc"]
+    test = (row.test or {}).get("auroc")
+    best = {one.family: one.key for one in (*added, probe)}
+    families = tuple(
+        FamilyResult(
+            family,
+            sum(one.family == family for one in scenarios),
+            key,
+            auroc,
+            auroc,
+            test,
+            None if family == "probe" else Comparison(key, CHOSEN, 0.003, -0.004, 0.01, 0.4),
+        )
+        for family, key in best.items()
+    )
+    result = dataclasses.replace(
+        content.result, scenarios=(*content.result.scenarios, *rows), questions=questions
+    )
+    return dataclasses.replace(content, result=result, scenarios=scenarios, families=families)
 
 
 def cases(classes: tuple[str, ...], mapped: bool) -> list[Case]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from medgraft import bundle, cli
+from medgraft import bundle, cli, terminal
 from medgraft.evaluate.estimates import evaluate
-from medgraft.types import StudyResult
+from medgraft.types import Scenario, StudyResult
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +26,14 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
 
 
-def shown(result: StudyResult, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    finished = SimpleNamespace(result=result, tested=None)
-    cli._show_study(finished, Path("run"))  # type: ignore[arg-type]
+def shown(
+    result: StudyResult,
+    capsys: pytest.CaptureFixture[str],
+    scenarios: Sequence[Scenario] = fabricate.described(),
+) -> list[str]:
+    planned = [SimpleNamespace(scenario=one) for one in scenarios]
+    finished = SimpleNamespace(result=result, tested=None, planned=planned)
+    terminal.show_study(finished, Path("run"))  # type: ignore[arg-type]
     return capsys.readouterr().out.splitlines()
 
 
@@ -35,7 +41,7 @@ def test_scenarios_fit_80_columns_and_no_name_is_cut(capsys: pytest.CaptureFixtu
     result = fabricate.study().result
     lines = shown(result, capsys)
     assert max(map(len, lines)) <= 80
-    assert "27 scenarios of probe/tf_efficientnet_lite0, best first" in lines[0]
+    assert "27 scenarios of tf_efficientnet_lite0, best first" in lines[0]
     table = lines[2 : next(i for i, line in enumerate(lines) if "more" in line)]
     assert all(re.search(r"[a-z_.\d]+ · (svm|logistic|knn) ", line) for line in table)
     assert not any("…" in line for line in table)
@@ -74,12 +80,41 @@ def test_lower_is_better_puts_the_lowest_first(capsys: pytest.CaptureFixture[str
 
 def test_names_that_are_long_are_folded_and_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     result = fabricate.study().result
-    long = "probe/a_backbone_with_a_name_of_many_letters/features.denseblock4.denselayer32/svm"
-    renamed = (dataclasses.replace(result.scenarios[0], key=long), *result.scenarios[1:])
-    lines = shown(dataclasses.replace(result, scenarios=renamed[:2], recommended=long), capsys)
+    backbone = "a_backbone_with_a_name_of_many_letters"
+    long = Scenario("probe", backbone, "features.denseblock4.denselayer32", "svm")
+    renamed = (dataclasses.replace(result.scenarios[0], key=long.key), *result.scenarios[1:])
+    two = dataclasses.replace(result, scenarios=renamed[:2], recommended=long.key)
+    lines = shown(two, capsys, [long, *fabricate.described()[1:2]])
     assert max(map(len, lines[:7])) <= 80
     column = "".join(line[3:30] for line in lines[2:8]).replace(" ", "")
-    assert long.removeprefix("probe/").replace("/", "·") in column
+    assert long.key.removeprefix("probe/").replace("/", "·") in column
+
+
+def test_questions_are_answered_with_their_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    content = fabricate.with_families(fabricate.study())
+    lines = shown(content.result, capsys, content.scenarios)
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert "What helped here" in text
+    first, second, third = content.result.questions
+    for one, gap in ((first, "+0.012"), (second, "−0.001"), (third, "−0.020")):
+        line = next(line for line in lines if gap in line)
+        assert one.text.split()[1] in line
+    plain = shown(fabricate.study().result, capsys)
+    assert not any("helped" in line for line in plain)
+
+
+def test_scenarios_of_all_families_are_named_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = fabricate.with_families(fabricate.study())
+    wanted = {one.key for one in content.scenarios if one.family != "probe"}
+    few = tuple(row for row in content.result.scenarios if row.key in wanted)
+    result = dataclasses.replace(content.result, scenarios=few, recommended=few[0].key)
+    lines = shown(result, capsys, [one for one in content.scenarios if one.key in wanted])
+    text = " ".join(" ".join(line[3:30].strip() for line in lines).split())
+    for name in ("224, 544 px averaged", "VLAD 64", "raw, CLAHE averaged"):
+        assert name in text
 
 
 def test_evaluate_writes_a_page_where_asked(

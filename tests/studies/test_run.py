@@ -66,7 +66,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     assert content["schema"] == 1
     assert set(content) == {
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
-        "comparisons", "audit", "versions", "seconds",
+        "comparisons", "questions", "audit", "versions", "seconds",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
@@ -253,7 +253,8 @@ def test_what_is_named_twice_is_compared_once(one_cache: Cache) -> None:
     assert options.preprocess == ("raw", "clahe2-8")
     assert options == StudyOptions(heads=("svm", "knn"), preprocess=("raw", "clahe"))
     keys = [entry.scenario.key for entry in plan(options, Extractor(one_cache), 100, 2)]
-    assert len(set(keys)) == len(keys) == 40  # nine taps and all stages, two edits, two heads
+    # nine taps and all stages, two edits, two heads; and of raw and CLAHE the mean probabilities
+    assert len(set(keys)) == len(keys) == 40 + 10
 
 
 def test_unreadable_images_are_named_and_left_out(

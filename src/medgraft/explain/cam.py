@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
-from medgraft.features.backbones import Backbone, Tap, to_grid
+from medgraft.features.backbones import Backbone
 from medgraft.features.engine import to_rgb
-from medgraft.learn.probe import FittedProbe
+from medgraft.features.taps import Tap, to_grid
+from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Attribution, Canvas
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ BATCH = 8
 
 
 def grad_cam(
-    fitted: FittedProbe,
+    fitted: FittedFrozen,
     canvases: Sequence[Canvas],
     taps: Sequence[str] | None = None,
     target: str | Sequence[str] | None = None,
@@ -63,8 +64,9 @@ def grad_cam(
     graph = fitted.torch_graph()
     if graph is None:
         raise ScenarioError(
-            f"{fitted.scenario.key} has no gradient, so no CAM exists for it; "
-            "choose a scenario whose head is svm or logistic"
+            f"{fitted.scenario.key} has no gradient from its scores to one canvas, so no CAM "
+            "exists for it; choose a probe of one size and edit whose head is linear (svm, logistic"
+            ", lda)"
         )
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     chosen = [_usable(backbone, name, fitted.spec.taps[-1]) for name in taps or fitted.spec.taps]
@@ -108,7 +110,7 @@ def enlarge(cam: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.floa
     return np.asarray(resized, np.float32)
 
 
-def block_taps(fitted: FittedProbe) -> dict[int, str]:
+def block_taps(fitted: FittedFrozen) -> dict[int, str]:
     """The taps that stand for blocks 1 to 5 and can be explained, block → tap."""
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     deepest = fitted.spec.taps[-1]

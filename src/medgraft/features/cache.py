@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import CacheError
 from medgraft.files import write_json, written_file, written_folder
-from medgraft.types import FeatureSpec, Strings, digest
+from medgraft.types import FeatureSpec, Ints, Strings, digest
 
 DEFAULT_LIMIT = 20 * 2**30  # bytes
 HASHES = "hashes.npy"
@@ -188,8 +188,8 @@ class FeatureStore:
         self.folder = folder
         self.recipe = recipe
 
-    def write(self, hashes: Strings, blocks: Mapping[str, NDArray[np.float32]]) -> None:
-        """Add a segment of n rows; every block is (n, channels)."""
+    def write(self, hashes: Strings, blocks: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+        """Add a segment of n rows; every block is (n, channels), kept in the type it has."""
         if not (self.folder / "recipe.json").exists():
             write_json(self.folder / "recipe.json", dict(self.recipe))
         name = f"segment-{digest(hashes.tolist(), sorted(blocks), os.urandom(8).hex())}"
@@ -203,7 +203,7 @@ class FeatureStore:
         lacking = np.zeros(len(hashes), dtype=bool)
         for block in blocks:
             held = np.zeros(len(hashes), dtype=bool)
-            for _, wanted, _ in self._found(hashes, block):
+            for _, _, wanted, _ in self._found(hashes, block):
                 held[wanted] = True
             lacking |= ~held
         return lacking
@@ -218,23 +218,58 @@ class FeatureStore:
         """
         values: NDArray[np.float32] | None = None
         held = np.zeros(len(hashes), dtype=bool)
-        for stored, wanted, rows in self._found(hashes, block):
+        for _, stored, wanted, rows in self._found(hashes, block):
             if values is None:
                 values = np.empty((len(hashes), stored.shape[1]), np.float32)
             new = ~held[wanted]  # the same image may lie in two segments; the first one counts
             values[wanted[new]] = stored[rows[new]]
             held[wanted] = True
         if values is None or not held.all():
-            raise CacheError(
-                f"{int((~held).sum())} rows of {block} are missing in {self.folder}; "
-                "another process may have cleared the cache: run the command again"
-            )
+            raise CacheError(_cleared(int((~held).sum()), block, self.folder))
         return values
+
+    def stream(self, hashes: Strings, block: str, batch: int) -> Iterator[NDArray[np.generic]]:
+        """The block's rows for those hashes, in their order, `batch` at a time, as they are stored.
+
+        No more than a batch is in memory, however many rows there are.
+
+        Raises
+        ------
+        CacheError
+            A row is not there.
+        """
+        names, segment, row = self._places(hashes, block)
+        for start in range(0, len(hashes), batch):
+            part = slice(start, start + batch)
+            values: NDArray[np.generic] | None = None
+            for index in np.unique(segment[part]):
+                held = _read_segment(names[index], block)
+                if held is None:
+                    raise CacheError(_cleared(1, block, self.folder))
+                mine = np.flatnonzero(segment[part] == index)
+                if values is None:
+                    values = np.empty((len(segment[part]), held[1].shape[1]), held[1].dtype)
+                values[mine] = held[1][row[part][mine]]
+            if values is not None:
+                yield values
+
+    def _places(self, hashes: Strings, block: str) -> tuple[list[Path], Ints, Ints]:
+        """Where the rows lie: segments, and for each row (n,) which of them and its row there."""
+        names: list[Path] = []
+        segment = np.full(len(hashes), -1, np.int64)
+        row = np.zeros(len(hashes), np.int64)
+        for name, _, wanted, rows in self._found(hashes, block):
+            new = segment[wanted] < 0
+            segment[wanted[new]], row[wanted[new]] = len(names), rows[new]
+            names.append(name)
+        if (segment < 0).any():
+            raise CacheError(_cleared(int((segment < 0).sum()), block, self.folder))
+        return names, segment, row
 
     def _found(
         self, hashes: Strings, block: str
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]]:
-        """Of each segment with the block: its (rows, channels), the `hashes` it has, their rows."""
+    ) -> Iterator[tuple[Path, NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]]:
+        """Each segment with the block: its values, which `hashes` it has, and in which rows."""
         wanted = hashes.astype("S")
         for segment in sorted(self.folder.glob("segment-*")):
             held = _read_segment(segment, block)
@@ -247,7 +282,14 @@ class FeatureStore:
             hit = np.flatnonzero(stored[rows] == wanted)
             if len(hit):
                 _touch(segment)
-                yield values, hit, rows[hit]
+                yield segment, values, hit, rows[hit]
+
+
+def _cleared(n: int, block: str, folder: Path) -> str:
+    return (
+        f"{n} rows of {block} are missing in {folder}; another process may have cleared the cache: "
+        "run the command again"
+    )
 
 
 def _read_segment(

@@ -32,6 +32,7 @@ from medgraft.types import Floats
 Assignment = Literal["hard", "soft"]
 
 TRAINING_WORDS = 1 << 14  # descriptors that a codebook is fitted on at most: 256 a centre
+AXES_FROM = 1 << 15  # descriptors that principal axes are fitted on, about
 VARIANCE_FLOOR = 1e-6  # of the first axis's variance; an axis below it is rounding noise
 FIRST_TO_SECOND = 100.0  # weight of the nearest centre over that of the second, on average
 

@@ -6,17 +6,20 @@ reads a table through the cache, `run` a stream without it.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
-from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.preprocess import CanvasRecipe, derive
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
-from medgraft.features.cache import Cache
+from medgraft.features.cache import Cache, FeatureStore
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
 from medgraft.files import written_file
 from medgraft.types import (
@@ -35,7 +38,11 @@ from medgraft.types import (
 )
 
 SEGMENT_ROWS = 1024  # written at once; what a killed run loses at most
+SEGMENT_BYTES = 64 * 2**20
 DESCRIPTOR_BATCH = 32
+GRID = "grid"  # stands where a pooling would: the descriptors themselves
+
+Halves = NDArray[np.float16]
 
 
 class Extractor:
@@ -106,12 +113,12 @@ class Extractor:
         """The recipe of codes of this backbone; its own input size by default."""
         network = self.backbone(backbone)
         card = network.card
-        for tap in taps:
-            network.tap(tap)
+        size = card.size if size is None else size
+        network.check_size(size, *taps)
         return FeatureSpec(
             backbone=backbone,
             weights=network.key,
-            size=size or card.size,
+            size=size,
             taps=tuple(taps),
             poolings=tuple(poolings),
             resize=resize,
@@ -136,24 +143,136 @@ class Extractor:
         Returns the table of the n - k readable images, in their order, and k reasons.
         """
         skipped = self.prepare(table, spec)
-        rows = table.select(~np.isin(table.ids, [bad.source for bad in skipped]))
+        rows = without(table, skipped)
         store = self.cache.features(spec)
         blocks = {
             block: store.read(rows.content_hashes, block) for block in spec.blocks if len(rows)
         }
         return FeatureTable(rows.ids, blocks), skipped
 
-    def prepare(self, table: ImageTable, spec: FeatureSpec) -> tuple[Skipped, ...]:
-        """Have the cache hold the codes of every image that can be read; name those that cannot."""
-        unique, first = np.unique(table.content_hashes, return_index=True)
+    def prepare(self, table: ImageTable, *specs: FeatureSpec) -> tuple[Skipped, ...]:
+        """Have the cache hold the codes of every image that can be read; name those that cannot.
+
+        Recipes that differ only in edits, or in sizes shrunk from one base, share one decode.
+        Of descriptors that are too many to keep the mean is, which tells what can be read.
+        """
+        skipped: dict[str, Skipped] = {}
+        kept = [
+            spec if self._keeps(spec, len(table)) else dataclasses.replace(spec, poolings=("avg",))
+            for spec in specs
+        ]
+        for base, group in _by_base(kept).items():
+            skipped |= {bad.source: bad for bad in self._prepare(table, base, group)}
+        return tuple(skipped.values())
+
+    def run(
+        self, canvases: Iterable[Canvas], spec: FeatureSpec, blocks: Sequence[str] | None = None
+    ) -> Iterator[tuple[Canvas, dict[str, NDArray[np.float32]]]]:
+        """Outputs of a stream of canvases made for `spec`, uncached, in order; all blocks of it.
+
+        Codes are (channels,), a block `tap@grid` is (positions, channels).
+        """
+        blocks = spec.blocks if blocks is None else blocks
+        outputs = []
+        for block in blocks:
+            tap, pooling = block.rsplit("@", 1)
+            outputs.append(Output(tap, None if pooling == GRID else pooling))
+        for canvas, values in self._engine(spec, outputs).run(canvases):
+            yield canvas, dict(zip(blocks, values, strict=True))
+
+    def run_each(
+        self,
+        canvases: Iterable[Canvas],
+        base: FeatureSpec,
+        wanted: Sequence[tuple[FeatureSpec, Sequence[str]]],
+    ) -> Iterator[tuple[Canvas, list[dict[str, NDArray[np.float32]]]]]:
+        """`run` for several recipes that are derived from the same stream of canvases.
+
+        Each pulls from the stream as it needs: what one has read the others find there.
+        """
+        streams = itertools.tee(canvases, len(wanted) + 1)
+        runs = [
+            self.run(stream if pixels(spec) == pixels(base) else _derived(stream, spec), spec, some)
+            for stream, (spec, some) in zip(streams[1:], wanted, strict=True)
+        ]
+        for canvas, *results in zip(streams[0], *runs, strict=True):
+            yield canvas, [values for _, values in results]
+
+    def descriptors(self, table: ImageTable, spec: FeatureSpec) -> DescriptorStream:
+        """The stream of descriptors of the recipe's one tap; unreadable images are left out.
+
+        They are kept in the cache, unless they would take more than half of it; then every start
+        of the stream computes them anew.
+        """
+        spec = dataclasses.replace(spec, poolings=(GRID,))
+        (block,) = spec.blocks
+        tap = self.backbone(spec.backbone).tap(spec.taps[0])
+        if not self._keeps(spec, len(table)):
+            return lambda: self._compute_descriptors(table, spec)
+        rows = without(table, self.prepare(table, spec))
         store = self.cache.features(spec)
-        missing = {block: store.missing(unique, (block,)) for block in spec.blocks}
-        lacking = np.sort(first[np.any(list(missing.values()), axis=0)])
-        if not len(lacking):
+
+        def start() -> Iterator[DescriptorBatch]:
+            first = 0
+            for values in store.stream(rows.content_hashes, block, DESCRIPTOR_BATCH):
+                ids = rows.ids[first : first + len(values)]
+                first += len(values)
+                halves = values.astype(np.float16, copy=False)
+                yield ids, halves.reshape(len(values), -1, tap.channels)
+
+        return start
+
+    def _keeps(self, spec: FeatureSpec, n_images: int) -> bool:
+        """Whether what `spec` asks of so many images is small enough to be kept."""
+        if GRID not in spec.poolings:
+            return True
+        taps = [self.backbone(spec.backbone).tap(name) for name in spec.taps]
+        numbers = sum(
+            tap.channels * (spec.size // tap.stride) ** 2 if tap.stride else tap.channels
+            for tap in taps
+        )
+        return numbers * n_images * np.dtype(np.float16).itemsize <= self.cache.limit / 2
+
+    def _compute_descriptors(
+        self, table: ImageTable, spec: FeatureSpec
+    ) -> Iterator[DescriptorBatch]:
+        """The stream of descriptors, computed."""
+        ids: list[str] = []
+        maps: list[Halves] = []
+        base = dataclasses.replace(spec, size=spec.base or spec.size, edits=(), base=0)
+        readable = (row for row in self.canvases(table, base) if isinstance(row, Canvas))
+        (block,) = spec.blocks
+        for canvas, values in self.run(_derived(readable, spec), spec):
+            ids.append(canvas.id)
+            maps.append(values[block].astype(np.float16))
+            if len(ids) == DESCRIPTOR_BATCH:
+                yield np.array(ids), np.stack(maps)
+                ids, maps = [], []
+        if ids:
+            yield np.array(ids), np.stack(maps)
+
+    def _prepare(
+        self, table: ImageTable, base: FeatureSpec, specs: Sequence[FeatureSpec]
+    ) -> tuple[Skipped, ...]:
+        """`prepare` of recipes that are all derived from the same base canvas."""
+        unique, first = np.unique(table.content_hashes, return_index=True)
+        recipes: dict[FeatureSpec, dict[str, None]] = {}  # one pass gives all blocks of a recipe
+        for spec in specs:
+            recipe = dataclasses.replace(spec, taps=(), poolings=())
+            recipes.setdefault(recipe, {}).update(dict.fromkeys(spec.blocks))
+        wanted: list[tuple[FeatureSpec, list[str]]] = []
+        lacking = np.zeros(len(unique), dtype=bool)
+        for recipe, named in recipes.items():
+            store = self.cache.features(recipe)
+            missing = {block: store.missing(unique, (block,)) for block in named}
+            blocks = [block for block, rows in missing.items() if rows.any()]
+            if blocks:
+                wanted.append((recipe, blocks))
+                lacking |= np.any(list(missing.values()), axis=0)
+        if not wanted:
             return ()
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
-        blocks = [block for block, rows in missing.items() if rows.any()]
-        skipped = self._fill(table.select(lacking), spec, blocks)
+        skipped = self._fill(table.select(np.sort(first[lacking])), base, wanted)
         reason_of = {hash_of[bad.source]: bad.reason for bad in skipped}  # copies share it
         return tuple(
             Skipped(id, reason_of[content])
@@ -161,57 +280,24 @@ class Extractor:
             if content in reason_of
         )
 
-    def run(
-        self, canvases: Iterable[Canvas], spec: FeatureSpec, blocks: Sequence[str] | None = None
-    ) -> Iterator[tuple[Canvas, dict[str, NDArray[np.float32]]]]:
-        """Codes of a stream of canvases made for `spec`, uncached, in order; all blocks of it."""
-        blocks = spec.blocks if blocks is None else blocks
-        outputs = [Output(*block.rsplit("@", 1)) for block in blocks]
-        for canvas, values in self._engine(spec, outputs).run(canvases):
-            yield canvas, dict(zip(blocks, values, strict=True))
-
-    def descriptors(self, table: ImageTable, spec: FeatureSpec) -> DescriptorStream:
-        """The stream of descriptors of the recipe's one tap; unreadable images are left out."""
-        (tap,) = spec.taps
-
-        def start() -> Iterator[DescriptorBatch]:
-            engine = self._engine(spec, [Output(tap, None)])
-            ids: list[str] = []
-            maps: list[NDArray[np.float32]] = []
-            readable = (row for row in self.canvases(table, spec) if isinstance(row, Canvas))
-            for canvas, (descriptors,) in engine.run(readable):
-                ids.append(canvas.id)
-                maps.append(descriptors)
-                if len(ids) == DESCRIPTOR_BATCH:
-                    yield np.array(ids), np.stack(maps)
-                    ids, maps = [], []
-            if ids:
-                yield np.array(ids), np.stack(maps)
-
-        return start
-
     def _fill(
-        self, table: ImageTable, spec: FeatureSpec, blocks: Sequence[str]
+        self,
+        table: ImageTable,
+        base: FeatureSpec,
+        wanted: Sequence[tuple[FeatureSpec, Sequence[str]]],
     ) -> tuple[Skipped, ...]:
         """Compute those blocks of these images and write them to the cache, segment by segment."""
-        store = self.cache.features(spec)
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
         skipped: list[Skipped] = []
-        hashes: list[str] = []
-        rows: list[dict[str, NDArray[np.float32]]] = []
-
-        def write() -> None:
-            if rows:
-                codes = {block: np.stack([row[block] for row in rows]) for block in blocks}
-                store.write(np.array(hashes), codes)
-                hashes.clear()
-                rows.clear()
-
-        what = f"Reading images with {spec.backbone} at {spec.size} px"
+        segments = [_Segment(self.cache.features(spec), blocks) for spec, blocks in wanted]
+        sizes = sorted({spec.size for spec, _ in wanted})
+        what = f"Reading images with {base.backbone} at {' and '.join(map(str, sizes))} px"
+        if len(wanted) > len(sizes):
+            what += f", {len(wanted)} ways"
         with self.progress.task(what, len(table)) as advance:
 
             def readable() -> Generator[Canvas, None, None]:
-                for row in self.canvases(table, spec):
+                for row in self.canvases(table, base):
                     if isinstance(row, Canvas):
                         yield row
                     else:
@@ -219,13 +305,12 @@ class Extractor:
                         advance(1)
 
             with closing(readable()) as stream:
-                for canvas, values in self.run(stream, spec, blocks):
-                    hashes.append(hash_of[canvas.id])
-                    rows.append(values)
-                    if len(rows) == SEGMENT_ROWS:
-                        write()
+                for canvas, outputs in self.run_each(stream, base, wanted):
+                    for segment, values in zip(segments, outputs, strict=True):
+                        segment.add(hash_of[canvas.id], values)
                     advance(1)
-        write()
+        for segment in segments:
+            segment.write()
         return tuple(skipped)
 
     def _engine(self, spec: FeatureSpec, outputs: list[Output]) -> Engine:
@@ -241,3 +326,59 @@ class Extractor:
                 graphs=self.cache.graphs,
             )
         return self._engines[key]
+
+
+def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
+    """The table of the images that were not skipped."""
+    return table.select(~np.isin(table.ids, [bad.source for bad in skipped])) if skipped else table
+
+
+def pixels(spec: FeatureSpec) -> tuple[object, ...]:
+    """What decides the pixels of a recipe's canvases."""
+    return (spec.base or spec.size, spec.size, spec.resize, tuple(e.key for e in spec.edits))
+
+
+def _by_base(specs: Sequence[FeatureSpec]) -> dict[FeatureSpec, list[FeatureSpec]]:
+    """The recipes by the canvas that all of them can be derived from, without taps or edits."""
+    groups: dict[FeatureSpec, list[FeatureSpec]] = {}
+    for spec in dict.fromkeys(specs):
+        base = dataclasses.replace(
+            spec, size=spec.base or spec.size, base=0, edits=(), taps=(), poolings=()
+        )
+        groups.setdefault(base, []).append(spec)
+    return groups
+
+
+def _derived(canvases: Iterable[Canvas], spec: FeatureSpec) -> Iterator[Canvas]:
+    """Base canvases as this recipe wants them."""
+    for canvas in canvases:
+        yield derive(canvas, spec.size, spec.edits)
+
+
+class _Segment:
+    """Rows of one store that are waiting to be written together."""
+
+    def __init__(self, store: FeatureStore, blocks: Sequence[str]) -> None:
+        self.store, self.blocks = store, blocks
+        self.hashes: list[str] = []
+        self.rows: list[dict[str, NDArray[np.floating[Any]]]] = []
+        self.size = 0
+
+    def add(self, content: str, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take one image's outputs; descriptors are kept as float16."""
+        row: dict[str, NDArray[np.floating[Any]]] = {}
+        for block in self.blocks:
+            grid = block.endswith(f"@{GRID}")
+            row[block] = values[block].astype(np.float16).ravel() if grid else values[block]
+            self.size += row[block].nbytes
+        self.hashes.append(content)
+        self.rows.append(row)
+        if len(self.rows) == SEGMENT_ROWS or self.size > SEGMENT_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has been gathered as one segment."""
+        if self.rows:
+            blocks = {block: np.stack([row[block] for row in self.rows]) for block in self.blocks}
+            self.store.write(np.array(self.hashes), blocks)
+            self.hashes, self.rows, self.size = [], [], 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -224,6 +225,9 @@ class _Enough(Exception):  # noqa: N818 (not an error: the deepest tap has been 
     """Stops a forward pass where nothing behind is wanted."""
 
 
+_HOOKED = threading.Lock()  # threads share a network, and a hook sees the passes of all of them
+
+
 def read_taps(
     network: nn.Module, taps: Sequence[Tap], images: torch.Tensor
 ) -> dict[str, torch.Tensor]:
@@ -247,19 +251,20 @@ def read_taps(
         if wanted <= outputs.keys():
             raise _Enough
 
-    handles = [
-        modules[path].register_forward_hook(
-            lambda _module, _inputs, output, path=path: read(path, output)
-        )
-        for path in wanted
-    ]
-    try:
-        _forward(network, images)
-    except _Enough:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
+    with _HOOKED:
+        handles = [
+            modules[path].register_forward_hook(
+                lambda _module, _inputs, output, path=path: read(path, output)
+            )
+            for path in wanted
+        ]
+        try:
+            _forward(network, images)
+        except _Enough:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
     for tap in taps:
         if tap.module not in outputs:
             raise BackboneError(

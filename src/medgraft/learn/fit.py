@@ -7,6 +7,8 @@ are cross-fitted, and everything is kept in the cache under the recipe that made
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.evaluate.calibration import (
     Calibrator,
@@ -27,22 +29,29 @@ from medgraft.evaluate.calibration import (
     cross_fit,
     fit_calibrator,
 )
+from medgraft.features.codebooks import LEARNED, encoder_from_arrays
+from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
+from medgraft.features.reading import Reading, encoder_of, reading_of
+from medgraft.learn.ensemble import COMBINE, FittedEnsemble, checked, cross_combine, read_ensemble
 from medgraft.learn.estimators import KNNHead
+from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
-from medgraft.learn.probe import FittedProbe, read_bundle
+from medgraft.learn.stack import Stack
 from medgraft.types import (
-    FeatureSpec,
     FittedScenario,
     Floats,
     Folds,
     ImageTable,
+    Ints,
     Predictions,
     Scenario,
+    Strings,
     digest,
 )
 
-RECIPE = "3"  # raise it when a change of code changes out-of-fold numbers
+RECIPE = "5"  # raise it when a change of code changes out-of-fold numbers
+LEARN_FROM = 800  # images that a codebook and its axes are fitted on at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,17 +112,20 @@ def cross_fitted_all(
 ) -> Iterator[CrossFitted]:
     """`cross_fitted` of many scenarios, each yielded when it is done.
 
-    A scenario a core, each with one BLAS thread: the products are too small to share between
-    cores, and what one thread computes does not depend on how many run beside it. The last
-    scenarios are begun first, for plans end with the widest.
+    A scenario a core, each with one thread: the products are too small to share between cores, and
+    what one thread computes does not depend on how many run beside it. The last scenarios are begun
+    first, for plans end with the widest.
     """
-    with threadpool_limits(1, "blas"), _Workers(extractor.workers) as workers:
-        jobs = [
-            workers.submit(cross_fitted, each, development, folds, extractor, sample_weight)
-            for each in reversed(scenarios)
-        ]
-        for job in as_completed(jobs):
-            yield job.result()
+    alone = [scenario for scenario in scenarios if not scenario.members]
+    joined = [scenario for scenario in scenarios if scenario.members]  # of what is judged by then
+    for wave in (alone, joined):
+        with threadpool_limits(1), _Workers(extractor.workers) as workers:
+            jobs = [
+                workers.submit(cross_fitted, each, development, folds, extractor, sample_weight)
+                for each in reversed(wave)
+            ]
+            for job in as_completed(jobs):
+                yield job.result()
 
 
 class _Workers(ThreadPoolExecutor):
@@ -137,6 +149,9 @@ def fit(
     return cross_fitted(scenario, development, folds, extractor).fitted
 
 
+Fitted = FittedFrozen | FittedEnsemble
+
+
 def load(folder: Path, extractor: Extractor) -> FittedScenario:
     """Read a classifier that `FittedScenario.save` wrote.
 
@@ -151,57 +166,254 @@ def load(folder: Path, extractor: Extractor) -> FittedScenario:
     return LOADERS[family](folder, extractor)
 
 
-# --------------------------------------------------------------------------- probe
+# --------------------------------------------------------------------------- frozen networks
 
 
-def probe_spec(scenario: Scenario, extractor: Extractor) -> FeatureSpec:
-    """The codes a probe reads."""
-    return extractor.spec(
-        scenario.backbone,
-        [tap.name for tap in extractor.backbone(scenario.backbone).named(scenario.tap)],
-        [scenario.pooling],
-        size=scenario.sizes[0] if scenario.sizes else None,
-        resize=scenario.resize,
-        edits=[edit_from_key(key) for key in scenario.edits],
-    )
-
-
-def _cross_fit_probe(
+def _cross_fit_frozen(
     scenario: Scenario,
     development: ImageTable,
     folds: Folds,
     extractor: Extractor,
     sample_weight: Floats | None,
 ) -> CrossFitted:
+    """The families whose network stays as it is: what is read of an image, and a head on it."""
     if scenario.head not in HEADS:
         raise ScenarioError(
             f"no head {scenario.head!r} in {scenario.key}; there are: {', '.join(HEADS)}"
         )
-    spec = probe_spec(scenario, extractor)
-    key = digest(
+    reading = reading_of(scenario, extractor)
+    key = _key(
+        scenario,
+        [(spec.recipe, spec.blocks) for spec in reading.specs],
+        development,
+        folds,
+        sample_weight,
+    )
+    kept = extractor.cache.get("predictions", key)
+    if kept is None:
+        kept = _judge_frozen(scenario, reading, development, folds, extractor, sample_weight)
+        extractor.cache.put("predictions", key, kept)
+    if scenario.head == "knn" and "head.codes_" not in kept:
+        codes, rows, _ = reading.codes(development, extractor)
+        views, y, weight, _, _ = _rows(codes, rows, folds, sample_weight)
+        head: Head = KNNHead(int(kept["head.k"])).fit(views, y, weight)
+    else:
+        head = head_from_arrays(scenario.head, _part(kept, "head"), {})
+    fitted = FittedFrozen(
+        scenario=scenario,
+        classes=development.classes,
+        positive=development.positive,
+        operating=None,
+        reading=reading,
+        head=head,
+        calibrator=_calibrator(kept),
+        extractor=extractor,
+        encoder=_kept_encoder(scenario, kept),
+    )
+    return _finished(fitted, kept, development, folds)
+
+
+def _judge_frozen(
+    scenario: Scenario,
+    reading: Reading,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> dict[str, NDArray[Any]]:
+    """What is kept of a scenario: out-of-fold scores, and the parts of the refit.
+
+    Of kNN on pooled codes, whose arrays are the codes that have their own store, the strength only.
+    """
+    began = time.perf_counter()
+    encoder: dict[str, Any] = {}
+    found = encoder_of(scenario)
+    if found is None:
+        codes, rows, _ = reading.codes(development, extractor)
+        X, y, weight, fold, groups = _rows(codes, rows, folds, sample_weight)
+        nested = nested_scores(scenario.head, X, y, fold, sample_weight=weight, groups=groups)
+        scores = nested.scores.reshape(len(codes), len(development), -1).mean(axis=0)
+    else:
+        source, encoder = _encoded_codes(scenario, found, reading, development, folds, extractor)
+        nested = nested_scores(
+            scenario.head,
+            source,
+            development.labels,
+            folds.assignment,
+            sample_weight=sample_weight,
+            groups=development.groups,
+        )
+        scores = nested.scores
+    arrays, _ = nested.head.to_arrays()
+    if isinstance(nested.head, KNNHead) and found is None:
+        arrays = {"k": arrays["k"]}
+    return {
+        **{f"head.{name}": array for name, array in arrays.items()},
+        **encoder,
+        **_judged(scores, development, folds, began),
+    }
+
+
+def _rows(
+    codes: NDArray[np.float32], table: ImageTable, folds: Folds, sample_weight: Floats | None
+) -> tuple[NDArray[np.float32], Ints, Floats | None, Ints, Strings]:
+    """Codes (views, n, d) as training rows (views × n, d), with label, weight, fold and group.
+
+    An image's views share its fold, its group and its weight.
+    """
+    views = len(codes)
+    if views == 1:
+        return codes[0], table.labels, sample_weight, folds.assignment, table.groups
+    weight = np.ones(len(table)) if sample_weight is None else sample_weight
+    return (
+        codes.reshape(-1, codes.shape[2]),
+        np.tile(table.labels, views),
+        np.tile(weight / views, views),
+        np.tile(folds.assignment, views),
+        np.tile(table.groups, views),
+    )
+
+
+def _encoded_codes(
+    scenario: Scenario,
+    found: tuple[str, BaseEncoder],
+    reading: Reading,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+) -> tuple[NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]], dict[str, Any]]:
+    """Codes for `nested_scores`, and the arrays of the encoder that all images fitted.
+
+    An encoder that learns nothing gives the same codes in every fold. One that does is fitted
+    without the fold that it will judge, on a seeded draw of `LEARN_FROM` of the other images.
+    """
+    name, encoder = found
+    kept: dict[str, Any] = {}
+
+    def codes(k: int | None) -> NDArray[np.float32]:
+        seen = np.flatnonzero(folds.assignment != (-1 if k is None else k))
+        rng = np.random.default_rng([scenario.seed, 0 if k is None else k + 1])
+        drawn = np.sort(rng.choice(seen, min(LEARN_FROM, len(seen)), replace=False))
+        stream = reading.descriptors(development.select(drawn), extractor)
+        fitted = clone(encoder).fit(np.concatenate([bag for _, bag in stream()]))
+        if k is None:
+            arrays, settings = fitted.to_arrays()
+            kept.update({f"encoder.{part}": array for part, array in arrays.items()})
+            kept["encoding"] = np.array(json.dumps(settings))
+        return encoded(fitted, reading, development, extractor)
+
+    if name in LEARNED:
+        return codes, kept
+    return codes(None), kept
+
+
+def _kept_encoder(scenario: Scenario, kept: Mapping[str, NDArray[Any]]) -> BaseEncoder | None:
+    """The encoder that was kept, fitted."""
+    found = encoder_of(scenario)
+    if found is None:
+        return None
+    settings = json.loads(str(kept["encoding"]))
+    return encoder_from_arrays(found[0], _part(kept, "encoder"), settings)
+
+
+# --------------------------------------------------------------------------- ensembles
+
+
+def _cross_fit_ensemble(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> CrossFitted:
+    """Scenarios that were judged already, their probabilities averaged or stacked."""
+    if scenario.head not in COMBINE:
+        raise ScenarioError(
+            f"no way {scenario.head!r} to join the members of {scenario.key}; there are: "
+            f"{', '.join(COMBINE)}"
+        )
+    members = [
+        cross_fitted(member, development, folds, extractor, sample_weight)
+        for member in scenario.members
+    ]
+    key = _key(
+        scenario,
+        [[member.predictions.scores.tolist()] for member in members],
+        development,
+        folds,
+        sample_weight,
+    )
+    kept = extractor.cache.get("predictions", key)
+    if kept is None:
+        began = time.perf_counter()
+        prob = [member.predictions.y_prob for member in members]
+        y = development.labels
+        scores, stack = cross_combine(scenario.head, prob, y, folds.assignment)
+        kept = _judged(scores, development, folds, began)
+        if stack is not None:
+            kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
+        extractor.cache.put("predictions", key, kept)
+    fitted = FittedEnsemble(
+        scenario=scenario,
+        classes=development.classes,
+        positive=development.positive,
+        operating=None,
+        members=checked(scenario, [member.fitted for member in members]),
+        stack=Stack(tuple(kept["weights"].tolist()), tuple(kept["scales"].tolist()))
+        if "weights" in kept
+        else None,
+        calibrator=_calibrator(kept),
+        extractor=extractor,
+    )
+    return _finished(fitted, kept, development, folds)
+
+
+# --------------------------------------------------------------------------- what all families do
+
+
+def _key(
+    scenario: Scenario,
+    inputs: object,
+    development: ImageTable,
+    folds: Folds,
+    sample_weight: Floats | None,
+) -> str:
+    """What decides a scenario's out-of-fold numbers."""
+    return digest(
         RECIPE,
-        scenario.key,
-        scenario.seed,
-        spec.recipe,
-        spec.blocks,
+        dataclasses.asdict(scenario),
+        inputs,
         development.fingerprint,
         folds.fingerprint,
         None if sample_weight is None else sample_weight.tolist(),
         length=32,
     )
-    kept = extractor.cache.get("predictions", key)
-    if kept is None:
-        kept, head = _judge_probe(scenario, spec, development, folds, extractor, sample_weight)
-        extractor.cache.put("predictions", key, kept)
-    elif scenario.head == "knn":
-        codes, _ = extractor.codes(development, spec)
-        head = KNNHead(int(kept["head.k"])).fit(
-            codes.matrix(*spec.blocks), development.labels, sample_weight
-        )
-    else:
-        head = head_from_arrays(scenario.head, _part(kept, "head"), {})
+
+
+def _judged(
+    scores: Floats, development: ImageTable, folds: Folds, began: float
+) -> dict[str, NDArray[Any]]:
+    """Out-of-fold scores and probabilities (n, n_classes), and the calibrator of the refit."""
+    calibrator = fit_calibrator(scores, development.labels)
+    return {
+        "scores": scores,
+        "y_prob": cross_fit(scores, development.labels, folds.assignment),
+        "slope": np.array(calibrator.slope),
+        "biases": np.array(calibrator.biases),
+        "seconds": np.array(time.perf_counter() - began),
+    }
+
+
+def _calibrator(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
+    return Calibrator(float(kept["slope"]), tuple(kept["biases"].tolist()))
+
+
+def _finished(
+    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
+) -> CrossFitted:
+    """The out-of-fold predictions that were kept, and the refit with its threshold."""
     predictions = Predictions(
-        scenario=scenario.key,
+        scenario=fitted.scenario.key,
         classes=development.classes,
         positive=development.positive,
         ids=development.ids,
@@ -212,56 +424,9 @@ def _cross_fit_probe(
         scores=kept["scores"],
         y_prob=kept["y_prob"],
     )
-    fitted = FittedProbe(
-        scenario=scenario,
-        classes=development.classes,
-        positive=development.positive,
-        operating=choose_threshold(predictions) if development.positive else None,
-        spec=spec,
-        head=head,
-        calibrator=Calibrator(float(kept["slope"]), tuple(kept["biases"].tolist())),
-        extractor=extractor,
-    )
+    operating = choose_threshold(predictions) if development.positive else None
+    fitted = dataclasses.replace(fitted, operating=operating)
     return CrossFitted(predictions, fitted, float(kept["seconds"]))
-
-
-def _judge_probe(
-    scenario: Scenario,
-    spec: FeatureSpec,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None,
-) -> tuple[dict[str, NDArray[Any]], Head]:
-    """What is kept, and the refitted head.
-
-    Kept are out-of-fold scores and probabilities (n, n_classes), the head and its calibrator; of
-    kNN, whose arrays are the codes that have their own store, the strength only.
-    """
-    began = time.perf_counter()
-    codes, _ = extractor.codes(development, spec)
-    y = development.labels
-    nested = nested_scores(
-        scenario.head,
-        codes.matrix(*spec.blocks),
-        y,
-        folds.assignment,
-        sample_weight=sample_weight,
-        groups=development.groups,
-    )
-    calibrator = fit_calibrator(nested.scores, y)
-    arrays, _ = nested.head.to_arrays()
-    if isinstance(nested.head, KNNHead):
-        arrays = {"k": arrays["k"]}
-    kept = {
-        **{f"head.{name}": array for name, array in arrays.items()},
-        "scores": nested.scores,
-        "y_prob": cross_fit(nested.scores, y, folds.assignment),
-        "slope": np.array(calibrator.slope),
-        "biases": np.array(calibrator.biases),
-        "seconds": np.array(time.perf_counter() - began),
-    }
-    return kept, nested.head
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
@@ -272,7 +437,19 @@ def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[An
 
 Family = Callable[[Scenario, ImageTable, Folds, Extractor, Floats | None], CrossFitted]
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({"probe": _cross_fit_probe})
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "probe": _cross_fit_frozen,
+        "multiscale": _cross_fit_frozen,
+        "vlad": _cross_fit_frozen,
+        "ensemble": _cross_fit_ensemble,
+    }
+)
 LOADERS: Mapping[str, Callable[[Path, Extractor], FittedScenario]] = MappingProxyType(
-    {"probe": FittedProbe.load}
+    {
+        "probe": FittedFrozen.load,
+        "multiscale": FittedFrozen.load,
+        "vlad": FittedFrozen.load,
+        "ensemble": lambda folder, extractor: read_ensemble(folder, extractor, load),
+    }
 )

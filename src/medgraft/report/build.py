@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from medgraft import files
-from medgraft.report import exactly, images, tried, verdicts, words
+from medgraft.report import atlas, exactly, helped, images, naming, tried, verdicts, words
 from medgraft.report.content import Case, DepthPoint, HowTo, Judged, ReportInput
 from medgraft.report.page import render_page
 from medgraft.types import Floats, ImageTable
@@ -28,6 +28,7 @@ PARTS = {
     "believe": "May it be believed?",
     "looks": "What it looks at",
     "tried": "What we tried",
+    "helped": "What helped here",
     "why": "Why this one",
     "exactly": "How good, exactly",
     "data": "The data",
@@ -55,10 +56,12 @@ def render(content: ReportInput) -> str:
     DataError
         The recommended scenario is not among the scenarios of the result.
     """
+    _, names = naming.short_names(content.scenarios)
+    asked = content.result.questions or content.families
     return render_page(
         "report.html.j2",
         {
-            "parts": PARTS.items(),
+            "parts": [(link, title) for link, title in PARTS.items() if asked or link != "helped"],
             "result": content.result,
             "how": content.how,
             "headline": verdicts.headline(content),
@@ -72,9 +75,10 @@ def render(content: ReportInput) -> str:
             "legend": Markup(images.legend()),
             **_looks(content),
             **tried.section(content),
-            "why": words.shorten_keys(
-                content.result.why, [one.key for one in content.result.scenarios]
-            ),
+            **atlas.section(content),
+            **helped.section(content),
+            "why": naming.shorten_keys(content.result.why, names),
+            "recipe": content.recipe,
             **exactly.section(_judged(content)),
             **_data(content),
         },
@@ -143,6 +147,10 @@ def _looks(content: ReportInput) -> dict[str, object]:
     strips = any(len(case.maps) > 1 for case in content.cases)
     return {
         "case_groups": groups,
+        "mapped": any(case.maps for case in content.cases),
+        "no_map": words.sentence(
+            next((case.reason for case in content.cases), "") or words.MISSING
+        ),
         "strips": strips,
         "cases_left": len(content.cases) - shown,
     }

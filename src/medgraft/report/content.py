@@ -11,28 +11,64 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from medgraft.types import (
+    Comparison,
     Estimate,
     Evaluation,
     Floats,
     Pixels,
     Predictions,
+    Scenario,
     Skipped,
     StudyResult,
 )
 
 if TYPE_CHECKING:
+    from medgraft.explain.layers import Atlas
     from medgraft.features.backbones import Card
 
 
 @dataclass(frozen=True, slots=True)
 class DepthPoint:
-    """How one head did on the codes of one tap; `order` counts the taps from the input on."""
+    """How one head did on the plain codes of one tap; `order` counts the taps from the input on.
+
+    beside : the scenario is of another family, named in `head`, and tried at some taps only.
+    """
 
     backbone: str
     tap: str
     order: int
     head: str
     estimate: Estimate
+    beside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyResult:
+    """The best of a family's scenarios, by its figure out of fold.
+
+    corrected : that figure once its having been chosen among the `n` is discounted. against : the
+    paired comparison with the best probe, None for the probes themselves.
+    """
+
+    family: str
+    n: int
+    best: str
+    validation: Estimate
+    corrected: Estimate
+    test: Estimate | None
+    against: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the recommended classifier does: in a sentence or three, and in full.
+
+    facts : by what they are about. members : of an ensemble, their names and weights.
+    """
+
+    sentence: str
+    facts: Mapping[str, str]
+    members: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,6 +90,15 @@ class Case:
     pixels: Pixels
     maps: tuple[tuple[str, Floats], ...] = ()
     reason: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Example:
+    """An image of one class through the layers; `probability` of that class, out of fold."""
+
+    truth: str
+    probability: float
+    atlas: Atlas
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +136,25 @@ class ReportInput:
 
     oof, test : predictions of the recommended scenario, out of fold and on the test split.
     by_patient : the evaluation of the test (else of the out-of-fold) predictions, one prediction
-    a group. samples : for each class the id and the pixels of a few of its images.
+    a group. scenarios : all that were compared. recipe : the recommended one in words. samples :
+    for each class the id and the pixels of a few of its images. examples : one development image
+    a class, called right, through the layers. families : the best of each, simplest first.
     """
 
     result: StudyResult
     oof: Predictions
     oof_evaluation: Evaluation
     how: HowTo
+    scenarios: tuple[Scenario, ...]
+    recipe: Recipe
     test: Predictions | None = None
     test_evaluation: Evaluation | None = None
     by_patient: Evaluation | None = None
     depth: tuple[DepthPoint, ...] = ()
     cases: tuple[Case, ...] = ()
     samples: Mapping[str, tuple[tuple[str, Pixels], ...]] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+    families: tuple[FamilyResult, ...] = ()
 
     @property
     def judged(self) -> Evaluation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from markupsafe import Markup
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
 from medgraft.report import words
 from medgraft.report.content import DepthPoint
-from medgraft.types import Estimate
+from medgraft.types import Estimate, Question
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from medgraft.evaluate.curves import Curve, ReliabilityBin
 
 INK, MUTED, GRID, SURFACE, SHADE = "#010101", "#020202", "#030303", "#040404", "#050505"
+PAGE = "#060606"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {
@@ -39,6 +41,7 @@ VARIABLES = {
     GRID: "var(--line)",
     SURFACE: "var(--surface)",
     SHADE: "var(--shade)",
+    PAGE: "var(--page)",
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)},
 }
 WIDE, NARROW, SQUARE = 720, 360, 380  # widths of the drawings in CSS pixels
@@ -130,7 +133,7 @@ def _comparison_row(axes: Axes, y: int, row: Row, metric: str, *, narrow: bool) 
         axes.text(
             0.01,
             y - 0.4,
-            words.shorten(row.name, 28),
+            words.shorten(row.name, 34),
             transform=beside,
             va="center",
             weight=weight,
@@ -151,38 +154,71 @@ def _comparison_row(axes: Axes, y: int, row: Row, metric: str, *, narrow: bool) 
         axes.text(1.02, y, note, transform=beside, va="center", weight=weight)
 
 
+def forest(
+    name: str, questions: Sequence[Question], metric: str, *, narrow: bool = False
+) -> Markup:
+    """Differences with their paired intervals around zero, each under its question."""
+    title = f"difference in {words.name_metric(metric)}"
+    folded = [textwrap.wrap(one.text, 40 if narrow else 84) for one in questions]
+    line, rest = 18, 34  # pixels of a line of words, and of the point under it
+    heights = [line * len(lines) + rest for lines in folded]
+    tops = np.cumsum([0, *heights])
+    with drawing((NARROW if narrow else WIDE, float(tops[-1]) + 62)) as figure:
+        axes = _axes(figure, left=24, right=24, top=4, bottom=58)
+        axes.set_ylim(float(tops[-1]), 0)
+        axes.axvline(0, color=MUTED, lw=1.2)
+        beside = axes.get_yaxis_transform()
+        for top, lines, one in zip(tops, folded, questions, strict=False):
+            seen, found = one.answer != "no difference seen", one.comparison
+            colour, y = (SERIES[0] if seen else MUTED), top + line * len(lines) + rest * 0.36
+            axes.hlines(y, found.low, found.high, color=colour, lw=3 if seen else 1.8)
+            axes.plot(
+                found.difference, y, marker="o", ms=8, color=colour, mew=1.8, ls="none",
+                mfc=colour if seen else SURFACE,
+            )  # fmt: skip
+            text = "\n".join(lines)
+            ground = {"facecolor": PAGE, "edgecolor": "none", "pad": 1}
+            axes.text(0, top, text, transform=beside, va="top", fontsize=13, bbox=ground)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.04)
+        axes.grid(axis="x")
+        arrow = "← better" if metric in LOWER_IS_BETTER else "better →"
+        points = " in points" if metric in words.PERCENT else ""
+        axes.set_xlabel(f"{title}{points}, {arrow}")
+        _ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
+        alt = "; ".join(
+            f"{one.text} {words.difference(metric, one.comparison.difference)} "
+            f"({words.between(metric, one.comparison)}), {one.answer}"
+            for one in questions
+        )
+        return to_svg(figure, name, f"{title[0].upper()}{title[1:]}, out of fold. {alt}.")
+
+
 def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool = False) -> Markup:
-    """The metric over the taps of one backbone, a line and a band for each head."""
+    """The metric over the taps of one backbone: a line and a band for each head, the best ringed.
+
+    What was tried at some taps only stands beside them as points with their intervals, where
+    there is room.
+    """
+    points = [point for point in points if not (narrow and point.beside)]
     taps = [tap for _, tap in sorted({(point.order, point.tap) for point in points})]
-    heads = list(dict.fromkeys(point.head for point in points))
+    series = list(dict.fromkeys((point.beside, point.head) for point in points))
+    heads = [head for _, head in sorted(series, key=lambda one: one[0])]
     width = NARROW if narrow else WIDE
+    right = 100 if len(heads) == sum(not beside for beside, _ in series) else 150
     longest = min(24, max(map(len, taps)))
-    crowded = longest * 8 * max(1, len(taps) - 1) > 0.9 * (width - 150)
+    crowded = longest * 8 * max(1, len(taps) - 1) > 0.9 * (width - 50 - right)
     room = 56 + (5 * longest if crowded else 0)
     with drawing((width, 270 + room)) as figure:
-        axes = _axes(figure, left=64, right=100, top=12, bottom=room)
+        axes = _axes(figure, left=64, right=right, top=12, bottom=room)
         ends: list[End] = []
         for i, head in enumerate(heads):
             colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
             line = sorted((p for p in points if p.head == head), key=lambda p: p.order)
             aside = 0.07 * (i - (len(heads) - 1) / 2)  # so that equal lines do not hide each other
             x = [taps.index(point.tap) + aside for point in line]
-            axes.fill_between(
-                x,
-                [point.estimate.low for point in line],
-                [point.estimate.high for point in line],
-                color=colour,
-                alpha=0.16,
-                lw=0,
-            )
-            axes.plot(
-                x,
-                [point.estimate.value for point in line],
-                color=colour,
-                marker=marker,
-                ms=6,
-                lw=2,
-            )
+            _depth_line(axes, x, line, colour, marker)
             ends.append(End(line[-1].estimate.value, head, colour, marker))
         axes.set_xticks(range(len(taps)), [words.shorten(tap, 24) for tap in taps])
         if crowded:
@@ -193,8 +229,14 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
         axes.set_ylabel(words.name_metric(metric))
         axes.set_xlabel("layer, from the image to the output")
         _ticks(axes, "y", metric, most=5)
+        plain = [point for point in points if not point.beside]
+        best = max(plain, key=lambda p: p.estimate.value * _sign(metric))
+        aside = 0.07 * (heads.index(best.head) - (len(heads) - 1) / 2)
+        axes.plot(
+            taps.index(best.tap) + aside, best.estimate.value, marker="o", ms=15, color=INK,
+            mfc="none", mew=1.4,
+        )  # fmt: skip
         _end_labels(axes, ends, x=len(taps) - 1)
-        best = max(points, key=lambda p: p.estimate.value * _sign(metric))
         return to_svg(
             figure,
             name,
@@ -202,6 +244,21 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
             f"{words.join(heads)}; best {words.value(metric, best.estimate.value)} at {best.tap} "
             f"with {best.head}.",
         )
+
+
+def _depth_line(
+    axes: Axes, x: Sequence[float], line: Sequence[DepthPoint], colour: str, marker: str
+) -> None:
+    """A head's line with its band; of what stands beside, points with their intervals."""
+    value, low, high = (
+        [getattr(point.estimate, end) for point in line] for end in ("value", "low", "high")
+    )
+    if line[0].beside:
+        axes.vlines(x, low, high, color=colour, lw=1.8)
+        axes.plot(x, value, color=colour, marker=marker, ms=7, ls="none", mec=SURFACE, mew=1)
+        return
+    axes.fill_between(x, low, high, color=colour, alpha=0.16, lw=0)
+    axes.plot(x, value, color=colour, marker=marker, ms=6, lw=2)
 
 
 class End(NamedTuple):
@@ -231,7 +288,7 @@ def _end_labels(axes: Axes, ends: Sequence[End], x: float) -> None:
         axes.plot(
             x, place, color=end.colour, marker=end.marker, ms=6, transform=mark, clip_on=False
         )
-        axes.text(x, place, words.shorten(end.head, 10), va="center", transform=text)
+        axes.text(x, place, words.shorten(end.head, 16), va="center", transform=text)
 
 
 def roc(name: str, curve: Curve, positive: str, point: tuple[float, float] | None) -> Markup:
@@ -338,7 +395,8 @@ def _mark(
     axes.text(point[0] + offset[0], point[1] + offset[1], "operating\npoint", ha=ha, va=va)
 
 
-def _ticks(axes: Axes, axis: str, metric: str, most: int) -> None:
+def _ticks(axes: Axes, axis: str, metric: str, most: int, *, gaps: bool = False) -> None:
+    """Round ticks; of `gaps` between percentages, in points."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     chosen = axes.xaxis if axis == "x" else axes.yaxis
@@ -346,8 +404,12 @@ def _ticks(axes: Axes, axis: str, metric: str, most: int) -> None:
     low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
     scale = 100 if metric in words.PERCENT else 1
     digits = max(0, int(np.ceil(-np.log10(max((high - low) * scale / most, 1e-9)))))
-    unit = " %" if metric in words.PERCENT else ""
-    chosen.set_major_formatter(FuncFormatter(lambda v, _: f"{v * scale:.{digits}f}{unit}"))
+    unit = " %" if metric in words.PERCENT and not gaps else ""
+
+    def written(value: float, _: int) -> str:
+        return f"{value * scale:.{digits}f}{unit}".replace("-", "−")
+
+    chosen.set_major_formatter(FuncFormatter(written))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 from collections.abc import Sequence
@@ -10,28 +9,42 @@ from collections.abc import Sequence
 import numpy as np
 
 from medgraft.data.listing import content_hash
-from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import positive_column
-from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.compare import bias_corrected
+from medgraft.evaluate.intervals import Sampling
+from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
 from medgraft.explain.cam import block_taps, grad_cam
+from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
-from medgraft.learn.probe import FittedProbe
-from medgraft.report.content import Case, DepthPoint, HowTo, ReportInput
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.report import naming
+from medgraft.report.content import (
+    Case,
+    DepthPoint,
+    Example,
+    FamilyResult,
+    HowTo,
+    ReportInput,
+)
 from medgraft.studies.run import Study
 from medgraft.types import (
     Canvas,
+    Estimate,
     FittedScenario,
     Floats,
     ImageTable,
     Ints,
     Pixels,
     Predictions,
+    ScenarioResult,
     digest,
 )
 
 CASES_A_CELL = 3  # right, and wrong, of each class
 SAMPLES_A_CLASS = 6
 MOST_CLASSES_SHOWN = 10
+MOST_EXAMPLES = 4  # classes with an atlas
+CHEAP = Sampling(resamples=500)  # for figures that nothing is decided by
 
 
 def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput:
@@ -57,20 +70,82 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         depth=_depth(study, extractor),
         cases=_cases(study, test if test is not None and len(test) else study.oof[key], extractor),
         samples=_samples(study, extractor),
+        examples=_examples(study, extractor),
+        scenarios=tuple(entry.scenario for entry in study.planned),
+        recipe=naming.recipe(study.fitted, extractor),
+        families=_families(study),
     )
 
 
 def _depth(study: Study, extractor: Extractor) -> tuple[DepthPoint, ...]:
-    """The score of each tap, for scenarios like the recommended one but for tap and head."""
+    """The score of each tap with the plain codes, whatever is recommended.
+
+    Beside them, where encoders or other input sizes were tried, the best way of each family.
+    """
     estimates = {row.key: row.validation[study.result.metric] for row in study.result.scenarios}
-    scenarios = {entry.scenario.key: entry.scenario for entry in study.planned}
-    mine = scenarios[study.result.recommended]
-    order = {tap.name: i for i, tap in enumerate(extractor.backbone(mine.backbone).taps)}
+    first = study.options.preprocess[0]
+    edits = () if first == "raw" else (first,)
+    found = []
+    for name in study.options.backbones:
+        order = {tap.name: i for i, tap in enumerate(extractor.backbone(name).taps)}
+        mine = [
+            entry.scenario
+            for entry in study.planned
+            if entry.scenario.backbone == name
+            and entry.scenario.tap in order
+            and (entry.scenario.edits, entry.scenario.augment) == (edits, "")
+        ]
+        plain = [s for s in mine if s.family == "probe" and s.pooling == study.options.poolings[0]]
+        found += [DepthPoint(name, s.tap, order[s.tap], s.head, estimates[s.key]) for s in plain]
+        for family in ("vlad", "multiscale"):
+            own = {s.key: s for s in mine if s.family == family}
+            rows = [row for row in study.result.scenarios if row.key in own]
+            way = naming.reading(own[_best(rows, study.result.metric).key]) if rows else ""
+            found += [
+                DepthPoint(name, s.tap, order[s.tap], way, estimates[s.key], beside=True)
+                for s in own.values()
+                if naming.reading(s) == way
+            ]
+    return tuple(found)
+
+
+def _families(study: Study) -> tuple[FamilyResult, ...]:
+    """The best scenario of each family; none where there is one family only."""
+    metric = study.result.metric
+    found: dict[str, list[ScenarioResult]] = {}
+    for row in study.result.scenarios:
+        found.setdefault(row.family, []).append(row)
+    best = {family: _best(rows, metric) for family, rows in found.items()}
+    probe = best["probe"].key if "probe" in best else ""
+    compared = {(q.comparison.a, q.comparison.b): q.comparison for q in study.result.questions}
     return tuple(
-        DepthPoint(s.backbone, s.tap, order[s.tap], s.head, estimates[key])
-        for key, s in scenarios.items()
-        if s.tap in order and dataclasses.replace(s, tap=mine.tap, head=mine.head) == mine
+        FamilyResult(
+            family=family,
+            n=len(found[family]),
+            best=row.key,
+            validation=row.validation[metric],
+            corrected=_corrected(study, row, found[family]),
+            test=row.test[metric] if row.test else None,
+            against=compared.get((row.key, probe)),
+        )
+        for family, row in best.items()
+        if len(best) > 1
     )
+
+
+def _corrected(study: Study, best: ScenarioResult, rows: Sequence[ScenarioResult]) -> Estimate:
+    """The best one's figure once its having been chosen among these is discounted."""
+    metric = study.result.metric
+    if len(rows) == 1:
+        return best.validation[metric]
+    return bias_corrected([study.oof[row.key] for row in rows], metric, sampling=CHEAP)
+
+
+def _best(rows: Sequence[ScenarioResult], metric: str) -> ScenarioResult:
+    """The best out of fold, of equals the simplest; what is undefined is never the best."""
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    worth = [sign * row.validation[metric].value for row in rows]
+    return rows[int(np.argmax(np.where(np.isnan(worth), -np.inf, worth)))]
 
 
 def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tuple[Case, ...]:
@@ -107,16 +182,13 @@ def _maps(
 ) -> tuple[str, list[tuple[tuple[str, Floats], ...]]]:
     """Why there are no maps ('' where there are), and each picture's from block 1 on, by tap."""
     nothing: list[tuple[tuple[str, Floats], ...]] = [()] * len(pictures)
-    if not isinstance(fitted, FittedProbe):
-        return f"no map exists for the family {fitted.scenario.family}", nothing
+    if not isinstance(fitted, FittedFrozen) or fitted.torch_graph() is None:
+        return naming.why_no_map(fitted.scenario), nothing
     taps = [tap for _, tap in sorted(block_taps(fitted).items())]
     cache, key = fitted.extractor.cache, _maps_key(fitted, pictures, targets, taps)
     kept = cache.get("maps", key)
     if kept is None:
-        try:
-            found = grad_cam(fitted, pictures, taps, targets)
-        except ScenarioError as error:  # kNN has no gradient
-            return str(error), nothing
+        found = grad_cam(fitted, pictures, taps, targets)
         kept = {
             tap: np.stack([_unit(one[tap].map) for one in found]).astype(np.float16) for tap in taps
         }
@@ -126,7 +198,7 @@ def _maps(
 
 
 def _maps_key(
-    fitted: FittedProbe, pictures: Sequence[Canvas], targets: Sequence[str], taps: Sequence[str]
+    fitted: FittedFrozen, pictures: Sequence[Canvas], targets: Sequence[str], taps: Sequence[str]
 ) -> str:
     """What decides the maps: the network, the head's numbers, the pixels, classes and taps."""
     arrays, _ = fitted.head.to_arrays()
@@ -185,6 +257,25 @@ def _samples(study: Study, extractor: Extractor) -> dict[str, tuple[tuple[str, P
         name: tuple((id, canvases[id].pixels) for id in ids if id in canvases)
         for name, ids in chosen.items()
     }
+
+
+def _examples(study: Study, extractor: Extractor) -> tuple[Example, ...]:
+    """Of each class the surest of the development images called right, through the layers."""
+    predictions = study.oof[study.result.recommended]
+    labels = _labels(predictions, study)
+    rows = []
+    for k in range(min(len(predictions.classes), MOST_EXAMPLES)):
+        right = np.flatnonzero((predictions.y_true == k) & (labels == k))
+        rows += right[np.argsort(-predictions.y_prob[right, k], kind="stable")[:1]].tolist()
+    canvases = _decode(study.result.table, predictions.ids[rows].tolist(), extractor, study)
+    shown = [row for row in rows if predictions.ids[row] in canvases]
+    pictures = [canvases[str(predictions.ids[row])] for row in shown]
+    return tuple(
+        Example(predictions.classes[k := labels[row]], float(predictions.y_prob[row, k]), atlas)
+        for row, atlas in zip(
+            shown, layer_atlases(extractor, study.fitted.spec, pictures), strict=True
+        )
+    )
 
 
 def _decode(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from medgraft.errors import DataError
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
-from medgraft.report import figures, verdicts, words
+from medgraft.report import figures, naming, verdicts, words
 from medgraft.report.content import ReportInput
 from medgraft.types import Comparison, Cost, Estimate, ScenarioResult
 
@@ -45,7 +45,8 @@ def section(content: ReportInput) -> dict[str, object]:
         The recommended scenario is not among them.
     """
     metric = content.result.metric
-    common, rows, reference = _scenario_rows(content)
+    common, names = naming.short_names(content.scenarios)
+    rows, reference = _scenario_rows(content, names)
     chosen = next(row for row in rows if row.chosen)
     shown = rows[:TOP] if chosen.rank <= TOP else [*rows[: TOP - 1], chosen]
     lines = [figures.Row(row.name, row.validation, row.chosen, row.tied) for row in shown]
@@ -72,8 +73,8 @@ def section(content: ReportInput) -> dict[str, object]:
     }
 
 
-def _scenario_rows(content: ReportInput) -> tuple[str, list[ScenarioRow], str]:
-    """The beginning all keys share, the scenarios best first, and the key compared with."""
+def _scenario_rows(content: ReportInput, names: Mapping[str, str]) -> tuple[list[ScenarioRow], str]:
+    """The scenarios best first, and the key of the one that they were compared with."""
     result = content.result
     if result.recommended not in {one.key for one in result.scenarios}:
         raise DataError(
@@ -86,17 +87,16 @@ def _scenario_rows(content: ReportInput) -> tuple[str, list[ScenarioRow], str]:
         value = sign * one.validation[result.metric].value
         return value if np.isfinite(value) else -np.inf
 
-    ordered = sorted(result.scenarios, key=lambda one: (-worth(one), one.key))
-    common, names = words.short_names([one.key for one in ordered])
+    ordered = sorted(result.scenarios, key=worth, reverse=True)  # of equals the simplest first
     reference, compared = verdicts.compared(content)
     rows = []
-    for rank, (one, name) in enumerate(zip(ordered, names, strict=True), start=1):
+    for rank, one in enumerate(ordered, start=1):
         comparison = compared.get(one.key)
         rows.append(
             ScenarioRow(
                 rank=rank,
                 key=one.key,
-                name=name,
+                name=names[one.key],
                 chosen=one.key == result.recommended,
                 tied=one.key == reference
                 or (comparison is not None and comparison.p >= TOLD_APART),
@@ -109,7 +109,7 @@ def _scenario_rows(content: ReportInput) -> tuple[str, list[ScenarioRow], str]:
                 seconds=one.seconds,
             )
         )
-    return common, rows, reference
+    return rows, reference
 
 
 def _tried_sentence(
@@ -139,10 +139,17 @@ def _depths(content: ReportInput) -> Iterator[dict[str, object]]:
             for point in content.depth
             if point.backbone == backbone and np.isfinite(point.estimate.value)
         ]
-        if not points:
+        plain = [point for point in points if not point.beside]
+        if not plain:
             continue
-        best = max(points, key=lambda point: sign * point.estimate.value)
-        first = min(points, key=lambda point: point.order)
+        best = max(plain, key=lambda point: sign * point.estimate.value)
+        first = min(plain, key=lambda point: point.order)
+        ways = dict.fromkeys(point.head for point in points if point.beside)
+        beside = (
+            f" Points without a line, on wide screens: the layers read with {words.join(ways)}."
+            if ways
+            else ""
+        )
         yield {
             "backbone": backbone,
             "wide": figures.depth(f"depth-{i}-wide", points, metric),
@@ -150,6 +157,7 @@ def _depths(content: ReportInput) -> Iterator[dict[str, object]]:
             "caption": (
                 f"From {words.value(metric, first.estimate.value)} at {first.tap} to "
                 f"{words.value(metric, best.estimate.value)} at {best.tap}, the best layer, with "
-                f"{best.head}. One line a head, its band the 95 % interval, out of fold."
+                f"{best.head} (ringed). One line a head, its band the 95 % interval, out of fold, "
+                f"with the layer read plainly.{beside}"
             ),
         }

@@ -7,9 +7,9 @@ what is missing are the same on every line of the report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from medgraft.types import Estimate
+from medgraft.types import Comparison, Estimate
 
 MISSING = "not measured"
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"})
@@ -153,6 +153,18 @@ def interval(metric: str, estimate: Estimate | None) -> str:
     return f"{low} to {high}" if set(low + high) & set("−<>") else f"{low}–{high}"
 
 
+def between(metric: str, comparison: Comparison) -> str:
+    """The ends of a difference's interval, without brackets.
+
+    >>> between("auroc", Comparison("a", "b", 0.01, -0.002, 0.022, 0.1))
+    '−0.002 to +0.022'
+    >>> between("accuracy", Comparison("a", "b", 0.01, -0.002, 0.022, 0.1))
+    '−0.2 to +2.2 points'
+    """
+    low, high = difference(metric, comparison.low), difference(metric, comparison.high)
+    return f"{low.removesuffix(' points')} to {high}"
+
+
 def difference(metric: str, gap: float) -> str:
     """A signed difference of two figures; of two percentages it is in points.
 
@@ -258,37 +270,6 @@ def shorten(text: str, length: int) -> str:
         return line
     end = (length - 1) // 3
     return f"{line[: length - 1 - end]}…{line[len(line) - end :]}"
-
-
-def short_names(keys: Sequence[str]) -> tuple[str, list[str]]:
-    """Split scenario keys into the beginning that all share, and what tells them apart.
-
-    >>> short_names(["probe/net/blocks.5/svm", "probe/net/blocks.6/knn"])
-    ('probe/net', ['blocks.5 · svm', 'blocks.6 · knn'])
-    >>> short_names(["probe/net/stem/svm"])
-    ('', ['probe · net · stem · svm'])
-    """
-    split = [key.split("/") for key in keys]
-    shared = 0
-    if len(split) > 1:
-        for parts in zip(*(one[:-1] for one in split), strict=False):
-            if len(set(parts)) > 1:
-                break
-            shared += 1
-    common = "/".join(split[0][:shared]) if split else ""
-    return common, [" · ".join(one[shared:]) for one in split]
-
-
-def shorten_keys(text: str, keys: Iterable[str]) -> str:
-    """A sentence with the keys of scenarios written as `short_names` writes them.
-
-    >>> shorten_keys("probe/n/a loses to probe/n/a/svm.", ["probe/n/a", "probe/n/a/svm"])
-    'a loses to a · svm.'
-    """
-    longest_first = sorted(keys, key=len, reverse=True)  # one key may begin another
-    for key, name in zip(longest_first, short_names(longest_first)[1], strict=True):
-        text = text.replace(key, name)
-    return text
 
 
 def _signed(original: float, text: str) -> str:

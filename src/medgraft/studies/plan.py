@@ -6,34 +6,48 @@ be kept, then the order of the heads. It is what `recommend` walks along.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
+from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.metrics import COMMON
-from medgraft.features.backbones import DEFAULT, STAGES
-from medgraft.features.encoders import check_pooling
+from medgraft.features.backbones import DEFAULT, Backbone
+from medgraft.features.codebooks import LEARNED
+from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
+from medgraft.features.reading import encoder_of, reading_of
+from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.heads import HEADS
-from medgraft.types import Cost, ResizeRule, Scenario
+from medgraft.types import Cost, FeatureSpec, ResizeRule, Scenario
 
 SIMPLICITY = (
-    "fewer multiply-adds for one image, then fewer numbers to be kept, then svm before logistic "
-    "before knn"
+    "fewer multiply-adds for one image, then fewer numbers to be kept, then the raw image before "
+    "an edited one, then svm before logistic before lda before rbf before knn"
 )
+STEP = 320  # pixels from one input size to the next
+SIZES = 3  # input sizes at most, where none are named
+DEEP = 3  # ends of stages, from the deepest, that encoders and larger inputs are tried on
+LANDMARKS = 512  # rows an RBF head keeps
 
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
     """What a study may be told; every default is the one to use when in doubt.
 
-    backbones : timm names. heads : names in `HEADS`. metric : what scenarios are chosen by.
-    preprocess : `raw` or an edit's key (`clahe`), each compared with the others.
-    test_fraction : of the images, set aside where no test split is given. What is named twice is
-    compared once; edits are kept under their full key.
+    backbones : timm names. heads : names in `HEADS`; families other than `probe` use the first.
+    metric : what scenarios are chosen by. preprocess : `raw`, an edit's key (`clahe`), or both
+    side by side (`raw+clahe`), each compared with the others; families other than `probe` use the
+    first. sizes : input sizes of `multiscale`; by default the backbone's own + 320 n as far as the
+    images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
+    `features.reading.encoder_of`). augment : a preset, of which `views` views of each image are
+    compared with the image alone. test_fraction : of the images, set aside where no test split is
+    given. What is named twice is compared once; edits are kept under their full key.
     """
 
     backbones: tuple[str, ...] = (DEFAULT,)
@@ -41,6 +55,10 @@ class StudyOptions:
     heads: tuple[str, ...] = ("svm", "logistic", "knn")
     poolings: tuple[str, ...] = ("avg",)
     preprocess: tuple[str, ...] = ("raw",)
+    sizes: tuple[int, ...] = ()
+    encoders: tuple[str, ...] = ("k16", "k64")
+    augment: str = ""
+    views: int = 4
     resize: ResizeRule = "squash"
     metric: str = "auroc"
     n_folds: int = 5
@@ -52,16 +70,28 @@ class StudyOptions:
         _check("head", self.heads, tuple(HEADS))
         _check("metric", (self.metric,), COMMON)
         _check("resize rule", (self.resize,), get_args(ResizeRule))
+        if self.augment:
+            _check("preset of views", (self.augment,), tuple(PRESETS))
         for pooling in self.poolings:
             check_pooling(pooling)
         if not 0 <= self.seed < 2**32:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
-        edits = tuple(key if key == "raw" else edit_from_key(key).key for key in self.preprocess)
-        object.__setattr__(self, "preprocess", edits)
-        for name in ("backbones", "families", "heads", "poolings", "preprocess"):
+        if self.augment and not 2 <= self.views <= 64:
+            raise ScenarioError(f"{self.views} views of an image; choose from 2 to 64")
+        if any(not 1 <= size <= 4096 for size in self.sizes):
+            raise ScenarioError(
+                f"input sizes {', '.join(map(str, self.sizes))}: each must be from 1 to 4096 "
+                "pixels; usual are 224,544,864"
+            )
+        object.__setattr__(self, "preprocess", tuple(map(_full_key, self.preprocess)))
+        object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
+        for name in ("backbones", "families", "heads", "poolings", "preprocess", "encoders"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        if not self.backbones or not self.preprocess or not self.poolings:
-            raise ScenarioError("a study needs at least one backbone, preprocessing and pooling")
+        for name in ("backbones", "preprocess", "poolings", "encoders"):
+            if not getattr(self, name):
+                raise ScenarioError(f"a study needs at least one of its {name}")
+        for encoder in self.encoders:
+            encoder_of(Scenario("vlad", "any", "any", "svm", params=encoder_params(encoder)))
 
 
 def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -70,6 +100,31 @@ def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             raise ScenarioError(f"no {what} {name!r}; there are: {', '.join(known)}")
+
+
+def _full_key(preprocess: str) -> str:
+    """`raw+clahe` as `raw+clahe2-8`."""
+    ways = [way if way == "raw" else edit_from_key(way).key for way in preprocess.split("+")]
+    if len(set(ways)) < len(ways):
+        raise ScenarioError(f"{preprocess!r} names one preprocessing twice; name each once")
+    return "+".join(ways)
+
+
+def encoder_params(word: str) -> tuple[tuple[str, str], ...]:
+    """What a user writes of an encoder, as a scenario's `params`.
+
+    Examples
+    --------
+    >>> encoder_params("k64.pca64.hard")
+    (('k', '64'), ('pca', '64'), ('hard', ''))
+    >>> encoder_params("pyramid1-2-4")
+    (('pyramid', '1-2-4'),)
+    """
+    parts = []
+    for part in word.split("."):
+        name = part.rstrip("0123456789-")
+        parts.append((name, part[len(name) :]))
+    return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,55 +136,227 @@ class Planned:
     head_rank: int
 
     @property
-    def simplicity(self) -> tuple[int, int, int, str]:
+    def simplicity(self) -> tuple[int, int, int, int, str]:
         """Sorts the simplest first (see `SIMPLICITY`); the key breaks what ties are left."""
-        cost = self.cost
-        return (cost.multiply_adds, cost.parameters, self.head_rank, self.scenario.key)
+        cost, edits = self.cost, len(self.scenario.edits)
+        return (cost.multiply_adds, cost.parameters, edits, self.head_rank, self.scenario.key)
 
 
 def plan(
-    options: StudyOptions, extractor: Extractor, n_images: int, n_classes: int
+    options: StudyOptions, extractor: Extractor, n_images: int, n_classes: int, shorter: int = 0
 ) -> tuple[Planned, ...]:
     """The scenarios of a study, simplest first.
 
     n_images and n_classes size the heads: a linear head keeps one row a class, kNN every code.
+    shorter : pixels that the images hold on their shorter side (`data.decode.shorter_side`).
+
+    Raises
+    ------
+    ScenarioError
+        The families asked for have no scenario for these images and options.
     """
+    scenarios: list[Scenario] = []
+    wanted = [make for family, make in PLANS.items() if family in options.families]
+    for make in (*wanted, _plan_ways):
+        for name in options.backbones:
+            backbone = extractor.backbone(name)
+            sizes = input_sizes(options, backbone, shorter)
+            scenarios += make(options, backbone, sizes, scenarios)
+    if not scenarios:
+        raise ScenarioError(
+            f"nothing to compare: {', '.join(options.families)} needs more input sizes than "
+            f"{shorter} pixels of the images hold, or other families; add --families probe, or "
+            "--sizes 224,544 to enlarge the images"
+        )
+    heads = list(HEADS)
     planned = [
-        entry
-        for family in options.families
-        for entry in PLANS[family](options, extractor, n_images, n_classes)
+        Planned(
+            scenario,
+            _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes),
+            heads.index(scenario.head) if scenario.head in heads else len(heads),
+        )
+        for scenario in scenarios
     ]
     return tuple(sorted(planned, key=lambda entry: entry.simplicity))
 
 
+def input_sizes(options: StudyOptions, backbone: Backbone, shorter: int) -> tuple[int, ...]:
+    """The sizes that were asked for, else the backbone's own + 320 n that the images hold."""
+    own = backbone.card.size
+    held = [own + STEP * n for n in range(1, SIZES) if own + STEP * n <= shorter]
+    return options.sizes or (own, *held)
+
+
+# --------------------------------------------------------------------------- families
+
+
 def _plan_probes(
-    options: StudyOptions, extractor: Extractor, n_images: int, n_classes: int
-) -> list[Planned]:
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
     """Every tap and all stages joined, every pooling, preprocessing and head."""
-    planned = []
-    rows = 1 if n_classes == 2 else n_classes
-    for name in options.backbones:
-        backbone = extractor.backbone(name)
-        for where in [*(tap.name for tap in backbone.taps), STAGES]:
-            taps = backbone.named(where)
-            channels = sum(tap.channels for tap in taps)
-            poolings = options.poolings if taps[-1].stride else ("avg",)
-            for pooling, edit, head in product(poolings, options.preprocess, options.heads):
-                scenario = Scenario(
-                    family="probe",
-                    backbone=name,
-                    tap=where,
-                    head=head,
-                    pooling=pooling,
-                    resize=options.resize,
-                    edits=() if edit == "raw" else (edit,),
-                    seed=options.seed,
+    for where in [*(tap.name for tap in backbone.taps), STAGES]:
+        extent = backbone.named(where)[-1].stride
+        poolings = options.poolings if extent else ("avg",)
+        for pooling, edit, head in product(poolings, options.preprocess, options.heads):
+            yield _scenario(options, backbone, "probe", where, edit, head=head, pooling=pooling)
+
+
+def _plan_sizes(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """Each larger input alone, and all sizes joined and averaged; deep taps and the stages."""
+    several = [sizes[:n] for n in range(2, len(sizes) + 1)]
+    for where in [*_deep(backbone), STAGES]:
+        for size in sizes:
+            if size != backbone.card.size:
+                yield _scenario(options, backbone, "multiscale", where, sizes=(size,))
+        for some in several:
+            yield _scenario(options, backbone, "multiscale", where, sizes=some)
+            yield _scenario(options, backbone, "multiscale", where, sizes=some, join="mean")
+
+
+def _plan_encoders(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """Every encoder on the descriptors of every deep tap, and on those of all sizes at the last."""
+    deep = _deep(backbone)
+    for where, word in product(deep, options.encoders):
+        params = encoder_params(word)
+        yield _scenario(options, backbone, "vlad", where, params=params)
+        if where == deep[-1] and len(sizes) > 1 and params[0][0] != "pyramid":
+            yield _scenario(options, backbone, "vlad", where, params=params, sizes=sizes)
+
+
+def _plan_stack(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """One stack: the stages joined, every deep tap, and every encoder, at the backbone's size."""
+    wanted = {STAGES, *_deep(backbone)}
+    plain = _scenario(options, backbone, "probe", "")
+    members = tuple(
+        scenario
+        for scenario in known
+        if scenario.tap in wanted
+        and scenario.family in {"probe", "vlad"}
+        and dataclasses.replace(scenario, family="probe", tap="", params=()) == plain
+    )
+    if len(members) > 1:
+        yield dataclasses.replace(
+            plain, family="ensemble", tap="best", head="stack", members=members
+        )
+
+
+def _plan_ways(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """What is compared with the plain probe of the same tap: averaged edits, augmented views."""
+    if "probe" not in options.families:
+        return
+    edits = [key for key in options.preprocess if "+" not in key and key != "raw"]
+    for where in [*(tap.name for tap in backbone.taps), STAGES]:
+        plain = _scenario(options, backbone, "probe", where, "raw")
+        if "raw" in options.preprocess:
+            for edit in edits:
+                edited = dataclasses.replace(plain, edits=(edit,))
+                yield dataclasses.replace(
+                    plain,
+                    family="ensemble",
+                    edits=(f"raw,{edit}", plain.head),
+                    head="mean",
+                    members=(plain, edited),
                 )
-                kept = channels * (n_images if head == "knn" else rows)
-                deepest = taps[-1].cost
-                cost = Cost(deepest.multiply_adds, deepest.parameters + kept)
-                planned.append(Planned(scenario, cost, list(HEADS).index(head)))
-    return planned
+        if options.augment:
+            yield dataclasses.replace(plain, augment=f"{options.augment}{options.views}")
 
 
-PLANS = MappingProxyType({"probe": _plan_probes})
+PLANS = MappingProxyType(  # in this order, for an ensemble joins what was planned before it
+    {
+        "probe": _plan_probes,
+        "multiscale": _plan_sizes,
+        "vlad": _plan_encoders,
+        "ensemble": _plan_stack,
+    }
+)
+
+
+def _scenario(
+    options: StudyOptions,
+    backbone: Backbone,
+    family: str,
+    tap: str,
+    edit: str = "",
+    **fields: Any,
+) -> Scenario:
+    """A scenario of these options: the first head, pooling and preprocessing, unless told."""
+    edit = edit or options.preprocess[0]
+    fields = {"head": options.heads[0], "pooling": "avg", **fields}
+    return Scenario(
+        family=family,
+        backbone=backbone.name,
+        tap=tap,
+        resize=options.resize,
+        edits=() if edit == "raw" else (edit,),
+        seed=options.seed,
+        **fields,
+    )
+
+
+def _deep(backbone: Backbone) -> list[str]:
+    """The taps that encoders and larger inputs are tried on: late stages, the last convolution."""
+    last = [tap.name for tap in backbone.taps if tap.stride and tap.name not in DENSE][-1]
+    return list(dict.fromkeys([*(tap.name for tap in backbone.stages[-DEEP:]), last]))
+
+
+# --------------------------------------------------------------------------- costs
+
+
+def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:
+    """Multiply-adds of all passes over one image, and the numbers of network and head."""
+    if scenario.members:
+        specs = [spec for m in scenario.members for spec in reading_of(m, extractor).specs]
+        kept = sum(_kept(member, extractor, n_images, rows) for member in scenario.members)
+    else:
+        specs = list(reading_of(scenario, extractor).specs)
+        kept = _kept(scenario, extractor, n_images, rows)
+    deepest: dict[FeatureSpec, int] = {}  # one pass for what differs in taps and poolings only
+    parameters: dict[str, int] = {}
+    for spec in specs:
+        backbone = extractor.backbone(spec.backbone)
+        costs = [backbone.cost(tap, spec.size) for tap in spec.taps]
+        recipe = dataclasses.replace(spec, taps=(), poolings=())
+        pass_cost = max(cost.multiply_adds for cost in costs)
+        deepest[recipe] = max(deepest.get(recipe, 0), pass_cost)
+        most = max(cost.parameters for cost in costs)
+        parameters[spec.backbone] = max(parameters.get(spec.backbone, 0), most)
+    return Cost(sum(deepest.values()), sum(parameters.values()) + kept)
+
+
+def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> int:
+    """The numbers that encoder and head keep; of an encoder that learns, about as many."""
+    backbone = extractor.backbone(scenario.backbone)
+    channels = sum(tap.channels for tap in backbone.named(scenario.tap))
+    found = encoder_of(scenario)
+    if found is None:
+        reading = reading_of(scenario, extractor)
+        width = channels * (1 if scenario.join == "mean" else len(reading.views[0]))
+        n_images *= len(reading.views)
+        extra = 0
+    else:
+        width, extra = _encoder_size(*found, channels)
+    per = {"knn": n_images, "rbf": min(LANDMARKS, n_images)}.get(scenario.head, rows)
+    return width * per + extra
+
+
+def _encoder_size(name: str, encoder: BaseEncoder, channels: int) -> tuple[int, int]:
+    """Length of an encoder's codes, and the numbers it keeps when it has learned."""
+    given = encoder.get_params()
+    if name == "pyramid":
+        return channels * sum(level**2 for level in given["levels"]), 0
+    if name == "bilinear":
+        return given["n_components"], 4 * channels
+    if name not in LEARNED:
+        return channels, 0
+    dimensions = min(given["pca"] or channels, channels)
+    long = given["k"] * dimensions * (2 if name == "fisher" else 1)
+    length = min(given["whiten"] or long, long)
+    return length, channels * dimensions + long + (long * length if given["whiten"] else 0)

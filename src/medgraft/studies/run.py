@@ -11,20 +11,23 @@ import dataclasses
 import importlib.metadata
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
-from medgraft.features.backbones import STAGES
-from medgraft.features.extract import Extractor
-from medgraft.learn.fit import CrossFitted, cross_fitted_all, probe_spec
+from medgraft.features.extract import Extractor, without
+from medgraft.features.reading import encoder_of, reading_of
+from medgraft.features.taps import STAGES
+from medgraft.learn.fit import CrossFitted, cross_fitted_all
 from medgraft.profile.profile import profile
-from medgraft.studies.plan import Planned, StudyOptions, plan
+from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.store import RunStore
 from medgraft.types import (
@@ -36,6 +39,7 @@ from medgraft.types import (
     Folds,
     ImageTable,
     Predictions,
+    Scenario,
     ScenarioResult,
     StudyResult,
 )
@@ -88,17 +92,20 @@ def run_study(
     table = keep_copies_together(labelled(table))
     table = with_test_split(table, options.test_fraction, options.seed)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
-    table, findings = _read_all(table, options, extractor)
+    shorter = shorter_side(table)
+    planned = _plan(table, options, extractor, shorter)
+    table = _read_all(table, planned, extractor)
     clock.lap("read the images")
 
     development = table.development
     folds = make_folds(development, options.n_folds, options.seed)
-    planned = plan(options, extractor, len(development), len(table.classes))
+    planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
     found = _judge(planned, development, folds, extractor, store)
     clock.lap("judge the scenarios out of fold")
 
     oof = [found[entry.scenario.key].predictions for entry in planned]
     estimates = dict(zip([p.scenario for p in oof], estimate_all(oof, options.metric), strict=True))
+    found_oof = {p.scenario: p for p in oof}
     choice = recommend(oof, [estimates[p.scenario].value for p in oof], options.metric)
     chosen = found[choice.recommended]
     validation = evaluate(chosen.predictions)
@@ -115,7 +122,11 @@ def run_study(
         store.event("test split looked at", images=len(table.test), scenarios=len(test))
     clock.lap("look at the test split once")
 
-    findings = (*findings, *_profile(table, choice, planned, extractor, options.seed))
+    findings = (
+        *table.findings,
+        *_about_sizes(options, extractor, shorter),
+        *_profile(table, choice, planned, extractor, options.seed),
+    )
     clock.lap("check the data")
     result = StudyResult(
         metric=options.metric,
@@ -136,13 +147,19 @@ def run_study(
         audit=None,
         versions=versions(),
         seconds=clock.total(),
+        questions=answer(
+            [entry.scenario for entry in planned],
+            found_oof,
+            {key: estimate.value for key, estimate in estimates.items()},
+            options.metric,
+        ),
     )
     return Study(
         result=result,
         options=options,
         folds=folds,
         planned=planned,
-        oof={p.scenario: p for p in oof},
+        oof=found_oof,
         test=test,
         fitted=chosen.fitted,
         validation=validation,
@@ -165,17 +182,17 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
 # --------------------------------------------------------------------------- the steps
 
 
-def _read_all(
-    table: ImageTable, options: StudyOptions, extractor: Extractor
-) -> tuple[ImageTable, tuple[Finding, ...]]:
-    """Read the codes of every tap once, and leave out what cannot be read."""
-    bad: dict[str, str] = {}
-    for spec in _specs(options, extractor):
-        skipped = extractor.prepare(table, spec)
-        bad |= {row.source: row.reason for row in skipped}
-        if skipped:
-            good = ~np.isin(table.ids, list(bad))
-            table = dataclasses.replace(table.select(good), skipped=(*table.skipped, *skipped))
+def _plan(
+    table: ImageTable, options: StudyOptions, extractor: Extractor, shorter: int
+) -> tuple[Planned, ...]:
+    return plan(options, extractor, len(table.development), len(table.classes), shorter)
+
+
+def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
+    """Read what every scenario needs once, and leave out the images that cannot be read."""
+    skipped = extractor.prepare(table, *_inputs(planned, extractor))
+    if skipped:
+        table = dataclasses.replace(without(table, skipped), skipped=(*table.skipped, *skipped))
     development = table.development
     counts = np.bincount(development.labels, minlength=len(table.classes))
     if not len(table) or (counts == 0).any():
@@ -185,24 +202,47 @@ def _read_all(
             f"{len(table.skipped)} were skipped, the first because: "
             f"{table.skipped[0].reason if table.skipped else 'nothing was skipped'}"
         )
-    return table, table.findings
+    return table
 
 
-def _specs(options: StudyOptions, extractor: Extractor) -> list[FeatureSpec]:
-    """One recipe for each pass over the images: all taps and poolings come out of it."""
-    from medgraft.data.preprocess import edit_from_key
+def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:
+    """What the network is asked for by any scenario: codes, or the descriptors to be encoded."""
+    found: dict[FeatureSpec, None] = {}
+    for entry in planned:
+        for scenario in entry.scenario.members or (entry.scenario,):
+            reading = reading_of(scenario, extractor)
+            if encoder_of(scenario) is None:
+                found |= dict.fromkeys(reading.specs)
+            else:
+                found |= dict.fromkeys(reading.grids.specs)
+    return list(found)
 
-    return [
-        extractor.spec(
-            name,
-            [tap.name for tap in extractor.backbone(name).taps],
-            options.poolings,
-            resize=options.resize,
-            edits=[] if edit == "raw" else [edit_from_key(edit)],
-        )
-        for name in options.backbones
-        for edit in options.preprocess
-    ]
+
+def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:
+    """Say where larger inputs were not tried, or go beyond what the images hold."""
+    if "multiscale" not in options.families:
+        return
+    for name in options.backbones:
+        sizes = input_sizes(options, extractor.backbone(name), shorter)
+        own = extractor.backbone(name).card.size
+        if sizes == (own,):
+            yield Finding(
+                "input sizes",
+                "info",
+                f"Nearly all images hold {shorter} pixels or more on their shorter side, some no "
+                f"more. The next input size of {name} is {own + STEP}, so `multiscale` had nothing "
+                "to compare.",
+                {"shorter_side": shorter},
+                remedy=f"To try enlarged images, pass --sizes {own},{own + STEP}.",
+            )
+        elif max(sizes) > max(shorter, own):
+            yield Finding(
+                "input sizes",
+                "info",
+                f"Images that hold {shorter} pixels on their shorter side were enlarged to "
+                f"{max(sizes)}, as was asked: larger inputs then show no more, only larger.",
+                {"shorter_side": shorter, "largest_input": max(sizes)},
+            )
 
 
 def _judge(
@@ -254,7 +294,9 @@ def _profile(
 ) -> tuple[Finding, ...]:
     """The data checks, with the recommended scenario's codes to tell how alike images are."""
     (scenario,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
-    codes, _ = extractor.codes(table, probe_spec(scenario, extractor))
+    (first, *_) = scenario.members or (scenario,)
+    plain = Scenario("probe", first.backbone, first.tap, "svm", resize=first.resize)
+    codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
     return profile(table, codes, seed=seed)
 
 
@@ -298,14 +340,21 @@ def _with_all(
 def _by_tap(
     planned: Sequence[Planned], estimates: Mapping[str, Estimate], choice: Recommendation
 ) -> list[tuple[str, float]]:
-    """(tap, value) from shallow to deep, of scenarios like the recommended one but for the tap."""
+    """(tap, value) from shallow to deep, of the plain probes of the recommended backbone and head.
+
+    Of the first head, where the recommended scenario's is not one of the probes'.
+    """
     (mine,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
-    alike = [
+    plain = [
         p.scenario
         for p in planned
-        if p.scenario.tap != STAGES and dataclasses.replace(p.scenario, tap=mine.tap) == mine
+        if (p.scenario.family, p.scenario.backbone) == ("probe", mine.backbone)
+        and not (p.scenario.edits or p.scenario.augment or p.scenario.tap == STAGES)
+        and p.scenario.pooling == "avg"
     ]
-    return [(scenario.tap, estimates[scenario.key].value) for scenario in alike]
+    heads = {scenario.head for scenario in plain}
+    head = mine.head if mine.head in heads else next(iter(sorted(heads)), "")
+    return [(s.tap, estimates[s.key].value) for s in plain if s.head == head]
 
 
 def versions() -> dict[str, str]:

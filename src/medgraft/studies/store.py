@@ -166,6 +166,14 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             {k: _number(v) for k, v in dataclasses.asdict(row).items()}
             for row in result.comparisons
         ],
+        "questions": [
+            {
+                "question": row.text,
+                "answer": row.answer,
+                **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
+            }
+            for row in result.questions
+        ],
         "audit": result.audit
         and {
             "verdict": result.audit.verdict,

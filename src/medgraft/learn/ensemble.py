@@ -1,0 +1,202 @@
+"""The family `ensemble`: scenarios that were judged already, joined by their probabilities.
+
+Joined are the members' calibrated probabilities: averaged (`mean`), or multiplied with weights
+that out-of-fold predictions choose (`stack`, see `stack.py`). All members see canvases derived
+from one base canvas, so that an image is decoded once and taps of one recipe share a forward pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medgraft.errors import BundleError, ScenarioError
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.features.extract import Extractor
+from medgraft.features.reading import Outputs, run_readings
+from medgraft.features.weights import sha256_of
+from medgraft.files import write_json
+from medgraft.learn.frozen import (
+    FORMAT,
+    FittedFrozen,
+    described,
+    identity,
+    in_batches,
+    predictions_of,
+    read_bundle,
+)
+from medgraft.learn.stack import Stack, cross_fitted_stack, fit_stack
+from medgraft.types import (
+    Canvas,
+    FeatureSpec,
+    FittedScenario,
+    Floats,
+    ImageTable,
+    Ints,
+    Operating,
+    Predictions,
+    Scenario,
+    Skipped,
+)
+
+LEAST = 1e-6  # of a probability whose logarithm is taken
+
+
+def log_mean(prob: Sequence[Floats]) -> Floats:
+    """The logarithm of the members' mean probability, (n, n_classes)."""
+    return _log(np.mean(np.stack(prob), axis=0))
+
+
+def stacked(prob: Sequence[Floats], stack: Stack) -> Floats:
+    """The members' log probabilities combined by a stack, (n, n_classes)."""
+    return stack([_log(p) for p in prob])
+
+
+def cross_combine(
+    how: str, prob: Sequence[Floats], y: Ints, fold: Ints
+) -> tuple[Floats, Stack | None]:
+    """Out-of-fold scores of members joined by their out-of-fold probabilities, and the stack.
+
+    how : `mean`, which fits nothing, or `stack`.
+    """
+    if how == "mean":
+        return log_mean(prob), None
+    logs = [_log(p) for p in prob]
+    return cross_fitted_stack(logs, y, fold), fit_stack(logs, y)
+
+
+def _log(p: Floats) -> Floats:
+    return np.asarray(np.log(np.maximum(p, LEAST)))
+
+
+COMBINE = ("mean", "stack")
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEnsemble:
+    """Members → their probabilities averaged, or combined by a `stack` → calibrated again."""
+
+    scenario: Scenario
+    classes: tuple[str, ...]
+    positive: str | None
+    operating: Operating | None
+    members: tuple[FittedFrozen, ...]
+    stack: Stack | None
+    calibrator: Calibrator
+    extractor: Extractor
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The base canvas that every member's is derived from."""
+        first = self.members[0].spec
+        return dataclasses.replace(first, edits=(), base=0)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How much each member counts; they sum to 1."""
+        n = len(self.members)
+        return (1 / n,) * n if self.stack is None else self.stack.weights
+
+    def scores(self, canvases: Iterable[Canvas]) -> Floats:
+        specs = [spec for member in self.members for spec in member.inputs]
+        outputs = run_readings(canvases, self.spec, specs, self.extractor)
+        return in_batches(outputs, self.scores_from, len(self.classes))
+
+    def scores_from(self, outputs: Sequence[Outputs]) -> Floats:
+        """Scores (n, n_classes) from what the network gave for n canvases, at least one."""
+        return self._joined([m.calibrator(m.scores_from(outputs)) for m in self.members])
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        return self.calibrator(self.scores(canvases))
+
+    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+        found = [member.predict(table) for member in self.members]
+        first, skipped = found[0]
+        rows = table.select(np.isin(table.ids, first.ids))
+        scores = self._joined([predictions.y_prob for predictions, _ in found])
+        return predictions_of(self, rows, scores, self.calibrator), skipped
+
+    def torch_graph(self) -> None:
+        """No one graph holds several members."""
+        return
+
+    def _joined(self, prob: Sequence[Floats]) -> Floats:
+        return log_mean(prob) if self.stack is None else stacked(prob, self.stack)
+
+    def save(self, folder: Path) -> None:
+        """Write `bundle.json` and a bundle a member; a backbone that all share is kept once."""
+        for i, member in enumerate(self.members):
+            own = folder / f"member{i}"
+            own.mkdir()
+            member.save(own)
+            share(own / "backbone.safetensors", folder / "backbone.safetensors")
+        write_json(
+            folder / "bundle.json",
+            {
+                "format": FORMAT,
+                **described(self),
+                "n_members": len(self.members),
+                "stack": self.stack and dataclasses.asdict(self.stack),
+                "sha256": {},
+            },
+        )
+
+
+def share(own: Path, shared: Path) -> None:
+    """Keep a file once, beside the members' folders, where it is the same for all of them."""
+    if not shared.exists():
+        own.replace(shared)
+    elif sha256_of(own) == sha256_of(shared):
+        own.unlink()
+
+
+def checked(scenario: Scenario, members: Sequence[FittedScenario]) -> tuple[FittedFrozen, ...]:
+    """The members, after refusing those whose canvases cannot be derived from one.
+
+    Raises
+    ------
+    ScenarioError
+        They differ in size or resize rule, there are fewer than two, or one is an ensemble.
+    """
+    frozen = tuple(member for member in members if isinstance(member, FittedFrozen))
+    canvases = {(member.spec.size, member.spec.resize) for member in frozen}
+    if not 1 < len(members) == len(frozen) or len(canvases) > 1:
+        raise ScenarioError(
+            f"{scenario.key} joins {len(members)} members with canvases {sorted(canvases)}; it "
+            "needs two or more frozen networks, all of one size and resize rule"
+        )
+    return frozen
+
+
+def read_ensemble(
+    folder: Path, extractor: Extractor, load: Callable[[Path, Extractor], FittedScenario]
+) -> FittedScenario:
+    """Read what `FittedEnsemble.save` wrote; `load` reads a member.
+
+    Raises
+    ------
+    BundleError
+        A part is missing, changed, or of a later format.
+    """
+    content = read_bundle(folder)
+    try:
+        known = identity(content)
+        members = [load(folder / f"member{i}", extractor) for i in range(content["n_members"])]
+        if tuple(member.scenario for member in members) != known["scenario"].members:
+            raise ValueError("its members are not, or not in this order, those of its scenario")
+        stack = content["stack"]
+        return FittedEnsemble(
+            **known,
+            members=checked(known["scenario"], members),
+            stack=stack and Stack(tuple(stack["weights"]), tuple(stack["scales"])),
+            extractor=extractor,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, ScenarioError) as error:
+        raise BundleError(
+            f"{folder / 'bundle.json'} lacks or garbles a part ({error}); "
+            "it was not written by this version of medgraft"
+        ) from error

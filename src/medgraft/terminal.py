@@ -1,0 +1,282 @@
+"""What a person sees in the terminal: progress bars, summaries, tables.
+
+Answers go to stdout; progress and remarks to stderr, so that scripts read only answers. Nothing
+is decided here, and nothing heavy is imported before something is drawn: `cli.py` imports this
+file to answer `--help`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from medgraft.bundle import External
+    from medgraft.studies.run import Study
+    from medgraft.types import (
+        Estimate,
+        Evaluation,
+        ImageTable,
+        Progress,
+        Skipped,
+        StudyResult,
+    )
+
+SHOWN = 8  # scenarios in the summary of a study
+
+
+# --------------------------------------------------------------------------- while it works
+
+
+def progress(quiet: bool) -> Progress:
+    """Bars for a person who waits, or nothing where `quiet`."""
+    from medgraft.types import Silent
+
+    return Silent() if quiet else RichProgress()
+
+
+class RichProgress:
+    """Bars with the time left, on stderr, so that stdout stays for answers."""
+
+    def __init__(self) -> None:
+        self.console = _console(stderr=True)
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=self.console) as bars:
+            bar = bars.add_task(description, total=total)
+            yield lambda steps: bars.advance(bar, steps)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+
+def say_table(table: ImageTable, progress: Progress) -> None:
+    """What was read, in a few lines, before the work begins."""
+    import numpy as np
+
+    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
+    classes = ", ".join(f"{name} {n:,}" for name, n in zip(table.classes, counts, strict=True))
+    progress.say(f"{len(table):,} images: {classes}")
+    progress.say(table.grouping.text)
+    if table.positive is not None:
+        progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
+    if table.skipped:
+        first = table.skipped[0]
+        progress.say(
+            f"{len(table.skipped)} files skipped, the first: {first.source}: {first.reason}"
+        )
+    for finding in table.findings:
+        if finding.severity != "info":
+            progress.say(f"{finding.severity}: {finding.text} {finding.remedy}".rstrip())
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one plain line: where in the code it arose helps nobody at a terminal."""
+    typer.echo(f"medgraft: warning: {' '.join(str(message).split())}", err=True)
+
+
+# --------------------------------------------------------------------------- the answer
+
+
+def show_study(study: Study, out: Path) -> None:
+    """The comparison, the recommendation, and where the report lies."""
+    from rich.table import Table
+
+    from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.report.naming import short_names, shorten_keys
+    from medgraft.report.words import name_metric
+
+    result = study.result
+    metric, name = result.metric, name_metric(result.metric)
+    better = sorted(
+        result.scenarios,
+        key=lambda row: row.validation[metric].value,
+        reverse=metric not in LOWER_IS_BETTER,
+    )  # reading order only: what is better stands in `recommended`
+    keys = [row.key for row in better]
+    common, names = short_names([entry.scenario for entry in study.planned])
+    shown = [i for i, key in enumerate(keys) if i < SHOWN or key == result.recommended]
+    title = f"{len(keys)} scenarios{common and f' of {common}'}, best first"
+    table = Table(
+        title=_plain(title), box=None, header_style="bold", title_justify="left",
+        padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("", no_wrap=True)
+    table.add_column("scenario", overflow="fold")
+    table.add_column(f"{name} out of fold", justify="right", no_wrap=True)
+    table.add_column("on the test", justify="right", no_wrap=True)
+    for i in shown:
+        row, chosen = better[i], keys[i] == result.recommended
+        test = _figure(row.test[metric]) if row.test else "not measured"
+        style = "bold" if chosen else ""
+        mark = "→" if chosen else ""
+        table.add_row(
+            mark, _plain(names[keys[i]]), _figure(row.validation[metric]), test, style=style
+        )
+    if len(shown) < len(better):
+        table.add_row("", f"… and {len(better) - len(shown)} more", "", "", style="dim")
+    console = _console()
+    console.print(table)
+    console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
+    console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
+    show_questions(result)
+    if study.tested is not None:
+        show_evaluation(study.tested, "On the test split, looked at once")
+    for finding in result.findings:
+        if finding.severity != "info":
+            console.print(f"{finding.severity}: {finding.text}", markup=False)
+    console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def show_questions(result: StudyResult) -> None:
+    """What the study answers for these images: does this way help, and does that family?"""
+    from rich.table import Table
+
+    from medgraft.report.words import between, difference, name_metric, p_value
+
+    if not result.questions:
+        return
+    table = Table(
+        title="What helped here (paired, out of fold; p corrected for their number)",
+        box=None, header_style="bold", title_justify="left", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("question")
+    table.add_column("answer", no_wrap=True)
+    table.add_column(name_metric(result.metric), justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    for one in result.questions:
+        gap = difference(result.metric, one.comparison.difference)
+        p = p_value(one.comparison.p).removeprefix("p ").removeprefix("= ")
+        table.add_row(
+            _plain(one.text),
+            _plain(one.answer),
+            f"{gap}\n({between(result.metric, one.comparison)})",
+            p,
+            style="" if one.answer == "no difference seen" else "bold",
+        )
+    console = _console()
+    console.print(table)
+    console.print()
+
+
+def show_external(found: External) -> None:
+    """External validation by image and by patient, and what to hold against its figures."""
+    show_evaluation(found.by_image, "By image")
+    if found.by_patient is not None:
+        show_evaluation(found.by_patient, "By patient or group")
+    if found.seen:
+        typer.echo(
+            f"warn: {found.seen:,} of {found.by_image.n_images:,} images bear the name of one the "
+            "model learned from; if they are the same, these figures flatter it",
+            err=True,
+        )
+    show_skipped(found.skipped)
+
+
+def show_evaluation(evaluation: Evaluation, title: str) -> None:
+    """Every metric with its interval, and the threshold that the labels are given at."""
+    from rich.table import Table
+
+    from medgraft.report.words import name_metric
+
+    table = Table(
+        title=f"{title} (n = {evaluation.n_images:,})",
+        box=None, header_style="bold", title_justify="left", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("metric")
+    for heading in ("value", "95 % interval", "n"):
+        table.add_column(heading, justify="right")
+    for name, estimate in evaluation.estimates.items():
+        table.add_row(
+            name_metric(name),
+            _number(estimate.value),
+            f"{_number(estimate.low)} to {_number(estimate.high)}",
+            f"{estimate.n:,}",
+        )
+    _console().print(table)
+    if evaluation.operating is not None:
+        threshold, rule = evaluation.operating.threshold, evaluation.operating.rule
+        typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")
+
+
+def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
+    """Label and probabilities of each image, or why it has none."""
+    lines = []
+    for row in rows:
+        if row["error"]:
+            answer = [f"not read: {row['error']}", *[""] * len(classes)]
+        else:
+            answer = [row["label"], *(f"{row['probabilities'][name]:.3f}" for name in classes)]
+        lines.append([row["source"], *answer])
+    show_rows(("image", "label", *classes), lines)
+
+
+def show_rows(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """A table of plain words."""
+    from rich.table import Table
+
+    table = Table(title=title and _plain(title), box=None, header_style="bold")
+    for heading in headings:
+        table.add_column(_plain(heading))
+    for row in rows:
+        table.add_row(*map(_plain, row))
+    _console().print(table)
+
+
+def show_skipped(rows: Iterable[Skipped]) -> None:
+    """Each image that could not be read, with its reason."""
+    for row in rows:
+        typer.echo(f"skipped {row.source}: {row.reason}", err=True)
+
+
+# --------------------------------------------------------------------------- plain words
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _plain(text: str) -> Text:
+    """What others named, for a table: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _figure(estimate: Estimate) -> str:
+    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+
+
+def _number(value: float) -> str:
+    """Three decimals always, so that the points stand under each other."""
+    return f"{value:.3f}" if math.isfinite(value) else "undefined"

@@ -1,0 +1,251 @@
+"""Ensembles: the arithmetic by hand, one canvas for all members, and bundles of bundles."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medgraft.data.ingest import load as load_table
+from medgraft.data.split import make_folds
+from medgraft.errors import BundleError, ScenarioError
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.learn.ensemble import FittedEnsemble, cross_combine, log_mean, share, stacked
+from medgraft.learn.fit import CrossFitted, cross_fitted, load
+from medgraft.learn.stack import Stack, fit_stack
+from medgraft.types import Canvas, ImageTable, Scenario
+
+STEM = Scenario("probe", "tf_efficientnet_lite0", "stem", "svm", sizes=(32,))
+DEEPER = dataclasses.replace(STEM, tap="blocks.0", head="logistic")
+STACK = Scenario("ensemble", STEM.backbone, "best", "stack", sizes=(32,), members=(STEM, DEEPER))
+MEAN = dataclasses.replace(STACK, head="mean")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for index in range(18):
+        pixels = rng.integers(0, 200, (32, 32)) + 30 * (index % 2)
+        path = folder / ("normal", "sick")[index % 2] / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return load_table(folder)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    return Extractor(Cache(tmp_path_factory.mktemp("cache")), engine="torch", workers=2)
+
+
+@pytest.fixture(scope="module")
+def crossed(table: ImageTable, extractor: Extractor) -> dict[str, CrossFitted]:
+    folds = make_folds(table, 3)
+    everyone = {"stem": STEM, "deeper": DEEPER, "stack": STACK, "mean": MEAN}
+    return {name: cross_fitted(each, table, folds, extractor) for name, each in everyone.items()}
+
+
+@pytest.fixture(scope="module")
+def canvases(table: ImageTable, extractor: Extractor, crossed: dict[str, CrossFitted]) -> list[Canvas]:  # fmt: skip
+    made = extractor.canvases(table, crossed["mean"].fitted.spec)
+    return [canvas for canvas in made if isinstance(canvas, Canvas)]
+
+
+# --------------------------------------------------------------------------- by hand
+
+
+def test_the_mean_is_of_probabilities_and_not_of_their_logarithms() -> None:
+    a, b = np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([[0.5, 0.5], [0.0, 1.0]])
+    found = np.exp(log_mean([a, b]))
+    np.testing.assert_allclose(found, [[0.7, 0.3], [0.5, 0.5]])
+    sure = log_mean([np.array([[1.0, 0.0]])] * 2)
+    assert np.isfinite(sure).all()
+    assert sure[0, 1] == pytest.approx(np.log(1e-6))
+
+
+def test_a_stack_multiplies_powers_of_probabilities() -> None:
+    """With scales of 1: p ∝ p_a^w_a p_b^w_b."""
+    a, b = np.array([[0.8, 0.2]]), np.array([[0.3, 0.7]])
+    found = np.exp(stacked([a, b], Stack((0.25, 0.75), (1.0, 1.0))))
+    by_hand = np.array([0.8**0.25 * 0.3**0.75, 0.2**0.25 * 0.7**0.75])
+    np.testing.assert_allclose(found[0] / found.sum(), by_hand / by_hand.sum())
+
+
+def test_the_weights_that_judge_a_fold_were_chosen_without_it() -> None:
+    rng = np.random.default_rng(0)
+    y, fold = np.arange(60) % 2, np.arange(60) // 2 % 3
+    members = []
+    for noise in (0.4, 1.5):
+        logit = (2 * y - 1) + noise * rng.standard_normal(60)
+        members.append(np.column_stack([1 / (1 + np.exp(logit)), 1 / (1 + np.exp(-logit))]))
+    scores, stack = cross_combine("stack", members, y, fold)
+    assert stack == fit_stack([np.log(p) for p in members], y)
+    for k in range(3):
+        outside = fold != k
+        without = fit_stack([np.log(p[outside]) for p in members], y[outside])
+        np.testing.assert_allclose(
+            scores[~outside], stacked([p[~outside] for p in members], without), atol=1e-9
+        )
+    # What a fold says of its own images moves no weight that judges them.
+    lied = y.copy()
+    lied[fold == 0] = 1 - lied[fold == 0]
+    other, _ = cross_combine("stack", members, lied, fold)
+    np.testing.assert_array_equal(other[fold == 0], scores[fold == 0])
+    assert not np.allclose(other[fold == 1], scores[fold == 1])
+    mean, nothing = cross_combine("mean", members, y, fold)
+    assert nothing is None
+    np.testing.assert_allclose(np.exp(mean), (members[0] + members[1]) / 2)
+
+
+# --------------------------------------------------------------------------- fitted
+
+
+def test_out_of_fold_and_served_members_are_joined_by_their_calibrated_probabilities(
+    crossed: dict[str, CrossFitted], table: ImageTable, canvases: list[Canvas]
+) -> None:
+    members = [crossed[name] for name in ("stem", "deeper")]
+    oof = [member.predictions.y_prob for member in members]
+    np.testing.assert_allclose(
+        np.exp(crossed["mean"].predictions.scores), (oof[0] + oof[1]) / 2, atol=1e-6
+    )
+    served = [member.fitted.probabilities(canvases) for member in members]
+    np.testing.assert_allclose(
+        np.exp(crossed["mean"].fitted.scores(canvases)), (served[0] + served[1]) / 2, atol=1e-5
+    )
+    stack = crossed["stack"].fitted
+    assert isinstance(stack, FittedEnsemble)
+    assert stack.stack is not None
+    np.testing.assert_allclose(stack.scores(canvases), stacked(served, stack.stack), atol=1e-4)
+    assert sum(stack.weights) == pytest.approx(1)
+    assert crossed["mean"].fitted.weights == (0.5, 0.5)  # type: ignore[attr-defined]
+
+
+def test_members_of_one_recipe_share_a_pass(
+    crossed: dict[str, CrossFitted], canvases: list[Canvas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    run = Extractor.run
+    monkeypatch.setattr(
+        Extractor, "run", lambda self, *args: passes.append(args) or run(self, *args)
+    )
+    crossed["stack"].fitted.scores(canvases)
+    assert len(passes) == 1
+    assert crossed["stack"].fitted.torch_graph() is None
+
+
+def test_a_member_that_changes_changes_the_ensemble(
+    crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
+) -> None:
+    """Its members' numbers are in the key of what is kept of it."""
+    other = dataclasses.replace(MEAN, members=(STEM, dataclasses.replace(DEEPER, head="knn")))
+    assert other.key == MEAN.key
+    again = cross_fitted(other, table, make_folds(table, 3), extractor)
+    assert not np.allclose(again.predictions.scores, crossed["mean"].predictions.scores)
+
+
+# --------------------------------------------------------------------------- bundles
+
+
+@pytest.fixture(scope="module")
+def bundle(crossed: dict[str, CrossFitted], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    crossed["stack"].fitted.save(folder)
+    return folder
+
+
+def test_a_shared_backbone_is_kept_once(bundle: Path) -> None:
+    names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())
+    assert names == [
+        "backbone.safetensors", "bundle.json", "member0/bundle.json", "member0/head.safetensors",
+        "member1/bundle.json", "member1/head.safetensors",
+    ]  # fmt: skip
+
+
+def test_files_that_differ_are_both_kept(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+        share(tmp_path / name, shared)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "shared"]
+    assert ((tmp_path / "c").read_bytes(), shared.read_bytes()) == (b"2", b"1")
+
+
+def test_a_member_with_weights_of_its_own_keeps_them(
+    bundle: Path, crossed: dict[str, CrossFitted], canvases: list[Canvas], tmp_path: Path
+) -> None:
+    """A bundle whose members each hold the weights is read like one that shares them."""
+    copied = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    for name in ("member0", "member1"):
+        shutil.copyfile(copied / "backbone.safetensors", copied / name / "backbone.safetensors")
+    (copied / "backbone.safetensors").unlink()
+    loaded = load(copied, Extractor(Cache(tmp_path / "cache"), engine="torch"))
+    np.testing.assert_allclose(
+        loaded.scores(canvases), crossed["stack"].fitted.scores(canvases), atol=1e-5
+    )
+
+
+def _flip(name: str) -> Callable[[Path], None]:
+    def flip(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[-1] ^= 1
+        (folder / name).write_bytes(content)
+
+    return flip
+
+
+def _rewrite(name: str, **changes: object) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return rewrite
+
+
+def _swap(folder: Path) -> None:
+    """The first member's weight would go to the second."""
+    (folder / "member0").rename(folder / "other")
+    (folder / "member1").rename(folder / "member0")
+    (folder / "other").rename(folder / "member1")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_flip("backbone.safetensors"), "was changed"),
+        (_flip("member1/head.safetensors"), "was changed"),
+        (lambda folder: (folder / "backbone.safetensors").unlink(), "is missing"),
+        (lambda folder: (folder / "member0" / "head.safetensors").unlink(), "is missing"),
+        (lambda folder: shutil.rmtree(folder / "member1"), "no model in"),
+        (lambda folder: (folder / "member1" / "bundle.json").write_text("{"), "as JSON"),
+        (_rewrite("bundle.json", format=1), "format 1"),
+        (_rewrite("member0/bundle.json", format=99), "format 99"),
+        (_rewrite("member0/bundle.json", family="dream"), "'dream'"),
+        (_rewrite("bundle.json", n_members=1), "garbles"),
+        (_rewrite("bundle.json", n_members=3), "no model in"),
+        (_rewrite("bundle.json", n_members="two"), "garbles"),
+        (_rewrite("bundle.json", stack={"weights": [1.0]}), "garbles"),
+        (_swap, "garbles"),
+    ],
+)
+def test_what_is_no_ensemble_is_refused(
+    harm: Callable[[Path], object], said: str, bundle: Path, extractor: Extractor, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    harm(copied)
+    with pytest.raises(BundleError, match=said):
+        load(copied, Extractor(extractor.cache, engine="torch"))
+
+
+def test_a_member_that_is_an_ensemble_is_refused(
+    crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
+) -> None:
+    nested = dataclasses.replace(MEAN, members=(STEM, MEAN))
+    with pytest.raises(ScenarioError, match=r"two or more frozen networks"):
+        cross_fitted(nested, table, make_folds(table, 3), extractor)

@@ -1,0 +1,154 @@
+"""The questions a study answers: which pairs are compared, and what counts as an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from medgraft.errors import LeakError
+from medgraft.evaluate.compare import compare
+from medgraft.studies.questions import answer
+from medgraft.types import Predictions, Scenario
+
+N = 200
+PLAIN = Scenario("probe", "net", "t1", "svm")
+
+
+def probe(**fields: object) -> Scenario:
+    return dataclasses.replace(PLAIN, **fields)  # type: ignore[arg-type]
+
+
+def averaged(plain: Scenario) -> Scenario:
+    edited = dataclasses.replace(plain, edits=("clahe2-8",))
+    return dataclasses.replace(
+        plain,
+        family="ensemble",
+        edits=("raw,clahe2-8", plain.head),
+        head="mean",
+        members=(plain, edited),
+    )
+
+
+def judged(scenario: Scenario, skill: float, seed: int = 0, split: str = "train") -> Predictions:
+    """Half the images positive; their score leads by `skill` standard deviations."""
+    y = np.arange(N) % 2
+    score = np.random.default_rng(seed).normal(0, 1, N) + skill * y
+    prob = 1 / (1 + np.exp(-score))
+    both = np.stack([1 - prob, prob], axis=1)
+    names = np.array([f"i{i}" for i in range(N)])
+    return Predictions(
+        scenario.key, ("healthy", "ill"), "ill", names, names, np.full(N, split),
+        np.arange(N) % 5, y.astype(np.int64), both, both,
+    )  # fmt: skip
+
+
+def asked(
+    skills: dict[Scenario, float], values: dict[str, float] | None = None, metric: str = "auroc"
+) -> list[tuple[str, str, str, str]]:
+    """(question, new, held against, answer); equal skills give equal predictions."""
+    oof = {scenario.key: judged(scenario, skill) for scenario, skill in skills.items()}
+    given = values or {scenario.key: skill for scenario, skill in skills.items()}
+    found = answer(list(skills), oof, given, metric)
+    return [(q.text, q.comparison.a, q.comparison.b, q.answer) for q in found]
+
+
+def test_each_way_is_held_against_the_scenario_that_lacks_only_it() -> None:
+    sizes = {"family": "multiscale", "sizes": (224, 544)}
+    ways = {
+        probe(edits=("clahe2-8",)): "Does CLAHE help instead of the raw image (t1, svm)?",
+        probe(edits=("raw+clahe2-8",)): "Does CLAHE help beside the raw image (t1, svm)?",
+        probe(augment="xray4"): "Do augmented views (xray4) help (t1, svm)?",
+        averaged(PLAIN): "Does it help to average raw and CLAHE probabilities (t1, svm)?",
+        probe(**sizes): "Do codes at 224 and 544 pixels, side by side, help (t1, svm)?",
+        probe(**sizes, join="mean"): "Do codes at 224 and 544 pixels, averaged, help (t1, svm)?",
+        probe(family="multiscale", sizes=(544,)): "Does an input of 544 pixels help (t1, svm)?",
+    }
+    found = asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))
+    expected = [(text, new.key, PLAIN.key, "no difference seen") for new, text in ways.items()]
+    # of equals the simplest is a family's best, so the families' pairs were all asked about
+    assert found == expected
+
+
+def test_a_way_without_its_twin_is_not_asked_about() -> None:
+    assert asked({probe(edits=("clahe2-8",)): 1.0, probe(tap="t2"): 1.0}) == []
+
+
+def test_two_kinds_of_clahe_are_two_questions() -> None:
+    ways = [probe(edits=(key,)) for key in ("clahe2-8", "clahe4-8")]
+    texts = [text for text, *_ in asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))]
+    assert len(set(texts)) == 2
+    assert "CLAHE 4-8" in texts[1]
+
+
+def test_a_way_is_asked_about_once_where_its_twin_is_best() -> None:
+    shallow, deep = probe(tap="t1"), probe(tap="t2")
+    skills = {shallow: 0.5, probe(tap="t1", augment="xray4"): 2.0, deep: 1.0}
+    skills[probe(tap="t2", augment="xray4")] = 1.0
+    ((_, new, held, _),) = asked(skills)
+    assert (new, held) == ("probe/net/t2/xray4/svm", "probe/net/t2/svm")
+
+
+def test_all_ways_are_asked_about_with_the_head_that_all_were_tried_with() -> None:
+    knn = probe(head="knn")
+    skills = {
+        PLAIN: 1.0,
+        knn: 2.0,  # the better twin, but it has no views
+        probe(edits=("clahe2-8",)): 1.0,
+        probe(head="knn", edits=("clahe2-8",)): 1.0,
+        probe(augment="xray4"): 1.0,
+    }
+    assert {held for _, _, held, _ in asked(skills)} == {PLAIN.key}
+    del skills[probe(augment="xray4")]
+    assert {held for _, _, held, _ in asked(skills)} == {knn.key}
+
+
+def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
+    codes = {k: probe(family="vlad", params=(("k", k),)) for k in ("32", "64")}
+    views = probe(augment="xray4")
+    skills = {PLAIN: 0.5, views: 1.0, codes["32"]: 0.2, codes["64"]: 0.4}
+    *_, (text, new, held, found) = asked(skills)
+    assert text == "Is the best of vlad (encoded descriptors) better than the best probe?"
+    assert (new, held) == (codes["64"].key, views.key)
+    assert found == "worse"
+    del skills[PLAIN], skills[views]
+    assert asked(skills) == []  # no probe ran
+
+
+@pytest.mark.parametrize("metric", ["auroc", "log_loss"])
+def test_better_is_better_whichever_way_the_metric_counts(metric: str) -> None:
+    sign = 1 if metric == "auroc" else -1
+    views = probe(augment="xray4")
+    for skill, expected in ((2.0, "better"), (0.1, "worse"), (1.0, "no difference seen")):
+        skills = {PLAIN: 1.0, views: skill}
+        values = {scenario.key: sign * skill for scenario, skill in skills.items()}
+        assert [found for *_, found in asked(skills, values, metric)] == [expected]
+
+
+def test_p_is_corrected_for_the_number_of_questions_and_the_interval_is_the_pair_s_own() -> None:
+    ways = [probe(augment="xray4"), probe(edits=("clahe2-8",)), probe(edits=("raw+clahe2-8",))]
+    oof = {PLAIN.key: judged(PLAIN, 1.0, seed=0)}
+    oof |= {way.key: judged(way, 1.0 + 0.3 * i, seed=i + 1) for i, way in enumerate(ways)}
+    found = answer([PLAIN, *ways], oof, dict.fromkeys(oof, 0.5), "auroc")
+    alone = [compare(oof[way.key], [oof[PLAIN.key]], "auroc")[0] for way in ways]
+    p = sorted(one.p for one in alone)
+    steps = np.maximum.accumulate([min(1, 3 * p[0]), min(1, 2 * p[1]), p[2]])
+    assert sorted(q.comparison.p for q in found) == pytest.approx(steps)
+    for q, one in zip(found, alone, strict=True):
+        assert (q.comparison.low, q.comparison.high) == (one.low, one.high)
+        assert (q.answer == "no difference seen") == (q.comparison.p >= 0.05)
+
+
+def test_an_undefined_metric_is_not_the_best() -> None:
+    deep, views = probe(tap="t2"), {t: probe(tap=t, augment="xray4") for t in ("t1", "t2")}
+    skills = {PLAIN: 1.0, deep: 1.0, views["t1"]: 1.0, views["t2"]: 1.0}
+    values = dict.fromkeys((scenario.key for scenario in skills), 0.5) | {PLAIN.key: float("nan")}
+    assert [held for _, _, held, _ in asked(skills, values)] == [deep.key]
+
+
+def test_the_test_split_answers_no_question() -> None:
+    views = probe(augment="xray4")
+    oof = {s.key: judged(s, 1.0, split="test") for s in (PLAIN, views)}
+    with pytest.raises(LeakError):
+        answer([PLAIN, views], oof, dict.fromkeys(oof, 0.5), "auroc")
