@@ -24,7 +24,7 @@ from medgraft.files import explained, written_file
 from medgraft.report.build import write_report
 from medgraft.report.gather import gather
 from medgraft.studies.plan import StudyOptions
-from medgraft.studies.run import Study, config, run_study
+from medgraft.studies.run import Study, check, config, run_study
 from medgraft.studies.store import RunStore
 from medgraft.types import ImageTable, Join, ResizeRule, Scenario, Skipped, Source
 
@@ -104,7 +104,8 @@ def study_to_folder(
     """`study`, written to `out` with its report; `command` is what was typed."""
     if extractor.engine not in ENGINES:
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
-    asked = config(table, options, extractor)  # what cannot be studied leaves no folder behind
+    asked = config(table, options, extractor)
+    check(table, options, extractor)  # what cannot be studied leaves no folder behind
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
     store = RunStore(out, asked, resume=resume)

@@ -369,7 +369,11 @@ def explain_files(
 
     fitted = load_model(path, cache=cache)
     if not isinstance(fitted, FittedFrozen):
-        raise DataError(f"{fitted.scenario.family} cannot be explained yet")
+        raise DataError(
+            f"{fitted.scenario.key} joins several classifiers, so no one map holds its score; "
+            "medgraft explain --layers shows what the network sees, and a study with --families "
+            "probe gives a model that has maps"
+        )
     names = list(taps) or list(block_taps(fitted).values())
     canvases, skipped = _readable(fitted, images)
     probabilities = fitted.probabilities(canvases)

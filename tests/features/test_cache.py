@@ -286,3 +286,12 @@ def test_a_stream_whose_cache_is_cleared_under_it_says_so(segments: FeatureStore
         (segment / "a@grid.npy").unlink()
     with pytest.raises(CacheError, match=r"another process may have cleared the cache"):
         list(stream)
+
+
+def test_of_an_image_in_two_segments_a_stream_takes_the_row_that_is_read(tmp_path: Path) -> None:
+    """Two runs side by side may both have written it, one with another rounding."""
+    store = Cache(tmp_path).features(SPEC)
+    for row in range(6):
+        store.write(hashes("x", f"y{row}"), {"a@grid": np.full((2, 3), row, np.float16)})
+    (values,) = store.stream(hashes("x"), "a@grid", 1)
+    np.testing.assert_array_equal(values, store.read(hashes("x"), "a@grid"))

@@ -20,6 +20,7 @@ from medgraft.features.encoders import (
     encode_stream,
     pool,
     sample_descriptors,
+    single,
     tensor_sketch,
     transform_stream,
 )
@@ -152,6 +153,19 @@ def test_both_infinities_in_one_block_are_seen() -> None:
     X[3, 0, 0], X[5, 0, 0] = np.inf, -np.inf
     with pytest.raises(FitError, match=r"images 3, 5 of 20"):
         PoolEncoder().fit(X)
+
+
+def test_every_finite_half_is_widened_exactly() -> None:
+    """Against NumPy's own conversion: zeros of both signs, subnormals, the largest."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    for given in (halves, halves[::-2], halves.reshape(2, -1, 2).swapaxes(0, 1)):
+        before = given.copy()
+        wide = single(given)
+        assert wide.dtype == np.float32
+        np.testing.assert_array_equal(wide, given.astype(np.float32))
+        np.testing.assert_array_equal(np.signbit(wide), np.signbit(given))
+        np.testing.assert_array_equal(given, before)
 
 
 def test_names_are_read_only_and_checked() -> None:

@@ -53,7 +53,9 @@ def crossed(table: ImageTable, extractor: Extractor) -> dict[str, CrossFitted]:
 
 
 @pytest.fixture(scope="module")
-def canvases(table: ImageTable, extractor: Extractor, crossed: dict[str, CrossFitted]) -> list[Canvas]:  # fmt: skip
+def canvases(
+    table: ImageTable, extractor: Extractor, crossed: dict[str, CrossFitted]
+) -> list[Canvas]:
     made = extractor.canvases(table, crossed["mean"].fitted.spec)
     return [canvas for canvas in made if isinstance(canvas, Canvas)]
 

@@ -141,7 +141,8 @@ def test_out_of_fold_the_bright_are_told_apart(
     np.testing.assert_array_equal(oof.fold, folds.assignment)
     np.testing.assert_allclose(oof.y_prob.sum(axis=1), 1)
     assert np.isfinite(oof.scores).all()
-    assert (oof.y_prob.argmax(axis=1) == table.labels).mean() > 0.75
+    right = (oof.y_prob.argmax(axis=1) == table.labels).mean()
+    assert right > (0.6 if "all said" in name else 0.75)  # six numbers of hard shares tell less
     assert crossed[name].fitted.operating is not None
 
 
@@ -441,6 +442,19 @@ def test_a_codebook_belongs_to_the_weights_that_gave_its_descriptors(
     assert not np.allclose(again.predictions.scores, crossed["vlad"].predictions.scores)
     mine, theirs = crossed["vlad"].fitted.encoder, again.fitted.encoder  # type: ignore[attr-defined]
     assert not np.allclose(mine.centres_, theirs.centres_)
+
+
+@pytest.mark.parametrize("name", ["vlad", "sizes", "stack"])
+def test_a_classifier_whose_weights_were_replaced_refuses_to_score(
+    name: str, crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
+) -> None:
+    other = extractor_of(extractor.cache.folder)
+    backbone = other.backbone(PROBE.backbone)
+    card = dataclasses.replace(backbone.card, sha256="0" * 64)
+    other.adopt(dataclasses.replace(backbone, card=card))
+    fitted = dataclasses.replace(crossed[name].fitted, extractor=other)  # type: ignore[type-var]
+    with pytest.raises(BackboneError, match=r"other weights .* than these codes"):
+        fitted.scores(canvases_of(crossed[name], table, extractor)[:1])
 
 
 # --------------------------------------------------------------------------- bad input

@@ -32,6 +32,7 @@ from medgraft.types import Floats
 Assignment = Literal["hard", "soft"]
 
 TRAINING_WORDS = 1 << 14  # descriptors that a codebook is fitted on at most: 256 a centre
+ROUNDS = 25  # of k-means, and of fitting a mixture, at most
 AXES_FROM = 1 << 15  # descriptors that principal axes are fitted on, about
 VARIANCE_FLOOR = 1e-6  # of the first axis's variance; an axis below it is rounding noise
 FIRST_TO_SECOND = 100.0  # weight of the nearest centre over that of the second, on average
@@ -53,7 +54,7 @@ class _Codebook(BaseEncoder):
     seed: int
     normalise: bool
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_at_least_one("k", self.k)
         for name in ("pca", "whiten"):
             if getattr(self, name) is not None:
@@ -186,8 +187,8 @@ class VLAD(_Codebook):
         self.intra = intra
         self.normalise = normalise
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def check_parameters(self) -> None:
+        super().check_parameters()
         if self.assignment not in ("hard", "soft"):
             raise ScenarioError(f"assignment {self.assignment!r} must be 'hard' or 'soft'")
         if not 0 < self.power <= 1:
@@ -196,9 +197,10 @@ class VLAD(_Codebook):
     def _learn_words(self, words: Codes) -> None:
         from sklearn.cluster import KMeans
 
+        made = KMeans(self.k, n_init=1, max_iter=ROUNDS, random_state=self.seed)
         with _fitting(words, self.k):
-            fitted = KMeans(self.k, n_init=1, random_state=self.seed).fit(words)
-        self.centres_: Codes = fitted.cluster_centers_.astype(np.float32)
+            made.fit(words)
+        self.centres_: Codes = made.cluster_centers_.astype(np.float32)
         nearness = np.sort(self._nearness(words), axis=1)
         gap = float((nearness[:, -1] - nearness[:, -2]).mean()) if self.k > 1 else 0.0
         alpha = math.log(FIRST_TO_SECOND) / gap if gap > 0 else 1.0
@@ -267,7 +269,11 @@ class FisherVector(_Codebook):
         # A floor under the variances in the words' own unit, for words of length 1 are small.
         floor = 1e-3 * x.var(axis=0).mean() + 1e-12
         mixture = GaussianMixture(
-            self.k, covariance_type="diag", reg_covar=floor, random_state=self.seed
+            self.k,
+            covariance_type="diag",
+            reg_covar=floor,
+            max_iter=ROUNDS,
+            random_state=self.seed,
         )
         with _fitting(words, self.k):
             mixture.fit(x)

@@ -89,6 +89,20 @@ def half(descriptors: Floats) -> NDArray[np.float16]:
         return descriptors.astype(np.float16, copy=False)
 
 
+def single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Widen finite float16 to the same numbers in float32 (infinity and NaN become finite).
+
+    NumPy's conversion branches at every number, and rectified maps mix zeros into them: moving the
+    bits, 5 of exponent and 10 of fraction, takes a fifth of its time there.
+    """
+    bits = halves.view(np.int16).astype(np.int32)
+    bits <<= 13  # both exponent and fraction now end where those of float32 do
+    bits &= ~0x70000000  # the copies of the sign below the sign
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)  # exponents count from 127 now, and counted from 15
+    return wide
+
+
 def encode_stream(stream: DescriptorStream, pooling: str) -> tuple[Strings, NDArray[np.float32]]:
     """Pool a stream of descriptors to codes, (n,) ids and (n, channels), a batch at a time.
 
@@ -140,7 +154,7 @@ class BaseEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sci
         FitError
             NaN or infinity in X, or too few images or descriptors to learn from.
         """
-        self._check_parameters()
+        self.check_parameters()
         descriptors = check_descriptors(X)
         if not len(descriptors):
             raise FitError(f"{type(self).__name__} got no image to learn from; give at least one")
@@ -195,7 +209,7 @@ class BaseEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sci
         encoder.n_features_in_ = int(settings["channels"])
         return encoder
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         """Refuse parameters that make no sense; by default there are none."""
 
     def _check_fitted(self) -> None:
@@ -206,25 +220,19 @@ class BaseEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sci
             )
 
     def _blocks(self, descriptors: Floats) -> Iterator[Codes]:
-        """Blocks (images, positions, channels) of rounded, finite float32.
-
-        The sum of a block is finite exactly where all of it is: it cannot overflow, for float16
-        ends at 65504.
-        """
+        """Blocks (images, positions, channels) of rounded, finite float32."""
         n, positions, channels = descriptors.shape
         step = max(1, BLOCK // self._numbers(positions, channels))
         for start in range(0, n, step):
-            block = half(descriptors[start : start + step]).astype(np.float32)
-            with np.errstate(invalid="ignore"):
-                finite = np.isfinite(block.sum())
-            if not finite:
+            block = half(descriptors[start : start + step])
+            if (block.view(np.uint16) & 0x7FFF).max() >= 0x7C00:  # the exponent of infinity and NaN
                 bad = np.flatnonzero(~np.isfinite(block).all(axis=(1, 2))) + start
                 raise FitError(
                     f"descriptors hold NaN, infinity or values beyond 65504 (images "
                     f"{', '.join(map(str, bad[:5]))}{', …' if len(bad) > 5 else ''} of {n}); they "
                     "must be finite in float16: exclude these images or extract them again"
                 )
-            yield block
+            yield single(block)
 
     def _numbers(self, positions: int, channels: int) -> int:
         """How many numbers encoding one image needs at once, about."""
@@ -267,7 +275,7 @@ class PoolEncoder(BaseEncoder):
     def __init__(self, pooling: str = "avg") -> None:
         self.pooling = pooling
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_pooling(self.pooling)
 
     def _encode(self, block: Codes) -> Codes:
@@ -292,7 +300,7 @@ class SpatialPyramid(BaseEncoder):
         self.levels = levels
         self.pooling = pooling
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_pooling(self.pooling)
         if not len(self.levels) or min(self.levels) < 1:
             raise ScenarioError(
@@ -341,7 +349,7 @@ class CompactBilinear(BaseEncoder):
         self.n_components = n_components
         self.seed = seed
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_at_least_one("n_components", self.n_components)
 
     def _numbers(self, positions: int, channels: int) -> int:

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive
+from medgraft.errors import BackboneError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
+from medgraft.features.encoders import half
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
 from medgraft.files import written_file
 from medgraft.types import (
@@ -244,7 +246,7 @@ class Extractor:
         (block,) = spec.blocks
         for canvas, values in self.run(_derived(readable, spec), spec):
             ids.append(canvas.id)
-            maps.append(values[block].astype(np.float16))
+            maps.append(half(values[block]))
             if len(ids) == DESCRIPTOR_BATCH:
                 yield np.array(ids), np.stack(maps)
                 ids, maps = [], []
@@ -316,6 +318,13 @@ class Extractor:
     def _engine(self, spec: FeatureSpec, outputs: list[Output]) -> Engine:
         """The engine for these outputs, built once."""
         key = (spec.backbone, spec.weights, spec.size, spec.engine, tuple(outputs))
+        loaded = self.backbone(spec.backbone).key
+        if loaded != spec.weights:
+            raise BackboneError(
+                f"{spec.backbone} is loaded here with other weights ({loaded[:12]}…) than these "
+                f"codes, heads and codebooks were made with ({spec.weights[:12]}…); load each "
+                "model with an Extractor of its own"
+            )
         if key not in self._engines:
             self._engines[key] = make_engine(
                 spec.engine,
@@ -369,7 +378,7 @@ class _Segment:
         row: dict[str, NDArray[np.floating[Any]]] = {}
         for block in self.blocks:
             grid = block.endswith(f"@{GRID}")
-            row[block] = values[block].astype(np.float16).ravel() if grid else values[block]
+            row[block] = half(values[block]).ravel() if grid else values[block]
             self.size += row[block].nbytes
         self.hashes.append(content)
         self.rows.append(row)

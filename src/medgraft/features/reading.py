@@ -20,7 +20,7 @@ from medgraft.data.augment import views
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.features.codebooks import ENCODERS
-from medgraft.features.encoders import BaseEncoder, check_pooling
+from medgraft.features.encoders import BaseEncoder, check_pooling, half
 from medgraft.features.extract import GRID, Extractor, without
 from medgraft.types import (
     Canvas,
@@ -71,6 +71,14 @@ class Reading:
         )
         return dataclasses.replace(self, views=views)
 
+    def positions(self, extractor: Extractor) -> int:
+        """How many descriptors an image has: the positions of its tap's maps in all parts."""
+        count = 0
+        for spec in self.views[0]:
+            taps = extractor.backbone(spec.backbone).taps_at(spec.size)
+            count += next(tap.side**2 for tap in taps if tap.name == spec.taps[0])
+        return count
+
     def codes(
         self, table: ImageTable, extractor: Extractor
     ) -> tuple[Codes, ImageTable, tuple[Skipped, ...]]:
@@ -113,7 +121,7 @@ class Reading:
         """Descriptors (1, positions, channels) of each canvas from what the network gave."""
         for one in outputs:
             bags = [next(iter(one[spec].values())) for spec in self.grids.specs]
-            yield np.concatenate(bags).astype(np.float16)[None]
+            yield half(np.concatenate(bags))[None]
 
     def _joined(self, parts: Sequence[Codes]) -> Codes:
         if len(parts) == 1:
@@ -201,12 +209,14 @@ def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
                 settings["assignment"] = "hard"
             else:
                 settings[{"pca": "pca", "white": "whiten"}[key]] = int(value) or None
-        return name, ENCODERS[name](**settings)
+        encoder = ENCODERS[name](**settings)
     except (KeyError, TypeError, ValueError) as error:
         raise ScenarioError(
             f"{scenario.key} names no encoder; give one such as k64, fisher16, bilinear2048 or "
             "pyramid1-2-4, and where it fits pca128, white256 or hard"
         ) from error
+    encoder.check_parameters()
+    return name, encoder
 
 
 def encoder_name(scenario: Scenario) -> str:

@@ -169,6 +169,17 @@ def run_study(
     )
 
 
+def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> None:
+    """Refuse what cannot be planned, before anything is written or read for long.
+
+    Raises
+    ------
+    ScenarioError, BackboneError
+        As `plan`.
+    """
+    _plan(table, options, extractor, shorter_side(table))
+
+
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
     return {
