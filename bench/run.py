@@ -7,6 +7,7 @@ from pathlib import Path
 
 import codes
 import sizes
+import vlad
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
@@ -16,6 +17,7 @@ def main() -> None:
         sys.exit(f"the benchmarks need real data in {SHARED}, which is not here")
     codes.main(SHARED)
     sizes.main()
+    vlad.main(SHARED)
 
 
 if __name__ == "__main__":
