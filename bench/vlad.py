@@ -157,7 +157,7 @@ def one_fit(table: ImageTable, reading: Reading, extractor: Extractor, seed: int
     sample = gathered(reading.descriptors(drawn(table, seed), extractor))
     vlad = VLAD(K, DIMENSIONS, whiten=WHITEN, seed=seed).fit(sample)
     del sample
-    codes = encoded(vlad, reading, table, extractor)
+    (codes,) = encoded([vlad], reading, table, extractor)
     assert len(codes) == len(table)
     return time.perf_counter() - began
 

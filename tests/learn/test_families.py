@@ -489,7 +489,7 @@ def test_a_classifier_whose_weights_were_replaced_refuses_to_score(
         (
             dataclasses.replace(SCENARIOS["mean"], members=(PROBE, SIZES)),
             ScenarioError,
-            r"all of one size and resize rule",
+            r"all of one size, resize rule",
         ),
         (
             dataclasses.replace(SCENARIOS["mean"], members=(PROBE, SCENARIOS["mean"])),

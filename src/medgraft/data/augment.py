@@ -78,6 +78,7 @@ class Preset:
     tint: float = 0.0
 
 
+# Codes are kept under a view's key: who changes numbers here raises `FeatureSpec.decoder` too.
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "xray": Preset(

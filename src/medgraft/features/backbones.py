@@ -142,7 +142,7 @@ class Backbone:
         lacking = [tap for tap in wanted if tap.name not in there]
         if not lacking:
             return
-        if not self._convolutional:
+        if not self.any_size:
             raise BackboneError(
                 f"{self.name} takes images of {self.card.size} px only, not {size}; leave --sizes "
                 f"away, or choose a convolutional backbone such as {DEFAULT}"
@@ -157,7 +157,7 @@ class Backbone:
         )
 
     @functools.cached_property
-    def _convolutional(self) -> bool:
+    def any_size(self) -> bool:
         """Whether the network runs at other sizes than its own."""
         return len(self.taps_at(2 * self.card.size)) == len(self.taps)
 

@@ -6,6 +6,7 @@ What every encoder does, and what X is, stands in `encoders.py`.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,9 +96,11 @@ class _Codebook(BaseEncoder):
         if self.pca is None:
             return
         channels = descriptors.shape[2]
+        # Axes need some tens of descriptors a channel: of more, every so manieth is taken.
+        step = max(1, descriptors.shape[0] * descriptors.shape[1] // AXES_FROM)
         n, total, scatter = 0, np.zeros(channels), np.zeros((channels, channels))
         for block in self._blocks(descriptors):
-            x = self._scaled(block)
+            x = self._scaled(block)[::step]
             n += len(x)
             total += x.sum(axis=0, dtype=np.float64)
             scatter += x.T @ x  # a block in float32, the sum of blocks in float64
@@ -362,7 +365,6 @@ def _fitting(words: Codes, k: int) -> Iterator[None]:
     scikit-learn's k-means adds up its threads' sums in the order in which they finish, so it gets
     one thread. A mixture that is still moving after its last iteration is as good a codebook.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     whole_rows = np.ascontiguousarray(words).view(np.dtype((np.void, words[0].nbytes)))
@@ -372,7 +374,22 @@ def _fitting(words: Codes, k: int) -> Iterator[None]:
             f"the {len(words)} descriptors to learn from are only {distinct} distinct ones, fewer "
             f"than k = {k}; give training images that differ more, or a smaller k"
         )
-    with threadpool_limits(1, "openmp"), warnings.catch_warnings():
+    with threadpool_limits(1, "openmp"), quiet_mixtures():
+        yield
+
+
+@contextmanager
+def quiet_mixtures() -> Iterator[None]:
+    """Do not warn of mixtures that still move; only from the main thread, for filters are global.
+
+    Who fits in threads of a pool opens this around the pool.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
 

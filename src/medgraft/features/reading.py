@@ -71,12 +71,12 @@ class Reading:
         )
         return dataclasses.replace(self, views=views)
 
-    def positions(self, extractor: Extractor) -> int:
-        """How many descriptors an image has: the positions of its tap's maps in all parts."""
+    def numbers(self, extractor: Extractor) -> int:
+        """How many numbers an image's descriptors are: channels × positions of all parts."""
         count = 0
         for spec in self.views[0]:
             taps = extractor.backbone(spec.backbone).taps_at(spec.size)
-            count += next(tap.side**2 for tap in taps if tap.name == spec.taps[0])
+            count += sum(t.side**2 * t.channels for t in taps if t.name == spec.taps[0])
         return count
 
     def codes(
@@ -205,7 +205,7 @@ def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
         else:
             settings[{"vlad": "k", "fisher": "k", "bilinear": "n_components"}[name]] = int(number)
         for key, value in params.items():
-            if key == "hard":
+            if key == "hard" and not value:
                 settings["assignment"] = "hard"
             else:
                 settings[{"pca": "pca", "white": "whiten"}[key]] = int(value) or None

@@ -16,7 +16,7 @@ import numpy as np
 
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.extract import Extractor
+from medgraft.features.extract import Extractor, without
 from medgraft.features.reading import Outputs, run_readings
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
@@ -114,10 +114,11 @@ class FittedEnsemble:
         return self.calibrator(self.scores(canvases))
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
-        found = [member.predict(table) for member in self.members]
-        first, skipped = found[0]
-        rows = table.select(np.isin(table.ids, first.ids))
-        scores = self._joined([predictions.y_prob for predictions, _ in found])
+        # One decode of an image, and one forward pass a recipe, for all members.
+        inputs = [spec for member in self.members for spec in member.inputs]
+        skipped = self.extractor.prepare(table, *inputs)
+        rows = without(table, skipped)
+        scores = self._joined([member.predict(rows)[0].y_prob for member in self.members])
         return predictions_of(self, rows, scores, self.calibrator), skipped
 
     def torch_graph(self) -> None:
@@ -160,14 +161,16 @@ def checked(scenario: Scenario, members: Sequence[FittedScenario]) -> tuple[Fitt
     Raises
     ------
     ScenarioError
-        They differ in size or resize rule, there are fewer than two, or one is an ensemble.
+        They differ in size, resize rule or classes, are fewer than two, or one is an ensemble.
     """
     frozen = tuple(member for member in members if isinstance(member, FittedFrozen))
     canvases = {(member.spec.size, member.spec.resize) for member in frozen}
-    if not 1 < len(members) == len(frozen) or len(canvases) > 1:
+    classes = {member.classes for member in frozen}
+    if not 1 < len(members) == len(frozen) or len(canvases) > 1 or len(classes) > 1:
         raise ScenarioError(
-            f"{scenario.key} joins {len(members)} members with canvases {sorted(canvases)}; it "
-            "needs two or more frozen networks, all of one size and resize rule"
+            f"{scenario.key} joins {len(members)} members with canvases {sorted(canvases)} and "
+            f"{len(classes)} lists of classes; it needs two or more frozen networks, all of one "
+            "size, resize rule and list of classes"
         )
     return frozen
 

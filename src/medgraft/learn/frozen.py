@@ -25,7 +25,7 @@ from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Card, restore_backbone, save_backbone
 from medgraft.features.codebooks import encoder_from_arrays
-from medgraft.features.encoders import BaseEncoder, transform_stream
+from medgraft.features.encoders import BaseEncoder
 from medgraft.features.engine import Output, tap_network, versions
 from medgraft.features.extract import Extractor, without
 from medgraft.features.reading import Outputs, Reading, encoder_name, run_readings
@@ -101,7 +101,7 @@ class FittedFrozen:
         else:
             skipped = self.extractor.prepare(table, *self.inputs)
             rows = without(table, skipped)
-            codes = encoded(self.encoder, self.reading, rows, self.extractor)[None]
+            codes = encoded([self.encoder], self.reading, rows, self.extractor)[0][None]
         scores = self._scored(codes) if len(rows) else np.empty((0, len(self.classes)))
         return predictions_of(self, rows, scores, self.calibrator), skipped
 
@@ -226,12 +226,14 @@ def in_batches(
 
 
 def encoded(
-    encoder: BaseEncoder, reading: Reading, table: ImageTable, extractor: Extractor
-) -> NDArray[np.float32]:
-    """Codes (n, d) of a table's images, all readable, by an encoder of their descriptors."""
-    stream = reading.descriptors(table, extractor)
-    found = [codes for _, codes in transform_stream(stream, encoder)]
-    return np.concatenate(found) if found else np.empty((0, 0), np.float32)
+    encoders: Sequence[BaseEncoder], reading: Reading, table: ImageTable, extractor: Extractor
+) -> list[NDArray[np.float32]]:
+    """Codes (n, d) of a table's images, all readable, by each encoder; one pass serves all."""
+    found: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
+    for _, bags in reading.descriptors(table, extractor)():
+        for encoder, codes in zip(encoders, found, strict=True):
+            codes.append(encoder.transform(bags))
+    return [np.concatenate(codes) if codes else np.empty((0, 0), np.float32) for codes in found]
 
 
 def predictions_of(

@@ -185,6 +185,8 @@ def _maps(
     if not isinstance(fitted, FittedFrozen) or fitted.torch_graph() is None:
         return naming.why_no_map(fitted.scenario), nothing
     taps = [tap for _, tap in sorted(block_taps(fitted).items())]
+    if not taps:
+        return f"{fitted.spec.taps[-1]} has no extent, so there are no places to mark", nothing
     cache, key = fitted.extractor.cache, _maps_key(fitted, pictures, targets, taps)
     kept = cache.get("maps", key)
     if kept is None:

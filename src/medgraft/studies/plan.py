@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from medgraft.data.augment import PRESETS
-from medgraft.data.preprocess import edit_from_key
+from medgraft.data.preprocess import Clahe, edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.metrics import COMMON
 from medgraft.features.backbones import DEFAULT, Backbone
@@ -74,6 +74,12 @@ class StudyOptions:
             _check("preset of views", (self.augment,), tuple(PRESETS))
         for pooling in self.poolings:
             check_pooling(pooling)
+        if self.augment and "probe" not in self.families:
+            raise ScenarioError("augmented views are compared with probes; add probe to --families")
+        if self.sizes and not {"multiscale", "vlad"} & set(self.families):
+            raise ScenarioError(
+                "several input sizes are read by multiscale and vlad; add one to --families"
+            )
         if not 0 <= self.seed < 2**32:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
         if self.augment and not 2 <= self.views <= 64:
@@ -104,7 +110,13 @@ def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
 
 def _full_key(preprocess: str) -> str:
     """`raw+clahe` as `raw+clahe2-8`."""
-    ways = [way if way == "raw" else edit_from_key(way).key for way in preprocess.split("+")]
+    edits = [way if way == "raw" else edit_from_key(way) for way in preprocess.split("+")]
+    if not all(edit == "raw" or isinstance(edit, Clahe) for edit in edits):
+        raise ScenarioError(
+            f"{preprocess!r} is no preprocessing; there are raw, clahe and raw+clahe (views of an "
+            "image come by --augment)"
+        )
+    ways = [edit if isinstance(edit, str) else edit.key for edit in edits]
     if len(set(ways)) < len(ways):
         raise ScenarioError(f"{preprocess!r} names one preprocessing twice; name each once")
     return "+".join(ways)
@@ -124,6 +136,8 @@ def encoder_params(word: str) -> tuple[tuple[str, str], ...]:
     for part in word.split("."):
         name = part.rstrip("0123456789-")
         parts.append((name, part[len(name) :]))
+    if len(dict(parts)) < len(parts):
+        raise ScenarioError(f"the encoder {word!r} says one thing twice; say it once")
     return tuple(parts)
 
 
@@ -162,11 +176,12 @@ def plan(
             backbone = extractor.backbone(name)
             sizes = input_sizes(options, backbone, shorter)
             scenarios += make(options, backbone, sizes, scenarios)
-    if not scenarios:
+    found = {scenario.family for scenario in scenarios}
+    if not scenarios or ("ensemble" in options.families and "ensemble" not in found):
         raise ScenarioError(
-            f"nothing to compare: {', '.join(options.families)} needs more input sizes than "
-            f"{shorter} pixels of the images hold, or other families; add --families probe, or "
-            "--sizes 224,544 to enlarge the images"
+            f"nothing to compare for {', '.join(set(options.families) - found)}: multiscale needs "
+            f"further input sizes (the images hold {shorter} pixels; --sizes 224,544 enlarges "
+            "them), ensemble needs scenarios to join (add probe or vlad to --families)"
         )
     heads = list(HEADS)
     planned = [
@@ -184,7 +199,7 @@ def input_sizes(options: StudyOptions, backbone: Backbone, shorter: int) -> tupl
     """The sizes that were asked for, else the backbone's own + 320 n that the images hold."""
     own = backbone.card.size
     held = [own + STEP * n for n in range(1, SIZES) if own + STEP * n <= shorter]
-    return options.sizes or (own, *held)
+    return options.sizes or (own, *(held if held and backbone.any_size else []))
 
 
 # --------------------------------------------------------------------------- families
@@ -223,7 +238,7 @@ def _plan_encoders(
     for where, word in product(deep, options.encoders):
         params = encoder_params(word)
         yield _scenario(options, backbone, "vlad", where, params=params)
-        if where == deep[-1] and len(sizes) > 1 and params[0][0] != "pyramid":
+        if where == deep[-1] and len(sizes) > 1 and params[0][0] != "pyramid":  # of one map only
             yield _scenario(options, backbone, "vlad", where, params=params, sizes=sizes)
 
 
@@ -261,12 +276,14 @@ def _plan_ways(
                 yield dataclasses.replace(
                     plain,
                     family="ensemble",
-                    edits=(f"raw,{edit}", plain.head),
+                    edits=(f"raw,{edit}",),
+                    params=((plain.head, ""),),
                     head="mean",
                     members=(plain, edited),
                 )
         if options.augment:
-            yield dataclasses.replace(plain, augment=f"{options.augment}{options.views}")
+            alone = _scenario(options, backbone, "probe", where)
+            yield dataclasses.replace(alone, augment=f"{options.augment}{options.views}")
 
 
 PLANS = MappingProxyType(  # in this order, for an ensemble joins what was planned before it

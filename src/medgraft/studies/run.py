@@ -92,7 +92,7 @@ def run_study(
     table = keep_copies_together(labelled(table))
     table = with_test_split(table, options.test_fraction, options.seed)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
-    shorter = shorter_side(table)
+    shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
     clock.lap("read the images")
@@ -177,7 +177,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     ScenarioError, BackboneError
         As `plan`.
     """
-    _plan(table, options, extractor, shorter_side(table))
+    _plan(table, options, extractor, shorter_side(table.development))
 
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
@@ -231,18 +231,17 @@ def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpe
 
 def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:
     """Say where larger inputs were not tried, or go beyond what the images hold."""
-    if "multiscale" not in options.families:
+    if not {"multiscale", "vlad"} & set(options.families):
         return
     for name in options.backbones:
         sizes = input_sizes(options, extractor.backbone(name), shorter)
         own = extractor.backbone(name).card.size
-        if sizes == (own,):
+        if not options.sizes and sizes == (own,) and "multiscale" in options.families:
             yield Finding(
                 "input sizes",
                 "info",
-                f"Nearly all images hold {shorter} pixels or more on their shorter side, some no "
-                f"more. The next input size of {name} is {own + STEP}, so `multiscale` had nothing "
-                "to compare.",
+                f"The images hold {shorter} pixels on their shorter side, and the next input size "
+                f"of {name} is {own + STEP}, so `multiscale` had nothing to compare.",
                 {"shorter_side": shorter},
                 remedy=f"To try enlarged images, pass --sizes {own},{own + STEP}.",
             )
