@@ -147,9 +147,12 @@ def _evidence(content: ReportInput) -> Verdict:
     audit = content.result.audit
     if audit is None:
         text = (
-            "No part of the images was hidden or swapped to see whether the answer depends on it. "
-            "The heatmaps show where the score comes from; they prove nothing alone."
+            "No part of the images was hidden or swapped to see whether the answer depends on it."
         )
+        if any(case.maps for case in content.cases):
+            text += " The heatmaps show where the score comes from; they prove nothing alone."
+        else:
+            text += " Nor can a heatmap of this classifier be drawn."
         return Verdict("Evidence", "not run", text, "looks", "What it looks at")
     said = words.sentence(audit.findings[0].text) if audit.findings else "The audit found nothing."
     text = f"{said} An effect of {words.number(audit.smallest_effect)} would have been seen."
