@@ -75,7 +75,7 @@ def test_sizes_are_compared_alone_joined_and_averaged(extractor: Extractor) -> N
 def test_by_default_only_sizes_that_the_images_hold(
     shorter: int, asked: tuple[int, ...], sizes: tuple[int, ...], extractor: Extractor
 ) -> None:
-    options = StudyOptions(sizes=asked)
+    options = StudyOptions(families=("multiscale",), sizes=asked)
     assert input_sizes(options, extractor.backbone(NET), shorter) == sizes
 
 
@@ -84,7 +84,7 @@ def test_small_images_leave_multiscale_nothing_and_a_study_of_it_alone_says_so(
 ) -> None:
     with_probe = planned(extractor, 256, families=("probe", "multiscale"))
     assert {entry.scenario.family for entry in with_probe.values()} == {"probe"}
-    with pytest.raises(ScenarioError, match=r"multiscale needs more input sizes than 256 pixels"):
+    with pytest.raises(ScenarioError, match=r"for multiscale: it needs further .* hold 256 pixels"):
         planned(extractor, 256, families=("multiscale",))
 
 

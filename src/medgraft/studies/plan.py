@@ -76,10 +76,6 @@ class StudyOptions:
             check_pooling(pooling)
         if self.augment and "probe" not in self.families:
             raise ScenarioError("augmented views are compared with probes; add probe to --families")
-        if self.sizes and not {"multiscale", "vlad"} & set(self.families):
-            raise ScenarioError(
-                "several input sizes are read by multiscale and vlad; add one to --families"
-            )
         if not 0 <= self.seed < 2**32:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
         if self.augment and not 2 <= self.views <= 64:
@@ -88,6 +84,10 @@ class StudyOptions:
             raise ScenarioError(
                 f"input sizes {', '.join(map(str, self.sizes))}: each must be from 1 to 4096 "
                 "pixels; usual are 224,544,864"
+            )
+        if self.sizes and not {"multiscale", "vlad"} & set(self.families):
+            raise ScenarioError(
+                "several input sizes are read by multiscale and vlad; add one to --families"
             )
         object.__setattr__(self, "preprocess", tuple(map(_full_key, self.preprocess)))
         object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
@@ -178,11 +178,13 @@ def plan(
             scenarios += make(options, backbone, sizes, scenarios)
     found = {scenario.family for scenario in scenarios}
     if not scenarios or ("ensemble" in options.families and "ensemble" not in found):
-        raise ScenarioError(
-            f"nothing to compare for {', '.join(set(options.families) - found)}: multiscale needs "
-            f"further input sizes (the images hold {shorter} pixels; --sizes 224,544 enlarges "
-            "them), ensemble needs scenarios to join (add probe or vlad to --families)"
-        )
+        lacking = next(family for family in options.families if family not in found)
+        needs = {
+            "multiscale": f"further input sizes (the images hold {shorter} pixels; --sizes "
+            "224,544 enlarges them)",
+            "ensemble": "scenarios of one input size to join (add probe or vlad to --families)",
+        }
+        raise ScenarioError(f"nothing to compare for {lacking}: it needs {needs[lacking]}")
     heads = list(HEADS)
     planned = [
         Planned(
@@ -233,12 +235,13 @@ def _plan_sizes(
 def _plan_encoders(
     options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
 ) -> Iterator[Scenario]:
-    """Every encoder on the descriptors of every deep tap, and on those of all sizes at the last."""
+    """Every encoder on every deep tap; at the last, the first on descriptors of all sizes too."""
     deep = _deep(backbone)
     for where, word in product(deep, options.encoders):
         params = encoder_params(word)
         yield _scenario(options, backbone, "vlad", where, params=params)
-        if where == deep[-1] and len(sizes) > 1 and params[0][0] != "pyramid":  # of one map only
+        joined = where == deep[-1] and word == options.encoders[0] and len(sizes) > 1
+        if joined and params[0][0] != "pyramid":  # which takes one map only
             yield _scenario(options, backbone, "vlad", where, params=params, sizes=sizes)
 
 
