@@ -542,7 +542,7 @@ def test_sizes_that_are_not_numbers_are_wrong_usage(
         (("--augment", "auto", "--modality", "dream"), 1, "dream"),
         (("--augment", "dream"), 1, "no preset of views 'dream'"),
         (("--augment", "xray", "--views", "1"), 1, "1 views of an image"),
-        (("--families", "multiscale"), 1, "multiscale needs more input sizes"),
+        (("--families", "multiscale"), 1, "for multiscale: it needs further input sizes"),
         (("--families", "dream"), 1, "no family 'dream'; there are: probe, multiscale, vlad"),
         (("--families", "vlad", "--encoders", "x"), 1, "names no encoder"),
         (("--preprocess", "sharpen"), 1, "no edit 'sharpen'"),

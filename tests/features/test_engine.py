@@ -198,4 +198,5 @@ def test_pooling_in_the_graph_equals_pooling_the_descriptors(
     ids, codes = encode_stream(stream, pooling)
     expected = np.stack([codes for _, (codes,) in pooled.run(canvases)])
     assert ids.tolist() == [canvas.id for canvas in canvases]
-    np.testing.assert_allclose(codes, expected, atol=1e-5 * np.abs(expected).max())
+    # descriptors outside the graph are rounded to half precision
+    np.testing.assert_allclose(codes, expected, rtol=0, atol=1e-3 * np.abs(expected).max())

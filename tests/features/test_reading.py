@@ -142,7 +142,8 @@ def test_streamed_canvases_and_tables_are_read_alike(
     outputs = list(run_readings(canvases, reading.canvas, reading.specs, extractor))
     np.testing.assert_allclose(reading.codes_from(outputs), codes, atol=1e-5)
     one = list(run_readings(canvases[2:3], reading.canvas, reading.specs, extractor))
-    np.testing.assert_allclose(reading.codes_from(one)[:, 0], codes[:, 2], atol=1e-5)
+    # one image in a batch of its own is added up otherwise
+    np.testing.assert_allclose(reading.codes_from(one)[:, 0], codes[:, 2], atol=1e-4)
     assert all(map(np.array_equal, before, [canvas.pixels for canvas in bases]))
 
 
