@@ -145,12 +145,15 @@ class Extractor:
         Returns the table of the n - k readable images, in their order, and k reasons.
         """
         skipped = self.prepare(table, spec)
-        rows = without(table, skipped)
+        return self.read(without(table, skipped), spec), skipped
+
+    def read(self, table: ImageTable, spec: FeatureSpec) -> FeatureTable:
+        """Codes that `prepare` has had kept, of images that can all be read."""
         store = self.cache.features(spec)
         blocks = {
-            block: store.read(rows.content_hashes, block) for block in spec.blocks if len(rows)
+            block: store.read(table.content_hashes, block) for block in spec.blocks if len(table)
         }
-        return FeatureTable(rows.ids, blocks), skipped
+        return FeatureTable(table.ids, blocks)
 
     def prepare(self, table: ImageTable, *specs: FeatureSpec) -> tuple[Skipped, ...]:
         """Have the cache hold the codes of every image that can be read; name those that cannot.
@@ -241,8 +244,8 @@ class Extractor:
         """The stream of descriptors, computed."""
         ids: list[str] = []
         maps: list[Halves] = []
-        base = dataclasses.replace(spec, size=spec.base or spec.size, edits=(), base=0)
-        readable = (row for row in self.canvases(table, base) if isinstance(row, Canvas))
+        stream = self.canvases(table, base_of(spec))
+        readable = (row for row in stream if isinstance(row, Canvas))
         (block,) = spec.blocks
         for canvas, values in self.run(_derived(readable, spec), spec):
             ids.append(canvas.id)
@@ -342,19 +345,23 @@ def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     return table.select(~np.isin(table.ids, [bad.source for bad in skipped])) if skipped else table
 
 
+def base_of(spec: FeatureSpec) -> FeatureSpec:
+    """The canvas that a recipe's canvases are derived from: no edits, and nothing read of it."""
+    return dataclasses.replace(
+        spec, size=spec.base or spec.size, base=0, edits=(), taps=(), poolings=()
+    )
+
+
 def pixels(spec: FeatureSpec) -> tuple[object, ...]:
     """What decides the pixels of a recipe's canvases."""
     return (spec.base or spec.size, spec.size, spec.resize, tuple(e.key for e in spec.edits))
 
 
 def _by_base(specs: Sequence[FeatureSpec]) -> dict[FeatureSpec, list[FeatureSpec]]:
-    """The recipes by the canvas that all of them can be derived from, without taps or edits."""
+    """The recipes by the canvas that all of them can be derived from."""
     groups: dict[FeatureSpec, list[FeatureSpec]] = {}
     for spec in dict.fromkeys(specs):
-        base = dataclasses.replace(
-            spec, size=spec.base or spec.size, base=0, edits=(), taps=(), poolings=()
-        )
-        groups.setdefault(base, []).append(spec)
+        groups.setdefault(base_of(spec), []).append(spec)
     return groups
 
 

@@ -88,7 +88,7 @@ class Reading:
         if not len(rows):
             return np.empty((len(self.views), 0, 0), np.float32), rows, skipped
         found = [
-            self._joined([extractor.codes(rows, spec)[0].matrix(*spec.blocks) for spec in view])
+            self._joined([extractor.read(rows, spec).matrix(*spec.blocks) for spec in view])
             for view in self.views
         ]
         return (found[0][None] if len(found) == 1 else np.stack(found)), rows, skipped
