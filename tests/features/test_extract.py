@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medgraft.data import decode as decoding
 from medgraft.data.ingest import load
 from medgraft.data.preprocess import Clahe
 from medgraft.features import extract
+from medgraft.features.backbones import load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.encoders import encode_stream
 from medgraft.features.extract import Extractor
@@ -292,3 +296,30 @@ def test_threads_that_share_a_network_read_their_own_images(by_torch: Extractor)
     with ThreadPoolExecutor(6) as threads:
         for mine, beside in zip(alone, threads.map(codes, streams), strict=True):
             np.testing.assert_allclose(beside, mine, atol=1e-5)
+
+
+def test_threads_that_begin_at_once_leave_the_weights_as_they_are(tmp_path: Path) -> None:
+    """Moving the weights of a shared network to another layout, twice at once, garbles them."""
+    loaded = load_backbone()
+    network = loaded.network
+    layout = [weight.stride() for weight in network.parameters()]
+    before = [weight.clone() for weight in network.parameters()]
+    extractor = Extractor(Cache(tmp_path), engine="torch", workers=2)
+    extractor.adopt(loaded)
+    image = Canvas("", np.full((32, 32), 99, np.uint8), Geometry.identity(32, 32))
+    taps = [f"blocks.{i}" for i in range(7)]
+    start = threading.Barrier(len(taps))
+
+    def read(tap: str) -> None:
+        start.wait()
+        list(extractor.run([image], extractor.spec(loaded.name, [tap], size=32)))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(taps)) as threads:
+            list(threads.map(read, taps))
+    finally:
+        sys.setswitchinterval(interval)
+    assert layout == [weight.stride() for weight in network.parameters()]
+    assert all(map(torch.equal, before, network.parameters()))

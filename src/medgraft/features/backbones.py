@@ -194,6 +194,9 @@ class Backbone:
     def network(self) -> nn.Module:
         """The network with its weights, in eval mode, nothing requiring a gradient.
 
+        Channels come last in memory, which is fastest, from the start: threads share the network,
+        and whoever moved its weights later would garble what another is computing with them.
+
         Raises
         ------
         BackboneError
@@ -201,7 +204,7 @@ class Backbone:
         """
         import torch
 
-        network: nn.Module = _build(self.name, dense=self.card.dense)
+        network: Any = _build(self.name, dense=self.card.dense)
         state = self.state()
         if state is None:  # random weights, for tests of structure
             torch.manual_seed(0)
@@ -217,7 +220,8 @@ class Backbone:
                     f"the weights do not fit {self.name}: {' '.join(first[:3])[:300]}; "
                     "give weights made for this network"
                 ) from error
-        return network.eval().requires_grad_(False)
+        network = network.to(memory_format=torch.channels_last).requires_grad_(False)
+        return network.eval()  # type: ignore[no-any-return]
 
 
 def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = None) -> Backbone:

@@ -166,10 +166,9 @@ class TorchEngine:
         self.device = torch.device(device or _torch_device())
         self.batch_size = batch_size
         self.workers = workers
-        network: Any = tap_network(backbone, outputs)
+        self.network: Any = tap_network(backbone, outputs)
         if self.device.type != "cpu":  # the backbone is shared: for others it stays where it is
-            network = copy.deepcopy(network)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+            self.network = copy.deepcopy(self.network).to(self.device)
 
     def run(self, canvases: Iterable[Canvas]) -> Iterator[tuple[Canvas, Outputs]]:
         import torch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -80,14 +81,16 @@ class Extractor:
         self.weights = dict(weights or {})
         self._backbones: dict[str, Backbone] = {}
         self._engines: dict[tuple[object, ...], Engine] = {}
+        self._making = threading.RLock()  # threads share backbones and engines
 
     def backbone(self, name: str = DEFAULT) -> Backbone:
         """The backbone of that name, loaded once."""
-        if name not in self._backbones:
-            self._backbones[name] = load_backbone(
-                name, self.weights.get(name, ""), self.cache.notes
-            )
-        return self._backbones[name]
+        with self._making:
+            if name not in self._backbones:
+                self._backbones[name] = load_backbone(
+                    name, self.weights.get(name, ""), self.cache.notes
+                )
+            return self._backbones[name]
 
     def adopt(self, backbone: Backbone) -> None:
         """Use this backbone under its name from now on (the one a bundle carries)."""
@@ -328,16 +331,17 @@ class Extractor:
                 f"codes, heads and codebooks were made with ({spec.weights[:12]}…); load each "
                 "model with an Extractor of its own"
             )
-        if key not in self._engines:
-            self._engines[key] = make_engine(
-                spec.engine,
-                self.backbone(spec.backbone),
-                outputs,
-                spec.size,
-                workers=self.workers,
-                graphs=self.cache.graphs,
-            )
-        return self._engines[key]
+        with self._making:
+            if key not in self._engines:
+                self._engines[key] = make_engine(
+                    spec.engine,
+                    self.backbone(spec.backbone),
+                    outputs,
+                    spec.size,
+                    workers=self.workers,
+                    graphs=self.cache.graphs,
+                )
+            return self._engines[key]
 
 
 def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
