@@ -130,7 +130,8 @@ def test_a_changed_weights_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_local_weights_by_safetensors_and_by_state_dict_are_the_same(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from safetensors.torch import save_file
 
-    state = load_backbone("resnet18", "random").network.state_dict()
+    found = load_backbone("resnet18", "random").network.state_dict()
+    state = {name: value.contiguous() for name, value in found.items()}
     save_file(state, tmp_path / "a.safetensors")
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "b.pth")
     images = torch.randn(1, 3, 64, 64)
