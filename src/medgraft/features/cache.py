@@ -181,6 +181,43 @@ def _touch(path: Path) -> None:
         os.utime(path)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """Rows of a block on disk: `rows[index]` reads (len(index), width) of them as they are stored.
+
+    They are read and not mapped, so that what was read once does not stay in memory.
+
+    parts : the segments' arrays, of which only place and type are used. part, row : (n,) which of
+    them a row lies in, and where.
+    """
+
+    parts: tuple[np.memmap[Any, Any], ...]
+    part: Ints
+    row: Ints
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: Ints) -> NDArray[np.generic]:
+        first = self.parts[self.part[index[0]]]
+        values = np.empty((len(index), first.shape[1]), first.dtype)
+        for number in np.unique(self.part[index]):
+            stored = self.parts[number]
+            mine = np.flatnonzero(self.part[index] == number)
+            try:
+                with Path(str(stored.filename)).open("rb", buffering=0) as file:
+                    for place in mine:
+                        file.seek(stored.offset + int(self.row[index[place]]) * stored.strides[0])
+                        if file.readinto(values[place].data) != values[place].nbytes:
+                            raise OSError("it was cut short")
+            except OSError as error:
+                raise CacheError(
+                    f"cannot read {stored.filename} ({error}); another process may have cleared "
+                    "the cache: run the command again"
+                ) from error
+        return values
+
+
 class FeatureStore:
     """The codes of one recipe: rows by content hash, one column block a tap and pooling."""
 
@@ -188,7 +225,7 @@ class FeatureStore:
         self.folder = folder
         self.recipe = recipe
 
-    def write(self, hashes: Strings, blocks: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    def write(self, hashes: Strings, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Add a segment of n rows; every block is (n, channels), kept in the type it has."""
         if not (self.folder / "recipe.json").exists():
             write_json(self.folder / "recipe.json", dict(self.recipe))
@@ -228,6 +265,25 @@ class FeatureStore:
             raise CacheError(_cleared(int((~held).sum()), block, self.folder))
         return values
 
+    def rows(self, hashes: Strings, block: str) -> Rows:
+        """The block's rows for those hashes, to be read in any order; nothing is in memory yet.
+
+        Raises
+        ------
+        CacheError
+            A row is not there.
+        """
+        parts: list[np.memmap[Any, Any]] = []
+        part = np.full(len(hashes), -1, np.int64)
+        row = np.zeros(len(hashes), np.int64)
+        for _, stored, wanted, rows in self._found(hashes, block):
+            new = part[wanted] < 0
+            part[wanted[new]], row[wanted[new]] = len(parts), rows[new]
+            parts.append(stored)
+        if (part < 0).any():
+            raise CacheError(_cleared(int((part < 0).sum()), block, self.folder))
+        return Rows(tuple(parts), part, row)
+
     def stream(self, hashes: Strings, block: str, batch: int) -> Iterator[NDArray[np.generic]]:
         """The block's rows for those hashes, in their order, `batch` at a time, as they are stored.
 
@@ -238,37 +294,13 @@ class FeatureStore:
         CacheError
             A row is not there.
         """
-        names, segment, row = self._places(hashes, block)
+        rows = self.rows(hashes, block)
         for start in range(0, len(hashes), batch):
-            part = slice(start, start + batch)
-            values: NDArray[np.generic] | None = None
-            for index in np.unique(segment[part]):
-                held = _read_segment(names[index], block)
-                if held is None:
-                    raise CacheError(_cleared(1, block, self.folder))
-                mine = np.flatnonzero(segment[part] == index)
-                if values is None:
-                    values = np.empty((len(segment[part]), held[1].shape[1]), held[1].dtype)
-                values[mine] = held[1][row[part][mine]]
-            if values is not None:
-                yield values
-
-    def _places(self, hashes: Strings, block: str) -> tuple[list[Path], Ints, Ints]:
-        """Where the rows lie: segments, and for each row (n,) which of them and its row there."""
-        names: list[Path] = []
-        segment = np.full(len(hashes), -1, np.int64)
-        row = np.zeros(len(hashes), np.int64)
-        for name, _, wanted, rows in self._found(hashes, block):
-            new = segment[wanted] < 0
-            segment[wanted[new]], row[wanted[new]] = len(names), rows[new]
-            names.append(name)
-        if (segment < 0).any():
-            raise CacheError(_cleared(int((segment < 0).sum()), block, self.folder))
-        return names, segment, row
+            yield rows[np.arange(start, min(start + batch, len(hashes)))]
 
     def _found(
         self, hashes: Strings, block: str
-    ) -> Iterator[tuple[Path, NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]]:
+    ) -> Iterator[tuple[Path, np.memmap[Any, Any], NDArray[np.intp], NDArray[np.intp]]]:
         """Each segment with the block: its values, which `hashes` it has, and in which rows."""
         wanted = hashes.astype("S")
         for segment in sorted(self.folder.glob("segment-*")):
@@ -294,7 +326,7 @@ def _cleared(n: int, block: str, folder: Path) -> str:
 
 def _read_segment(
     segment: Path, block: str
-) -> tuple[NDArray[np.bytes_], NDArray[np.float32]] | None:
+) -> tuple[NDArray[np.bytes_], np.memmap[Any, Any]] | None:
     """A segment's hashes (rows,) and the block (rows, channels), or None if it has none whole."""
     try:
         values = np.load(segment / f"{block}.npy", mmap_mode="r", allow_pickle=False)

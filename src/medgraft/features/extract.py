@@ -297,7 +297,7 @@ class Extractor:
         """Compute those blocks of these images and write them to the cache, segment by segment."""
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
         skipped: list[Skipped] = []
-        segments = [_Segment(self.cache.features(spec), blocks) for spec, blocks in wanted]
+        segments = [Segment(self.cache.features(spec), blocks) for spec, blocks in wanted]
         sizes = sorted({spec.size for spec, _ in wanted})
         what = f"Reading images with {base.backbone} at {' and '.join(map(str, sizes))} px"
         if len(wanted) > len(sizes):
@@ -375,18 +375,18 @@ def _derived(canvases: Iterable[Canvas], spec: FeatureSpec) -> Iterator[Canvas]:
         yield derive(canvas, spec.size, spec.edits)
 
 
-class _Segment:
+class Segment:
     """Rows of one store that are waiting to be written together."""
 
     def __init__(self, store: FeatureStore, blocks: Sequence[str]) -> None:
         self.store, self.blocks = store, blocks
         self.hashes: list[str] = []
-        self.rows: list[dict[str, NDArray[np.floating[Any]]]] = []
+        self.rows: list[dict[str, NDArray[Any]]] = []
         self.size = 0
 
-    def add(self, content: str, values: Mapping[str, NDArray[np.float32]]) -> None:
+    def add(self, content: str, values: Mapping[str, NDArray[Any]]) -> None:
         """Take one image's outputs; descriptors are kept as float16."""
-        row: dict[str, NDArray[np.floating[Any]]] = {}
+        row: dict[str, NDArray[Any]] = {}
         for block in self.blocks:
             grid = block.endswith(f"@{GRID}")
             row[block] = half(values[block]).ravel() if grid else values[block]

@@ -1,0 +1,161 @@
+"""The rest of a network: only the layers between two taps, to train or to run on kept maps.
+
+What lies before the first tap is not computed at all, so that a frozen trunk need not be run again
+once its output is kept. The network is traced (`torch.fx`), which holds for whatever timm builds of
+layers one after another and side by side.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from medgraft.errors import BackboneError
+from medgraft.features import weights as sources
+from medgraft.features.backbones import Backbone
+from medgraft.features.taps import Tap, to_grid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx, nn
+
+INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
+
+
+def freeze_points(backbone: Backbone) -> tuple[str, ...]:
+    """Where a trunk may end, from the image itself to the deepest tap with weights behind it.
+
+    Ends of stages, since within a stage depth changes little but the time that training takes; and
+    where a pool follows, behind it, for its map is smaller and as good. Taps that later layers read
+    past (inside of a residual block) are left out.
+
+    Raises
+    ------
+    BackboneError
+        The network cannot be traced, so that no part of it can be trained.
+    """
+    end = last_map(backbone)
+    deepest = {tap.cost.parameters: tap for tap in backbone.taps if tap.layout == "NCHW"}
+    found = [
+        deepest[stage.cost.parameters]
+        for stage in backbone.stages
+        if stage.layout == "NCHW" and stage.cost.parameters < end.cost.parameters
+    ]
+    graph, path_of = _traced(backbone.network, backbone.name)
+    last = _last_node(graph, path_of, end.module)
+
+    def cuts(tap: Tap) -> bool:
+        needed = _needed(last, {_last_node(graph, path_of, tap.module)})
+        return all(node.op != "placeholder" for node in needed)
+
+    return (INPUT, *(tap.name for tap in found if cuts(tap)))
+
+
+def last_map(backbone: Backbone) -> Tap:
+    """The deepest tap with extent: its mean over positions is what the new head reads."""
+    return [tap for tap in backbone.taps if tap.stride][-1]
+
+
+def tail_of(backbone: Backbone, start: str) -> nn.Module:
+    """A trainable copy of the layers behind `start`, up to the last map.
+
+    Takes what `start` gives, (batch, channels, rows, columns), or normalised images for `INPUT`;
+    gives the last map as (batch, channels, rows, columns). Parameters keep the names they have in
+    the network, and require gradients.
+
+    Raises
+    ------
+    BackboneError
+        The network cannot be cut there: it cannot be traced, or something passes by that tap.
+    """
+    from torch import nn
+
+    network, end = copy.deepcopy(backbone.network).requires_grad_(True), last_map(backbone)
+    prefix = int(getattr(network, "num_prefix_tokens", 0))
+    begin = None if start == INPUT else backbone.tap(start)
+    if begin is not None and begin.layout != "NCHW":
+        raise BackboneError(
+            f"{backbone.name} cannot be cut at {start}, which holds tokens; train it whole, from "
+            f"{INPUT}"
+        )
+    layers = _between(network, begin.module if begin else "", end.module, backbone.name)
+
+    class Tail(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return to_grid(self.layers(maps), end, prefix)
+
+    return Tail()
+
+
+def _between(network: Any, start: str, end: str, name: str) -> fx.GraphModule:
+    """The part of the traced network behind module `start` ('' for its input) up to `end`."""
+    from torch import fx
+
+    graph, path_of = _traced(network, name)
+    last = {path: _last_node(graph, path_of, path) for path in (start, end) if path}
+    part = fx.Graph()
+    entry = part.placeholder("maps")
+    if start:
+        known: dict[fx.Node, Any] = {last[start]: entry}
+    else:  # besides the image a network may take settings, which keep their defaults
+        image, *settings = [node for node in graph.nodes if node.op == "placeholder"]
+        known = {image: entry, **{node: node.args[0] if node.args else None for node in settings}}
+    for node in _needed(last[end], set(known)):
+        if node.op == "placeholder":
+            raise BackboneError(
+                f"{name} cannot be cut at {start}: later layers read earlier ones past it; choose "
+                "the end of another stage"
+            )
+        known[node] = part.node_copy(node, lambda old: known[old])
+    part.output(known[last[end]])
+    return fx.GraphModule(network, part)
+
+
+def _traced(network: Any, name: str) -> tuple[fx.Graph, dict[fx.Node, str]]:
+    """The network's graph, and the module that each of its nodes lies in."""
+    try:
+        tracer = _tracer()
+        return tracer.trace(network), tracer.node_to_qualname
+    except Exception as error:  # whatever a network's code does while it is traced
+        raise BackboneError(
+            f"{name} cannot be traced, so it cannot be cut into trunk and tail ({error})"
+        ) from error
+
+
+def _tracer() -> Any:
+    """Traces down to torch's own layers; what timm says cannot be traced stays whole."""
+    sources.import_timm()
+    rules: Any = importlib.import_module("timm.models._features_fx")
+    from torchvision.models.feature_extraction import NodePathTracer
+
+    return NodePathTracer(
+        leaf_modules=list(rules.get_notrace_modules()),
+        autowrap_functions=list(rules.get_notrace_functions()),
+    )
+
+
+def _last_node(graph: fx.Graph, path_of: dict[fx.Node, str], module: str) -> fx.Node:
+    """The node that gives a module's output: the last one traced inside it."""
+    inside: list[fx.Node] = [
+        node
+        for node in graph.nodes
+        if path_of.get(node) == module or path_of.get(node, "").startswith(f"{module}.")
+    ]
+    return inside[-1]
+
+
+def _needed(end: fx.Node, known: set[fx.Node]) -> list[fx.Node]:
+    """The nodes that `end` is computed from, in order; what is `known` needs nothing."""
+    wanted: set[fx.Node] = set()
+    waiting = [end]
+    while waiting:
+        node = waiting.pop()
+        if node not in wanted and node not in known:
+            wanted.add(node)
+            waiting += node.all_input_nodes
+    return [node for node in end.graph.nodes if node in wanted]
