@@ -22,13 +22,16 @@ from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.taps import DENSE, STAGES, Tap, at_size, describe, is_vgg
 from medgraft.files import StorageError, write_json
-from medgraft.types import Cost
+from medgraft.types import Cost, digest
 
 if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT = "tf_efficientnet_lite0"
-TAPS_VERSION = 2  # raise it when taps are named or described otherwise
+HYBRIDS = {"hybrid_vgg16": "vgg16", "hybrid_vgg19": "vgg19"}  # ours, and whose weights they take
+ALIASES = {"xception": "legacy_xception"}  # usual names that timm has given up
+HYBRID_VERSION = 1  # raise it when the weights that are drawn become others
+TAPS_VERSION = 3  # raise it when taps are named or described otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class Card:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     dense: bool = False
+    tuned: str = ""
+
+    @property
+    def id(self) -> str:
+        """What the network goes by: timm's name, and of a fine-tuned one what it was tuned to."""
+        return f"{self.name}~{self.tuned}" if self.tuned else self.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +76,7 @@ class Backbone:
 
     @property
     def name(self) -> str:
-        return self.card.name
+        return self.card.id
 
     @property
     def key(self) -> str:
@@ -81,11 +90,11 @@ class Backbone:
 
     def taps_at(self, size: int) -> tuple[Tap, ...]:
         """The taps that have a map for images of `size` px, with their cost and side there."""
-        recipe = (self.name, self.card.size, self.card.dense, size)
+        recipe = (self.card.name, self.card.size, self.card.dense, size)
         if self.notes is None:
             return _taps(*recipe)
         version = importlib.metadata.version("timm")
-        what = f"{self.name}{'-dense' if self.card.dense else ''}-{self.card.size}"
+        what = f"{self.card.name}{'-dense' if self.card.dense else ''}-{self.card.size}"
         where = "" if size == self.card.size else f"-at-{size}"
         note = self.notes / f"{what}{where}-timm{version}-{TAPS_VERSION}.json"
         taps = _read_note(note)
@@ -107,7 +116,8 @@ class Backbone:
             if tap.name == name:
                 return tap
         names = ", ".join(tap.name for tap in self.taps)
-        if name in DENSE and self.taps[0].name == "block1_conv1":
+        vgg = self.taps[0].name == "block1_conv1" and self.card.name not in HYBRIDS
+        if name in DENSE and vgg:
             raise BackboneError(
                 f"no tap {name!r}: these weights of {self.name} ({self.card.source}) hold only the "
                 "convolutions; pass --weights FILE, or --weights hub, that include the "
@@ -163,7 +173,7 @@ class Backbone:
 
     def _smallest_size(self, tap: Tap) -> int:
         """The smallest input size, in pixels, at which that tap has a map: mostly its stride."""
-        network = _build(self.name, dense=self.card.dense)
+        network = _build(self.card.name, dense=self.card.dense)
 
         def works(size: int) -> bool:
             return bool(at_size(network, [tap], size))
@@ -204,11 +214,11 @@ class Backbone:
         """
         import torch
 
-        network: Any = _build(self.name, dense=self.card.dense)
+        network: Any = _build(self.card.name, dense=self.card.dense)
         state = self.state()
         if state is None:  # random weights, for tests of structure
             torch.manual_seed(0)
-            network = _build(self.name, device="cpu", dense=self.card.dense)
+            network = _build(self.card.name, device="cpu", dense=self.card.dense)
         else:
             head = tuple(_classifier_names(network, dense=self.card.dense))
             state = {name: value for name, value in state.items() if not name.startswith(head)}
@@ -225,12 +235,12 @@ class Backbone:
 
 
 def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = None) -> Backbone:
-    """Find a backbone by its timm name.
+    """Find a backbone by its timm name, or a hybrid network by ours.
 
     Parameters
     ----------
     name
-        Any network of timm.
+        Any network of timm, or one of `HYBRIDS`, whose weights are then those of its VGG.
     weights
         '' for weights that came by pip; `hub` to download timm's; a path of a .safetensors or
         state-dict file; `random` for untrained ones (tests of structure).
@@ -242,6 +252,8 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     BackboneError
         timm has no such network, or there are no weights for it.
     """
+    if name in HYBRIDS:
+        return _load_hybrid(name, weights, notes)
     packaged = sources.PACKAGED.get(name)
     if packaged is not None and not weights:
         packaged.locate()
@@ -261,7 +273,7 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     if weights == "random":
         source, sha256, state = "random", "random-0", None
     elif weights == "hub":
-        source, (state, sha256) = "timm hub", sources.hub_state(name)
+        source, (state, sha256) = "timm hub", sources.hub_state(ALIASES.get(name, name))
     elif weights:
         path = Path(weights)
         source, sha256, state = (
@@ -293,6 +305,33 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     return Backbone(card, lambda: state, notes)
 
 
+def _load_hybrid(name: str, weights: str, notes: Path | None) -> Backbone:
+    """A hybrid network: the first blocks of its VGG's weights, the others drawn by a fixed seed.
+
+    Its card's sha256 is of the VGG's hash and of what decides the draw, so that it is known before
+    either is loaded, and equal in every process.
+    """
+    vgg = load_backbone(HYBRIDS[name], weights, notes)
+    card = dataclasses.replace(vgg.card, name=name, dense=False)
+    if weights == "random":
+        return Backbone(card, vgg.state, notes)
+
+    def state() -> sources.StateDict:
+        from medgraft.features.networks import with_first_blocks
+
+        return with_first_blocks(HYBRIDS[name], vgg.state() or {}, vgg.card.source)
+
+    drawn = (HYBRID_VERSION, importlib.metadata.version("torch"))
+    card = dataclasses.replace(
+        card,
+        source=f"{card.source}: blocks 1 to 3 only; blocks 4 and 5 are untrained",
+        credit=f"{card.credit}, of which blocks 1 to 3; blocks 4 and 5 drawn at random, untrained, "
+        "in the form of Chollet 2017 (Xception)",
+        sha256=digest(name, card.sha256, drawn, length=64),
+    )
+    return Backbone(card, state, notes)
+
+
 def restore_backbone(
     card: Card, path: Path, notes: Path | None = None, verified: str = ""
 ) -> Backbone:
@@ -312,7 +351,7 @@ def _check_name(name: str) -> None:
     """Refuse a name that timm does not know, with its nearest neighbours."""
     import difflib
 
-    known = sources.import_timm().list_models()
+    known = [*sources.import_timm().list_models(), *HYBRIDS, *ALIASES]
     if name not in known:
         close = ", ".join(difflib.get_close_matches(name, known, n=5)) or "see `timm.list_models`"
         raise BackboneError(f"timm has no network {name!r}; close names: {close}")
@@ -331,7 +370,7 @@ def _kept_random_state() -> Iterator[None]:
 
 
 def _build(name: str, device: str = "meta", *, dense: bool = False) -> Any:
-    """Build timm's network without its classifier; on the meta device it costs no memory.
+    """Build a network without its classifier; on the meta device it costs no memory.
 
     timm's `pre_logits` are VGG's fc6 and fc7: 120 million weights, there only if `dense`.
     """
@@ -340,7 +379,11 @@ def _build(name: str, device: str = "meta", *, dense: bool = False) -> Any:
 
     timm = sources.import_timm()
     with torch.device(device), _kept_random_state():
-        network = timm.create_model(name, pretrained=False, num_classes=0)
+        if name in HYBRIDS:
+            from medgraft.features.networks import HybridVGG
+
+            return HybridVGG(HYBRIDS[name]).eval()
+        network = timm.create_model(ALIASES.get(name, name), pretrained=False, num_classes=0)
     if is_vgg(network) and not dense:
         network.pre_logits = nn.Identity()
     return network.eval()
@@ -348,7 +391,7 @@ def _build(name: str, device: str = "meta", *, dense: bool = False) -> Any:
 
 def _classifier_names(network: Any, *, dense: bool) -> list[str]:
     """Prefixes of the parameters that lie behind the last tap and are left out."""
-    classifier = network.pretrained_cfg.get("classifier") or "classifier"
+    classifier = getattr(network, "pretrained_cfg", {}).get("classifier") or "classifier"
     names = [classifier] if isinstance(classifier, str) else list(classifier)
     unread = ["pre_logits."] if is_vgg(network) and not dense else []
     return [f"{name}." for name in names] + unread

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STAGES = "stages"  # stands for all stages of a backbone side by side, wherever a tap is named
 DENSE = {"fc6": "pre_logits.act1", "fc7": "pre_logits.act2"}  # VGG's dense layers, as convolutions
+# The stem, every halving, the ends of the entry and the middle flow, and the end (Chollet 2017).
+XCEPTION = ("act2", "block1", "block2", "block3", "block11", "act4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def describe(network: Any, size: int) -> tuple[Tap, ...]:
         if path in seen
     ]
     taps.sort(key=lambda tap: tap.cost.multiply_adds)
-    return tuple(_with_stages(_with_blocks(taps, vgg=is_vgg(network))))
+    return tuple(_with_stages(_with_blocks(taps)))
 
 
 def at_size(network: Any, taps: Sequence[Tap], size: int) -> tuple[Tap, ...]:
@@ -133,26 +135,37 @@ def _tap_modules(network: Any) -> list[tuple[str, str]]:
     if family == "EfficientNet":
         stages = [(f"blocks.{i}", f"blocks.{i}") for i in range(len(network.blocks))]
         return [("stem", "bn1"), *stages, ("conv_head", "bn2")]
-    if is_vgg(network):
+    if is_vgg(network) or family == "HybridVGG":
         return list(_vgg_tap_modules(network))
-    pairs = [(info["module"], info["module"]) for info in network.feature_info]
+    if family == "Xception":  # timm's taps lie inside of residual blocks; these are their ends
+        return [(name, name) for name in XCEPTION]
+    modules = [info["module"] for info in network.feature_info]
+    if family == "XceptionAligned":
+        modules = [module.partition(".stack")[0] for module in modules]
+    pairs = [(module, module) for module in modules]
     if hasattr(network, "cls_token") and network.cls_token is not None:
         pairs += [(f"{name}.cls", module) for name, module in pairs]
     return pairs
 
 
 def _vgg_tap_modules(network: Any) -> Iterator[tuple[str, str]]:
-    """VGG's layers, read behind their ReLU, and pools, under Oxford's names."""
+    """VGG's layers, read behind their ReLU, and pools, under Oxford's names.
+
+    Of a hybrid the separable convolutions are `block4_sep1` and so on.
+    """
     block, conv = 1, 1
     for index, layer in enumerate(network.features):
         kind = type(layer).__name__
         if kind == "ReLU":
             yield f"block{block}_conv{conv}", f"features.{index}"
             conv += 1
+        elif kind == "Separable":
+            yield f"block{block}_sep{conv}", f"features.{index}"
+            conv += 1
         elif kind == "MaxPool2d":
             yield f"block{block}_pool", f"features.{index}"
             block, conv = block + 1, 1
-    if hasattr(network.pre_logits, "fc1"):
+    if is_vgg(network) and hasattr(network.pre_logits, "fc1"):
         yield from DENSE.items()
 
 
@@ -187,17 +200,23 @@ def _side(shape: tuple[int, ...], layout: str, network: Any) -> int:
     return shape[1] if layout == "NHWC" else shape[2]
 
 
-def _with_blocks(taps: list[Tap], *, vgg: bool) -> Iterator[Tap]:
+def _with_blocks(taps: list[Tap]) -> Iterator[Tap]:
     """Mark the tap that stands for each block (DESIGN: last at stride 2^k, or Oxford's block)."""
+    oxford = _has_oxford_names(taps)
     last: dict[int, str] = {}
     for tap in taps:
-        if vgg and "_conv" in tap.name:
+        if oxford and ("_conv" in tap.name or "_sep" in tap.name):
             last[int(tap.name[5])] = tap.name
-        elif not vgg and tap.stride > 1:
+        elif not oxford and tap.stride > 1:
             last[tap.stride.bit_length() - 1] = tap.name
     block_of = {name: k for k, name in last.items()}
     for tap in taps:
         yield dataclasses.replace(tap, block=block_of.get(tap.name))
+
+
+def _has_oxford_names(taps: Sequence[Tap]) -> bool:
+    """Whether these are taps of a VGG, or of a hybrid that begins as one."""
+    return any(tap.name == "block1_conv1" for tap in taps)
 
 
 def _with_stages(taps: Iterator[Tap]) -> Iterator[Tap]:
@@ -208,7 +227,7 @@ def _with_stages(taps: Iterator[Tap]) -> Iterator[Tap]:
     """
     known = list(taps)
     patches = [tap.name for tap in known if tap.layout == "NLC"][-4:]
-    oxford = any(tap.name == "block1_conv1" for tap in known)
+    oxford = _has_oxford_names(known)
     for tap in known:
         stage = tap.name not in {"stem", "conv_head"} and tap.stride > 0
         if oxford:
