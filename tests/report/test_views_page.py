@@ -91,17 +91,44 @@ def test_the_words_come_from_the_table(html: str) -> None:
         "Never mirrored.",
     )
     assert describe(Preset("")) == ("Never mirrored or turned.",)
+    strong = Preset("", aspect=1.3, detail=48, noise=0.06, boxes=2, box=0.3)
+    assert describe(strong) == (
+        "Stretched or squeezed sideways, up to 1.3 times.",
+        "Past its edge the picture is reflected.",
+        "Fine detail lost: shrunk, to 48 pixels a side at the least, and enlarged again.",
+        "Noise added, of up to 6 % of white.",
+        "Up to 2 boxes covered with the picture's mean grey or colour, each up to 30 % of the "
+        "side.",
+        "Never mirrored or turned.",
+    )
 
 
-def test_only_the_xray_preset_is_said_never_to_mirror() -> None:
+def test_whatever_a_preset_may_vary_is_described() -> None:
+    """Each field, changed alone, changes the words: none was forgotten."""
+    changes = {
+        "symmetries": ("half turn",), "turn": 5, "shift": 0.1, "zoom": (0.9, 1.1),
+        "brightness": (0.9, 1.1), "contrast": (0.9, 1.1), "gamma": (0.9, 1.1),
+        "saturation": (0.9, 1.1), "tint": 0.1, "aspect": 1.2, "detail": 48, "noise": 0.1,
+        "boxes": 1,
+    }  # fmt: skip
+    depend = {"why", "inside", "black", "box"}  # on others
+    assert {field.name for field in dataclasses.fields(Preset)} == {*changes, *depend}
+    plain = describe(Preset(""))
+    for name, value in changes.items():
+        assert describe(dataclasses.replace(Preset(""), **{name: value})) != plain, name
+
+
+def test_only_presets_for_chests_and_for_anything_are_said_never_to_mirror() -> None:
     never = {name for name in PRESETS if "mirrored" in describe(PRESETS[name])[-1]}
-    assert never == {"xray"}
+    assert never == {"xray", "xray-strong", "strong"}
 
 
 def test_a_draw_in_words() -> None:
     assert name_draw(Draw()) == "as it is"
     drawn = Draw("half turn", turn=12.4, zoom=0.9, brightness=0.95)
     assert name_draw(drawn).replace("\u00a0", " ") == "half turn, 12° left, zoom 0.90, light −5 %"
+    drawn = Draw(detail=0.42, boxes=((0, 0, 0.1, 0.1),))
+    assert name_draw(drawn).replace("\u00a0", " ") == "detail 42 %, 1 box"
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_shown(table: ImageTable, tmp_path: Path) -> None:

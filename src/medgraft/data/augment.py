@@ -16,6 +16,7 @@ view, so masks and heat maps are for view 0. Training loops and what is cached s
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from medgraft.errors import ScenarioError
 from medgraft.types import Canvas, Pixels
 
 Range = tuple[float, float]
+Span = tuple[float, float, float, float]
 SAME: Range = (1.0, 1.0)
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 LARGEST = 2**63 - 1  # of a view's number and seed
@@ -62,6 +64,12 @@ class Preset:
     gamma : exponent on values 0..1.
     saturation : factor on the distance of red, green and blue from their luminance.
     tint : share by which each of red, green and blue is stronger or weaker, for itself.
+    aspect : factor on the width, either way.
+    detail : pixels a side, at least, to which the picture is shrunk before it is enlarged again;
+        as often as not none of a canvas's detail is lost. 0 leaves all of it.
+    noise : largest standard deviation of added noise, of white.
+    boxes, box : how many boxes at most are covered with the picture's mean, and their largest side
+        as a share of the canvas's.
     """
 
     why: str
@@ -76,7 +84,30 @@ class Preset:
     gamma: Range = SAME
     saturation: Range = SAME
     tint: float = 0.0
+    aspect: float = 1.0
+    detail: int = 0
+    noise: float = 0.0
+    boxes: int = 0
+    box: float = 0.0
 
+
+STRONG = Preset(
+    why="For training: what tells hospitals, machines and files apart (sharpness, exposure, "
+    "aspect, frame) is varied so much that only the picture itself is left to learn from.",
+    turn=14,
+    shift=0.1,
+    zoom=(0.7, 1.15),
+    brightness=(0.75, 1.25),
+    contrast=(0.6, 1.4),
+    gamma=(0.65, 1.5),
+    saturation=(0.6, 1.4),
+    tint=0.08,
+    aspect=1.3,
+    detail=48,
+    noise=0.05,
+    boxes=2,
+    box=0.3,
+)
 
 # Codes are kept under a view's key: who changes numbers here raises `FeatureSpec.decoder` too.
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -127,6 +158,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             saturation=(0.85, 1.15),
             tint=0.03,
         ),
+        "strong": STRONG,
+        "xray-strong": replace(STRONG, saturation=SAME, tint=0.0),
+        "microscopy-strong": replace(STRONG, symmetries=tuple(SYMMETRIES), turn=180),
+        "endoscopy-strong": replace(
+            STRONG, symmetries=tuple(SYMMETRIES), turn=180, black=True, contrast=SAME
+        ),
+        "natural-strong": replace(STRONG, symmetries=("mirrored left-right",)),
     }
 )
 
@@ -137,7 +175,9 @@ class Draw:
 
     symmetry : a name of `SYMMETRIES`, or ''.
     turn : degrees counter-clockwise. shift : shares of the canvas's side, down and to the right.
-    tint : factors on red, green and blue. The rest is as in `Preset`.
+    tint : factors on red, green and blue. noise : its standard deviation, of white. boxes : the
+    parts covered (top, left, height, width), shares of the sides. seed : of the noise. The rest is
+    as in `Preset`.
     """
 
     symmetry: str = ""
@@ -150,6 +190,11 @@ class Draw:
     gamma: float = 1.0
     saturation: float = 1.0
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    aspect: float = 1.0
+    detail: float = 1.0
+    noise: float = 0.0
+    boxes: tuple[Span, ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +301,16 @@ def draw(view: View, pixels: Pixels) -> Draw:
     zoom = own("zoom", *preset.zoom)
     shift = min(preset.shift, (zoom - 1) / 2) if preset.inside else preset.shift
     low, high = 1 - preset.tint, 1 + preset.tint
+    side = min(pixels.shape[:2])
+    room = max(0, side - preset.detail) if preset.detail else 0
+    detail = min(1.0, own("detail", side - room, side + room) / side)
+    stretch = math.log(preset.aspect)
+
+    def covered(i: int) -> Span:
+        height, width = (own(f"box {i} {side}", 0.05, preset.box) for side in ("high", "wide"))
+        top, left = own(f"box {i} top", 0, 1 - height), own(f"box {i} left", 0, 1 - width)
+        return top, left, height, width
+
     return Draw(
         symmetry=["", *fit][int(own("symmetry", 0, len(fit) + 1))],
         turn=own("turn", -preset.turn, preset.turn),
@@ -267,6 +322,11 @@ def draw(view: View, pixels: Pixels) -> Draw:
         gamma=own("gamma", *preset.gamma),
         saturation=own("saturation", *preset.saturation),
         tint=(own("red", low, high), own("green", low, high), own("blue", low, high)),
+        aspect=math.exp(own("aspect", -stretch, stretch)) if stretch else 1.0,
+        detail=detail,
+        noise=max(0.0, own("noise", -preset.noise, preset.noise)),
+        boxes=tuple(covered(i) for i in range(int(own("boxes", 0, preset.boxes + 1)))),
+        seed=int(own("noise seed", 0, 2**31)) if preset.noise else 0,
     )
 
 
@@ -279,10 +339,12 @@ def apply(drawn: Draw, pixels: Pixels) -> Pixels:
     Pixels are interpolated at most once; past its edge the picture is reflected, or black.
     """
     grey = _grey(pixels)
-    if grey is not None:
-        plane = _toned(drawn, _moved(drawn, grey))
-        return np.repeat(plane[..., None], 3, axis=2) if pixels.ndim == 3 else plane
-    return _coloured(drawn, _toned(drawn, _moved(drawn, pixels)))
+    plane = pixels if grey is None else grey
+    changed = _toned(drawn, _blurred(drawn, _moved(drawn, plane)))
+    if grey is None:
+        changed = _coloured(drawn, changed)
+    changed = _covered(drawn, _grainy(drawn, changed))
+    return np.repeat(changed[..., None], 3, axis=2) if changed.ndim < pixels.ndim else changed
 
 
 def _grey(pixels: Pixels) -> Pixels | None:
@@ -301,16 +363,49 @@ def _moved(drawn: Draw, pixels: Pixels) -> Pixels:
         quarters, mirrored = SYMMETRIES[drawn.symmetry]
         moved = np.asarray(cv2.flip(moved, 1), np.uint8) if mirrored else moved
         moved = np.asarray(cv2.rotate(moved, TURNS[quarters]), np.uint8) if quarters else moved
-    if (drawn.turn, drawn.zoom, drawn.shift) == (0, 1, (0, 0)):
+    if (drawn.turn, drawn.zoom, drawn.shift, drawn.aspect) == (0, 1, (0, 0), 1):
         return moved
     height, width = moved.shape[:2]
     middle = ((width - 1) / 2, (height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(middle, drawn.turn, drawn.zoom)
     matrix[:, 2] += (drawn.shift[1] * width, drawn.shift[0] * height)
+    matrix[0] *= drawn.aspect
+    matrix[0, 2] += (1 - drawn.aspect) * middle[0]
     size = (width, height)
     edge = cv2.BORDER_CONSTANT if drawn.black else cv2.BORDER_REFLECT_101
     warped = cv2.warpAffine(moved, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge)
     return np.asarray(warped, np.uint8)
+
+
+def _blurred(drawn: Draw, pixels: Pixels) -> Pixels:
+    """Lose fine detail: shrink, averaging areas, and enlarge again."""
+    if drawn.detail == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    small = (max(1, round(drawn.detail * width)), max(1, round(drawn.detail * height)))
+    shrunk = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _grainy(drawn: Draw, pixels: Pixels) -> Pixels:
+    """Add noise, the same to all channels, from a generator of the draw's own."""
+    if drawn.noise == 0:
+        return pixels
+    random = np.random.Generator(np.random.PCG64(drawn.seed))
+    grain = random.standard_normal(pixels.shape[:2], np.float32) * np.float32(255 * drawn.noise)
+    grain = grain if pixels.ndim == 2 else np.repeat(grain[..., None], 3, axis=2)
+    added = cv2.add(pixels, grain, dtype=cv2.CV_8U)  # rounds and clips
+    return np.asarray(added, np.uint8)
+
+
+def _covered(drawn: Draw, pixels: Pixels) -> Pixels:
+    """Cover boxes with the picture's mean."""
+    height, width = pixels.shape[:2]
+    for top, left, high, wide in drawn.boxes:
+        rows = slice(round(top * height), round((top + high) * height))
+        columns = slice(round(left * width), round((left + wide) * width))
+        pixels[rows, columns] = np.rint(cv2.mean(pixels)[: 1 if pixels.ndim == 2 else 3])
+    return pixels
 
 
 def _toned(drawn: Draw, pixels: Pixels) -> Pixels:

@@ -327,6 +327,6 @@ def edit_from_key(key: str) -> Edit:
         return Clahe()
     if found := re.fullmatch(r"clahe(\d+(?:\.\d+)?(?:e[+-]?\d+)?)-(\d{1,9})", key):
         return Clahe(float(found[1]), int(found[2]))
-    if found := re.fullmatch(r"([a-z]+)\.v(\d{1,19})(?:\.s(\d{1,19}))?", key):
+    if found := re.fullmatch(r"([a-z-]+)\.v(\d{1,19})(?:\.s(\d{1,19}))?", key):
         return View(found[1], int(found[2]), int(found[3] or 0))
     raise ScenarioError(f"no edit {key!r}; there are: {EDITS}")

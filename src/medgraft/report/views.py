@@ -186,7 +186,10 @@ def describe(preset: Preset) -> tuple[str, ...]:
     if preset.zoom != SAME:
         edge = ", and never past an edge" if preset.inside else ""
         lines.append(f"Zoomed from {_range(preset.zoom)} times{edge}.")
-    if not preset.inside and (preset.turn or preset.zoom != SAME or preset.shift):
+    if preset.aspect != 1:
+        lines.append(f"Stretched or squeezed sideways, up to {preset.aspect:g} times.")
+    moved = preset.turn or preset.zoom != SAME or preset.shift or preset.aspect != 1
+    if not preset.inside and moved:
         lines.append(f"Past its edge the picture is {'black' if preset.black else 'reflected'}.")
     if preset.shift and not preset.inside:
         lines.append(f"Shifted by up to {100 * preset.shift:g} % of the side, down and across.")
@@ -207,6 +210,15 @@ def describe(preset: Preset) -> tuple[str, ...]:
         colour.append(f"red, green and blue each up to {100 * preset.tint:g} % stronger or weaker")
     if colour:
         lines.append(words.sentence(f"in colour images {'; '.join(colour)}"))
+    if preset.detail:
+        least = f"{preset.detail} pixels a side"
+        lines.append(f"Fine detail lost: shrunk, to {least} at the least, and enlarged again.")
+    if preset.noise:
+        lines.append(f"Noise added, of up to {100 * preset.noise:g} % of white.")
+    if preset.boxes:
+        boxes = "One box" if preset.boxes == 1 else f"Up to {preset.boxes} boxes"
+        side = f"each up to {100 * preset.box:g} % of the side"
+        lines.append(f"{boxes} covered with the picture's mean grey or colour, {side}.")
     never = [] if any("mirrored" in name for name in preset.symmetries) else ["mirrored"]
     never += [] if preset.turn or len(preset.symmetries) > 1 else ["turned"]
     return (*lines, f"Never {words.join(never, 'or')}.") if never else tuple(lines)
@@ -227,7 +239,7 @@ def _range(limits: Range) -> str:
 
 
 def name_draw(drawn: Draw) -> str:
-    """What was done to one image, in a few words: where it lies, its size, its light.
+    """What was done to one image, in a few words: where it lies, its size, light and detail.
 
     >>> name_draw(Draw("half turn"))
     'half turn'
@@ -242,4 +254,8 @@ def name_draw(drawn: Draw) -> str:
     percent = round(100 * (drawn.brightness - 1))
     if percent:
         parts.append(f"light{TOGETHER}{'+' if percent > 0 else MINUS}{abs(percent)} %")
+    if drawn.detail < 1:
+        parts.append(f"detail{TOGETHER}{100 * drawn.detail:.0f} %")
+    if drawn.boxes:
+        parts.append(words.plural(len(drawn.boxes), "box", "boxes").replace(" ", TOGETHER))
     return ", ".join(parts) or "as it is"
