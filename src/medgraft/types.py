@@ -291,7 +291,8 @@ class Folds:
     """One stored assignment of the development images to folds, shared by every scenario.
 
     ids, groups, assignment : (n,); `assignment[i]` in 0 .. n_folds - 1 is the fold that judges
-    image i. Groups are whole in it.
+    image i. Groups are whole in it. right : (n,) where the folds are shifted
+    (`profile.confounders`), the probability that its surface gives image i its true class.
     """
 
     ids: Strings
@@ -299,6 +300,7 @@ class Folds:
     assignment: Ints
     n_folds: int
     seed: int
+    right: Floats | None = None
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -17,8 +17,9 @@ from medgraft.data.split import make_folds
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble, cross_combine, log_mean, share, stacked
-from medgraft.learn.fit import CrossFitted, cross_fitted, load
+from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.stack import Stack, fit_stack
 from medgraft.types import Canvas, ImageTable, Scenario
 

@@ -23,7 +23,8 @@ from medgraft.features.extract import Extractor
 from medgraft.features.reading import reading_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
-from medgraft.learn.fit import CrossFitted, cross_fitted, load
+from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.fit import cross_fitted, load
 from medgraft.types import Canvas, Folds, ImageTable, Scenario, Skipped
 
 SCENARIO = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from medgraft.data.augment import views
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import ScenarioError
+from medgraft.features.backbones import Backbone
 from medgraft.features.codebooks import ENCODERS
 from medgraft.features.encoders import BaseEncoder, check_pooling, half
 from medgraft.features.extract import GRID, Extractor, without
+from medgraft.features.tail import last_map
 from medgraft.types import (
     Canvas,
     DescriptorBatch,
@@ -34,6 +36,7 @@ from medgraft.types import (
     Skipped,
 )
 
+TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 Codes = NDArray[np.float32]
 Outputs = Mapping[FeatureSpec, Mapping[str, NDArray[np.float32]]]
 """Of one canvas: what each recipe's blocks gave, (channels,) or (positions, channels)."""
@@ -142,6 +145,8 @@ def reading_of(scenario: Scenario, extractor: Extractor) -> Reading:
     """
     check_pooling(scenario.pooling)
     backbone = extractor.backbone(scenario.backbone)
+    if scenario.family in TRAINED:
+        scenario = _served(scenario, backbone)
     taps = [tap.name for tap in backbone.named(scenario.tap)]
     sizes = scenario.sizes or (backbone.card.size,)
     base = max(sizes)
@@ -179,6 +184,19 @@ def reading_of(scenario: Scenario, extractor: Extractor) -> Reading:
             "give one size, one preprocessing and no views, or another encoder"
         )
     return Reading(found[0][0] if alone else spec(base, []), found, scenario.join)
+
+
+def _served(scenario: Scenario, backbone: Backbone) -> Scenario:
+    """What a trained network reads in use: the mean of its last map, of the image as it is."""
+    if len(scenario.sizes) > 1 or any("+" in key for key in scenario.edits):
+        raise ScenarioError(
+            f"{scenario.key}: a network is trained on one picture of each image; give one size and "
+            "one preprocessing"
+        )
+    tap = last_map(backbone).name
+    return dataclasses.replace(
+        scenario, family="probe", tap=tap, pooling="avg", augment="", params=()
+    )
 
 
 def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
@@ -242,7 +260,7 @@ def _views(augment: str, seed: int) -> list[list[Edit]]:
     """The edits of each view: `xray4` gives the image itself and three seeded views of it."""
     if not augment:
         return [[]]
-    found = re.fullmatch(r"([a-z]+)(\d+)", augment)
+    found = re.fullmatch(r"([a-z-]+?)(\d+)", augment)
     if found is None or int(found[2]) < 2:
         raise ScenarioError(
             f"{augment!r} does not name views; give a preset and a number from 2 on, as in xray4"

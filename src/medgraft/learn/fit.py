@@ -7,12 +7,10 @@ are cross-fitted, and everything is kept in the cache under the recipe that made
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,21 +21,24 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from medgraft.errors import BundleError, LeakError, ScenarioError
-from medgraft.evaluate.calibration import (
-    Calibrator,
-    choose_threshold,
-    cross_fit,
-    fit_calibrator,
-)
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading, encoder_of, reading_of
+from medgraft.features.reading import TRAINED, Reading, encoder_of, reading_of
+from medgraft.learn.crossed import (
+    CrossFitted,
+    arrays_under,
+    calibrator_of,
+    finished,
+    judged,
+    key_of,
+)
 from medgraft.learn.ensemble import COMBINE, FittedEnsemble, checked, cross_combine, read_ensemble
 from medgraft.learn.estimators import KNNHead
 from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
 from medgraft.learn.stack import Stack
+from medgraft.learn.tuned import cross_fit_tuned
 from medgraft.types import (
     FittedScenario,
     Floats,
@@ -47,24 +48,10 @@ from medgraft.types import (
     Predictions,
     Scenario,
     Strings,
-    digest,
 )
 
-RECIPE = "7"  # raise it when a change of code changes out-of-fold numbers
 LEARN_FROM = 800  # images that a codebook and its axes are fitted on at most
 LEARN_NUMBERS = 1 << 27  # of their descriptors' numbers that are in memory at most
-
-
-@dataclass(frozen=True, eq=False)
-class CrossFitted:
-    """What cross-validation leaves: out-of-fold predictions, and the refit on all of them.
-
-    seconds : what it took when it was first computed.
-    """
-
-    predictions: Predictions
-    fitted: FittedScenario
-    seconds: float
 
 
 def cross_fitted(
@@ -115,18 +102,28 @@ def cross_fitted_all(
 
     A scenario a core, each with one thread: the products are too small to share between cores, and
     what one thread computes does not depend on how many run beside it. The last scenarios are begun
-    first, for plans end with the widest.
+    first, for plans end with the widest. Networks are trained one after another, with all cores.
     """
-    alone = [scenario for scenario in scenarios if not scenario.members]
+
+    def one(scenario: Scenario) -> CrossFitted:
+        return cross_fitted(scenario, development, folds, extractor, sample_weight)
+
+    trained = [scenario for scenario in scenarios if scenario.family in TRAINED]
     joined = [scenario for scenario in scenarios if scenario.members]  # of what is judged by then
-    for wave in (alone, joined):
-        with threadpool_limits(1), quiet_mixtures(), _Workers(extractor.workers) as workers:
-            jobs = [
-                workers.submit(cross_fitted, each, development, folds, extractor, sample_weight)
-                for each in reversed(wave)
-            ]
-            for job in as_completed(jobs):
-                yield job.result()
+    alone = [scenario for scenario in scenarios if scenario not in (*trained, *joined)]
+    yield from _side_by_side(one, alone, extractor.workers)
+    yield from map(one, trained)
+    yield from _side_by_side(one, joined, extractor.workers)
+
+
+def _side_by_side(
+    one: Callable[[Scenario], CrossFitted], scenarios: Sequence[Scenario], workers: int
+) -> Iterator[CrossFitted]:
+    """One scenario a thread, the last first, each yielded when it is done."""
+    with threadpool_limits(1), quiet_mixtures(), _Workers(workers) as threads:
+        jobs = [threads.submit(one, scenario) for scenario in reversed(scenarios)]
+        for job in as_completed(jobs):
+            yield job.result()
 
 
 class _Workers(ThreadPoolExecutor):
@@ -148,9 +145,6 @@ def fit(
 ) -> FittedScenario:
     """The classifier that is deployed, refitted on all development images; errors as above."""
     return cross_fitted(scenario, development, folds, extractor).fitted
-
-
-Fitted = FittedFrozen | FittedEnsemble
 
 
 def load(folder: Path, extractor: Extractor) -> FittedScenario:
@@ -183,7 +177,7 @@ def _cross_fit_frozen(
             f"no head {scenario.head!r} in {scenario.key}; there are: {', '.join(HEADS)}"
         )
     reading = reading_of(scenario, extractor)
-    key = _key(
+    key = key_of(
         scenario,
         [(spec.recipe, spec.blocks) for spec in reading.specs],
         development,
@@ -199,7 +193,7 @@ def _cross_fit_frozen(
         views, y, weight, _, _ = _rows(codes, rows, folds, sample_weight)
         head: Head = KNNHead(int(kept["head.k"])).fit(views, y, weight)
     else:
-        head = head_from_arrays(scenario.head, _part(kept, "head"), {})
+        head = head_from_arrays(scenario.head, arrays_under(kept, "head"), {})
     fitted = FittedFrozen(
         scenario=scenario,
         classes=development.classes,
@@ -207,11 +201,11 @@ def _cross_fit_frozen(
         operating=None,
         reading=reading,
         head=head,
-        calibrator=_calibrator(kept),
+        calibrator=calibrator_of(kept),
         extractor=extractor,
         encoder=_kept_encoder(scenario, kept),
     )
-    return _finished(fitted, kept, development, folds)
+    return finished(fitted, kept, development, folds)
 
 
 def _judge_frozen(
@@ -251,7 +245,7 @@ def _judge_frozen(
     return {
         **{f"head.{name}": array for name, array in arrays.items()},
         **encoder,
-        **_judged(scores, development, folds, began),
+        **judged(scores, development, folds, began),
     }
 
 
@@ -316,7 +310,7 @@ def _kept_encoder(scenario: Scenario, kept: Mapping[str, NDArray[Any]]) -> BaseE
     if found is None:
         return None
     settings = json.loads(str(kept["encoding"]))
-    return encoder_from_arrays(found[0], _part(kept, "encoder"), settings)
+    return encoder_from_arrays(found[0], arrays_under(kept, "encoder"), settings)
 
 
 # --------------------------------------------------------------------------- ensembles
@@ -339,7 +333,7 @@ def _cross_fit_ensemble(
         cross_fitted(member, development, folds, extractor, sample_weight)
         for member in scenario.members
     ]
-    key = _key(
+    key = key_of(
         scenario,
         [[member.predictions.scores.tolist()] for member in members],
         development,
@@ -352,7 +346,7 @@ def _cross_fit_ensemble(
         prob = [member.predictions.y_prob for member in members]
         y = development.labels
         scores, stack = cross_combine(scenario.head, prob, y, folds.assignment)
-        kept = _judged(scores, development, folds, began)
+        kept = judged(scores, development, folds, began)
         if stack is not None:
             kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
         extractor.cache.put("predictions", key, kept)
@@ -365,77 +359,10 @@ def _cross_fit_ensemble(
         stack=Stack(tuple(kept["weights"].tolist()), tuple(kept["scales"].tolist()))
         if "weights" in kept
         else None,
-        calibrator=_calibrator(kept),
+        calibrator=calibrator_of(kept),
         extractor=extractor,
     )
-    return _finished(fitted, kept, development, folds)
-
-
-# --------------------------------------------------------------------------- what all families do
-
-
-def _key(
-    scenario: Scenario,
-    inputs: object,
-    development: ImageTable,
-    folds: Folds,
-    sample_weight: Floats | None,
-) -> str:
-    """What decides a scenario's out-of-fold numbers."""
-    return digest(
-        RECIPE,
-        dataclasses.asdict(scenario),
-        inputs,
-        development.fingerprint,
-        folds.fingerprint,
-        None if sample_weight is None else sample_weight.tolist(),
-        length=32,
-    )
-
-
-def _judged(
-    scores: Floats, development: ImageTable, folds: Folds, began: float
-) -> dict[str, NDArray[Any]]:
-    """Out-of-fold scores and probabilities (n, n_classes), and the calibrator of the refit."""
-    calibrator = fit_calibrator(scores, development.labels)
-    return {
-        "scores": scores,
-        "y_prob": cross_fit(scores, development.labels, folds.assignment),
-        "slope": np.array(calibrator.slope),
-        "biases": np.array(calibrator.biases),
-        "seconds": np.array(time.perf_counter() - began),
-    }
-
-
-def _calibrator(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
-    return Calibrator(float(kept["slope"]), tuple(kept["biases"].tolist()))
-
-
-def _finished(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
-) -> CrossFitted:
-    """The out-of-fold predictions that were kept, and the refit with its threshold."""
-    predictions = Predictions(
-        scenario=fitted.scenario.key,
-        classes=development.classes,
-        positive=development.positive,
-        ids=development.ids,
-        groups=development.groups,
-        splits=development.splits,
-        fold=folds.assignment,
-        y_true=development.labels,
-        scores=kept["scores"],
-        y_prob=kept["y_prob"],
-    )
-    operating = choose_threshold(predictions) if development.positive else None
-    fitted = dataclasses.replace(fitted, operating=operating)
-    return CrossFitted(predictions, fitted, float(kept["seconds"]))
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """The arrays stored under `name.`, without that prefix."""
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+    return finished(fitted, kept, development, folds)
 
 
 Family = Callable[[Scenario, ImageTable, Folds, Extractor, Floats | None], CrossFitted]
@@ -445,6 +372,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "probe": _cross_fit_frozen,
         "multiscale": _cross_fit_frozen,
         "vlad": _cross_fit_frozen,
+        "finetune": cross_fit_tuned,
+        "hybrid": cross_fit_tuned,
         "ensemble": _cross_fit_ensemble,
     }
 )
@@ -453,6 +382,8 @@ LOADERS: Mapping[str, Callable[[Path, Extractor], FittedScenario]] = MappingProx
         "probe": FittedFrozen.load,
         "multiscale": FittedFrozen.load,
         "vlad": FittedFrozen.load,
+        "finetune": FittedFrozen.load,
+        "hybrid": FittedFrozen.load,
         "ensemble": lambda folder, extractor: read_ensemble(folder, extractor, load),
     }
 )

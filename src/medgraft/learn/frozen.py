@@ -321,7 +321,7 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 def _card(content: dict[str, Any]) -> Card:
     """The card of the bundle's backbone; its words become names of files, so they must be names."""
     card = Card(**{key: _tuple(value) for key, value in content.items()})
-    for word in (card.name, card.sha256):
+    for word in (card.name, card.sha256, card.tuned or "none"):
         if not re.fullmatch(r"\w[\w.-]*", word):
             raise ValueError(f"{word!r} cannot name a backbone or its weights")
     return card
@@ -329,7 +329,7 @@ def _card(content: dict[str, Any]) -> Card:
 
 def _verified(card: Card, sha256: str, extractor: Extractor) -> str:
     """The name of weights whose file has that sha256: the card's own, where this cache wrote it."""
-    kept = extractor.cache.folder / "weights" / f"{card.name}-{card.sha256}.safetensors"
+    kept = extractor.cache.folder / "weights" / f"{card.id}-{card.sha256}.safetensors"
     known = kept.is_file() and sha256_of(kept) == sha256
     return card.sha256 if known else f"bundle-{sha256}"
 
@@ -353,8 +353,8 @@ def _spec(content: dict[str, Any], card: Card) -> FeatureSpec:
     fields = {key: _tuple(value) for key, value in content.items()}
     fields["edits"] = tuple(edit_from_key(key) for key in content["edits"])
     spec = FeatureSpec(**fields)
-    if spec.backbone != card.name:
-        raise ValueError(f"codes of {spec.backbone}, and the weights are of {card.name}")
+    if spec.backbone != card.id:
+        raise ValueError(f"codes of {spec.backbone}, and the weights are of {card.id}")
     return spec
 
 

@@ -1,0 +1,187 @@
+"""From which layer on to train: freeze points compared by successive halving.
+
+Every depth is trained on the same images, a few epochs on some of them; the better half goes on
+with more images and epochs (Jamieson and Talwalkar, 2016; each rung begins anew, so that every rate
+falls to zero in it). They are judged on an inner holdout of whole groups, and the outer fold in
+whose training part the search takes place is seen by none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from medgraft.data.split import holdout
+from medgraft.evaluate.compare import compare, estimate_all
+from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.features.tail import INPUT, freeze_points
+from medgraft.learn.finetune import Epoch
+from medgraft.learn.workbench import HOLDOUT, Workbench
+from medgraft.types import Comparison, Estimate, Floats, Folds, ImageTable, Ints, Predictions
+
+LARGE = 3  # times the canvas's bytes: a map that takes more is not worth keeping
+
+
+@dataclass(frozen=True, slots=True)
+class DepthTrial:
+    """One depth in one rung: what it learned from, and the metric on the inner holdout."""
+
+    depth: str
+    rung: int
+    images: int
+    epochs: int
+    seconds: float
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class DepthSearch:
+    """What the search found.
+
+    trials : of all rungs. comparisons : in the last rung, the chosen depth against each other.
+    holdout : how many images judged.
+    """
+
+    metric: str
+    chosen: str
+    trials: tuple[DepthTrial, ...]
+    comparisons: tuple[Comparison, ...]
+    holdout: int
+
+    @property
+    def curve(self) -> tuple[DepthTrial, ...]:
+        """Every depth in the first rung, which all of them ran under the same conditions."""
+        return tuple(trial for trial in self.trials if trial.rung == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingLog:
+    """How a network was trained: from which depth, epoch by epoch, and how that depth was found.
+
+    histories : by fold, and of the network that is deployed.
+    """
+
+    depth: str
+    histories: Mapping[str, tuple[Epoch, ...]]
+    search: DepthSearch | None
+
+
+def rungs_of(rungs: str) -> tuple[tuple[int, int], ...]:
+    """(training images at most, epochs) of each rung.
+
+    >>> rungs_of("1200x2+2400x3")
+    ((1200, 2), (2400, 3))
+    """
+    pairs = (rung.split("x") for rung in rungs.split("+"))
+    return tuple((int(images), int(epochs)) for images, epochs in pairs)
+
+
+def searched(bench: Workbench) -> tuple[str, ...]:
+    """The depths that are compared: the image, and freeze points whose maps are not large."""
+    size = bench.reading.canvas.size
+    bytes_of = {t.name: 2 * t.channels * t.side**2 for t in bench.backbone.taps_at(size)}
+    return tuple(
+        depth
+        for depth in freeze_points(bench.backbone)
+        if depth == INPUT or bytes_of[depth] <= LARGE * 3 * size**2
+    )
+
+
+def search_depth(
+    bench: Workbench,
+    folds: Folds,
+    depths: Sequence[str],
+    metric: str,
+) -> DepthSearch:
+    """Compare freeze points on the images outside the last fold.
+
+    Where the folds are shifted, the inner holdout is what the surface misleads about most.
+
+    Raises
+    ------
+    FitError
+        There is nothing to learn from.
+    """
+    table, rungs = bench.development, rungs_of(bench.recipe.rungs)
+    rows = np.flatnonzero(folds.assignment != folds.n_folds - 1)
+    if folds.right is None:
+        held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, bench.scenario.seed)
+    else:
+        held = _misleading(table.select(rows), folds.right[rows])
+    learned, judges = rows[~held], rows[held]
+    most = max(images for images, _ in rungs)
+    bench, index = bench.select(np.concatenate([_subset(bench, learned, most), judges]))
+    judges = index[-len(judges) :]
+    learned = index[: -len(judges)]
+    bench.prepare(depths)
+    running = list(depths)
+    trials: list[DepthTrial] = []
+    last: list[Predictions] = []
+    for rung, (images, epochs) in enumerate(rungs):
+        some = _subset(bench, learned, images)
+        found: list[Predictions] = []
+        seconds = []
+        short = replace(bench, recipe=replace(bench.recipe, epochs=epochs, patience=0))
+        for depth in running:
+            what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
+            run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)
+            found.append(_predictions(bench, depth, judges, run.scores))
+            seconds.append(run.seconds)
+        estimates = estimate_all(found, metric)
+        trials += [
+            DepthTrial(depth, rung, len(some), epochs, took, estimate)
+            for depth, took, estimate in zip(running, seconds, estimates, strict=True)
+        ]
+        sign = 1 if metric in LOWER_IS_BETTER else -1
+        order = np.argsort([sign * estimate.value for estimate in estimates], kind="stable")
+        last = [found[i] for i in order]
+        running = [running[i] for i in order[: max(1, -(-len(order) // 2))]]
+    chosen = last[0].scenario
+    return DepthSearch(
+        metric, chosen, tuple(trials), compare(last[0], last[1:], metric), len(judges)
+    )
+
+
+def _misleading(table: ImageTable, right: Floats) -> NDArray[np.bool_]:
+    """(n,) the groups of each class whose surface is most misleading, `HOLDOUT` of the images."""
+    names, group_of = np.unique(table.groups, return_inverse=True)
+    size = np.bincount(group_of)
+    mean = np.bincount(group_of, right) / size
+    held = np.zeros(len(names), dtype=bool)
+    for label in np.unique(table.labels):
+        members = np.unique(group_of[table.labels == label])
+        order = members[np.argsort(mean[members], kind="stable")]
+        held[order[np.cumsum(size[order]) <= max(HOLDOUT * size[order].sum(), size[order[0]])]] = (
+            True
+        )
+    return held[group_of]
+
+
+def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
+    """About n of the rows, whole groups, classes in equal shares."""
+    if n >= len(rows):
+        return rows
+    table = bench.development
+    taken = holdout(table.groups[rows], table.labels[rows], n / len(rows), bench.scenario.seed + 1)
+    return rows[taken]
+
+
+def _predictions(bench: Workbench, depth: str, rows: Ints, scores: Floats) -> Predictions:
+    """What a depth said of the inner holdout."""
+    table = bench.development.select(rows)
+    return Predictions(
+        scenario=depth,
+        classes=table.classes,
+        positive=table.positive,
+        ids=table.ids,
+        groups=table.groups,
+        splits=table.splits,
+        fold=np.zeros(len(rows), np.int64),
+        y_true=table.labels,
+        scores=scores,
+        y_prob=softmax(scores, axis=1),
+    )

@@ -1,0 +1,187 @@
+"""The families `finetune` and `hybrid`: part of a network trained again, from the best depth on.
+
+Every fold trains a copy of the layers behind the frozen trunk, stops by an inner holdout of whole
+groups, and judges the images it has not seen. The network that is deployed is trained once more on
+all development images, for the mean best epoch of the folds. It is a backbone of its own with a
+linear head, so that everything that knows frozen networks knows it too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.split import holdout, make_folds
+from medgraft.errors import ScenarioError
+from medgraft.features.backbones import Backbone
+from medgraft.features.extract import Extractor
+from medgraft.features.reading import Reading
+from medgraft.features.tail import freeze_points
+from medgraft.learn.checkpoint import State
+from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
+from medgraft.learn.depth import TrainingLog, search_depth, searched
+from medgraft.learn.estimators import LogisticHead
+from medgraft.learn.finetune import Training
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.workbench import HOLDOUT, PROBE_C, Trained, Workbench, _line
+from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
+
+BEST = "best"  # the depth that is searched
+
+
+def cross_fit_tuned(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> CrossFitted:
+    """Train in every fold, judge out of fold, and train once more on all images."""
+    bench = Workbench.of(scenario, development, extractor, sample_weight)
+    depths = freeze_points(bench.backbone)
+    if scenario.tap not in (BEST, *depths):
+        raise ScenarioError(
+            f"{scenario.key}: {scenario.backbone} cannot be trained from {scenario.tap!r}; choose "
+            f"{BEST}, which finds out, or one of {', '.join(depths)}"
+        )
+    found = search_depth(bench, folds, searched(bench), "auroc") if scenario.tap == BEST else None
+    depth = found.chosen if found else scenario.tap
+    recipes = [spec.recipe for spec in bench.specs(depth)]
+    key = key_of(scenario, recipes, development, folds, sample_weight)
+    began = time.perf_counter()
+    inputs = bench.inputs(depth)
+    runs = []
+    scores = np.zeros((len(development), len(development.classes)))
+    for k in range(folds.n_folds):
+        inside = folds.assignment == k
+        what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
+        run = bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+        scores[inside] = run.scores
+        runs.append(run)
+    epochs = max(1, round(float(np.mean([run.best_epoch for run in runs]))))
+    everything = np.arange(len(development))
+    nobody = everything[:0]
+    final = bench.trained(
+        depth, inputs, everything, nobody, f"Training from {depth} on all images", epochs=epochs
+    )
+    kept = extractor.cache.get("predictions", key)
+    if kept is None:
+        kept = judged(scores, development, folds, began)
+        kept["seconds"] = np.array(sum(run.seconds for run in [*runs, final]))
+        extractor.cache.put("predictions", key, kept)
+    fitted = _fitted(bench, final, kept)
+    crossed = finished(fitted, kept, development, folds)
+    histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
+    histories["all images"] = final.history
+    return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
+
+
+def held_out(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    cap: float = math.inf,
+) -> CrossFitted:
+    """Train once, outside the last fold, which judges; for recipes too slow for every fold.
+
+    As in a fold, images outside of it are held out to stop by. cap : seconds of training; it ends
+    with the epoch that passes them, and a later call with a larger cap goes on from there. The
+    predictions are of the last fold, their calibration and threshold by folds within it, and the
+    network that is deployed is this one, which learned nothing from it.
+
+    Raises
+    ------
+    ScenarioError, BackboneError, FitError
+        As `cross_fit_tuned`.
+    """
+    bench = Workbench.of(scenario, development, extractor)
+    found = search_depth(bench, folds, searched(bench), "auroc") if scenario.tap == BEST else None
+    depth = found.chosen if found else scenario.tap
+    inside = folds.assignment == folds.n_folds - 1
+    rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+    stop = holdout(development.groups[rows], development.labels[rows], HOLDOUT, scenario.seed)
+    inputs = bench.inputs(depth)
+    identity = digest("held out", bench._identity(depth, rows, judge, 0), length=32)
+    training = Training(
+        bench._network(depth, inputs, rows[~stop]),
+        bench.recipe,
+        seed=scenario.seed,
+        stages=bench._stages(depth),
+        checkpoint=extractor.cache.folder / "checkpoints" / f"{identity}.safetensors",
+        identity=identity,
+    )
+    learned, stopping = (bench._data(inputs, some) for some in (rows[~stop], rows[stop]))
+    what, began, stopped = f"Training from {depth}", time.perf_counter(), ""
+    total = bench.recipe.epochs * len(learned.rows)
+    with extractor.progress.task(what, total) as advance:
+        for epoch in training.epochs(learned, stopping, tick=advance):
+            extractor.progress.say(_line(what, epoch))
+            if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
+                stopped = f"the cap of {cap / 60:g} minutes was passed"
+                break
+    training.restore_best()
+    history = training.history
+    if stopped:
+        history = [*history[:-1], dataclasses.replace(history[-1], stopped=stopped)]
+    part = development.select(judge)
+    inner = make_folds(part, folds.n_folds, folds.seed)
+    kept = judged(training.logits(bench._data(inputs, judge)), part, inner, began)
+    state = {name: value.cpu().numpy() for name, value in training.best.items()}
+    final = Trained(state, tuple(history), kept["scores"], float(kept["seconds"]))
+    crossed = finished(_fitted(bench, final, kept), kept, part, inner)
+    return dataclasses.replace(
+        crossed, training=TrainingLog(depth, {"one holdout": tuple(history)}, found)
+    )
+
+
+def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) -> FittedFrozen:
+    """The trained network as a backbone of its own, with its head."""
+    tuned = tuned_backbone(bench.backbone, final.state)
+    bench.extractor.adopt(tuned)
+    spec = dataclasses.replace(bench.reading.canvas, backbone=tuned.name, weights=tuned.key)
+    head = LogisticHead.from_arrays(
+        {
+            "coef_": final.state["head.weight"].astype(np.float64),
+            "intercept_": final.state["head.bias"].astype(np.float64),
+            "classes_": np.arange(len(bench.development.classes)),
+            "C": np.array(PROBE_C),
+        },
+        {},
+    )
+    return FittedFrozen(
+        scenario=bench.scenario,
+        classes=bench.development.classes,
+        positive=bench.development.positive,
+        operating=None,
+        reading=Reading.one(spec),
+        head=head,
+        calibrator=calibrator_of(kept),
+        extractor=bench.extractor,
+    )
+
+
+def tuned_backbone(backbone: Backbone, state: Mapping[str, NDArray[Any]]) -> Backbone:
+    """The whole network with the layers that were trained in their place."""
+    name = digest({k: v.tobytes().hex() for k, v in state.items()}, length=12)
+
+    def whole() -> State:
+        import torch
+
+        trained = {
+            k.removeprefix("layers.layers."): torch.from_numpy(v)
+            for k, v in state.items()
+            if k.startswith("layers.")
+        }
+        return {**backbone.network.state_dict(), **trained}
+
+    card = dataclasses.replace(
+        backbone.card, source=f"{backbone.card.source}, fine-tuned", sha256=name, tuned=name
+    )
+    return Backbone(card, whole, backbone.notes)

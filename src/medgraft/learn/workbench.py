@@ -1,0 +1,295 @@
+"""Where part of a network is trained: its layers, what enters them, and what is kept of it.
+
+A `Workbench` belongs to a scenario and its development images. It gives each training the layers
+behind a depth and the maps that enter them, shared by folds and depths, reads from the cache what
+was trained before, and goes on with what was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.augment import SYMMETRIES, View
+from medgraft.data.split import holdout
+from medgraft.features.backbones import HYBRIDS, Backbone
+from medgraft.features.extract import Extractor
+from medgraft.features.kept import (
+    bytes_of_maps,
+    fits,
+    kept_canvases,
+    kept_maps,
+    prepare_maps,
+)
+from medgraft.features.reading import Reading, reading_of
+from medgraft.features.tail import INPUT, last_map, tail_of
+from medgraft.learn.crossed import arrays_under
+from medgraft.learn.estimators import LogisticHead
+from medgraft.learn.finetune import Data, Epoch, Recipe, Training, recipe_of, tail_with_head
+from medgraft.learn.inputs import ComputedMaps, Images, Inputs, KeptMaps
+from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
+
+TRAINING = "1"  # raise it when a change of code changes what training gives
+HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
+VIEWS = 4  # of every image whose maps are kept, where training augments
+FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
+PROBE_C = 1e-3  # strength of the linear probe that training starts from
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that was trained: arrays of its layers and head, and how it went.
+
+    scores : (n, n_classes) of the rows it was to judge.
+    """
+
+    state: Mapping[str, NDArray[Any]]
+    history: tuple[Epoch, ...]
+    scores: Floats
+    seconds: float
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights were kept."""
+        return max((e.number for e in self.history if e.best), default=len(self.history))
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """Everything that the trainings of one scenario share."""
+
+    scenario: Scenario
+    recipe: Recipe
+    backbone: Backbone
+    reading: Reading
+    development: ImageTable
+    extractor: Extractor
+    weight: Floats
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        development: ImageTable,
+        extractor: Extractor,
+        sample_weight: Floats | None = None,
+    ) -> Workbench:
+        """For the images that all its trainings draw from.
+
+        Raises
+        ------
+        ScenarioError, BackboneError
+            The recipe, the depth, the preset or the backbone makes no sense.
+        """
+        return cls(
+            scenario,
+            recipe_of(scenario.params),
+            extractor.backbone(scenario.backbone),
+            reading_of(scenario, extractor),
+            development,
+            extractor,
+            np.ones(len(development)) if sample_weight is None else sample_weight,
+        )
+
+    def select(self, rows: Ints) -> tuple[Workbench, Ints]:
+        """A workbench of some of the images, in the order given, and their rows in it."""
+        smaller = dataclasses.replace(
+            self, development=self.development.select(rows), weight=self.weight[rows]
+        )
+        return smaller, np.arange(len(rows))
+
+    def chain(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view: augmentation first, then the scenario's preprocessing."""
+        edits = self.reading.canvas.edits
+        if view == 0 or not self.scenario.augment:
+            return edits
+        number = FIRST_VIEW + view - 1
+        return (View(self.scenario.augment, number, self.scenario.seed), *edits)
+
+    def inputs(self, depth: str) -> Inputs:
+        """What enters the layers behind `depth`, kept on disk where there is room."""
+        canvas = dataclasses.replace(self.reading.canvas, edits=())
+        if depth == INPUT:
+            rows = kept_canvases(self.development, canvas, self.extractor)
+            return Images(rows, canvas, self.chain, self.extractor.workers)
+        specs = self.specs(depth)
+        channels = self.backbone.tap(depth).channels
+        size = bytes_of_maps(self.development, specs, self.extractor)
+        where = (
+            f"the maps of {depth}, {len(specs)} views of each image: {size / 1e9:.1f} GB on disk"
+        )
+        if fits(size, self.extractor):
+            self.extractor.progress.say(f"Keeping {where}.")
+            prepare_maps(self.development, specs, self.extractor)
+            views = [kept_maps(self.development, spec, self.extractor) for spec in specs]
+            return KeptMaps(tuple(views), channels)
+        self.extractor.progress.say(f"No room for {where}. They are computed at every batch.")
+        rows = kept_canvases(self.development, canvas, self.extractor)
+        images = Images(rows, canvas, self.chain, self.extractor.workers)
+        return ComputedMaps(images, specs[0], channels, self.extractor)
+
+    def prepare(self, depths: Sequence[str]) -> None:
+        """Have the maps of several depths kept in one pass over every view, where all fit."""
+        wanted = [self.specs(depth) for depth in depths if depth != INPUT]
+        size = sum(bytes_of_maps(self.development, specs, self.extractor) for specs in wanted)
+        if fits(size, self.extractor):
+            every = [spec for specs in wanted for spec in specs]
+            prepare_maps(self.development, every, self.extractor)
+
+    def specs(self, depth: str) -> list[FeatureSpec]:
+        """The maps at `depth` of each view that is kept, the image itself first."""
+        canvas = dataclasses.replace(self.reading.canvas, taps=(depth,), edits=())
+        views = range(VIEWS if self.scenario.augment else 1)
+        return [dataclasses.replace(canvas, edits=self.chain(view)) for view in views]
+
+    # ----------------------------------------------------------------------- one training
+
+    def trained(
+        self,
+        depth: str,
+        inputs: Inputs,
+        rows: Ints,
+        judge: Ints,
+        what: str,
+        *,
+        epochs: int = 0,
+    ) -> Trained:
+        """Train the layers behind `depth` on `rows` and let them judge other rows.
+
+        epochs : end after so many, without a holdout; 0 holds images out and stops by them.
+        A training that was finished before is read from the cache, one that was killed goes on.
+        """
+        cache = self.extractor.cache
+        identity = self._identity(depth, rows, judge, epochs)
+        kept = cache.get("training", identity)
+        if kept is None:
+            checkpoint = cache.folder / "checkpoints" / f"{identity}.safetensors"
+            began = time.perf_counter()
+            held = np.zeros(len(rows), dtype=bool)
+            if not epochs:
+                table = self.development
+                held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self.scenario.seed)
+            training = Training(
+                self._network(depth, inputs, rows[~held]),
+                self.recipe,
+                seed=self.scenario.seed,
+                stages=self._stages(depth),
+                checkpoint=checkpoint,
+                identity=identity,
+            )
+            learned, stopping = self._data(inputs, rows[~held]), self._data(inputs, rows[held])
+            total = (epochs or self.recipe.epochs) * len(learned.rows)
+            with self.extractor.progress.task(what, total) as advance:
+                for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
+                    self.extractor.progress.say(_line(what, epoch))
+            training.restore_best()
+            scores = training.logits(self._data(inputs, judge)) if len(judge) else np.zeros((0, 0))
+            kept = {
+                **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
+                "history": np.array(json.dumps([epoch.to_json() for epoch in training.history])),
+                "scores": scores,
+                "seconds": np.array(time.perf_counter() - began),
+            }
+            cache.put("training", identity, kept)
+            checkpoint.unlink(missing_ok=True)
+        return Trained(
+            arrays_under(kept, "state"),
+            tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
+            kept["scores"],
+            float(kept["seconds"]),
+        )
+
+    def speed(self, depth: str, steps: int = 2) -> float:
+        """Training images a second from `depth` on, by a few timed steps on made-up maps."""
+        import torch
+        from torch.nn import functional
+
+        size, n = self.reading.canvas.size, self.recipe.batch_size
+        shape = (3, size, size)
+        if depth != INPUT:
+            (tap,) = [t for t in self.backbone.taps_at(size) if t.name == depth]
+            shape = (tap.channels, tap.side, tap.side)
+        network = tail_with_head(
+            tail_of(self.backbone, depth), last_map(self.backbone).channels, 2, 0.0
+        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        maps = torch.zeros(n, *shape).to(memory_format=torch.channels_last).to(device)
+        target = torch.zeros(n, dtype=torch.long, device=device)
+        network.to(device).train()
+        for step in range(steps + 1):
+            if step == 1:  # the first one sets things up
+                began = time.perf_counter()
+            loss = functional.cross_entropy(network(maps), target)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return steps * n / (time.perf_counter() - began)
+
+    def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int) -> str:
+        return digest(
+            TRAINING,
+            dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth)),
+            asdict(self.recipe),
+            [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],
+            self.development.fingerprint,
+            [rows.tolist(), judge.tolist(), epochs],
+            self.weight.tolist(),
+            length=32,
+        )
+
+    def _data(self, inputs: Inputs, rows: Ints) -> Data:
+        table = self.development
+        return Data(inputs, rows, table.labels, self.weight, table.ids)
+
+    def _network(self, depth: str, inputs: Inputs, rows: Ints) -> Any:
+        """The layers behind `depth` with a head that begins as a linear probe."""
+        import torch
+
+        channels = last_map(self.backbone).channels
+        n_classes = len(self.development.classes)
+        torch.manual_seed(self.scenario.seed)
+        network: Any = tail_with_head(
+            tail_of(self.backbone, depth), channels, n_classes, self.recipe.dropout
+        )
+        if self.backbone.card.name in HYBRIDS:  # its new batch norms have not seen any map yet
+            stream = inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0)
+            torch.optim.swa_utils.update_bn((maps for _, maps in stream), network.layers)
+        if self.recipe.probe:
+            network.eval()
+            codes = []
+            with torch.inference_mode():
+                for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
+                    codes.append(network.codes(maps).numpy())
+            head = LogisticHead(PROBE_C, class_weight="balanced")
+            head.fit(np.concatenate(codes), self.development.labels[rows], self.weight[rows])
+            with torch.no_grad():
+                network.head.weight.copy_(torch.from_numpy(np.asarray(head.coef_)))
+                network.head.bias.copy_(torch.from_numpy(np.asarray(head.intercept_)))
+        return network
+
+    def _stages(self, depth: str) -> dict[str, int]:
+        """How many stages each parameter lies before the head, for rates that fall with depth."""
+        place = {name: i for i, (name, _) in enumerate(self.backbone.network.named_modules())}
+        ends = [  # where a stage ends in the order of modules: at the last one inside it
+            max(i for name, i in place.items() if f"{name}.".startswith(f"{tap.module}."))
+            for tap in self.backbone.stages
+        ]
+        found: dict[str, int] = {}
+        for name, _ in tail_of(self.backbone, depth).named_parameters():
+            module = name.removeprefix("layers.").rpartition(".")[0]
+            found[f"layers.{name}"] = 1 + sum(end >= place[module] for end in ends)
+        return found
+
+
+def _line(what: str, epoch: Epoch) -> str:
+    loss, area, accuracy = epoch.holdout
+    best = " (best so far)" if epoch.best else ""
+    return (
+        f"{what}: epoch {epoch.number}, {epoch.seconds:.0f} s, holdout loss {loss:.3f}, "
+        f"AUROC {area:.4f}, accuracy {accuracy:.3f}{best}"
+    )
