@@ -23,11 +23,13 @@ from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError, DataError
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.cache import Cache
 from medgraft.features.engine import default_workers
 from medgraft.features.extract import Extractor
-from medgraft.learn.fit import Fitted, load
+from medgraft.learn.crossed import Fitted
+from medgraft.learn.fit import load
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import (
     Canvas,
@@ -35,10 +37,21 @@ from medgraft.types import (
     FittedScenario,
     Floats,
     ImageTable,
+    Operating,
     Predictions,
     Progress,
     Skipped,
     Source,
+    Strings,
+)
+
+TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
+# A threshold chosen for its balanced accuracy does not depend on shares, and so says nothing of
+# which label is the likelier one at others.
+MOST_PROBABLE = Operating(0.5, "the most probable class at these class shares")
+ASSUMPTION = (
+    "only the mix of classes changed, and the images of one class look as they did in training; "
+    "another machine, exposure or severity is mistaken for another mix"
 )
 
 
@@ -177,7 +190,7 @@ class External:
 
     learned, seen : images of each class the classifier learned from, and how many of the images
     judged bear the id of one of them; empty and 0 where its study's predictions are not beside it.
-    metric : what its study chose by.
+    metric : what its study chose by. adjusted : the same at other class shares, where asked for.
     """
 
     predictions: Predictions
@@ -187,9 +200,11 @@ class External:
     metric: str = "auroc"
     learned: Mapping[str, int] = field(default_factory=dict)
     seen: int = 0
+    adjusted: Adjusted | None = None
 
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
+        asked = {} if self.adjusted is None else {"adjusted": self.adjusted.json()}
         return {
             "scenario": self.predictions.scenario,
             "by_image": _evaluation_json(self.by_image),
@@ -197,6 +212,30 @@ class External:
             "skipped": [dataclasses.asdict(row) for row in self.skipped],
             "learned_from": dict(self.learned),
             "names_learned_from": self.seen,
+            **asked,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """What an evaluation becomes where the classes have other shares than in training.
+
+    changed : images whose label is another.
+    """
+
+    shares: ClassShares
+    predictions: Predictions
+    by_image: Evaluation
+    by_patient: Evaluation | None
+    changed: int
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        return {
+            "class_shares": self.shares.json(),
+            "labels_changed": self.changed,
+            "by_image": _evaluation_json(self.by_image),
+            "by_patient": self.by_patient and _evaluation_json(self.by_patient),
         }
 
 
@@ -219,13 +258,19 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def evaluate_model(path: Path, table: ImageTable, extractor: Extractor) -> External:
+def evaluate_model(
+    path: Path, table: ImageTable, extractor: Extractor, class_shares: str = TRAINING
+) -> External:
     """Judge a saved classifier on every labelled image of a table.
+
+    class_shares : `training` leaves its answers as they are; with `estimate` (from the images,
+    without their labels) or shares such as `0.3,0.7` they are also judged adjusted, beside them.
 
     Raises
     ------
     DataError
-        The table holds a class the classifier does not know, or none of its images can be read.
+        The table holds a class the classifier does not know, or none of its images can be read;
+        or the shares make no sense (see `class_shares_of`).
     """
     folder = _bundle_folder(path)
     fitted = load(folder, extractor)
@@ -238,6 +283,11 @@ def evaluate_model(path: Path, table: ImageTable, extractor: Extractor) -> Exter
         )
     repeated = len(np.unique(predictions.groups)) < len(predictions)
     metric, learned, seen = _learned_from(folder.absolute().parent, predictions)
+    adjusted = None
+    if class_shares != TRAINING:
+        prob, groups = predictions.y_prob, predictions.groups
+        shares = class_shares_of(class_shares, fitted.classes, learned, prob, groups)
+        adjusted = _adjusted(predictions, fitted.operating, shares, repeated)
     return External(
         predictions=predictions,
         by_image=evaluate(predictions, fitted.operating),
@@ -246,6 +296,7 @@ def evaluate_model(path: Path, table: ImageTable, extractor: Extractor) -> Exter
         metric=metric,
         learned=learned,
         seen=seen,
+        adjusted=adjusted,
     )
 
 
@@ -283,22 +334,46 @@ def write_external(
     return page, answer
 
 
+def _adjusted(
+    predictions: Predictions, operating: Operating | None, shares: ClassShares, repeated: bool
+) -> Adjusted:
+    """The same predictions at other class shares, judged by the most probable class."""
+    p = predictions
+    moved = dataclasses.replace(p, y_prob=adjust(p.y_prob, shares.training, shares.used))
+    rule = MOST_PROBABLE if p.positive is not None else None
+    positive = None if p.positive is None else p.classes.index(p.positive)
+    before = give_labels(p.y_prob, positive, operating.threshold if operating else 0.5)
+    return Adjusted(
+        shares=shares,
+        predictions=moved,
+        by_image=evaluate(moved, rule),
+        by_patient=evaluate(by_group(moved), rule) if repeated else None,
+        changed=int((before != give_labels(moved.y_prob, positive, 0.5)).sum()),
+    )
+
+
 def _learned_from(run: Path, predictions: Predictions) -> tuple[str, dict[str, int], int]:
     """From the run a bundle lies in: its metric, what it learned from, and what is met again.
 
     ('auroc', {}, 0) where the bundle was taken out of its run.
     """
+    metric, learned, known = _run_of(run, predictions.scenario)
+    return metric, learned, sum(name in known for name in predictions.ids.tolist())
+
+
+def _run_of(run: Path, scenario: str) -> tuple[str, dict[str, int], set[str]]:
+    """A run's metric, images of each class that a scenario learned from, and their ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file, result = run / "predictions.parquet", run / "result.json"
     if not file.is_file() or not result.is_file():
-        return "auroc", {}, 0
+        return "auroc", {}, set()
     try:
         rows = pq.read_table(
             file,
             columns=["id", "truth"],
-            filters=[("scenario", "==", predictions.scenario), ("split", "!=", "test")],
+            filters=[("scenario", "==", scenario), ("split", "!=", "test")],
         )
         metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
     except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
@@ -308,12 +383,8 @@ def _learned_from(run: Path, predictions: Predictions) -> tuple[str, dict[str, i
             "a copy of the folder model alone"
         ) from error
     truths, counts = np.unique(np.array(rows["truth"].to_pylist(), str), return_counts=True)
-    known = set(rows["id"].to_pylist())
-    return (
-        metric,
-        dict(zip(truths.tolist(), counts.tolist(), strict=True)),
-        sum(name in known for name in predictions.ids.tolist()),
-    )
+    learned = dict(zip(truths.tolist(), counts.tolist(), strict=True))
+    return metric, learned, set(rows["id"].to_pylist())
 
 
 def _in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
@@ -337,6 +408,128 @@ def _in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
         positive=fitted.positive,
         splits=np.full(len(known), "", known.splits.dtype),
     )
+
+
+# --------------------------------------------------------------------------- class shares
+
+
+@dataclass(frozen=True, eq=False)
+class ClassShares:
+    """Shares of the classes that probabilities were adjusted to, and what they were before.
+
+    training, used : (n_classes,). estimated : how they were found in the images; None where they
+    were given.
+    """
+
+    classes: tuple[str, ...]
+    training: tuple[float, ...]
+    used: tuple[float, ...]
+    estimated: PriorShift | None
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        found = self.estimated
+        return {
+            "training": dict(zip(self.classes, self.training, strict=True)),
+            "used": dict(zip(self.classes, self.used, strict=True)),
+            "estimated": found
+            and {
+                "shares": {
+                    name: dataclasses.asdict(share)
+                    for name, share in zip(self.classes, found.shares, strict=True)
+                },
+                "statistic": found.statistic,
+                "p": found.p,
+                "method": found.method,
+            },
+            "rule": MOST_PROBABLE.rule,
+            "assumption": ASSUMPTION,
+        }
+
+
+def class_shares_of(
+    asked: str, classes: Sequence[str], learned: Mapping[str, int], prob: Floats, groups: Strings
+) -> ClassShares:
+    """The shares asked for: `estimate`, from the images' probabilities, or such as `0.3,0.7`.
+
+    Parameters
+    ----------
+    learned : images of each class that the classifier learned from.
+    prob : (n_images, n_classes) of the images, calibrated. groups : (n_images,).
+
+    Raises
+    ------
+    DataError
+        The text is no shares; it is not known what the classifier learned from; or there are fewer
+        than 20 images.
+    """
+    counts = np.array([learned.get(name, 0) for name in classes], float)
+    if not counts.all():
+        missing = ", ".join(name for name in classes if not learned.get(name))
+        raise DataError(
+            f"how many images of {missing} the model learned from is not known, for it lies apart "
+            "from its run (predictions.parquet, result.json); give the run's folder, or leave "
+            f"--class-shares at {TRAINING}"
+        )
+    if len(prob) < LEAST:
+        raise DataError(
+            f"--class-shares {asked} with {len(prob)} images: class shares are a matter of many "
+            f"images; give at least {LEAST}, or leave it at {TRAINING}"
+        )
+    training = counts / counts.sum()
+    found = estimate_shares(prob, training, groups) if asked == ESTIMATE else None
+    used = found.values if found else _shares_in(asked, classes)
+    return ClassShares(tuple(classes), tuple(training.tolist()), tuple(used.tolist()), found)
+
+
+def _shares_in(text: str, classes: Sequence[str]) -> Floats:
+    """The shares that a text such as `0.3,0.7` gives, one a class."""
+    try:
+        return check_shares([float(word) for word in text.split(",")], len(classes))
+    except (ValueError, DataError) as error:
+        reason = f" ({error})" if isinstance(error, DataError) else ""
+        raise DataError(
+            f"--class-shares {text!r} gives no shares of {', '.join(classes)}{reason}; say "
+            f"{TRAINING}, {ESTIMATE}, or a number for each, in this order, such as "
+            + ",".join(f"{1 / len(classes):.2g}" for _ in classes)
+        ) from error
+
+
+def adjust_rows(
+    model: Path | str, fitted: FittedScenario, rows: Sequence[Mapping[str, Any]], class_shares: str
+) -> tuple[list[dict[str, Any]], ClassShares]:
+    """What `predict_files` gave, with the answers at other class shares beside them.
+
+    Returns
+    -------
+    tuple
+        The rows, of which each that was read has `adjusted_label` and `adjusted_probabilities`
+        (None in the others), and the shares.
+
+    Raises
+    ------
+    DataError
+        As `class_shares_of`.
+    """
+    run = _bundle_folder(Path(model)).absolute().parent
+    read = [row for row in rows if row["probabilities"]]
+    ids = np.array([row["source"] for row in read], str)
+    _, learned, _ = _run_of(run, fitted.scenario.key)
+    before = [[row["probabilities"][name] for name in fitted.classes] for row in read]
+    prob = np.array(before, float).reshape(len(read), len(fitted.classes))
+    shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)
+    after = iter(adjust(prob, shares.training, shares.used).tolist())
+    found = []
+    for row in rows:
+        p = next(after) if row["probabilities"] else None
+        found.append(
+            {
+                **row,
+                "adjusted_label": p and fitted.classes[int(np.argmax(p))],
+                "adjusted_probabilities": p and dict(zip(fitted.classes, p, strict=True)),
+            }
+        )
+    return found, shares
 
 
 # --------------------------------------------------------------------------- explain

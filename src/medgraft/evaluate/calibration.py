@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from medgraft.errors import DataError, FitError, LeakError
-from medgraft.types import Floats, Ints, Operating, Predictions
+from medgraft.types import Floats, Ints, Operating, Predictions, Strings
 
 RULE = "highest balanced accuracy"
 
@@ -169,6 +169,52 @@ def best_threshold(y: NDArray[np.bool_], p: Floats) -> float:
     below, above = float(edges[cut]), float(edges[cut + 1])
     middle = (below + above) / 2
     return middle if middle > below else above
+
+
+def steady_threshold(
+    y: NDArray[np.bool_], p: Floats, groups: Strings | None = None, level: float = 0.05
+) -> float:
+    """The threshold at the share of positives, unless `best_threshold` is surely better.
+
+    For calibrated probabilities balanced accuracy is highest at p = share of positives, where an
+    image is as likely among the positives as among the negatives (Menon et al., ICML 2013). It
+    rests on all images, where the empirically best one rests on the few that lie near it and
+    converges with the cube root of their number only (Kim and Pollard 1990; for Youden's cut-off
+    Fluss, Faraggi and Reiser 2005). Where classes are all but separated these few are outliers:
+    a wide range of thresholds is about as good here, and not elsewhere.
+
+    Surely better: its gain in balanced accuracy on these images is more than its standard error
+    times the normal quantile of `level`, one-sided. The error is that of sums over groups of the
+    images that the two label differently. So probabilities that are badly calibrated are met too.
+
+    Parameters
+    ----------
+    y : (n,) bool. p : (n,) calibrated probability of the positive class, as common in y as p says.
+    groups : (n,) what belongs together; every image for itself by default.
+
+    Raises
+    ------
+    FitError
+        One of the two classes is absent.
+
+    Examples
+    --------
+    One outlier draws the best threshold to .005; no difference can be seen at the share, .5.
+
+    >>> y = np.repeat([False, True], 10)
+    >>> p = np.array([0.002] * 10 + [0.008] + [0.99] * 9)
+    >>> best_threshold(y, p), steady_threshold(y, p)
+    (0.005, 0.5)
+    """
+    best, share = best_threshold(y, p), float(y.mean())
+    moved = (p >= share).astype(int) - (p >= best)  # 1 where only the share's threshold says yes
+    # An image's part in twice the balanced accuracy that `best` gains.
+    gain = moved * np.where(y, -1 / y.sum(), 1 / (~y).sum())
+    if groups is not None:
+        gain = np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), gain)
+    error = float(np.sqrt((gain**2).sum()))
+    sure = float(gain.sum()) > -float(special.ndtri(level)) * error
+    return best if sure and error else share
 
 
 def choose_threshold(predictions: Predictions) -> Operating:
