@@ -17,12 +17,13 @@ from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import Clahe, edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.metrics import COMMON
-from medgraft.features.backbones import DEFAULT, Backbone
+from medgraft.features.backbones import DEFAULT, HYBRIDS, Backbone
 from medgraft.features.codebooks import LEARNED
 from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import encoder_of, reading_of
+from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.taps import DENSE, STAGES
+from medgraft.learn.finetune import recipe_of
 from medgraft.learn.heads import HEADS
 from medgraft.types import Cost, FeatureSpec, ResizeRule, Scenario
 
@@ -30,6 +31,8 @@ SIMPLICITY = (
     "fewer multiply-adds for one image, then fewer numbers to be kept, then the raw image before "
     "an edited one, then svm before logistic before lda before rbf before knn"
 )
+PRETRAINED = "block3_pool"  # the last layer of a hybrid that is pretrained
+VALIDATE = ("auto", "plain", "shifted")
 STEP = 320  # pixels from one input size to the next
 SIZES = 3  # input sizes at most, where none are named
 DEEP = 3  # ends of stages, from the deepest, that encoders and larger inputs are tried on
@@ -46,8 +49,14 @@ class StudyOptions:
     first. sizes : input sizes of `multiscale`; by default the backbone's own + 320 n as far as the
     images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
     `features.reading.encoder_of`). augment : a preset, of which `views` views of each image are
-    compared with the image alone. test_fraction : of the images, set aside where no test split is
-    given. What is named twice is compared once; edits are kept under their full key.
+    compared with the image alone. depths : from which trained families train; `best` finds it out.
+    training : settings of their recipe (`learn.finetune.Recipe`), as a scenario's `params`; they
+    augment by the strong version of `augment`. validate : `plain` folds, folds `shifted` by what
+    the surface of the images tells (`profile.confounders`), or `auto`: shifted where networks are
+    trained and the surface tells much. budget : seconds that the whole study may take, by which
+    epochs and search of trained networks are cut; 0 cuts nothing. test_fraction : of the images,
+    set aside where no test split is given. What is named twice is compared once; edits are kept
+    under their full key.
     """
 
     backbones: tuple[str, ...] = (DEFAULT,)
@@ -59,6 +68,10 @@ class StudyOptions:
     encoders: tuple[str, ...] = ("k16", "k64")
     augment: str = ""
     views: int = 4
+    depths: tuple[str, ...] = ("best",)
+    training: tuple[tuple[str, str], ...] = ()
+    validate: str = "auto"
+    budget: float = 0.0
     resize: ResizeRule = "squash"
     metric: str = "auroc"
     n_folds: int = 5
@@ -70,11 +83,13 @@ class StudyOptions:
         _check("head", self.heads, tuple(HEADS))
         _check("metric", (self.metric,), COMMON)
         _check("resize rule", (self.resize,), get_args(ResizeRule))
+        _check("way to validate", (self.validate,), VALIDATE)
+        recipe_of(self.training)
         if self.augment:
             _check("preset of views", (self.augment,), tuple(PRESETS))
         for pooling in self.poolings:
             check_pooling(pooling)
-        if self.augment and "probe" not in self.families:
+        if self.augment and not {"probe", *TRAINED} & set(self.families):
             raise ScenarioError("augmented views are compared with probes; add probe to --families")
         if not 0 <= self.seed < 2**32:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
@@ -170,9 +185,11 @@ def plan(
         The families asked for have no scenario for these images and options.
     """
     scenarios: list[Scenario] = []
+    hybrids = [name for name in options.backbones if name in HYBRIDS] or [next(iter(HYBRIDS))]
+    others = [name for name in options.backbones if name not in HYBRIDS]
     wanted = [make for family, make in PLANS.items() if family in options.families]
     for make in (*wanted, _plan_ways):
-        for name in options.backbones:
+        for name in hybrids if make is _plan_hybrid else others:
             backbone = extractor.backbone(name)
             sizes = input_sizes(options, backbone, shorter)
             scenarios += make(options, backbone, sizes, scenarios)
@@ -180,11 +197,14 @@ def plan(
     if not scenarios or ("ensemble" in options.families and "ensemble" not in found):
         lacking = next(family for family in options.families if family not in found)
         needs = {
+            "probe": "a network whose last layers are pretrained too (a hybrid's are not)",
             "multiscale": f"further input sizes (the images hold {shorter} pixels; --sizes "
             "224,544 enlarges them)",
             "ensemble": "scenarios of one input size to join (add probe or vlad to --families)",
         }
-        raise ScenarioError(f"nothing to compare for {lacking}: it needs {needs[lacking]}")
+        raise ScenarioError(
+            f"nothing to compare for {lacking}: it needs {needs.get(lacking, needs['probe'])}"
+        )
     heads = list(HEADS)
     planned = [
         Planned(
@@ -289,11 +309,41 @@ def _plan_ways(
             yield dataclasses.replace(alone, augment=f"{options.augment}{options.views}")
 
 
+def _plan_finetune(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """The network trained from every depth asked for, on strongly augmented images."""
+    for depth in options.depths:
+        yield _trained(options, backbone, "finetune", depth)
+
+
+def _plan_hybrid(
+    options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
+) -> Iterator[Scenario]:
+    """The hybrid's separable blocks trained behind VGG's blocks, which stay as they are."""
+    yield _trained(options, backbone, "hybrid", PRETRAINED)
+
+
+def _trained(options: StudyOptions, backbone: Backbone, family: str, depth: str) -> Scenario:
+    strong = f"{options.augment}-strong" if options.augment else "strong"
+    return _scenario(
+        options,
+        backbone,
+        family,
+        depth,
+        head="logistic",
+        augment=strong,
+        params=options.training,
+    )
+
+
 PLANS = MappingProxyType(  # in this order, for an ensemble joins what was planned before it
     {
         "probe": _plan_probes,
         "multiscale": _plan_sizes,
         "vlad": _plan_encoders,
+        "finetune": _plan_finetune,
+        "hybrid": _plan_hybrid,
         "ensemble": _plan_stack,
     }
 )
@@ -354,10 +404,11 @@ def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
 def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> int:
     """The numbers that encoder and head keep; of an encoder that learns, about as many."""
     backbone = extractor.backbone(scenario.backbone)
-    channels = sum(tap.channels for tap in backbone.named(scenario.tap))
+    reading = reading_of(scenario, extractor)
+    taps = reading.views[0][0].taps
+    channels = sum(tap.channels for tap in backbone.taps if tap.name in taps)
     found = encoder_of(scenario)
     if found is None:
-        reading = reading_of(scenario, extractor)
         width = channels * (1 if scenario.join == "mean" else len(reading.views[0]))
         n_images *= len(reading.views)
         extra = 0

@@ -22,6 +22,8 @@ FAMILY_WORDS = {
     "multiscale": "other input sizes",
     "vlad": "encoded descriptors",
     "ensemble": "several scenarios joined",
+    "finetune": "a network trained again",
+    "hybrid": "VGG's first blocks with trained separable ones",
 }
 
 Asked = tuple[str, str, str]

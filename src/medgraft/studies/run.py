@@ -22,10 +22,21 @@ from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.features.extract import Extractor, without
-from medgraft.features.reading import encoder_of, reading_of
+from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.taps import STAGES
-from medgraft.learn.fit import CrossFitted, cross_fitted_all
+from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.depth import TrainingLog
+from medgraft.learn.fit import cross_fitted_all
+from medgraft.learn.workbench import Workbench
+from medgraft.profile.confounders import (
+    TELLING,
+    confounders,
+    read_surface,
+    shifted_folds,
+    told_by,
+)
 from medgraft.profile.profile import profile
+from medgraft.studies.budget import buy
 from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
@@ -44,6 +55,8 @@ from medgraft.types import (
     StudyResult,
 )
 
+RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -51,7 +64,7 @@ class Study:
 
     oof, test : predictions by scenario key. validation, tested : the recommended scenario's
     Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
-    seconds : by step.
+    seconds : by step. training : of each scenario whose network was trained, by key.
     """
 
     result: StudyResult
@@ -65,6 +78,7 @@ class Study:
     tested: Evaluation | None
     by_patient: Evaluation | None
     seconds: Mapping[str, float]
+    training: Mapping[str, TrainingLog]
 
 
 def run_study(
@@ -98,7 +112,8 @@ def run_study(
     clock.lap("read the images")
 
     development = table.development
-    folds = make_folds(development, options.n_folds, options.seed)
+    folds, surface = _folds(development, options, planned, extractor)
+    options = _bought(options, planned, development, folds, extractor, store, clock)
     planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
     found = _judge(planned, development, folds, extractor, store)
     clock.lap("judge the scenarios out of fold")
@@ -125,6 +140,7 @@ def run_study(
     findings = (
         *table.findings,
         *_about_sizes(options, extractor, shorter),
+        *surface,
         *_profile(table, choice, planned, extractor, options.seed),
     )
     clock.lap("check the data")
@@ -166,6 +182,7 @@ def run_study(
         tested=tested,
         by_patient=by_patient,
         seconds=clock.laps,
+        training={key: c.training for key, c in found.items() if c.training is not None},
     )
 
 
@@ -214,6 +231,67 @@ def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extracto
             f"{table.skipped[0].reason if table.skipped else 'nothing was skipped'}"
         )
     return table
+
+
+def _folds(
+    development: ImageTable,
+    options: StudyOptions,
+    planned: Sequence[Planned],
+    extractor: Extractor,
+) -> tuple[Folds, tuple[Finding, ...]]:
+    """The folds that all scenarios share, and what was found about the images' surface.
+
+    Shifted where that was asked for, or where a network is to be trained and the surface tells the
+    classes so well that plain folds could not tell who learned it from who learned the subject.
+    """
+    plain = make_folds(development, options.n_folds, options.seed)
+    trained = bool(set(TRAINED) & set(options.families))
+    if options.validate == "plain" or (options.validate == "auto" and not trained):
+        return plain, ()
+    spec = reading_of(planned[0].scenario, extractor).canvas
+    measured = read_surface(development, dataclasses.replace(spec, edits=()), extractor)
+    surface = told_by(measured, development, options.seed)
+    findings = confounders(surface)
+    (area,) = estimate_all([surface], "auroc")
+    if options.validate == "auto" and area.low < TELLING:
+        return plain, findings
+    extractor.progress.say(
+        f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
+        f"{area.value:.3f}: scenarios are judged on the images where that misleads."
+    )
+    return shifted_folds(surface, development, options.n_folds, options.seed), findings
+
+
+def _bought(
+    options: StudyOptions,
+    planned: Sequence[Planned],
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    store: RunStore | None,
+    clock: _Clock,
+) -> StudyOptions:
+    """The options with the epochs and rungs that the budget buys; a resumed run keeps its own."""
+    trained = [p.scenario for p in planned if p.scenario.family in TRAINED]
+    if not options.budget or not trained:
+        return options
+    earlier = store.events("budget") if store is not None else []
+    if earlier:
+        params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
+    else:
+        left = (options.budget - clock.total()) / len(trained) - RESERVE
+        bench = Workbench.of(trained[0], development, extractor)
+        found = buy(bench, folds.n_folds, left)
+        params = found.params
+        extractor.progress.say(
+            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs and a search of the "
+            f"depth on {found.rungs} images x epochs; about {found.seconds / 60:.0f} minutes "
+            f"for training{'' if found.fits else ', more than there are: this is the least'}."
+        )
+        if store is not None:
+            store.event("budget", params=params, seconds=round(found.seconds), fits=found.fits)
+    kept = tuple(one for one in options.training if one[0] not in dict(params))
+    return dataclasses.replace(options, training=(*kept, *params))
 
 
 def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:

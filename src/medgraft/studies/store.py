@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ class RunStore:
         line = json.dumps({"time": round(time.time(), 3), "event": name, **facts}, default=str)
         with explained(path), path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of that name in `run.jsonl`, in order; a line cut short is none."""
+        path = self.folder / "run.jsonl"
+        found = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            with suppress(ValueError):
+                row = json.loads(line)
+                if row.get("event") == name:
+                    found.append(row)
+        return found
 
     def save(
         self, result: StudyResult, predictions: list[Predictions], fitted: FittedScenario
