@@ -560,3 +560,37 @@ def test_a_study_that_makes_no_sense_is_one_clear_line(
     assert "Traceback" not in err
     if code == 1:
         assert len(err.splitlines()) == 1
+
+
+def test_train_needs_one_way_to_say_what(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", str(images), monkeypatch=monkeypatch) == 2
+    words = ["train", str(images), "--scenario", "probe/a/b/svm", "--from", "b"]
+    assert call(*words, monkeypatch=monkeypatch) == 2
+    words = ["train", str(images), "--recipe", "unheard"]
+    assert call(*words, monkeypatch=monkeypatch) == 1
+    assert "no training setting 'unheard'" in capsys.readouterr().err
+
+
+def test_train_runs_one_scenario(
+    images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    key = "probe/tf_efficientnet_lite0/blocks.4/svm"
+    words = ["train", str(images), "--scenario", key, "--out", str(tmp_path / "T")]
+    assert call(*words, "--cache", str(cache_folder), monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "Out of fold" in said
+    assert "AUROC" in said
+    assert "test split" not in said
+    assert (tmp_path / "T" / "model" / "bundle.json").is_file()
+
+
+def test_training_settings_reach_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli._training("classic", "rate=1e-4, epochs=5") == (
+        ("classic", ""), ("rate", "1e-4"), ("epochs", "5"),
+    )  # fmt: skip
+    assert cli._training("", "") == ()
+    with pytest.raises(cli.typer.BadParameter, match="'rate' is no setting"):
+        cli._training("", "rate")

@@ -20,12 +20,15 @@ from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.features.reading import Reading, reading_of
 from medgraft.features.taps import STAGES
-from medgraft.files import explained, written_file
+from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.report.build import write_report
 from medgraft.report.gather import gather
+from medgraft.report.histories import history_png
+from medgraft.report.training import held_out, training_json
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
-from medgraft.studies.store import RunStore
+from medgraft.studies.single import Single, SingleOptions, run_single
+from medgraft.studies.store import RunError, RunStore, write_predictions
 from medgraft.types import ImageTable, Join, ResizeRule, Scenario, Skipped, Source
 
 if TYPE_CHECKING:
@@ -111,10 +114,51 @@ def study_to_folder(
     store = RunStore(out, asked, resume=resume)
     finished = run_study(table, options, extractor, store)
     write_report(out / "report.html", gather(finished, extractor, command))
+    if finished.training:
+        write_json(out / "training.json", training_json(finished.training))
     predictions = [*finished.oof.values(), *finished.test.values()]
     store.save(finished.result, predictions, finished.fitted)
     extractor.cache.prune()
     return finished
+
+
+def train_to_folder(
+    table: ImageTable,
+    scenario: Scenario,
+    options: SingleOptions,
+    extractor: Extractor,
+    out: Path,
+) -> Single:
+    """Judge and refit one scenario without a study, and write what it leaves to `out`.
+
+    `model/` (served like a study's), `predictions.parquet`, and of a network that was trained
+    `training.json` and `history.png`.
+
+    Raises
+    ------
+    RunError
+        `out` holds something already.
+    MedgraftError
+        As `studies.single.run_single`.
+    """
+    with explained(out):
+        if out.exists() and any(out.iterdir()):
+            raise RunError(f"{out} is not empty; choose another --out")
+    found = run_single(table, scenario, options, extractor)
+    crossed = found.crossed
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if crossed.training is not None:
+        log = crossed.training
+        write_json(out / "training.json", training_json({scenario.key: log}))
+        with written_file(out / "history.png") as temporary:
+            temporary.write_bytes(history_png(held_out(log.histories)))
+    tested = [found.test] if found.test is not None else []
+    write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
+    with written_folder(out / "model") as folder:
+        crossed.fitted.save(folder)
+    extractor.cache.prune()
+    return found
 
 
 def encode(

@@ -119,7 +119,26 @@ CACHE = Annotated[
         rich_help_panel="Machine",
     ),
 ]
-COMPARED = "What is compared"
+COMPARED, TRAINED = "What is compared", "Networks that are trained"
+RECIPE = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="classic",
+        help="A named recipe of training: classic is log loss, Adam at 1e-6, at most 300 epochs, "
+        "patience 10.",
+        rich_help_panel=TRAINED,
+    ),
+]
+TRAINING = Annotated[
+    str,
+    typer.Option(
+        "--training",
+        metavar="rate=1e-4,epochs=5",
+        help="Settings of training that differ from the recipe's, with commas.",
+        rich_help_panel=TRAINED,
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -155,7 +174,9 @@ def study(
         str,
         typer.Option(
             help="probe (codes of a layer), multiscale (several input sizes), vlad (encoded "
-            "descriptors), ensemble (a stack of them), with commas.",
+            "descriptors), finetune (the network trained again), hybrid (VGG's first blocks, then "
+            "light ones that are trained; with --backbone hybrid_vgg16), ensemble (a stack of "
+            "what is frozen), with commas.",
             rich_help_panel=COMPARED,
         ),
     ] = "probe",
@@ -208,6 +229,27 @@ def study(
             rich_help_panel=COMPARED,
         ),
     ] = "",
+    depths: Annotated[
+        str,
+        typer.Option(
+            metavar="best,blocks.4,input",
+            help="From which layer on networks are trained, with commas: best finds it out, input "
+            "trains everything.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "best",
+    recipe: RECIPE = "",
+    training: TRAINING = "",
+    validate: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|plain|shifted",
+            help="How out-of-fold is dealt: plain, or shifted, where exposure, sharpness and frame "
+            "mislead about the class. auto: shifted where networks are trained and these tell "
+            "much.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "auto",
     metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     group: GROUP = None,
@@ -244,6 +286,9 @@ def study(
         encoders=_words(encoders),
         augment=_preset(augment, modality),
         views=views,
+        depths=_words(depths),
+        training=_training(recipe, training),
+        validate=validate,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
     )
@@ -260,7 +305,116 @@ def study(
         table, options, extractor, out, resume=resume, command=_command_line()
     )
     if not quiet:
-        terminal.show_study(finished, out)
+        terminal.show_study(finished, out, extractor)
+
+
+@app.command()
+def train(
+    data: DATA,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="A scenario's key, as a study's report and result.json write it.",
+        ),
+    ] = "",
+    recipe: RECIPE = "",
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="LAYER",
+            help="With --recipe: the layer to train from; everything by default. block4_pool "
+            "trains VGG's last block on the kept output of the others.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "input",
+    training: TRAINING = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|hub",
+            help="Weights of the backbone that do not come by pip; with --recipe classic of "
+            "VGG-19, without them VGG-16 is trained.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where model and history go.")
+    ] = Path("medgraft-train"),
+    holdout_only: Annotated[
+        bool,
+        typer.Option(
+            "--holdout-only",
+            help="Train once, with a fifth of the patients held out to judge, instead of in every "
+            "fold.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = False,
+    cap: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES",
+            min=0,
+            help="With --holdout-only: end with the epoch that passes so many minutes of training; "
+            "the same command with a larger cap goes on from there.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = 0.0,
+    validate: Annotated[
+        str,
+        typer.Option(
+            metavar="plain|shifted",
+            help="How out-of-fold is dealt: plain, or where exposure and frame mislead.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "plain",
+    test: Annotated[
+        bool, typer.Option("--test", help="Look at the test split too, once, at the end.")
+    ] = False,
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    positive: POSITIVE = None,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Run one scenario on DATA without a study: judge it on images not learned from, and save it.
+
+    DIR then holds model/, predictions.parquet and, of a network that is trained, history.png and
+    training.json. A test split is left alone unless --test is given.
+    """
+    from medgraft.api import train_to_folder
+    from medgraft.studies.keys import scenario_from_key
+    from medgraft.studies.single import SingleOptions, classic_scenario
+
+    if bool(scenario) == bool(recipe):
+        raise typer.BadParameter("give either --scenario KEY or --recipe classic")
+    if scenario and (training or start != "input"):
+        raise typer.BadParameter(
+            "a scenario's key says how it is trained; --from and --training go with --recipe"
+        )
+    chosen = (
+        scenario_from_key(scenario, seed)
+        if scenario
+        else classic_scenario(_training(recipe, training), weights, start, seed)
+    )
+    options = SingleOptions(holdout_only=holdout_only, cap=cap, validate=validate, test=test)
+    progress = terminal.progress(quiet)
+    table = _load(
+        data, progress, group=group, no_groups=no_groups, positive=positive,
+        path_column=path_column, label_column=label_column, split_column=split_column,
+    )  # fmt: skip
+    terminal.say_table(table, progress)
+    extractor = _extractor(engine, workers, cache, progress)
+    extractor.weights = {chosen.backbone: weights} if weights else {}
+    finished = train_to_folder(table, chosen, options, extractor, out)
+    if not quiet:
+        terminal.show_single(finished, out, extractor)
 
 
 @app.command()
@@ -303,15 +457,12 @@ def demo(
         write_phantoms(images, n_patients=patients, seed=seed)
     table = _load(str(images), progress)
     terminal.say_table(table, progress)
+    extractor = _extractor(engine, workers, cache, progress)
     finished = study_to_folder(
-        table,
-        StudyOptions(seed=seed),
-        _extractor(engine, workers, cache, progress),
-        run,
-        command=_command_line(),
+        table, StudyOptions(seed=seed), extractor, run, command=_command_line()
     )
     if not quiet:
-        terminal.show_study(finished, run)
+        terminal.show_study(finished, run, extractor)
     if open_report and sys.stdout.isatty():
         import webbrowser
 
@@ -572,6 +723,20 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in _words(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
+
+
+def _training(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
+    """A recipe's name and what differs from it, as a scenario's `params`."""
+    from medgraft.learn.recipe import recipe_of
+
+    params = [(recipe, "")] if recipe else []
+    for word in _words(settings):
+        name, equals, value = word.partition("=")
+        if not (equals and name.strip() and value.strip()):
+            raise typer.BadParameter(f"{word!r} is no setting, such as rate=1e-4")
+        params.append((name.strip(), value.strip()))
+    recipe_of(params)  # refuses what does not exist
+    return tuple(params)
 
 
 def _preset(augment: str, modality: str) -> str:

@@ -8,7 +8,7 @@ file to answer `--help`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from medgraft.bundle import External
+    from medgraft.features.extract import Extractor
+    from medgraft.report.content import TrainedScenario
     from medgraft.studies.run import Study
+    from medgraft.studies.single import Single
     from medgraft.types import (
         Estimate,
         Evaluation,
@@ -104,11 +107,12 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 # --------------------------------------------------------------------------- the answer
 
 
-def show_study(study: Study, out: Path) -> None:
+def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from rich.table import Table
 
     from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.report.gather import trainings
     from medgraft.report.naming import short_names, shorten_keys
     from medgraft.report.words import name_metric
 
@@ -146,12 +150,53 @@ def show_study(study: Study, out: Path) -> None:
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
     console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
     show_questions(result)
+    show_training(trainings(study, extractor), names, shifted=study.folds.right is not None)
     if study.tested is not None:
         show_evaluation(study.tested, "On the test split, looked at once")
     for finding in result.findings:
         if finding.severity != "info":
             console.print(f"{finding.severity}: {finding.text}", markup=False)
     console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def show_single(single: Single, out: Path, extractor: Extractor) -> None:
+    """What one scenario does on images not learned from, how it was trained, and where it lies."""
+    from medgraft.report.gather import trained_scenario
+    from medgraft.report.training import DEPLOYED
+
+    crossed, scenario = single.crossed, single.crossed.fitted.scenario
+    log, once = crossed.training, single.options.holdout_only
+    title = "On the patients held out" if once else "Out of fold"
+    show_evaluation(single.validation, title)
+    if log is not None:
+        shown = trained_scenario(scenario, log, extractor)
+        show_training([shown], {}, shifted=single.folds.right is not None)
+        for name, run in log.histories.items():
+            if name != DEPLOYED:
+                typer.echo(
+                    f"{name}: {len(run) - 1} epochs in "
+                    f"{sum(epoch.seconds for epoch in run) / 60:.1f} minutes; ended because "
+                    f"{run[-1].stopped}."
+                )
+    if once and single.options.cap:
+        typer.echo(f"Cap: {single.options.cap:g} minutes of training.")
+    if single.tested is not None:
+        show_evaluation(single.tested, "On the test split, looked at once")
+    show_skipped(single.table.skipped)
+    typer.echo(f"written: {out}")
+
+
+def show_training(
+    trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, shifted: bool
+) -> None:
+    """From which layer networks were trained, how sure that is, and how they overfit."""
+    from medgraft.report.training import lines
+
+    said = lines(trainings, names, shifted=shifted)
+    for text in said:
+        _console().print(text, markup=False)
+    if said:
+        _console().print()
 
 
 def show_questions(result: StudyResult) -> None:

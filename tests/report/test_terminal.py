@@ -32,8 +32,10 @@ def shown(
     scenarios: Sequence[Scenario] = fabricate.described(),
 ) -> list[str]:
     planned = [SimpleNamespace(scenario=one) for one in scenarios]
-    finished = SimpleNamespace(result=result, tested=None, planned=planned)
-    terminal.show_study(finished, Path("run"))  # type: ignore[arg-type]
+    finished = SimpleNamespace(
+        result=result, tested=None, planned=planned, training={}, folds=SimpleNamespace(right=None)
+    )
+    terminal.show_study(finished, Path("run"), None)  # type: ignore[arg-type]
     return capsys.readouterr().out.splitlines()
 
 

@@ -14,7 +14,17 @@ import numpy as np
 from markupsafe import Markup
 
 from medgraft import files
-from medgraft.report import atlas, exactly, helped, images, naming, tried, verdicts, words
+from medgraft.report import (
+    atlas,
+    exactly,
+    helped,
+    images,
+    naming,
+    training,
+    tried,
+    verdicts,
+    words,
+)
 from medgraft.report.content import Case, DepthPoint, HowTo, Judged, ReportInput
 from medgraft.report.page import render_page
 from medgraft.types import Floats, ImageTable
@@ -29,6 +39,7 @@ PARTS = {
     "looks": "What it looks at",
     "tried": "What we tried",
     "helped": "What helped here",
+    "training": "What training added",
     "why": "Why this one",
     "exactly": "How good, exactly",
     "data": "The data",
@@ -57,11 +68,14 @@ def render(content: ReportInput) -> str:
         The recommended scenario is not among the scenarios of the result.
     """
     _, names = naming.short_names(content.scenarios)
-    asked = content.result.questions or content.families
+    empty = {
+        "helped": not (content.result.questions or content.families),
+        "training": not content.trainings,
+    }
     return render_page(
         "report.html.j2",
         {
-            "parts": [(link, title) for link, title in PARTS.items() if asked or link != "helped"],
+            "parts": [(link, title) for link, title in PARTS.items() if not empty.get(link)],
             "result": content.result,
             "how": content.how,
             "headline": verdicts.headline(content),
@@ -77,6 +91,7 @@ def render(content: ReportInput) -> str:
             **tried.section(content),
             **atlas.section(content),
             **helped.section(content),
+            **training.section(content),
             "why": naming.shorten_keys(content.result.why, names),
             "recipe": content.recipe,
             **exactly.section(_judged(content)),
@@ -98,6 +113,8 @@ def _judged(content: ReportInput) -> Judged:
         f"All of this is about the recommended scenario on {where}: "
         f"{words.images_of_groups(judged.n_images, judged.n_groups)}."
     )
+    if content.shifted:
+        sentence += f" {training.SHIFTED_SHORT}"
     return Judged(content.judged_predictions, judged, sentence, columns)
 
 

@@ -25,6 +25,7 @@ from medgraft.types import (
 if TYPE_CHECKING:
     from medgraft.explain.layers import Atlas
     from medgraft.features.backbones import Card
+    from medgraft.learn.depth import TrainingLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,18 @@ class FamilyResult:
     corrected: Estimate
     test: Estimate | None
     against: Comparison | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainedScenario:
+    """A scenario whose network was trained, and how that went.
+
+    depths : each layer it was or could have been trained from, in words.
+    """
+
+    key: str
+    log: TrainingLog
+    depths: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +152,8 @@ class ReportInput:
     a group. scenarios : all that were compared. recipe : the recommended one in words. samples :
     for each class the id and the pixels of a few of its images. examples : one development image
     a class, called right, through the layers. families : the best of each, simplest first.
+    trainings : of the scenarios whose network was trained, simplest first. shifted : whether the
+    folds were cut by what the surface of the images tells (`profile.confounders`).
     """
 
     result: StudyResult
@@ -155,6 +170,8 @@ class ReportInput:
     samples: Mapping[str, tuple[tuple[str, Pixels], ...]] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     families: tuple[FamilyResult, ...] = ()
+    trainings: tuple[TrainedScenario, ...] = ()
+    shifted: bool = False
 
     @property
     def judged(self) -> Evaluation:

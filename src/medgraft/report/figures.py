@@ -44,6 +44,17 @@ VARIABLES = {
     PAGE: "var(--page)",
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES, start=1)},
 }
+PAPER = {  # the colours where there is no page to give them: those of report.css in light
+    INK: "#1b1f24",
+    MUTED: "#545d68",
+    GRID: "#d8dde3",
+    SURFACE: "#ffffff",
+    SHADE: "#eef3f8",
+    PAGE: "#ffffff",
+    **dict(
+        zip(SERIES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"), strict=True)
+    ),
+}
 WIDE, NARROW, SQUARE = 720, 360, 380  # widths of the drawings in CSS pixels
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -92,7 +103,7 @@ def comparison(name: str, rows: Sequence[Row], metric: str, *, narrow: bool = Fa
         for row in rows
     )
     with drawing((NARROW if narrow else WIDE, height)) as figure:
-        axes = _axes(figure, left=left, right=16 if narrow else 170, top=6, bottom=56)
+        axes = make_axes(figure, left=left, right=16 if narrow else 170, top=6, bottom=56)
         for y, row in enumerate(rows):
             _comparison_row(axes, y, row, metric, narrow=narrow)
         axes.set_ylim(len(rows) - 0.4, -0.75 if narrow else -0.6)
@@ -102,7 +113,7 @@ def comparison(name: str, rows: Sequence[Row], metric: str, *, narrow: bool = Fa
         axes.margins(x=0.04)
         axes.grid(axis="x")
         axes.set_xlabel(f"{title}, out of fold")
-        _ticks(axes, "x", metric, most=4 if narrow else 6)
+        set_ticks(axes, "x", metric, most=4 if narrow else 6)
         return to_svg(figure, name, f"{title} of {len(rows)} scenarios, out of fold. {alt}.")
 
 
@@ -164,7 +175,7 @@ def forest(
     heights = [line * len(lines) + rest for lines in folded]
     tops = np.cumsum([0, *heights])
     with drawing((NARROW if narrow else WIDE, float(tops[-1]) + 62)) as figure:
-        axes = _axes(figure, left=24, right=24, top=4, bottom=58)
+        axes = make_axes(figure, left=24, right=24, top=4, bottom=58)
         axes.set_ylim(float(tops[-1]), 0)
         axes.axvline(0, color=MUTED, lw=1.2)
         beside = axes.get_yaxis_transform()
@@ -186,7 +197,7 @@ def forest(
         arrow = "← better" if metric in LOWER_IS_BETTER else "better →"
         points = " in points" if metric in words.PERCENT else ""
         axes.set_xlabel(f"{title}{points}, {arrow}")
-        _ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
+        set_ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
         alt = "; ".join(
             f"{one.text} {words.difference(metric, one.comparison.difference)} "
             f"({words.between(metric, one.comparison)}), {one.answer}"
@@ -211,7 +222,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
     crowded = longest * 8 * max(1, len(taps) - 1) > 0.9 * (width - 50 - right)
     room = 56 + (5 * longest if crowded else 0)
     with drawing((width, 270 + room)) as figure:
-        axes = _axes(figure, left=64, right=right, top=12, bottom=room)
+        axes = make_axes(figure, left=64, right=right, top=12, bottom=room)
         ends: list[End] = []
         for i, head in enumerate(heads):
             colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
@@ -228,7 +239,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
         axes.grid(axis="y")
         axes.set_ylabel(words.name_metric(metric))
         axes.set_xlabel("layer, from the image to the output")
-        _ticks(axes, "y", metric, most=5)
+        set_ticks(axes, "y", metric, most=5)
         plain = [point for point in points if not point.beside]
         best = max(plain, key=lambda p: p.estimate.value * _sign(metric))
         aside = 0.07 * (heads.index(best.head) - (len(heads) - 1) / 2)
@@ -236,7 +247,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
             taps.index(best.tap) + aside, best.estimate.value, marker="o", ms=15, color=INK,
             mfc="none", mew=1.4,
         )  # fmt: skip
-        _end_labels(axes, ends, x=len(taps) - 1)
+        end_labels(axes, ends, x=len(taps) - 1)
         return to_svg(
             figure,
             name,
@@ -270,7 +281,7 @@ class End(NamedTuple):
     marker: str
 
 
-def _end_labels(axes: Axes, ends: Sequence[End], x: float) -> None:
+def end_labels(axes: Axes, ends: Sequence[End], x: float) -> None:
     """Name the lines at their right ends, pushed down where they would overlap."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -366,7 +377,7 @@ def _sign(metric: str) -> int:
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-def _axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
+def make_axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
     """Axes with margins in pixels, so that text has the room it needs at every width."""
     width, height = figure.get_size_inches() * 72
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
@@ -374,7 +385,7 @@ def _axes(figure: Figure, *, left: float, right: float, top: float, bottom: floa
 
 
 def _square(figure: Figure, x: str, y: str) -> Axes:
-    axes = _axes(figure, left=58, right=16, top=16, bottom=58)
+    axes = make_axes(figure, left=58, right=16, top=16, bottom=58)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=x, ylabel=y)
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -395,7 +406,7 @@ def _mark(
     axes.text(point[0] + offset[0], point[1] + offset[1], "operating\npoint", ha=ha, va=va)
 
 
-def _ticks(axes: Axes, axis: str, metric: str, most: int, *, gaps: bool = False) -> None:
+def set_ticks(axes: Axes, axis: str, metric: str, most: int, *, gaps: bool = False) -> None:
     """Round ticks; of `gaps` between percentages, in points."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -413,20 +424,35 @@ def _ticks(axes: Axes, axis: str, metric: str, most: int, *, gaps: bool = False)
 
 
 @contextmanager
-def drawing(size: tuple[float, float]) -> Iterator[Figure]:
+def drawing(size: tuple[float, float], *, paper: bool = False) -> Iterator[Figure]:
     """An empty figure of `size` (width, height) CSS pixels, in the page's style.
 
     Letters that matplotlib's own font lacks are the reader's font's business, so it is not asked.
+    paper : the style of a file that stands alone (`to_png`).
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    style = {
+        key: PAPER.get(value, value) if paper else value
+        for key, value in STYLE.items()
+        if isinstance(value, str)
+    }
+    with mpl.rc_context({**STYLE, **style}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72))
         FigureCanvasSVG(figure)
         yield figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG of twice as many pixels; it is drawn in the colours of `PAPER`."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format="png", dpi=144, facecolor=PAPER[PAGE], metadata={"Software": None}
+    )
+    return buffer.getvalue()
 
 
 def to_svg(figure: Figure, name: str, alt: str) -> Markup:

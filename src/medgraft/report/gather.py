@@ -16,6 +16,7 @@ from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
+from medgraft.learn.depth import TrainingLog
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.report import naming
 from medgraft.report.content import (
@@ -25,6 +26,7 @@ from medgraft.report.content import (
     FamilyResult,
     HowTo,
     ReportInput,
+    TrainedScenario,
 )
 from medgraft.studies.run import Study
 from medgraft.types import (
@@ -36,6 +38,7 @@ from medgraft.types import (
     Ints,
     Pixels,
     Predictions,
+    Scenario,
     ScenarioResult,
     digest,
 )
@@ -52,6 +55,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
     result = study.result
     key = result.recommended
     test = study.test.get(key)
+    trained = study.training.get(key)
     return ReportInput(
         result=result,
         oof=study.oof[key],
@@ -72,8 +76,10 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         samples=_samples(study, extractor),
         examples=_examples(study, extractor),
         scenarios=tuple(entry.scenario for entry in study.planned),
-        recipe=naming.recipe(study.fitted, extractor),
+        recipe=naming.recipe(study.fitted, extractor, trained.depth if trained else ""),
         families=_families(study),
+        trainings=trainings(study, extractor),
+        shifted=study.folds.right is not None,
     )
 
 
@@ -107,6 +113,23 @@ def _depth(study: Study, extractor: Extractor) -> tuple[DepthPoint, ...]:
                 if naming.reading(s) == way
             ]
     return tuple(found)
+
+
+def trainings(study: Study, extractor: Extractor) -> tuple[TrainedScenario, ...]:
+    """The scenarios whose network was trained, in the order of the plan."""
+    return tuple(
+        trained_scenario(entry.scenario, study.training[entry.scenario.key], extractor)
+        for entry in study.planned
+        if entry.scenario.key in study.training
+    )
+
+
+def trained_scenario(scenario: Scenario, log: TrainingLog, extractor: Extractor) -> TrainedScenario:
+    """How a scenario's network was trained, with its depths in words."""
+    backbone = extractor.backbone(scenario.backbone)
+    tried = [trial.depth for trial in log.search.trials] if log.search else []
+    depths = {depth: naming.depth_in_words(depth, backbone) for depth in [log.depth, *tried]}
+    return TrainedScenario(scenario.key, log, depths)
 
 
 def _families(study: Study) -> tuple[FamilyResult, ...]:

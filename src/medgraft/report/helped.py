@@ -16,6 +16,8 @@ WHAT = {
     "multiscale": "other input sizes",
     "vlad": "descriptors, encoded",
     "ensemble": "several scenarios joined",
+    "finetune": "the network trained again",
+    "hybrid": "VGG's first blocks, then trained ones",
 }
 
 

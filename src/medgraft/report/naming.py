@@ -11,12 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from medgraft.features.reading import TRAINED
+from medgraft.features.tail import INPUT
+from medgraft.learn.recipe import recipe_of
 from medgraft.report import words
 from medgraft.report.content import Recipe
 from medgraft.studies.questions import edit_name
 from medgraft.types import FittedScenario, Scenario
 
 if TYPE_CHECKING:
+    from medgraft.features.backbones import Backbone
     from medgraft.features.extract import Extractor
 
 HEADS = {
@@ -27,6 +31,7 @@ HEADS = {
     "knn": "a vote of the most alike development images (kNN)",
 }
 ENCODERS = {"k": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
+BEST = "best"  # in the place of a layer: the depth was searched
 FURTHER = {"pca": "PCA", "white": "whitened to", "soft": "soft"}
 
 
@@ -37,6 +42,11 @@ def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
     ('net', {'probe/net/stem/svm': 'stem · svm', 'probe/net/blocks.6/svm': 'blocks.6 · svm'})
     """
     slots = {scenario.key: _slots(scenario) for scenario in scenarios}
+    trained = [slots[scenario.key] for scenario in scenarios if scenario.family in TRAINED]
+    for name in ("encoder", "augment"):  # settings and views that all trained ones share
+        if len({one[name] for one in trained}) == 1:
+            for one in trained:
+                one[name] = ""
     # Left out of the names is what every scenario has, but for the layer and the head.
     same = [
         name
@@ -74,17 +84,42 @@ def _slots(scenario: Scenario) -> dict[str, str]:
     if scenario.members:
         what = f"{scenario.head} of {len(scenario.members)}"
         return {**_slots(scenario.members[0]), "tap": what, "encoder": "", "head": ""}
+    trained = scenario.family in TRAINED
     return {
         "backbone": scenario.backbone,
-        "tap": scenario.tap,
-        "encoder": _encoder(scenario),
+        "tap": _trained_from(scenario.tap) if trained else scenario.tap,
+        "encoder": settings(scenario) if trained else _encoder(scenario),
         "pooling": "" if scenario.pooling == "avg" else scenario.pooling,
         "sizes": _sizes(scenario),
         "edits": _edit(scenario),
         "augment": _views(scenario),
         "resize": "" if scenario.resize == "squash" else scenario.resize,
-        "head": scenario.head,
+        "head": "" if trained else scenario.head,
     }
+
+
+def _trained_from(tap: str) -> str:
+    """The layer from which a network is trained, in two or three words."""
+    return {BEST: "trained, best depth", INPUT: "trained whole"}.get(tap, f"trained from {tap}")
+
+
+def settings(scenario: Scenario) -> str:
+    """What differs from the usual recipe of training."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in scenario.params)
+
+
+def depth_in_words(depth: str, backbone: Backbone) -> str:
+    """How much of a network is trained that is trained from the layer `depth` on."""
+    if depth == INPUT:
+        return "everything is trained"
+    frozen, n = backbone.tap(depth).cost.parameters, len(backbone.stages)
+    behind = sum(stage.cost.parameters > frozen for stage in backbone.stages)
+    if behind == 0:
+        return f"only what follows the {n} stages is trained"
+    if behind == n:
+        return f"all {n} stages are trained"
+    last = f"the last of {n} stages is" if behind == 1 else f"the last {behind} of {n} stages are"
+    return f"{last} trained"
 
 
 def _sizes(scenario: Scenario) -> str:
@@ -101,7 +136,9 @@ def _edit(scenario: Scenario) -> str:
 
 
 def _views(scenario: Scenario) -> str:
-    return f"{re.sub(r'[^0-9]', '', scenario.augment)} views" if scenario.augment else ""
+    """The views that are read of an image; of training, the preset that each is changed by."""
+    number = re.sub(r"[^0-9]", "", scenario.augment)
+    return f"{number} views" if number else scenario.augment
 
 
 def _encoder(scenario: Scenario) -> str:
@@ -131,6 +168,8 @@ def sentence(scenario: Scenario) -> str:
     """What becomes of an image, for whoever treats patients and trains no networks."""
     if scenario.members:
         return _joined(scenario)
+    if scenario.family in TRAINED:
+        return _trained(scenario)
     seen = "each image"
     if scenario.sizes:
         seen += f" at {words.join(map(str, scenario.sizes))} pixels"
@@ -145,6 +184,24 @@ def sentence(scenario: Scenario) -> str:
         text += (
             f" It does so for {_views(scenario)} of each image, slightly changed as such images "
             f"may differ ({scenario.augment.rstrip('0123456789')}), and averages the scores."
+        )
+    return text
+
+
+def _trained(scenario: Scenario) -> str:
+    where = {BEST: "from the layer on that did best in a search", INPUT: "all of it"}
+    again = where.get(scenario.tap, f"from its layer {scenario.tap} on")
+    text = f"{scenario.backbone}, a network trained before on other images, "
+    if scenario.family == "hybrid":
+        text = (
+            f"{scenario.backbone}, whose first blocks were trained before on other images and "
+            "whose last ones are new and light, "
+        )
+    text += f"was trained on your development images, {again}, and gives the class itself."
+    if scenario.augment:
+        text += (
+            f" While it learned, it saw each image changed a little otherwise every time "
+            f"({scenario.augment}); in use it sees images as they are."
         )
     return text
 
@@ -207,8 +264,11 @@ def why_no_map(scenario: Scenario) -> str:
 # --------------------------------------------------------------------------- in full
 
 
-def recipe(fitted: FittedScenario, extractor: Extractor) -> Recipe:
-    """Everything that makes the recommended classifier, for who builds it again."""
+def recipe(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> Recipe:
+    """Everything that makes the recommended classifier, for who builds it again.
+
+    depth : of a trained network the layer that it was trained from.
+    """
     from medgraft.learn.ensemble import FittedEnsemble
 
     scenario = fitted.scenario
@@ -227,7 +287,30 @@ def recipe(fitted: FittedScenario, extractor: Extractor) -> Recipe:
         if encoders and not _shared(parts, "Encoder"):
             facts["Encoders"] = "; ".join(encoders)
         return Recipe(sentence(scenario), facts, members)
+    if scenario.family in TRAINED:
+        return Recipe(sentence(scenario), _facts_of_trained(fitted, extractor, depth))
     return Recipe(sentence(scenario), _facts(fitted, extractor))
+
+
+def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) -> dict[str, str]:
+    scenario = fitted.scenario
+    backbone = extractor.backbone(scenario.backbone)
+    how = recipe_of(scenario.params)
+    facts = {
+        "Network": scenario.backbone,
+        "Trained from": f"{depth}: {depth_in_words(depth, backbone)}" if depth else "",
+        "Input": f"{fitted.spec.size} px, resized by {scenario.resize}",
+        "Image": _edit(scenario) or "raw",
+        "While it learned": f"{scenario.augment}: `medgraft views` shows what that does"
+        if scenario.augment
+        else "",
+        "Training": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
+        f"{how.batch_size} images a step, at most {how.epochs} epochs, label smoothing "
+        f"{how.smoothing:g}, classes balanced by {how.balance}",
+        "Told otherwise": settings(scenario),
+        "Head": "linear, on the mean of the last map, trained with the network",
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def _shared(parts: Sequence[Mapping[str, str]], name: str) -> bool:
