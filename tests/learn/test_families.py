@@ -398,7 +398,7 @@ def test_a_graph_is_given_only_where_gradients_reach_the_canvas(
     crossed: dict[str, CrossFitted],
 ) -> None:
     with_graph = {n for n, one in crossed.items() if one.fitted.torch_graph() is not None}
-    assert with_graph == {"probe", "edited"}
+    assert with_graph == {"probe", "edited", "finetune", "finetune, augmented"}
 
 
 # --------------------------------------------------------------------------- bundles

@@ -243,7 +243,10 @@ def test_members_that_differ_in_taps_share_a_pass(extractor: Extractor) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"families": ("dream",)}, r"no family 'dream'; there are: probe, multiscale, vlad, ens"),
+        (
+            {"families": ("dream",)},
+            r"no family 'dream'; there are: probe, multiscale, vlad, finetune, hybrid, ens",
+        ),
         ({"families": ()}, r"no family was given"),
         ({"families": ("ways",)}, r"no family 'ways'"),
         ({"heads": ("svn",)}, r"no head 'svn'"),

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from medgraft.features.reading import TRAINED
 from medgraft.report import words
 from medgraft.report.content import ReportInput
 from medgraft.types import Comparison, Estimate, Evaluation, Finding
@@ -217,8 +218,10 @@ def _agreement(content: ReportInput) -> Verdict:
         text = f"{figures}: too few test images to say whether the two agree."
         return Verdict("New images", "INCONCLUSIVE", text, "exactly", "All figures")
     if apart:
-        text = f"{figures}: the test images differ from the development images. Expect the same "
-        text += "of images from elsewhere."
+        why = "the test images differ from the development images"
+        if content.shifted:
+            why += ", or it is that these were judged where their surface misleads"
+        text = f"{figures}: {why}. Expect the same of images from elsewhere."
         return Verdict("New images", "WARN", text, "exactly", "All figures")
     text = f"{figures}: the intervals meet."
     return Verdict("New images", "PASS", text, "exactly", "All figures")
@@ -247,7 +250,8 @@ def _early_layer(content: ReportInput) -> str:
     """A word of caution where a layer that sees no shapes yet is enough to tell the classes."""
     orders = {point.tap: point.order for point in content.depth}
     tap = next((part for part in content.result.recommended.split("/") if part in orders), "")
-    if not tap or orders[tap] > EARLY * max(orders.values()):
+    trained = content.result.recommended.split("/")[0] in TRAINED
+    if trained or not tap or orders[tap] > EARLY * max(orders.values()):
         return ""
     return (
         f"A look at what else differs between the classes: {tap} is an early layer, which sees "
