@@ -36,7 +36,7 @@ from medgraft.learn.finetune import Data, Epoch, Recipe, Training, recipe_of, ta
 from medgraft.learn.inputs import ComputedMaps, Images, Inputs, KeptMaps
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING = "1"  # raise it when a change of code changes what training gives
+TRAINING = "2"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
@@ -58,7 +58,7 @@ class Trained:
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights were kept."""
-        return max((e.number for e in self.history if e.best), default=len(self.history))
+        return max((e.number for e in self.history if e.best), default=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class Workbench:
         self.extractor.progress.say(f"No room for {where}. They are computed at every batch.")
         rows = kept_canvases(self.development, canvas, self.extractor)
         images = Images(rows, canvas, self.chain, self.extractor.workers)
-        return ComputedMaps(images, specs[0], channels, self.extractor)
+        return ComputedMaps(images, specs[0], channels, self.extractor, views=len(specs))
 
     def prepare(self, depths: Sequence[str]) -> None:
         """Have the maps of several depths kept in one pass over every view, where all fit."""
@@ -287,9 +287,11 @@ class Workbench:
 
 
 def _line(what: str, epoch: Epoch) -> str:
-    loss, area, accuracy = epoch.holdout
+    alone = np.isnan(epoch.holdout[0])
+    judged, on = (epoch.train, "training") if alone else (epoch.holdout, "holdout")
+    loss, area, accuracy = judged
     best = " (best so far)" if epoch.best else ""
     return (
-        f"{what}: epoch {epoch.number}, {epoch.seconds:.0f} s, holdout loss {loss:.3f}, "
+        f"{what}: epoch {epoch.number}, {epoch.seconds:.0f} s, {on} loss {loss:.3f}, "
         f"AUROC {area:.4f}, accuracy {accuracy:.3f}{best}"
     )
