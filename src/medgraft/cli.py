@@ -240,6 +240,25 @@ def study(
     ] = "best",
     recipe: RECIPE = "",
     training: TRAINING = "",
+    training_size: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS",
+            min=0,
+            help="Input size of networks that are trained; their own by default, or the largest "
+            "that --budget has time for.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = 0,
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="60m|2h",
+            help="How long the study may take. Trained networks get the epochs, the input size and "
+            "the search of a depth that fit; --resume goes on with what was bought.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "",
     validate: Annotated[
         str,
         typer.Option(
@@ -288,6 +307,8 @@ def study(
         views=views,
         depths=_words(depths),
         training=_training(recipe, training),
+        training_size=training_size,
+        budget=_seconds(budget),
         validate=validate,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
@@ -737,6 +758,18 @@ def _training(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
         params.append((name.strip(), value.strip()))
     recipe_of(params)  # refuses what does not exist
     return tuple(params)
+
+
+def _seconds(budget: str) -> float:
+    """Seconds of a time such as 90s, 60m, 1.5h; 0 where nothing was said."""
+    number, unit = budget.strip()[:-1], budget.strip()[-1:]
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit] if budget else 0.0
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise typer.BadParameter(f"{budget!r} is no time, such as 60m or 2h")
+    return seconds
 
 
 def _preset(augment: str, modality: str) -> str:

@@ -23,6 +23,7 @@ from medgraft.learn.finetune import Epoch
 from medgraft.learn.workbench import HOLDOUT, Workbench
 from medgraft.types import Comparison, Estimate, Floats, Folds, ImageTable, Ints, Predictions
 
+BEST = "best"  # the depth that is searched
 LARGE = 3  # times the canvas's bytes: a map that takes more is not worth keeping
 
 

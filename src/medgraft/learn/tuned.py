@@ -25,14 +25,12 @@ from medgraft.features.reading import Reading
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
 from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
-from medgraft.learn.depth import TrainingLog, search_depth, searched
+from medgraft.learn.depth import BEST, TrainingLog, search_depth, searched
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Training
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.workbench import HOLDOUT, PROBE_C, Trained, Workbench, _line
 from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
-
-BEST = "best"  # the depth that is searched
 
 
 def cross_fit_tuned(

@@ -105,6 +105,11 @@ class Workbench:
         )
         return smaller, np.arange(len(rows))
 
+    def at_size(self, size: int) -> Workbench:
+        """A workbench of the same images, read at another input size."""
+        scenario = dataclasses.replace(self.scenario, sizes=(size,))
+        return Workbench.of(scenario, self.development, self.extractor, self.weight)
+
     def chain(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
         edits = self.reading.canvas.edits

@@ -6,21 +6,27 @@ the scenarios' keys, so that the same run can be had again without a clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
-from medgraft.learn.depth import rungs_of, searched
+from medgraft.learn.depth import BEST, rungs_of, searched
 from medgraft.learn.workbench import VIEWS, Workbench
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
 RUNGS = ("1200x2+2400x3", "800x2+1600x2", "400x2+800x2", "200x2+400x2")
-JUDGING = 1.12  # of the time of training, with what is judged after each epoch
+SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes too long
+EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
 READING = 120  # images a second through the frozen trunk, at least
 
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """Epochs and rungs that fit the time, and the seconds that they are expected to take."""
+    """Input size, epochs and rungs that fit the time, and the seconds they are expected to take.
 
+    size : 0 is the backbone's own.
+    """
+
+    size: int
     epochs: int
     rungs: str
     seconds: float
@@ -33,23 +39,38 @@ class Bought:
 
 
 def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
-    """The longest training of this scenario that `seconds` hold, the search for its depth included.
+    """The best training of this scenario that `seconds` hold, the search for its depth included.
 
-    The slowest depth is reckoned with, since which one wins is not known. Where not even one epoch
-    fits, the least is bought and `fits` is False.
+    The largest input at which all epochs of the recipe fit, of its own size, 160 and 128; where
+    they fit at none, fewer epochs at the smallest. The slowest depth is reckoned with, since which
+    one wins is not known. Where not even one epoch fits, the least is bought and `fits` is False.
     """
-    speed = {depth: bench.speed(depth) for depth in searched(bench)}
+    own = bench.reading.canvas.size
+    smaller = [size for size in SMALLER if size < own] if bench.backbone.any_size else []
+    least = Bought(0, 1, RUNGS[-1], math.inf, False)
+    for size in (0, *smaller):
+        sized = bench.at_size(size) if size else bench
+        speed = {depth: sized.speed(depth) for depth in searched(sized)}
+        fewest = 1 if size == (0, *smaller)[-1] else bench.recipe.epochs
+        for epochs in range(bench.recipe.epochs, fewest - 1, -1):
+            for rungs in RUNGS:
+                search, total = _seconds(sized, speed, n_folds, epochs, rungs)
+                if total <= seconds and search <= SEARCH * seconds:
+                    return Bought(size, epochs, rungs, total, True)
+        _, total = _seconds(sized, speed, n_folds, 1, RUNGS[-1])
+        least = Bought(size, 1, RUNGS[-1], total, total <= seconds)
+    return least
+
+
+def _seconds(
+    bench: Workbench, speed: dict[str, float], n_folds: int, epochs: int, rungs: str
+) -> tuple[float, float]:
+    """Of the search for a depth, and of everything."""
     n_images = len(bench.development)
     passes = n_images * n_folds / min(speed.values())  # the folds' n - 1 parts, and all images
     kept = VIEWS * n_images / READING
-    found = Bought(1, RUNGS[-1], _search(speed, RUNGS[-1]) + kept + JUDGING * passes, False)
-    for epochs in range(bench.recipe.epochs, 0, -1):
-        for rungs in RUNGS:
-            search = _search(speed, rungs)
-            total = search + kept + JUDGING * epochs * passes
-            if total <= seconds and search <= SEARCH * seconds:
-                return Bought(epochs, rungs, total, True)
-    return replace(found, fits=found.seconds <= seconds)
+    search = _search(speed, rungs) if bench.scenario.tap == BEST else 0.0
+    return search, search + kept + EXTRA * epochs * passes
 
 
 def _search(speed: dict[str, float], rungs: str) -> float:
@@ -57,6 +78,6 @@ def _search(speed: dict[str, float], rungs: str) -> float:
     running = sorted(speed.values())
     seconds = 0.0
     for images, epochs in rungs_of(rungs):
-        seconds += sum(JUDGING * images * epochs / pace for pace in running)
+        seconds += sum(EXTRA * images * epochs / pace for pace in running)
         running = running[: max(1, -(-len(running) // 2))]
     return seconds

@@ -51,7 +51,8 @@ class StudyOptions:
     `features.reading.encoder_of`). augment : a preset, of which `views` views of each image are
     compared with the image alone. depths : from which trained families train; `best` finds it out.
     training : settings of their recipe (`learn.finetune.Recipe`), as a scenario's `params`; they
-    augment by the strong version of `augment`. validate : `plain` folds, folds `shifted` by what
+    augment by the strong version of `augment`. training_size : input size of networks that are
+    trained; 0 is their own. validate : `plain` folds, folds `shifted` by what
     the surface of the images tells (`profile.confounders`), or `auto`: shifted where networks are
     trained and the surface tells much. budget : seconds that the whole study may take, by which
     epochs and search of trained networks are cut; 0 cuts nothing. test_fraction : of the images,
@@ -70,6 +71,7 @@ class StudyOptions:
     views: int = 4
     depths: tuple[str, ...] = ("best",)
     training: tuple[tuple[str, str], ...] = ()
+    training_size: int = 0
     validate: str = "auto"
     budget: float = 0.0
     resize: ResizeRule = "squash"
@@ -333,6 +335,7 @@ def _trained(options: StudyOptions, backbone: Backbone, family: str, depth: str)
         depth,
         head="logistic",
         augment=strong,
+        sizes=(options.training_size,) if options.training_size else (),
         params=options.training,
     )
 

@@ -271,27 +271,31 @@ def _bought(
     store: RunStore | None,
     clock: _Clock,
 ) -> StudyOptions:
-    """The options with the epochs and rungs that the budget buys; a resumed run keeps its own."""
+    """The options with the training that the budget buys; a resumed run keeps its own."""
     trained = [p.scenario for p in planned if p.scenario.family in TRAINED]
     if not options.budget or not trained:
         return options
     earlier = store.events("budget") if store is not None else []
     if earlier:
         params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
+        size = int(earlier[-1]["size"])
     else:
         left = (options.budget - clock.total()) / len(trained) - RESERVE
         bench = Workbench.of(trained[0], development, extractor)
         found = buy(bench, folds.n_folds, left)
-        params = found.params
+        params, size = found.params, found.size
         extractor.progress.say(
-            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs and a search of the "
-            f"depth on {found.rungs} images x epochs; about {found.seconds / 60:.0f} minutes "
-            f"for training{'' if found.fits else ', more than there are: this is the least'}."
+            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs"
+            f"{f' at {size} pixels' if size else ''} and a search of the depth on {found.rungs} "
+            f"images x epochs; about {found.seconds / 60:.0f} minutes for training"
+            f"{'' if found.fits else ', more than there are: this is the least'}."
         )
         if store is not None:
-            store.event("budget", params=params, seconds=round(found.seconds), fits=found.fits)
+            store.event(
+                "budget", params=params, size=size, seconds=round(found.seconds), fits=found.fits
+            )
     kept = tuple(one for one in options.training if one[0] not in dict(params))
-    return dataclasses.replace(options, training=(*kept, *params))
+    return dataclasses.replace(options, training=(*kept, *params), training_size=size)
 
 
 def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:

@@ -1,0 +1,91 @@
+"""What minutes buy: never more than there are, larger inputs first, the least where none fits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import medgraft.studies.budget as budget
+from medgraft.cli import _seconds, app
+from medgraft.learn.recipe import recipe_of
+
+N, FOLDS = 5000, 5
+SPEEDS = {224: 15.0, 160: 30.0, 128: 45.0}  # training images a second, of the whole network
+
+
+class Bench:
+    """What `buy` asks of a workbench, with speeds that are known."""
+
+    def __init__(self, size: int = 224, tap: str = "best", any_size: bool = True) -> None:
+        self.size, self.tap = size, tap
+        self.reading = SimpleNamespace(canvas=SimpleNamespace(size=size))
+        self.backbone = SimpleNamespace(any_size=any_size)
+        self.scenario = SimpleNamespace(tap=tap)
+        self.recipe = recipe_of(())
+        self.development = range(N)
+
+    def at_size(self, size: int) -> Bench:
+        return Bench(size, self.tap)
+
+    def speed(self, depth: str) -> float:
+        return SPEEDS[self.size] * (1 if depth == "input" else 5)
+
+
+@pytest.fixture(autouse=True)
+def _two_depths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "searched", lambda bench: ("input", "blocks.4"))
+
+
+def bought(minutes: float, **kind: Any) -> budget.Bought:
+    return budget.buy(Bench(**kind), FOLDS, 60 * minutes)  # type: ignore[arg-type]
+
+
+def test_plenty_of_time_buys_the_network_s_own_size_and_all_epochs() -> None:
+    found = bought(600)
+    assert (found.size, found.epochs, found.rungs) == (0, recipe_of(()).epochs, budget.RUNGS[0])
+
+
+def test_less_time_buys_smaller_inputs_before_fewer_epochs() -> None:
+    order = [bought(minutes) for minutes in (600, 150, 100, 60, 30)]
+    assert [found.size for found in order] == [0, 160, 128, 128, 128]
+    assert [found.epochs for found in order[:3]] == 3 * [recipe_of(()).epochs]
+    assert order[2].epochs > order[3].epochs > order[4].epochs >= 1
+
+
+@pytest.mark.parametrize("minutes", [20, 45, 60, 90, 120, 240, 480])
+def test_what_fits_takes_no_longer_than_there_is(minutes: float) -> None:
+    found = bought(minutes)
+    assert found.fits
+    steps = N * FOLDS * found.epochs / SPEEDS[found.size or 224]
+    assert steps < found.seconds <= 60 * minutes
+
+
+def test_the_least_is_bought_where_nothing_fits_and_it_says_so() -> None:
+    found = bought(1)
+    assert (found.size, found.epochs, found.rungs) == (128, 1, budget.RUNGS[-1])
+    assert not found.fits
+    assert found.seconds > 60
+
+
+def test_a_depth_that_was_named_needs_no_search() -> None:
+    assert bought(60, tap="input").seconds - bought(60).seconds != 0
+    assert bought(45, tap="input").epochs >= bought(45).epochs
+
+
+def test_a_network_of_one_size_keeps_it() -> None:
+    assert bought(60, any_size=False).size == 0
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0), ("90s", 90), ("60m", 3600), ("1.5h", 5400)])
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert _seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["60", "m", "an hour", "-5m", "infm", "nanm"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    found = CliRunner().invoke(app, ["study", "x", "--families", "finetune", "--budget", text])
+    assert found.exit_code == 2
+    assert "no time" in found.output.replace("\n", " ")
