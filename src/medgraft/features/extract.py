@@ -299,7 +299,8 @@ class Extractor:
         skipped: list[Skipped] = []
         segments = [Segment(self.cache.features(spec), blocks) for spec, blocks in wanted]
         sizes = sorted({spec.size for spec, _ in wanted})
-        what = f"Reading images with {base.backbone} at {' and '.join(map(str, sizes))} px"
+        names = " and ".join(dict.fromkeys(spec.backbone for spec, _ in wanted))
+        what = f"Reading images with {names} at {' and '.join(map(str, sizes))} px"
         if len(wanted) > len(sizes):
             what += f", {len(wanted)} ways"
         with self.progress.task(what, len(table)) as advance:
@@ -363,10 +364,10 @@ def pixels(spec: FeatureSpec) -> tuple[object, ...]:
 
 def _by_base(specs: Sequence[FeatureSpec]) -> dict[FeatureSpec, list[FeatureSpec]]:
     """The recipes by the canvas that all of them can be derived from."""
-    groups: dict[FeatureSpec, list[FeatureSpec]] = {}
+    groups: dict[tuple[object, ...], list[FeatureSpec]] = {}
     for spec in dict.fromkeys(specs):
-        groups.setdefault(base_of(spec), []).append(spec)
-    return groups
+        groups.setdefault(pixels(base_of(spec)), []).append(spec)
+    return {base_of(group[0]): group for group in groups.values()}
 
 
 def _derived(canvases: Iterable[Canvas], spec: FeatureSpec) -> Iterator[Canvas]:

@@ -126,7 +126,7 @@ def search_depth(
         some = _subset(bench, learned, images)
         found: list[Predictions] = []
         seconds = []
-        short = replace(bench, recipe=replace(bench.recipe, epochs=epochs, patience=0))
+        short = replace(bench, recipe=replace(bench.recipe, epochs=epochs, patience=0, tta=1))
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
             run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)

@@ -35,6 +35,8 @@ class Recipe:
     norm : batch norm learns its statistics, or keeps those of the pretrained network.
     probe : the head starts as a linear probe of the frozen network (Kumar et al., 2022).
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
+    tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
+    mild views of it; 1 is the image alone.
     precision : `bf16` computes in half precision where that is safe; a GPU always does.
     """
 
@@ -57,6 +59,7 @@ class Recipe:
     norm: Literal["train", "frozen"] = "train"
     probe: bool = True
     rungs: str = "1200x2+2400x3"
+    tta: int = 1
     precision: Literal["f32", "bf16"] = "f32"
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class Recipe:
             "dropout": 0 <= self.dropout < 1,
             "norm": self.norm in ("train", "frozen"),
             "rungs": bool(re.fullmatch(r"[1-9]\d*x[1-9]\d*(\+[1-9]\d*x[1-9]\d*)*", self.rungs)),
+            "tta": 1 <= self.tta <= 64,
             "precision": self.precision in ("f32", "bf16"),
         }
         for name, holds in rules.items():

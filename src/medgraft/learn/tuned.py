@@ -21,7 +21,6 @@ from medgraft.data.split import holdout, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
 from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
@@ -130,7 +129,7 @@ def held_out(
         history = [*history[:-1], dataclasses.replace(history[-1], stopped=stopped)]
     part = development.select(judge)
     inner = make_folds(part, folds.n_folds, folds.seed)
-    kept = judged(training.logits(bench._data(inputs, judge)), part, inner, began)
+    kept = judged(bench.scores(training, depth, inputs, judge), part, inner, began)
     state = {name: value.cpu().numpy() for name, value in training.best.items()}
     final = Trained(state, tuple(history), kept["scores"], float(kept["seconds"]))
     crossed = finished(_fitted(bench, final, kept), kept, part, inner)
@@ -158,7 +157,7 @@ def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) 
         classes=bench.development.classes,
         positive=bench.development.positive,
         operating=None,
-        reading=Reading.one(spec),
+        reading=bench.served(spec),
         head=head,
         calibrator=calibrator_of(kept),
         extractor=bench.extractor,

@@ -33,13 +33,14 @@ from medgraft.features.tail import INPUT, last_map, tail_of
 from medgraft.learn.crossed import arrays_under
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Data, Epoch, Recipe, Training, recipe_of, tail_with_head
-from medgraft.learn.inputs import ComputedMaps, Images, Inputs, KeptMaps
+from medgraft.learn.inputs import Chain, ComputedMaps, Images, Inputs, KeptMaps
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
 TRAINING = "2"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
+MILD = "xray"  # views that take neither sides nor colours from a picture, for a preset of no kind
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 
 
@@ -118,13 +119,45 @@ class Workbench:
         number = FIRST_VIEW + view - 1
         return (View(self.scenario.augment, number, self.scenario.seed), *edits)
 
+    def mild(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view that is judged: 0 is the image, the others are mild views of it.
+
+        They are of the preset that the strong one is a strong version of (`xray-strong`: `xray`),
+        its symmetries first.
+        """
+        preset = self.scenario.augment.removesuffix("strong").removesuffix("-") or MILD
+        first = (View(preset, view, self.scenario.seed),) if view else ()
+        return (*first, *self.reading.canvas.edits)
+
+    def served(self, spec: FeatureSpec) -> Reading:
+        """What is read of an image in use: `spec`, in the views that were judged out of fold."""
+        if self.recipe.tta == 1:
+            return Reading.one(spec)
+        parts = [dataclasses.replace(spec, edits=self.mild(v)) for v in range(self.recipe.tta)]
+        return Reading(dataclasses.replace(spec, edits=()), tuple((part,) for part in parts))
+
     def inputs(self, depth: str) -> Inputs:
         """What enters the layers behind `depth`, kept on disk where there is room."""
+        return self._inputs(depth, self.specs(depth), self.chain)
+
+    def scores(self, training: Training, depth: str, inputs: Inputs, rows: Ints) -> Floats:
+        """Scores (n, n_classes) of images that a training has not seen, the mean over views.
+
+        inputs : what it was trained with, which judges where the image alone is looked at.
+        """
+        if self.recipe.tta > 1:
+            specs = self.specs(depth, self.mild, self.recipe.tta)
+            inputs = self._inputs(depth, specs, self.mild)
+        data = self._data(inputs, rows)
+        found = [training.logits(data, view) for view in range(self.recipe.tta)]
+        return found[0] if len(found) == 1 else np.mean(found, axis=0)
+
+    def _inputs(self, depth: str, specs: Sequence[FeatureSpec], chain: Chain) -> Inputs:
+        """The views `specs` of what enters the layers behind `depth`; `chain` makes any view."""
         canvas = dataclasses.replace(self.reading.canvas, edits=())
         if depth == INPUT:
             rows = kept_canvases(self.development, canvas, self.extractor)
-            return Images(rows, canvas, self.chain, self.extractor.workers)
-        specs = self.specs(depth)
+            return Images(rows, canvas, chain, self.extractor.workers)
         channels = self.backbone.tap(depth).channels
         size = bytes_of_maps(self.development, specs, self.extractor)
         where = (
@@ -137,7 +170,7 @@ class Workbench:
             return KeptMaps(tuple(views), channels)
         self.extractor.progress.say(f"No room for {where}. They are computed at every batch.")
         rows = kept_canvases(self.development, canvas, self.extractor)
-        images = Images(rows, canvas, self.chain, self.extractor.workers)
+        images = Images(rows, canvas, chain, self.extractor.workers)
         return ComputedMaps(images, specs[0], channels, self.extractor, views=len(specs))
 
     def prepare(self, depths: Sequence[str]) -> None:
@@ -148,11 +181,17 @@ class Workbench:
             every = [spec for specs in wanted for spec in specs]
             prepare_maps(self.development, every, self.extractor)
 
-    def specs(self, depth: str) -> list[FeatureSpec]:
-        """The maps at `depth` of each view that is kept, the image itself first."""
+    def specs(
+        self, depth: str, chain: Chain | None = None, views: int | None = None
+    ) -> list[FeatureSpec]:
+        """The maps at `depth` of each view that is kept, the image itself first.
+
+        chain, views : of which views, and how many; those of training by default.
+        """
         canvas = dataclasses.replace(self.reading.canvas, taps=(depth,), edits=())
-        views = range(VIEWS if self.scenario.augment else 1)
-        return [dataclasses.replace(canvas, edits=self.chain(view)) for view in views]
+        chain = chain or self.chain
+        views = views or (VIEWS if self.scenario.augment else 1)
+        return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
 
     # ----------------------------------------------------------------------- one training
 
@@ -195,7 +234,8 @@ class Workbench:
                 for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
                     self.extractor.progress.say(_line(what, epoch))
             training.restore_best()
-            scores = training.logits(self._data(inputs, judge)) if len(judge) else np.zeros((0, 0))
+            nothing = np.zeros((0, 0))
+            scores = self.scores(training, depth, inputs, judge) if len(judge) else nothing
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in training.history])),
