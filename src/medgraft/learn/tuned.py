@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.split import holdout, make_folds
+from medgraft.data.split import make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
@@ -26,9 +26,8 @@ from medgraft.learn.checkpoint import State
 from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
 from medgraft.learn.depth import BEST, TrainingLog, search_depth, searched
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.finetune import Training
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.learn.workbench import HOLDOUT, PROBE_C, Trained, Workbench, _line
+from medgraft.learn.workbench import PROBE_C, Trained, Workbench
 from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
 
 
@@ -103,39 +102,15 @@ def held_out(
     depth = found.chosen if found else scenario.tap
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
-    stop = holdout(development.groups[rows], development.labels[rows], HOLDOUT, scenario.seed)
-    inputs = bench.inputs(depth)
-    identity = digest("held out", bench._identity(depth, rows, judge, 0), length=32)
-    training = Training(
-        bench._network(depth, inputs, rows[~stop]),
-        bench.recipe,
-        seed=scenario.seed,
-        stages=bench._stages(depth),
-        checkpoint=extractor.cache.folder / "checkpoints" / f"{identity}.safetensors",
-        identity=identity,
-    )
-    learned, stopping = (bench._data(inputs, some) for some in (rows[~stop], rows[stop]))
-    what, began, stopped = f"Training from {depth}", time.perf_counter(), ""
-    total = bench.recipe.epochs * len(learned.rows)
-    with extractor.progress.task(what, total) as advance:
-        for epoch in training.epochs(learned, stopping, tick=advance):
-            extractor.progress.say(_line(what, epoch))
-            if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
-                stopped = f"the cap of {cap / 60:g} minutes was passed"
-                break
-    training.restore_best()
-    history = training.history
-    if stopped:
-        history = [*history[:-1], dataclasses.replace(history[-1], stopped=stopped)]
+    what = f"Training from {depth}"
+    run = bench.trained(depth, bench.inputs(depth), rows, judge, what, cap=cap)
     part = development.select(judge)
     inner = make_folds(part, folds.n_folds, folds.seed)
-    kept = judged(bench.scores(training, depth, inputs, judge), part, inner, began)
-    state = {name: value.cpu().numpy() for name, value in training.best.items()}
-    final = Trained(state, tuple(history), kept["scores"], float(kept["seconds"]))
-    crossed = finished(_fitted(bench, final, kept), kept, part, inner)
-    return dataclasses.replace(
-        crossed, training=TrainingLog(depth, {"one holdout": tuple(history)}, found)
-    )
+    kept = judged(run.scores, part, inner, time.perf_counter())
+    kept["seconds"] = np.array(run.seconds)
+    crossed = finished(_fitted(bench, run, kept), kept, part, inner)
+    log = TrainingLog(depth, {"one holdout": run.history}, found)
+    return dataclasses.replace(crossed, training=log)
 
 
 def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) -> FittedFrozen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -204,11 +205,14 @@ class Workbench:
         what: str,
         *,
         epochs: int = 0,
+        cap: float = math.inf,
     ) -> Trained:
         """Train the layers behind `depth` on `rows` and let them judge other rows.
 
-        epochs : end after so many, without a holdout; 0 holds images out and stops by them.
-        A training that was finished before is read from the cache, one that was killed goes on.
+        epochs : end after so many, without a holdout; 0 holds images out and stops by them. cap :
+        seconds of training; it ends with the epoch that passes them, and a call with a larger cap
+        goes on from there. A training that was finished before is read from the cache, one that
+        was killed goes on.
         """
         cache = self.extractor.cache
         identity = self._identity(depth, rows, judge, epochs)
@@ -233,17 +237,25 @@ class Workbench:
             with self.extractor.progress.task(what, total) as advance:
                 for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
                     self.extractor.progress.say(_line(what, epoch))
+                    if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
+                        break
+            history = list(training.history)
+            capped = not history[-1].stopped
+            if capped:
+                why = f"the cap of {cap / 60:g} minutes was passed"
+                history[-1] = dataclasses.replace(history[-1], stopped=why)
             training.restore_best()
             nothing = np.zeros((0, 0))
             scores = self.scores(training, depth, inputs, judge) if len(judge) else nothing
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
-                "history": np.array(json.dumps([epoch.to_json() for epoch in training.history])),
+                "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
                 "scores": scores,
                 "seconds": np.array(time.perf_counter() - began),
             }
-            cache.put("training", identity, kept)
-            checkpoint.unlink(missing_ok=True)
+            if not capped:
+                cache.put("training", identity, kept)
+                checkpoint.unlink(missing_ok=True)
         return Trained(
             arrays_under(kept, "state"),
             tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
