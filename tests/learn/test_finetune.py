@@ -456,6 +456,16 @@ def test_until_ends_without_a_holdout_and_the_last_weights_are_best() -> None:
     assert_states(training.best, training.network.state_dict(), 0)
 
 
+def test_no_epochs_leave_the_network_as_it_starts() -> None:
+    train, holdout = halves()
+    network = tiny()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    training = Training(network, PLAIN, seed=0)
+    (only,) = run(training, train, replace(holdout, rows=holdout.rows[:0]), until=0)
+    assert (only.number, only.stopped) == (0, "all 0 epochs are done")
+    assert_states(training.best, before, 0)
+
+
 def test_ticks_count_images_and_a_resumed_run_starts_with_what_was_done(tmp_path: Path) -> None:
     train, holdout = halves()
     told: list[int] = []

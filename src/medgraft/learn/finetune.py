@@ -163,7 +163,7 @@ class Training:
         train: Data,
         holdout: Data,
         *,
-        until: int = 0,
+        until: int | None = None,
         tick: Callable[[int], None] = lambda images: None,
     ) -> Iterator[Epoch]:
         """Train, and yield a record after each epoch; `best` then holds the best weights so far.
@@ -172,9 +172,9 @@ class Training:
         training only makes things worse. Where a loss is not a number training stops, with the
         best weights so far and a last record that says why.
 
-        until : end after so many epochs of the recipe's schedule; with an empty holdout nothing
-        else ends it, and the last weights are the best. tick : is told of images that were learned
-        from, for a progress bar.
+        until : end after so many epochs of the recipe's schedule, 0 being none at all; with an
+        empty holdout nothing else ends it, and the last weights are the best. tick : is told of
+        images that were learned from, for a progress bar.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class Training:
         rate: float,
         began: float,
         judges: tuple[Data, Data],
-        until: int,
+        until: int | None,
         bad: str = "",
     ) -> Epoch:
         """Judge the weights of an epoch's end, keep them where they are the best, and note it.
@@ -242,13 +242,14 @@ class Training:
         lowest = kept[-1].holdout[0] if kept else math.inf
         held = len(holdout.rows) > 0
         best = not bad and (here[0] < lowest if held else number > 0)
+        last = self.recipe.epochs if until is None else until
         if best or not self.best:
             self.best = _copy(state)
         if self.recipe.average and number and not bad:
             self.recent = [*self.recent, _copy(state)][-self.recipe.average :]
         since = 0 if best or not held else number - kept[-1].number
         stopped = bad
-        if not bad and number == (until or self.recipe.epochs):
+        if not bad and number == last:
             stopped = f"all {number} epochs are done"
         elif not bad and 0 < self.recipe.patience <= since:
             stopped = f"{since} epochs without a lower loss on the holdout"

@@ -60,7 +60,7 @@ def cross_fit_tuned(
         run = bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
         scores[inside] = run.scores
         runs.append(run)
-    epochs = max(1, round(float(np.mean([run.best_epoch for run in runs]))))
+    epochs = round(float(np.mean([run.best_epoch for run in runs])))
     everything = np.arange(len(development))
     nobody = everything[:0]
     final = bench.trained(

@@ -204,15 +204,15 @@ class Workbench:
         judge: Ints,
         what: str,
         *,
-        epochs: int = 0,
+        epochs: int | None = None,
         cap: float = math.inf,
     ) -> Trained:
         """Train the layers behind `depth` on `rows` and let them judge other rows.
 
-        epochs : end after so many, without a holdout; 0 holds images out and stops by them. cap :
-        seconds of training; it ends with the epoch that passes them, and a call with a larger cap
-        goes on from there. A training that was finished before is read from the cache, one that
-        was killed goes on.
+        epochs : end after so many, without a holdout, 0 being the network as it starts; by default
+        images are held out and training stops by them. cap : seconds of training; it ends with the
+        epoch that passes them, and a call with a larger cap goes on from there. A training that
+        was finished before is read from the cache, one that was killed goes on.
         """
         cache = self.extractor.cache
         identity = self._identity(depth, rows, judge, epochs)
@@ -221,7 +221,7 @@ class Workbench:
             checkpoint = cache.folder / "checkpoints" / f"{identity}.safetensors"
             began = time.perf_counter()
             held = np.zeros(len(rows), dtype=bool)
-            if not epochs:
+            if epochs is None:
                 table = self.development
                 held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self.scenario.seed)
             training = Training(
@@ -233,7 +233,7 @@ class Workbench:
                 identity=identity,
             )
             learned, stopping = self._data(inputs, rows[~held]), self._data(inputs, rows[held])
-            total = (epochs or self.recipe.epochs) * len(learned.rows)
+            total = (self.recipe.epochs if epochs is None else epochs) * len(learned.rows)
             with self.extractor.progress.task(what, total) as advance:
                 for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
                     self.extractor.progress.say(_line(what, epoch))
@@ -287,7 +287,7 @@ class Workbench:
             loss.backward()  # type: ignore[no-untyped-call]
         return steps * n / (time.perf_counter() - began)
 
-    def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int) -> str:
+    def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
         return digest(
             TRAINING,
             dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth)),
