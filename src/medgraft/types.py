@@ -233,7 +233,7 @@ class FeatureSpec:
     edits: tuple[Edit, ...] = ()
     engine: str = "openvino"
     precision: str = "f32"
-    decoder: str = "1"
+    decoder: str = "2"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     versions: tuple[str, ...] = ()

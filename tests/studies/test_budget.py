@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +17,15 @@ N, FOLDS = 5000, 5
 SPEEDS = {224: 15.0, 160: 30.0, 128: 45.0}  # training images a second, of the whole network
 
 
+class Table:
+    """5,000 images, a fifth of them of the rarer class."""
+
+    labels = np.arange(N) % 5 // 4
+
+    def __len__(self) -> int:
+        return N
+
+
 class Bench:
     """What `buy` asks of a workbench, with speeds that are known."""
 
@@ -25,7 +35,7 @@ class Bench:
         self.backbone = SimpleNamespace(any_size=any_size)
         self.scenario = SimpleNamespace(tap=tap)
         self.recipe = recipe_of(())
-        self.development = range(N)
+        self.development = Table()
 
     def at_size(self, size: int) -> Bench:
         return Bench(size, self.tap)
@@ -48,19 +58,26 @@ def test_plenty_of_time_buys_the_network_s_own_size_and_all_epochs() -> None:
     assert (found.size, found.epochs, found.rungs) == (0, recipe_of(()).epochs, budget.RUNGS[0])
 
 
-def test_less_time_buys_smaller_inputs_before_fewer_epochs() -> None:
-    order = [bought(minutes) for minutes in (600, 150, 100, 60, 30)]
-    assert [found.size for found in order] == [0, 160, 128, 128, 128]
-    assert [found.epochs for found in order[:3]] == 3 * [recipe_of(()).epochs]
-    assert order[2].epochs > order[3].epochs > order[4].epochs >= 1
+def test_less_time_buys_fewer_folds_then_smaller_inputs_then_fewer_epochs() -> None:
+    order = [bought(minutes) for minutes in (600, 130, 60, 40, 20)]
+    assert [found.size for found in order] == [0, 0, 160, 128, 128]
+    assert [found.n_folds for found in order] == [FOLDS, 3, 3, 3, 3]
+    assert [found.epochs for found in order[:2]] == 2 * [recipe_of(()).epochs]
+    assert order[2].epochs >= 0.7 * recipe_of(()).epochs
+    assert order[3].epochs > order[4].epochs >= 1
+
+
+def test_small_classes_keep_their_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
+    assert bought(60).n_folds == FOLDS
 
 
 @pytest.mark.parametrize("minutes", [20, 45, 60, 90, 120, 240, 480])
 def test_what_fits_takes_no_longer_than_there_is(minutes: float) -> None:
     found = bought(minutes)
     assert found.fits
-    steps = N * FOLDS * found.epochs / SPEEDS[found.size or 224]
-    assert steps < found.seconds <= 60 * minutes
+    learned = 0.85 * (found.n_folds - 1) * N + N  # a sixth of each fold's part is held out
+    assert learned * found.epochs / SPEEDS[found.size or 224] < found.seconds <= 60 * minutes
 
 
 def test_the_least_is_bought_where_nothing_fits_and_it_says_so() -> None:

@@ -65,8 +65,8 @@ class Preset:
     saturation : factor on the distance of red, green and blue from their luminance.
     tint : share by which each of red, green and blue is stronger or weaker, for itself.
     aspect : factor on the width, either way.
-    detail : pixels a side, at least, to which the picture is shrunk before it is enlarged again;
-        as often as not none of a canvas's detail is lost. 0 leaves all of it.
+    detail : pixels a side, at least, to which the picture is shrunk before it is enlarged again.
+        0 leaves all detail.
     noise : largest standard deviation of added noise, of white.
     boxes, box : how many boxes at most are covered with the picture's mean, and their largest side
         as a share of the canvas's.
@@ -96,7 +96,7 @@ STRONG = Preset(
     "aspect, frame) is varied so much that only the picture itself is left to learn from.",
     turn=14,
     shift=0.1,
-    zoom=(0.7, 1.15),
+    zoom=(0.9, 1.5),
     brightness=(0.75, 1.25),
     contrast=(0.6, 1.4),
     gamma=(0.65, 1.5),
@@ -302,8 +302,8 @@ def draw(view: View, pixels: Pixels) -> Draw:
     shift = min(preset.shift, (zoom - 1) / 2) if preset.inside else preset.shift
     low, high = 1 - preset.tint, 1 + preset.tint
     side = min(pixels.shape[:2])
-    room = max(0, side - preset.detail) if preset.detail else 0
-    detail = min(1.0, own("detail", side - room, side + room) / side)
+    least = min(preset.detail or side, side)
+    detail = own("detail", least, side) / side
     stretch = math.log(preset.aspect)
 
     def covered(i: int) -> Span:

@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
 
 from medgraft.learn.depth import BEST, rungs_of, searched
-from medgraft.learn.workbench import VIEWS, Workbench
+from medgraft.learn.workbench import HOLDOUT, VIEWS, Workbench
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
 RUNGS = ("1200x2+2400x3", "800x2+1600x2", "400x2+800x2", "200x2+400x2")
 SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes too long
+FEWER = 3  # folds, where a class has at least `MANY` images: then three say as much as five
+MANY = 500
+ENOUGH = 0.7  # of the recipe's epochs: with fewer, a smaller input is the better buy
 EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
 READING = 120  # images a second through the frozen trunk, at least
 
 
 @dataclass(frozen=True, slots=True)
 class Bought:
-    """Input size, epochs and rungs that fit the time, and the seconds they are expected to take.
+    """Input size, folds, epochs and rungs that fit the time, and the seconds they should take.
 
     size : 0 is the backbone's own.
     """
 
     size: int
+    n_folds: int
     epochs: int
     rungs: str
     seconds: float
@@ -41,24 +48,28 @@ class Bought:
 def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
     """The best training of this scenario that `seconds` hold, the search for its depth included.
 
-    The largest input at which all epochs of the recipe fit, of its own size, 160 and 128; where
-    they fit at none, fewer epochs at the smallest. The slowest depth is reckoned with, since which
-    one wins is not known. Where not even one epoch fits, the least is bought and `fits` is False.
+    The largest input at which most epochs of the recipe fit, of its own size, 160 and 128; in three
+    folds where all do not fit and classes are large. Where they fit at none, fewer epochs at the
+    smallest. The slowest depth is reckoned with, since which one wins is not known. Where not even
+    one epoch fits, the least is bought and `fits` is False.
     """
     own = bench.reading.canvas.size
-    smaller = [size for size in SMALLER if size < own] if bench.backbone.any_size else []
-    least = Bought(0, 1, RUNGS[-1], math.inf, False)
-    for size in (0, *smaller):
+    sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
+    many = np.bincount(bench.development.labels).min() >= MANY
+    choices = [n_folds, FEWER] if many and n_folds > FEWER else [n_folds]
+    least = Bought(0, choices[-1], 1, RUNGS[-1], math.inf, False)
+    most = bench.recipe.epochs
+    for size in sizes:
         sized = bench.at_size(size) if size else bench
         speed = {depth: sized.speed(depth) for depth in searched(sized)}
-        fewest = 1 if size == (0, *smaller)[-1] else bench.recipe.epochs
-        for epochs in range(bench.recipe.epochs, fewest - 1, -1):
-            for rungs in RUNGS:
-                search, total = _seconds(sized, speed, n_folds, epochs, rungs)
-                if total <= seconds and search <= SEARCH * seconds:
-                    return Bought(size, epochs, rungs, total, True)
-        _, total = _seconds(sized, speed, n_folds, 1, RUNGS[-1])
-        least = Bought(size, 1, RUNGS[-1], total, total <= seconds)
+        fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * most)
+        offers = product(range(most, fewest - 1, -1), choices, RUNGS)
+        for epochs, folds, rungs in offers:
+            search, total = _seconds(sized, speed, folds, epochs, rungs)
+            if total <= seconds and search <= SEARCH * seconds:
+                return Bought(size, folds, epochs, rungs, total, True)
+        _, total = _seconds(sized, speed, choices[-1], 1, RUNGS[-1])
+        least = Bought(size, choices[-1], 1, RUNGS[-1], total, total <= seconds)
     return least
 
 
@@ -67,7 +78,8 @@ def _seconds(
 ) -> tuple[float, float]:
     """Of the search for a depth, and of everything."""
     n_images = len(bench.development)
-    passes = n_images * n_folds / min(speed.values())  # the folds' n - 1 parts, and all images
+    learned = (n_folds - 1) * (1 - HOLDOUT) + 1  # times all images: of the folds, and of the last
+    passes = n_images * learned / min(speed.values())
     kept = VIEWS * n_images / READING
     search = _search(speed, rungs) if bench.scenario.tap == BEST else 0.0
     return search, search + kept + EXTRA * epochs * passes

@@ -112,8 +112,8 @@ def run_study(
     clock.lap("read the images")
 
     development = table.development
+    options = _bought(options, planned, development, extractor, store, clock)
     folds, surface = _folds(development, options, planned, extractor)
-    options = _bought(options, planned, development, folds, extractor, store, clock)
     planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
     found = _judge(planned, development, folds, extractor, store)
     clock.lap("judge the scenarios out of fold")
@@ -266,7 +266,6 @@ def _bought(
     options: StudyOptions,
     planned: Sequence[Planned],
     development: ImageTable,
-    folds: Folds,
     extractor: Extractor,
     store: RunStore | None,
     clock: _Clock,
@@ -278,24 +277,31 @@ def _bought(
     earlier = store.events("budget") if store is not None else []
     if earlier:
         params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
-        size = int(earlier[-1]["size"])
+        size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
     else:
         left = (options.budget - clock.total()) / len(trained) - RESERVE
         bench = Workbench.of(trained[0], development, extractor)
-        found = buy(bench, folds.n_folds, left)
-        params, size = found.params, found.size
+        found = buy(bench, options.n_folds, left)
+        params, size, n_folds = found.params, found.size, found.n_folds
         extractor.progress.say(
-            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs"
+            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
             f"{f' at {size} pixels' if size else ''} and a search of the depth on {found.rungs} "
             f"images x epochs; about {found.seconds / 60:.0f} minutes for training"
             f"{'' if found.fits else ', more than there are: this is the least'}."
         )
         if store is not None:
             store.event(
-                "budget", params=params, size=size, seconds=round(found.seconds), fits=found.fits
+                "budget",
+                params=params,
+                size=size,
+                folds=n_folds,
+                seconds=round(found.seconds),
+                fits=found.fits,
             )
     kept = tuple(one for one in options.training if one[0] not in dict(params))
-    return dataclasses.replace(options, training=(*kept, *params), training_size=size)
+    return dataclasses.replace(
+        options, training=(*kept, *params), training_size=size, n_folds=n_folds
+    )
 
 
 def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:
