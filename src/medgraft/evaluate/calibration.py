@@ -218,7 +218,7 @@ def steady_threshold(
 
 
 def choose_threshold(predictions: Predictions) -> Operating:
-    """The operating threshold of the deployed model, from all development images.
+    """The operating threshold of the deployed model, `steady_threshold` of all development images.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def choose_threshold(predictions: Predictions) -> Operating:
     """
     require_development(predictions, "the choice of a threshold")
     y, p = _binary(predictions)
-    return Operating(best_threshold(y, p), RULE)
+    return Operating(steady_threshold(y, p, predictions.groups), RULE)
 
 
 def cross_fit_thresholds(predictions: Predictions) -> NDArray[np.float64]:
@@ -241,7 +241,7 @@ def cross_fit_thresholds(predictions: Predictions) -> NDArray[np.float64]:
     thresholds = np.empty(len(p))
     for k in _folds(predictions.fold):
         here = predictions.fold == k
-        thresholds[here] = best_threshold(y[~here], p[~here])
+        thresholds[here] = steady_threshold(y[~here], p[~here], predictions.groups[~here])
     return thresholds
 
 
