@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import codes
+import hybrid
 import sizes
+import training
 import vlad
 
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -18,6 +20,8 @@ def main() -> None:
     codes.main(SHARED)
     sizes.main()
     vlad.main(SHARED)
+    training.main(SHARED)
+    hybrid.main()
 
 
 if __name__ == "__main__":

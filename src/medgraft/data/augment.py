@@ -94,6 +94,7 @@ class Preset:
 STRONG = Preset(
     why="For training: what tells hospitals, machines and files apart (sharpness, exposure, "
     "aspect, frame) is varied so much that only the picture itself is left to learn from.",
+    symmetries=("mirrored left-right",),
     turn=14,
     shift=0.1,
     zoom=(0.9, 1.5),
@@ -159,12 +160,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             tint=0.03,
         ),
         "strong": STRONG,
-        "xray-strong": replace(STRONG, saturation=SAME, tint=0.0),
+        "xray-strong": replace(STRONG, symmetries=(), saturation=SAME, tint=0.0),
         "microscopy-strong": replace(STRONG, symmetries=tuple(SYMMETRIES), turn=180),
         "endoscopy-strong": replace(
             STRONG, symmetries=tuple(SYMMETRIES), turn=180, black=True, contrast=SAME
         ),
-        "natural-strong": replace(STRONG, symmetries=("mirrored left-right",)),
+        "natural-strong": STRONG,
     }
 )
 

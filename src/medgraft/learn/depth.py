@@ -24,6 +24,7 @@ from medgraft.learn.workbench import HOLDOUT, Workbench
 from medgraft.types import Comparison, Estimate, Floats, Folds, ImageTable, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
+MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
 LARGE = 3  # times the canvas's bytes: a map that takes more is not worth keeping
 
 
@@ -44,7 +45,8 @@ class DepthSearch:
     """What the search found.
 
     trials : of all rungs. comparisons : in the last rung, the chosen depth against each other.
-    holdout : how many images judged.
+    holdout : how many images judged. gain : the chosen depth against a linear head on the frozen
+    network, learned from the images of the last rung.
     """
 
     metric: str
@@ -52,6 +54,7 @@ class DepthSearch:
     trials: tuple[DepthTrial, ...]
     comparisons: tuple[Comparison, ...]
     holdout: int
+    gain: Comparison | None = None
 
     @property
     def curve(self) -> tuple[DepthTrial, ...]:
@@ -126,7 +129,9 @@ def search_depth(
         some = _subset(bench, learned, images)
         found: list[Predictions] = []
         seconds = []
-        short = replace(bench, recipe=replace(bench.recipe, epochs=epochs, patience=0, tta=1))
+        epochs = min(MORE * epochs, max(epochs, round(images * epochs / len(some))))
+        recipe = replace(bench.recipe, epochs=epochs, steps=0, patience=0, tta=1)
+        short = replace(bench, recipe=recipe)
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
             run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)
@@ -141,9 +146,14 @@ def search_depth(
         order = np.argsort([sign * estimate.value for estimate in estimates], kind="stable")
         last = [found[i] for i in order]
         running = [running[i] for i in order[: max(1, -(-len(order) // 2))]]
-    chosen = last[0].scenario
+    frozen = replace(short, recipe=replace(recipe, probe=True))
+    deepest = depths[-1]
+    inputs = frozen.inputs(deepest)
+    untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
+    head = _predictions(bench, "a linear head", judges, untrained.scores)
+    *comparisons, gain = compare(last[0], [*last[1:], head], metric)
     return DepthSearch(
-        metric, chosen, tuple(trials), compare(last[0], last[1:], metric), len(judges)
+        metric, last[0].scenario, tuple(trials), tuple(comparisons), len(judges), gain
     )
 
 
@@ -181,7 +191,7 @@ def _predictions(bench: Workbench, depth: str, rows: Ints, scores: Floats) -> Pr
         ids=table.ids,
         groups=table.groups,
         splits=table.splits,
-        fold=np.zeros(len(rows), np.int64),
+        fold=np.full(len(rows), -1),  # of no fold: it has no threshold of its own
         y_true=table.labels,
         scores=scores,
         y_prob=softmax(scores, axis=1),

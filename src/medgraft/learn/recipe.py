@@ -22,16 +22,18 @@ BOOLEANS = {"True": True, "False": False}
 class Recipe:
     """How a part of a network is trained.
 
-    epochs : at most. patience : epochs without a lower holdout loss after which training stops;
-    0 never stops it. batch_size : about so many images a step, two at least, for batch norm can
-    learn nothing from one. optimizer : `adamw`, or `adam` whose weight decay joins the gradient.
-    rate : the highest learning rate, of the head; a stage's is `rate_decay` times that of the stage
-    behind it. warmup : share of all steps in which the rate rises. schedule : how it falls after.
-    smoothing : of labels (Szegedy et al., 2016). balance : classes weigh the same in the loss, or
-    are drawn as often by the sampler. mixup : alpha of the beta distribution (Zhang et al., 2018).
-    clip : largest norm of the gradient, 0 for none. ema : decay a step of the running mean of the
-    weights that is judged and kept instead of them, 0 for none. average : the weights of so many
-    last epochs are averaged where that lowers the holdout loss. dropout : before the head.
+    epochs : at most. steps : where images are few, as many epochs more as it takes to make so many
+    steps, and as much more patience (`for_images`). patience : epochs without a lower holdout loss
+    after which training stops; 0 never stops it. batch_size : about so many images a step, two at
+    least, for batch norm can learn nothing from one. optimizer : `adamw`, or `adam` whose weight
+    decay joins the gradient. rate : the highest learning rate, of the head; a stage's is
+    `rate_decay` times that of the stage behind it. warmup : share of all steps in which the rate
+    rises. schedule : how it falls after. smoothing : of labels (Szegedy et al., 2016). balance :
+    classes weigh the same in the loss, or are drawn as often by the sampler. mixup : alpha of the
+    beta distribution (Zhang et al., 2018). clip : largest norm of the gradient, 0 for none. ema :
+    decay a step of the running mean of the weights that is judged and kept instead of them, 0 for
+    none. average : the weights of so many last epochs are averaged where that lowers the holdout
+    loss. dropout : before the head.
     norm : batch norm learns its statistics, or keeps those of the pretrained network.
     probe : the head starts as a linear probe of the frozen network (Kumar et al., 2022).
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
@@ -41,6 +43,7 @@ class Recipe:
     """
 
     epochs: int = 6
+    steps: int = 100
     patience: int = 3
     batch_size: int = 32
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -57,7 +60,7 @@ class Recipe:
     average: int = 0
     dropout: float = 0.2
     norm: Literal["train", "frozen"] = "train"
-    probe: bool = True
+    probe: bool = False
     rungs: str = "1200x2+2400x3"
     tta: int = 1
     precision: Literal["f32", "bf16"] = "f32"
@@ -65,6 +68,7 @@ class Recipe:
     def __post_init__(self) -> None:
         rules = {
             "epochs": self.epochs >= 1,
+            "steps": self.steps >= 0,
             "patience": self.patience >= 0,
             "batch_size": self.batch_size >= 2,
             "optimizer": self.optimizer in ("adam", "adamw"),
@@ -92,6 +96,18 @@ class Recipe:
                     f"default is {getattr(Recipe(), name)}"
                 )
 
+    def for_images(self, n: int) -> Recipe:
+        """The recipe with the epochs and the patience that n training images need.
+
+        >>> recipe_of(()).for_images(64).epochs, recipe_of(()).for_images(6400).epochs
+        (54, 6)
+        """
+        passes = self.epochs * n
+        more = math.ceil(self.steps * self.batch_size / max(1, passes))
+        if more <= 1:
+            return self
+        return replace(self, epochs=more * self.epochs, patience=more * self.patience, steps=0)
+
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -99,6 +115,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         # The recipe of the study that medgraft grew from.
         "classic": Recipe(
             epochs=300,
+            steps=0,
             patience=10,
             optimizer="adam",
             rate=1e-6,
@@ -109,7 +126,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             balance="none",
             clip=0.0,
             dropout=0.0,
-            probe=False,
         ),
     }
 )
@@ -130,6 +146,8 @@ def recipe_of(params: Sequence[tuple[str, str]]) -> Recipe:
     """
     named = [name for name, value in params if name in RECIPES and not value]
     recipe = RECIPES[named[0] if named else ""]
+    if "epochs" in dict(params):  # so many were asked for
+        recipe = replace(recipe, steps=0)
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(Recipe)}
     for name, value in params:
         if name in named:

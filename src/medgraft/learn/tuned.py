@@ -60,9 +60,11 @@ def cross_fit_tuned(
         run = bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
         scores[inside] = run.scores
         runs.append(run)
-    epochs = round(float(np.mean([run.best_epoch for run in runs])))
+    # The best epoch of the folds, as a share of those their schedule had.
+    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
     everything = np.arange(len(development))
     nobody = everything[:0]
+    epochs = round(share * bench.recipe.for_images(len(everything)).epochs)
     final = bench.trained(
         depth, inputs, everything, nobody, f"Training from {depth} on all images", epochs=epochs
     )

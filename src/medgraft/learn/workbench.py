@@ -41,7 +41,7 @@ TRAINING = "3"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
-MILD = "xray"  # views that take neither sides nor colours from a picture, for a preset of no kind
+MILD = "natural"  # of which `strong` is the strong version where the kind of image is not known
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 
 
@@ -49,13 +49,14 @@ PROBE_C = 1e-3  # strength of the linear probe that training starts from
 class Trained:
     """A network that was trained: arrays of its layers and head, and how it went.
 
-    scores : (n, n_classes) of the rows it was to judge.
+    scores : (n, n_classes) of the rows it was to judge. epochs : that its schedule had.
     """
 
     state: Mapping[str, NDArray[Any]]
     history: tuple[Epoch, ...]
     scores: Floats
     seconds: float
+    epochs: int
 
     @property
     def best_epoch(self) -> int:
@@ -149,7 +150,7 @@ class Workbench:
         if self.recipe.tta > 1:
             specs = self.specs(depth, self.mild, self.recipe.tta)
             inputs = self._inputs(depth, specs, self.mild)
-        data = self._data(inputs, rows)
+        data = self.data(inputs, rows)
         found = [training.logits(data, view) for view in range(self.recipe.tta)]
         return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
@@ -224,16 +225,17 @@ class Workbench:
             if epochs is None:
                 table = self.development
                 held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self.scenario.seed)
+            recipe = self.recipe.for_images(int((~held).sum()))
             training = Training(
-                self._network(depth, inputs, rows[~held]),
-                self.recipe,
+                self.network(depth, inputs, rows[~held]),
+                recipe,
                 seed=self.scenario.seed,
                 stages=self._stages(depth),
                 checkpoint=checkpoint,
                 identity=identity,
             )
-            learned, stopping = self._data(inputs, rows[~held]), self._data(inputs, rows[held])
-            total = (self.recipe.epochs if epochs is None else epochs) * len(learned.rows)
+            learned, stopping = self.data(inputs, rows[~held]), self.data(inputs, rows[held])
+            total = (recipe.epochs if epochs is None else epochs) * len(learned.rows)
             with self.extractor.progress.task(what, total) as advance:
                 for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
                     self.extractor.progress.say(_line(what, epoch))
@@ -252,6 +254,7 @@ class Workbench:
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
                 "scores": scores,
                 "seconds": np.array(time.perf_counter() - began),
+                "epochs": np.array(recipe.epochs),
             }
             if not capped:
                 cache.put("training", identity, kept)
@@ -261,6 +264,7 @@ class Workbench:
             tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
             kept["scores"],
             float(kept["seconds"]),
+            int(kept["epochs"]),
         )
 
     def speed(self, depth: str, steps: int = 2) -> float:
@@ -299,11 +303,12 @@ class Workbench:
             length=32,
         )
 
-    def _data(self, inputs: Inputs, rows: Ints) -> Data:
+    def data(self, inputs: Inputs, rows: Ints) -> Data:
+        """Some of the images as a training takes them."""
         table = self.development
         return Data(inputs, rows, table.labels, self.weight, table.ids)
 
-    def _network(self, depth: str, inputs: Inputs, rows: Ints) -> Any:
+    def network(self, depth: str, inputs: Inputs, rows: Ints) -> Any:
         """The layers behind `depth` with a head that begins as a linear probe."""
         import torch
 
@@ -321,7 +326,7 @@ class Workbench:
             codes = []
             with torch.inference_mode():
                 for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
-                    codes.append(network.codes(maps).numpy())
+                    codes.append(network.codes(maps).cpu().numpy())
             head = LogisticHead(PROBE_C, class_weight="balanced")
             head.fit(np.concatenate(codes), self.development.labels[rows], self.weight[rows])
             with torch.no_grad():

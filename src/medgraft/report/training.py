@@ -265,6 +265,7 @@ def depth_sentence(search: DepthSearch, depths: Mapping[str, str]) -> str:
     text = (
         f"{tried} tried, the better half going on with more images and epochs, and judged on "
         f"{words.plural(search.holdout, 'image')} held out. {_sure(search, depths)}"
+        f"{_gained(search)}"
     )
     return words.sentence(text)
 
@@ -283,6 +284,18 @@ def _sure(search: DepthSearch, depths: Mapping[str, str]) -> str:
     return (
         f"Chosen was {named}, in the last round before {nearest.b} ({depths[nearest.b]}) by "
         f"{_gap(search.metric, nearest)}: {sure}."
+    )
+
+
+def _gained(search: DepthSearch) -> str:
+    """Whether training gained anything over a linear head on the frozen network."""
+    gain = search.gain
+    if gain is None:
+        return ""
+    sure = "surely so" if gain.p < LEVEL else "which these images do not settle"
+    return (
+        f" Against a linear head on the frozen network, of the same images, training from there "
+        f"differs by {_gap(search.metric, gain)}: {sure}."
     )
 
 
@@ -347,6 +360,7 @@ def _log_json(log: TrainingLog) -> dict[str, object]:
             "holdout": search.holdout,
             "trials": [_plain(trial) for trial in search.trials],
             "comparisons": [_plain(one) for one in search.comparisons],
+            "gain": search.gain and _plain(search.gain),
         },
     }
 

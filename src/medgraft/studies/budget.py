@@ -7,12 +7,13 @@ the scenarios' keys, so that the same run can be had again without a clock.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from medgraft.learn.depth import BEST, rungs_of, searched
+from medgraft.learn.recipe import Recipe
 from medgraft.learn.workbench import HOLDOUT, VIEWS, Workbench
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
@@ -29,12 +30,13 @@ READING = 120  # images a second through the frozen trunk, at least
 class Bought:
     """Input size, folds, epochs and rungs that fit the time, and the seconds they should take.
 
-    size : 0 is the backbone's own.
+    size : 0 is the backbone's own. steps : of the recipe.
     """
 
     size: int
     n_folds: int
     epochs: int
+    steps: int
     rungs: str
     seconds: float
     fits: bool
@@ -42,7 +44,7 @@ class Bought:
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
         """As a scenario's `params`."""
-        return (("epochs", str(self.epochs)), ("rungs", self.rungs))
+        return (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
 
 
 def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
@@ -57,28 +59,31 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
     sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
     many = np.bincount(bench.development.labels).min() >= MANY
     choices = [n_folds, FEWER] if many and n_folds > FEWER else [n_folds]
-    least = Bought(0, choices[-1], 1, RUNGS[-1], math.inf, False)
-    most = bench.recipe.epochs
+    least = Bought(0, choices[-1], 1, 0, RUNGS[-1], math.inf, False)
+    recipe = bench.recipe
     for size in sizes:
         sized = bench.at_size(size) if size else bench
         speed = {depth: sized.speed(depth) for depth in searched(sized)}
-        fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * most)
-        offers = product(range(most, fewest - 1, -1), choices, RUNGS)
+        fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * recipe.epochs)
+        offers = product(range(recipe.epochs, fewest - 1, -1), choices, RUNGS)
         for epochs, folds, rungs in offers:
-            search, total = _seconds(sized, speed, folds, epochs, rungs)
+            search, total = _seconds(sized, speed, folds, replace(recipe, epochs=epochs), rungs)
             if total <= seconds and search <= SEARCH * seconds:
-                return Bought(size, folds, epochs, rungs, total, True)
-        _, total = _seconds(sized, speed, choices[-1], 1, RUNGS[-1])
-        least = Bought(size, choices[-1], 1, RUNGS[-1], total, total <= seconds)
+                return Bought(size, folds, epochs, recipe.steps, rungs, total, True)
+        _, total = _seconds(
+            sized, speed, choices[-1], replace(recipe, epochs=1, steps=0), RUNGS[-1]
+        )
+        least = Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds)
     return least
 
 
 def _seconds(
-    bench: Workbench, speed: dict[str, float], n_folds: int, epochs: int, rungs: str
+    bench: Workbench, speed: dict[str, float], n_folds: int, recipe: Recipe, rungs: str
 ) -> tuple[float, float]:
     """Of the search for a depth, and of everything."""
     n_images = len(bench.development)
     learned = (n_folds - 1) * (1 - HOLDOUT) + 1  # times all images: of the folds, and of the last
+    epochs = recipe.for_images(n_images).epochs
     passes = n_images * learned / min(speed.values())
     kept = VIEWS * n_images / READING
     search = _search(speed, rungs) if bench.scenario.tap == BEST else 0.0

@@ -1,0 +1,259 @@
+"""What training part of a network again can do, measured on real data: docs/results/finetune.md.
+
+`make results-finetune` runs it. Pieces that are in experiments/results/finetune.json already are
+not run again, so that it can be stopped and called anew; `--only` names some. Every piece that
+looks at an official test split stands in docs/results/ledger.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import medgraft
+from finetune_page import write_page
+from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
+from medgraft.evaluate.compare import compare, estimate_all
+from medgraft.files import write_json
+from medgraft.learn.depth import DepthSearch, search_depth, searched
+from medgraft.learn.finetune import Training, score
+from medgraft.learn.workbench import Workbench
+from medgraft.profile.confounders import read_surface, shifted_folds, told_by
+from medgraft.studies.single import SingleOptions, classic_scenario, run_single
+from medgraft.terminal import progress
+from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
+from peer import Report, usual_finetune
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+RESULTS = Path(__file__).parent / "results" / "finetune.json"
+LITE0 = "tf_efficientnet_lite0"
+CHEST = "chest_xray"
+PRESETS = {CHEST: "strong", "scenes_ot8": "natural-strong", "hyperkvasir5": "endoscopy-strong"}
+BUDGET = 60  # minutes of the study of chest_xray
+CAP = 10  # minutes of training of what is set beside it
+FEW = 120  # images of a small data set
+RUNGS = "600x3+1200x3"  # of the depth curves
+SIZE = 160  # pixels, of the depth curves
+
+Train = Callable[[ImageTable, Ints, int, medgraft.Extractor, Report], None]
+Piece = Callable[[medgraft.Extractor], dict[str, Any]]
+
+
+def main() -> None:
+    """Run what is not in the results yet, then write the page."""
+    pieces = plan()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help=f"pieces, with commas: {', '.join(pieces)}")
+    parser.add_argument("--cache", default=None, help="a cache of its own")
+    parser.add_argument("--page", action="store_true", help="only write the page anew")
+    asked = parser.parse_args()
+    if not SHARED.is_dir() and not asked.page:
+        sys.exit(f"needs real data in {SHARED}, which is not here")
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    chosen = asked.only.split(",") if asked.only else [name for name in pieces if name not in known]
+    for name in [] if asked.page else chosen:
+        cache = medgraft.Cache(Path(asked.cache) if asked.cache else None)
+        began = time.perf_counter()
+        known[name] = pieces[name](medgraft.Extractor(cache, progress=progress(False)))
+        known[name]["minutes"] = (time.perf_counter() - began) / 60
+        RESULTS.parent.mkdir(exist_ok=True)
+        write_json(RESULTS, known)
+    write_page({name: known[name] for name in pieces if name in known}, ROOT)
+
+
+def plan() -> dict[str, Piece]:
+    """Every piece by its name, in the order in which they are run."""
+    classic = classic_scenario(start="block4_pool")
+    hybrid = Scenario("hybrid", "hybrid_vgg16", "block3_pool", "logistic", augment="strong")
+    pieces: dict[str, Piece] = {"study": chest_study}
+    pieces |= {f"curve {name}": partial(depth_curve, name, 0) for name in PRESETS}
+    pieces |= {f"curve {name} {FEW}": partial(depth_curve, name, FEW) for name in PRESETS}
+    for name, ours, theirs in ((CHEST, 4, 2), ("scenes_ot8", 10, 5)):
+        pieces[f"ours {name}"] = partial(by_epoch, our_epochs, name, ours)
+        pieces[f"peer {name}"] = partial(by_epoch, usual_finetune, name, theirs)
+    pieces |= {
+        "classic": partial(beside, CHEST, classic),
+        "hybrid": partial(beside, CHEST, hybrid),
+    }
+    for seed in (1, 2):
+        pieces[f"seed {seed}"] = partial(beside, CHEST, tuned(seed))
+    for name in ("cancer_cells", "mini_scenes"):
+        pieces[f"classic {name}"] = partial(beside, f"{name}.csv", classic_scenario())
+    return pieces
+
+
+def tuned(seed: int, epochs: int = 4) -> Scenario:
+    """Everything trained at 160 px, as the study's scenarios are written."""
+    return Scenario(
+        "finetune",
+        LITE0,
+        "input",
+        "logistic",
+        sizes=(SIZE,),
+        augment="strong",
+        params=(("epochs", str(epochs)), ("patience", "0")),
+        seed=seed,
+    )
+
+
+# --------------------------------------------------------------------------- the pieces
+
+
+def chest_study(extractor: medgraft.Extractor) -> dict[str, Any]:
+    """The study of *Shows*: frozen probes and the tuned network within 60 minutes."""
+    options = medgraft.StudyOptions(families=("probe", "finetune"), budget=60.0 * BUDGET)
+    study = medgraft.study(medgraft.load(SHARED / CHEST), options, extractor=extractor)
+    rows = {row.key: row for row in study.result.scenarios}
+    (trained,) = study.training
+    frozen = max(
+        (key for key in rows if key != trained), key=lambda k: rows[k].validation["auroc"].value
+    )
+    assert study.tested is not None
+    against = compare(study.test[trained], [study.test[frozen]], "auroc", purpose="report")[0]
+    log = study.training[trained]
+    return {
+        "recommended": study.result.recommended,
+        "trained": trained,
+        "frozen": frozen,
+        "bought": [study.options.training_size, study.options.n_folds, *study.options.training],
+        "validation": {key: figures(study.oof[key]) for key in (trained, frozen)},
+        "test": {key: figures(study.test[key]) for key in (trained, frozen)},
+        "tested": {name: dataclasses.asdict(one) for name, one in study.tested.estimates.items()},
+        "trained against frozen, test": dataclasses.asdict(against),
+        "depth": log.depth,
+        "search": log.search and search_json(log.search),
+        "seconds": dict(study.seconds),
+        "probabilities": study.test[trained].y_prob[:, 1].round(6).tolist(),
+    }
+
+
+def depth_curve(name: str, n: int, extractor: medgraft.Extractor) -> dict[str, Any]:
+    """Every depth on the images outside the last fold; n images, in whole groups, 0 for all."""
+    table = development_of(name)
+    if n:
+        rows = np.random.default_rng(0).permutation(len(table))
+        table = table.select(np.sort(spread(table, rows, n)))
+    scenario = dataclasses.replace(
+        tuned(0), tap="best", augment=PRESETS[name], params=(("rungs", RUNGS),)
+    )
+    bench = Workbench.of(scenario, table, extractor)
+    began = time.perf_counter()
+    found = search_depth(bench, folds_of(name, table, extractor), searched(bench), "auroc")
+    return {
+        "images": len(table),
+        "minutes_of_search": (time.perf_counter() - began) / 60,
+        **search_json(found),
+    }
+
+
+def by_epoch(train: Train, name: str, epochs: int, extractor: medgraft.Extractor) -> dict[str, Any]:
+    """Score on the last fold after every epoch, and the seconds of training it took."""
+    table = development_of(name)
+    folds = folds_of(name, table, extractor)
+    inside = folds.assignment == folds.n_folds - 1
+    judged = np.flatnonzero(inside)
+    rows: list[dict[str, float]] = []
+
+    def report(epoch: int, seconds: float, logits: Callable[[Ints], Floats]) -> None:
+        loss, area, accuracy = score(logits(judged), table.labels[judged])
+        rows.append(
+            {"epoch": epoch, "seconds": seconds, "loss": loss, "auroc": area, "accuracy": accuracy}
+        )
+        extractor.progress.say(f"epoch {epoch}: {seconds:.0f} s, AUROC {area:.4f}")
+
+    train(table, np.flatnonzero(~inside), epochs, extractor, report)
+    return {"judged": len(judged), "epochs": rows}
+
+
+def our_epochs(
+    table: ImageTable, rows: Ints, epochs: int, extractor: medgraft.Extractor, report: Report
+) -> None:
+    """Our loop on the same images, everything trained at 160 px, with nothing to stop it."""
+    bench = Workbench.of(tuned(0, epochs), table, extractor)
+    inputs = bench.inputs("input")
+    training = Training(bench.network("input", inputs, rows), bench.recipe, seed=0)
+    spent = 0.0
+    for epoch in training.epochs(bench.data(inputs, rows), bench.data(inputs, rows[:0])):
+        spent += epoch.seconds
+        report(epoch.number, spent, lambda some: training.logits(bench.data(inputs, some)))
+
+
+def beside(name: str, scenario: Scenario, extractor: medgraft.Extractor) -> dict[str, Any]:
+    """One training with a fold held out, at most `CAP` minutes, and one look at the test split."""
+    table = medgraft.load(SHARED / name)
+    table = with_test_split(keep_copies_together(labelled(table)), 0.2)
+    options = SingleOptions(holdout_only=True, cap=CAP, test=True)
+    found = run_single(table, scenario, options, extractor)
+    assert found.crossed.training is not None
+    assert found.tested is not None
+    (history,) = found.crossed.training.histories.values()
+    return {
+        "key": scenario.key,
+        "epochs": len(history) - 1,
+        "stopped": history[-1].stopped,
+        "train_minutes": sum(epoch.seconds for epoch in history) / 60,
+        "validation": figures(found.crossed.predictions),
+        "test": {name: dataclasses.asdict(one) for name, one in found.tested.estimates.items()},
+        "history": [epoch.to_json() for epoch in history],
+    }
+
+
+# --------------------------------------------------------------------------- small parts
+
+
+def development_of(name: str) -> ImageTable:
+    table = keep_copies_together(labelled(medgraft.load(SHARED / name)))
+    return with_test_split(table, 0.2).development
+
+
+def folds_of(name: str, table: ImageTable, extractor: medgraft.Extractor) -> Folds:
+    """Five folds; of chest_xray shifted ones, since its plain ones are saturated."""
+    if name != CHEST or len(table) <= 2 * FEW:
+        return make_folds(table, 5, 0)
+    surface = read_surface(table, extractor.spec(LITE0, ["conv_head"]), extractor)
+    return shifted_folds(told_by(surface, table), table, 5, 0)
+
+
+def spread(table: ImageTable, rows: Ints, n: int) -> Ints:
+    """About n of the rows, as many of each class, whole groups in the order given."""
+    each = n // len(table.classes)
+    taken = []
+    for label in range(len(table.classes)):
+        order = list(dict.fromkeys(table.groups[rows[table.labels[rows] == label]].tolist()))
+        counted = 0
+        for group in order:
+            members = np.flatnonzero((table.groups == group) & (table.labels == label))
+            if counted + len(members) <= each:
+                taken.append(members)
+                counted += len(members)
+    return np.concatenate(taken)
+
+
+def figures(predictions: Predictions) -> dict[str, Any]:
+    """The AUROC with its interval."""
+    return dataclasses.asdict(estimate_all([predictions], "auroc")[0])
+
+
+def search_json(search: DepthSearch) -> dict[str, Any]:
+    """What a depth search found, for JSON."""
+    return {
+        "chosen": search.chosen,
+        "holdout": search.holdout,
+        "trials": [dataclasses.asdict(trial) for trial in search.trials],
+        "comparisons": [dataclasses.asdict(one) for one in search.comparisons],
+        "gain": dataclasses.asdict(search.gain) if search.gain else None,
+    }
+
+
+if __name__ == "__main__":
+    main()
