@@ -51,14 +51,16 @@ Piece = Callable[[medgraft.Extractor], dict[str, Any]]
 
 def main() -> None:
     """Run what is not in the results yet, then write the page."""
-    pieces = plan()
+    pieces = plan(Path("none"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help=f"pieces, with commas: {', '.join(pieces)}")
     parser.add_argument("--cache", default=None, help="a cache of its own")
+    parser.add_argument("--runs", default="medgraft-results", help="where studies are written")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     asked = parser.parse_args()
     if not SHARED.is_dir() and not asked.page:
         sys.exit(f"needs real data in {SHARED}, which is not here")
+    pieces = plan(Path(asked.runs))
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     chosen = asked.only.split(",") if asked.only else [name for name in pieces if name not in known]
     for name in [] if asked.page else chosen:
@@ -71,11 +73,11 @@ def main() -> None:
     write_page({name: known[name] for name in pieces if name in known}, ROOT)
 
 
-def plan() -> dict[str, Piece]:
+def plan(runs: Path) -> dict[str, Piece]:
     """Every piece by its name, in the order in which they are run."""
     classic = classic_scenario(start="block4_pool")
     hybrid = Scenario("hybrid", "hybrid_vgg16", "block3_pool", "logistic", augment="strong")
-    pieces: dict[str, Piece] = {"study": chest_study}
+    pieces: dict[str, Piece] = {"study": partial(chest_study, runs / CHEST)}
     pieces |= {f"curve {name}": partial(depth_curve, name, 0) for name in PRESETS}
     pieces |= {f"curve {name} {FEW}": partial(depth_curve, name, FEW) for name in PRESETS}
     for name, ours, theirs in ((CHEST, 4, 2), ("scenes_ot8", 10, 5)):
@@ -109,10 +111,11 @@ def tuned(seed: int, epochs: int = 4) -> Scenario:
 # --------------------------------------------------------------------------- the pieces
 
 
-def chest_study(extractor: medgraft.Extractor) -> dict[str, Any]:
+def chest_study(out: Path, extractor: medgraft.Extractor) -> dict[str, Any]:
     """The study of *Shows*: frozen probes and the tuned network within 60 minutes."""
     options = medgraft.StudyOptions(families=("probe", "finetune"), budget=60.0 * BUDGET)
-    study = medgraft.study(medgraft.load(SHARED / CHEST), options, extractor=extractor)
+    table = medgraft.load(SHARED / CHEST)
+    study = medgraft.study(table, options, out=out, extractor=extractor)
     rows = {row.key: row for row in study.result.scenarios}
     (trained,) = study.training
     frozen = max(

@@ -35,7 +35,8 @@ class Recipe:
     none. average : the weights of so many last epochs are averaged where that lowers the holdout
     loss. dropout : before the head.
     norm : batch norm learns its statistics, or keeps those of the pretrained network.
-    probe : the head starts as a linear probe of the frozen network (Kumar et al., 2022).
+    probe : the head starts as a linear probe of the frozen network (Kumar et al., 2022); else at
+    zero, as a study has it where the probe would learn the surface of the images.
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
     tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
     mild views of it; 1 is the image alone.
@@ -60,7 +61,7 @@ class Recipe:
     average: int = 0
     dropout: float = 0.2
     norm: Literal["train", "frozen"] = "train"
-    probe: bool = False
+    probe: bool = True
     rungs: str = "1200x2+2400x3"
     tta: int = 1
     precision: Literal["f32", "bf16"] = "f32"
@@ -126,6 +127,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             balance="none",
             clip=0.0,
             dropout=0.0,
+            probe=False,
         ),
     }
 )

@@ -114,6 +114,10 @@ def run_study(
     development = table.development
     options = _bought(options, planned, development, extractor, store, clock)
     folds, surface = _folds(development, options, planned, extractor)
+    if folds.right is not None and "probe" not in dict(options.training):
+        # A head that starts as a linear probe would start with what the surface tells.
+        training = (*options.training, ("probe", "False"))
+        options = dataclasses.replace(options, training=training)
     planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
     found = _judge(planned, development, folds, extractor, store)
     clock.lap("judge the scenarios out of fold")
