@@ -131,3 +131,34 @@ def test_what_is_refused(asked: str, n: int, learned: dict[str, int], said: str)
     prob = yes_no(n // 2, n - n // 2)
     with pytest.raises(DataError, match=said):
         class_shares_of(asked, CLASSES, learned, prob, np.arange(n).astype(str))
+
+
+def test_the_command_shows_them_beside_the_usual_answers(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from medgraft.cli import app
+
+    rows = [
+        {"source": f"{i}.png", "label": CLASSES[int(p[1] >= 0.75)], "error": "",
+         "probabilities": dict(zip(CLASSES, p.tolist(), strict=True))}
+        for i, p in enumerate(yes_no(20, 20))
+    ]  # fmt: skip
+    monkeypatch.setattr(bundle, "load_model", lambda *_, **__: Fake(yes_no(20, 20)))
+    monkeypatch.setattr(bundle, "predict_files", lambda *_: rows)
+
+    def ask(*options: str) -> str:
+        found = CliRunner().invoke(app, ["predict", "run", "x", *options], terminal_width=200)
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    plain = ask()
+    assert "adjusted" not in plain
+    told = ask("--class-shares", "0.9,0.1")
+    assert "0.077" in told and "ill, adjusted" in told  # noqa: PT018  as before, and beside it
+    assert "Assumed is that only the mix of classes changed" in told.replace("\n", " ")
+    found = json.loads(ask("--class-shares", "estimate", "--json"))
+    assert set(found) == {"class_shares", "images"}
+    assert found["images"][0]["probabilities"] == rows[0]["probabilities"]
+    assert json.loads(ask("--json")) == rows

@@ -139,6 +139,16 @@ TRAINING = Annotated[
         rich_help_panel=TRAINED,
     ),
 ]
+CLASS_SHARES = Annotated[
+    str,
+    typer.Option(
+        "--class-shares",
+        metavar="training|estimate|0.3,0.7",
+        help="Also give the answers for classes that are as common as said, or as estimated from "
+        "these images without their labels (EM of Saerens). They stand beside the usual ones and "
+        "never replace them.",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -499,6 +509,7 @@ def predict(
             metavar="PATH…", help="Images, folders of images, or patterns like 'a*.png'."
         ),
     ],
+    class_shares: CLASS_SHARES = "training",
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -508,14 +519,20 @@ def predict(
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
-    from medgraft.bundle import load_model, predict_files
+    from medgraft.bundle import TRAINING, adjust_rows, load_model, predict_files
 
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
-    rows = predict_files(fitted, paths)
+    rows: list[dict[str, Any]] = predict_files(fitted, paths)
+    shares = None
+    if class_shares != TRAINING:
+        rows, shares = adjust_rows(model, fitted, rows, class_shares)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        terminal.show_predictions(rows, fitted.classes)
+        found: Any = rows if shares is None else {"class_shares": shares.json(), "images": rows}
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    terminal.show_predictions(rows, fitted.classes)
+    if shares is not None:
+        terminal.show_class_shares(shares)
 
 
 @app.command()
@@ -526,6 +543,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Also write a page and a JSON file here."),
     ] = None,
+    class_shares: CLASS_SHARES = "training",
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
     path_column: PATH_COLUMN = "path",
@@ -552,6 +570,7 @@ def evaluate(
             label_column=label_column, split_column=split_column, one_class=True,
         ),
         _extractor(engine, workers, cache, progress),
+        class_shares,
     )  # fmt: skip
     written = (
         write_external(

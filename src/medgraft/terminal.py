@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from medgraft.bundle import External
+    from medgraft.bundle import ClassShares, External
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
     from medgraft.studies.run import Study
@@ -235,6 +235,11 @@ def show_external(found: External) -> None:
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
         show_evaluation(found.by_patient, "By patient or group")
+    if found.adjusted is not None:
+        typer.echo("")
+        show_class_shares(found.adjusted.shares)
+        typer.echo(f"{found.adjusted.changed:,} images get another label.")
+        show_evaluation(found.adjusted.by_image, "By image, at these class shares")
     if found.seen:
         typer.echo(
             f"warn: {found.seen:,} of {found.by_image.n_images:,} images bear the name of one the "
@@ -271,15 +276,40 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
 
 def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
-    """Label and probabilities of each image, or why it has none."""
+    """Label and probabilities of each image, or why it has none; the adjusted ones beside them."""
+    adjusted = any("adjusted_label" in row for row in rows)
+    headings = ["image", "label", *classes]
+    headings += ["label, adjusted", *(f"{name}, adjusted" for name in classes)] if adjusted else []
     lines = []
     for row in rows:
         if row["error"]:
-            answer = [f"not read: {row['error']}", *[""] * len(classes)]
+            answer = [f"not read: {row['error']}", *[""] * (len(headings) - 2)]
         else:
             answer = [row["label"], *(f"{row['probabilities'][name]:.3f}" for name in classes)]
+            if adjusted:
+                after = row["adjusted_probabilities"]
+                answer += [row["adjusted_label"], *(f"{after[name]:.3f}" for name in classes)]
         lines.append([row["source"], *answer])
-    show_rows(("image", "label", *classes), lines)
+    show_rows(headings, lines)
+
+
+def show_class_shares(shares: ClassShares) -> None:
+    """What the classes' shares were in training, what was reckoned with, and on what grounds."""
+    from medgraft.bundle import ASSUMPTION
+
+    found = shares.estimated
+    lines = []
+    for i, name in enumerate(shares.classes):
+        between = (
+            f"{found.shares[i].low:.3f} to {found.shares[i].high:.3f}" if found else "as given"
+        )
+        lines.append([name, f"{shares.training[i]:.3f}", f"{shares.used[i]:.3f}", between])
+    title = "Class shares that the adjusted answers reckon with"
+    show_rows(("class", "in training", "here", "95 % interval"), lines, title)
+    if found is not None:
+        word = "surely" if found.p < 0.05 else "not surely"
+        typer.echo(f"They differ {word} from those of training (p = {found.p:.2g}).")
+    typer.echo(f"Assumed is that {ASSUMPTION}.")
 
 
 def show_rows(
