@@ -69,6 +69,11 @@ class Cache:
         return self.folder / "graphs"
 
     @property
+    def checkpoints(self) -> Path:
+        """The folder of what killed trainings go on from."""
+        return self.folder / "checkpoints"
+
+    @property
     def notes(self) -> Path:
         """The folder of what is known of networks' taps."""
         return self.folder / "notes"
@@ -113,7 +118,8 @@ class Cache:
             for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
                 found.append(_entry(path, self.folder))
             found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
-            found += [_entry(path, self.folder) for path in self.folder.glob("weights/[!.]*")]
+            for pattern in ("weights/[!.]*", "checkpoints/[!.]*"):
+                found += [_entry(path, self.folder) for path in self.folder.glob(pattern)]
         return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
 
     def prune(self, limit: int | None = None) -> int:

@@ -219,7 +219,7 @@ class Workbench:
         identity = self._identity(depth, rows, judge, epochs)
         kept = cache.get("training", identity)
         if kept is None:
-            checkpoint = cache.folder / "checkpoints" / f"{identity}.safetensors"
+            checkpoint = cache.checkpoints / f"{identity}.safetensors"
             began = time.perf_counter()
             held = np.zeros(len(rows), dtype=bool)
             if epochs is None:
