@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ bench: $(READY) ## paired timings against the usual script; writes bench/results
 
 results-frozen: $(READY) ## every frozen scenario on the real data sets; writes docs/results/frozen.md
 	$(BIN)/python experiments/frozen.py
+
+results-finetune: $(READY) ## trained networks on the real data sets (hours); writes docs/results/finetune.md
+	$(BIN)/python experiments/finetune.py
 
 lint: $(READY) ## style, types, and the rule that imports go down only
 	$(BIN)/ruff check .
