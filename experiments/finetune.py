@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.files import write_json
 from medgraft.learn.depth import DepthSearch, search_depth, searched
 from medgraft.learn.finetune import Training, score
+from medgraft.learn.recipe import Balance
 from medgraft.learn.workbench import Workbench
 from medgraft.profile.confounders import read_surface, shifted_folds, told_by
 from medgraft.studies.single import SingleOptions, classic_scenario, run_single
@@ -45,6 +46,8 @@ FEW = 120  # images of a small data set
 RUNGS = "600x3+1200x3"  # of the depth curves
 SIZE = 160  # pixels, of the depth curves
 
+BALANCED = ("sensitivity", "specificity", "balanced_accuracy")
+
 Train = Callable[[ImageTable, Ints, int, medgraft.Extractor, Report], None]
 Piece = Callable[[medgraft.Extractor], dict[str, Any]]
 
@@ -55,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help=f"pieces, with commas: {', '.join(pieces)}")
     parser.add_argument("--cache", default=None, help="a cache of its own")
-    parser.add_argument("--runs", default="medgraft-results", help="where studies are written")
+    parser.add_argument("--runs", default="runs", help="where studies are written")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     asked = parser.parse_args()
     if not SHARED.is_dir() and not asked.page:
@@ -87,6 +90,8 @@ def plan(runs: Path) -> dict[str, Piece]:
         "classic": partial(beside, CHEST, classic),
         "hybrid": partial(beside, CHEST, hybrid),
     }
+    for way in get_args(Balance):
+        pieces[f"balance {way}"] = partial(balanced, way)
     for seed in (1, 2):
         pieces[f"seed {seed}"] = partial(beside, CHEST, tuned(seed))
     for name in ("cancer_cells", "mini_scenes"):
@@ -208,6 +213,24 @@ def beside(name: str, scenario: Scenario, extractor: medgraft.Extractor) -> dict
         "validation": figures(found.crossed.predictions),
         "test": {name: dataclasses.asdict(one) for name, one in found.tested.estimates.items()},
         "history": [epoch.to_json() for epoch in history],
+    }
+
+
+def balanced(way: str, extractor: medgraft.Extractor) -> dict[str, Any]:
+    """chest_xray's classes made equal by the loss, the sampler or not at all; one fold judges."""
+    scenario = Scenario(
+        "finetune", LITE0, "blocks.5", "logistic", augment=PRESETS[CHEST],
+        params=(("balance", way),),
+    )  # fmt: skip
+    table = development_of(CHEST)
+    found = run_single(table, scenario, SingleOptions(holdout_only=True), extractor)
+    oof, chosen = found.crossed.predictions, found.validation.estimates
+    raw = [(oof.scores.argmax(axis=1) == k)[oof.y_true == k].mean() for k in (0, 1)]
+    return {
+        "classes": np.bincount(table.labels).tolist(),
+        "raw": {"sensitivity": raw[1], "specificity": raw[0], "balanced_accuracy": np.mean(raw)},
+        "threshold": {name: chosen[name].value for name in BALANCED},
+        "auroc": dataclasses.asdict(chosen["auroc"]),
     }
 
 

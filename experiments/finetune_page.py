@@ -23,7 +23,8 @@ intervals. Only what is called *test* is of the official test split; each traini
 
 def write_page(known: Mapping[str, Found], root: Path) -> None:
     """Write the page; pieces that were not measured are left out."""
-    parts = [HEAD, *_chest(known), *_peers(known), *_curves(known), *_classic(known)]
+    parts = [HEAD, *_chest(known), *_peers(known), *_curves(known), *_balance(known)]
+    parts += _classic(known)
     with written_file(root / "docs" / "results" / "finetune.md") as path:
         path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
@@ -192,6 +193,29 @@ def _curves(known: Mapping[str, Found]) -> Iterator[str]:
         )
         yield f"- {name.removeprefix('curve ')}: `{one['chosen']}` against {against}"
     yield ""
+
+
+def _balance(known: Mapping[str, Found]) -> Iterator[str]:
+    """Classes made equal by the loss, by the sampler, or by the threshold alone."""
+    ways = {name.removeprefix("balance "): known[name] for name in known if name[:8] == "balance "}
+    if not ways:
+        return
+    yield "## Uneven classes\n"
+    counts = " and ".join(map(str, next(iter(ways.values()))["classes"]))
+    yield (
+        f"chest_xray ({counts} images a class), trained from blocks.5 at 224 px, judged on one "
+        "plain fold: by the most probable class, and at the threshold that other images chose.\n"
+    )
+    rows = []
+    for way, one in ways.items():
+        cells = [
+            " / ".join(f"{one[at][m]:.3f}" for m in ("sensitivity", "specificity"))
+            + f", balanced {one[at]['balanced_accuracy']:.3f}"
+            for at in ("raw", "threshold")
+        ]
+        rows.append([way, _figure(one["auroc"], 4), *cells])
+    head = ["balance", "AUROC", "most probable: sensitivity / specificity", "at the threshold"]
+    yield from _lines(head, rows)
 
 
 def _classic(known: Mapping[str, Found]) -> Iterator[str]:

@@ -43,6 +43,7 @@ VIEWS = 4  # of every image whose maps are kept, where training augments
 FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
 MILD = "natural"  # of which `strong` is the strong version where the kind of image is not known
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
+ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,9 +330,12 @@ class Workbench:
                     codes.append(network.codes(maps).cpu().numpy())
             head = LogisticHead(PROBE_C, class_weight="balanced")
             head.fit(np.concatenate(codes), self.development.labels[rows], self.weight[rows])
+            there = torch.from_numpy(np.asarray(head.classes_))  # a rare class may be missing
+            bias = np.asarray(head.intercept_)
             with torch.no_grad():
-                network.head.weight.copy_(torch.from_numpy(np.asarray(head.coef_)))
-                network.head.bias.copy_(torch.from_numpy(np.asarray(head.intercept_)))
+                network.head.weight[there] = torch.from_numpy(np.asarray(head.coef_)).float()
+                network.head.bias.fill_(float(bias.min()) - ABSENT)
+                network.head.bias[there] = torch.from_numpy(bias).float()
         return network
 
     def _stages(self, depth: str) -> dict[str, int]:
