@@ -172,7 +172,14 @@ def test_clearing_removes_what_belongs_to_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     store = cache.features(SPEC)
     store.write(hashes("x"), {"a@avg": block(1)})
-    names = ["graphs/a.xml", "graphs/a.bin", "graphs/half.xml", "notes/n.json", "weights/w", "checkpoints/c"]
+    names = [
+        "graphs/a.xml",
+        "graphs/a.bin",
+        "graphs/half.xml",
+        "notes/n.json",
+        "weights/w",
+        "checkpoints/c",
+    ]
     old = ["weights/.w.1-ab", "graphs/.writing-x/a.xml", "predictions/.k.npz.1-ab"]
     old.append(f"features/{store.folder.name}/.segment-y/hashes.npy")
     for name in [*names, *old, "maps/m.npz", "weights/.alive.1-ab"]:
