@@ -22,7 +22,11 @@ from medgraft.types import Canvas, ImageTable, Scenario
 PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
 DEEPER = dataclasses.replace(PROBE, tap="blocks.2")
 TUNED = dataclasses.replace(
-    PROBE, family="finetune", tap="blocks.6", head="logistic", params=(("epochs", "1"),)
+    PROBE,
+    family="finetune",
+    tap="blocks.6",
+    head="logistic",
+    params=(("epochs", "4"), ("rate", "0.002"), ("smoothing", "0")),
 )
 
 
