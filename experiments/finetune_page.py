@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medgraft.files import written_file
+from page import difference, figure, lines
 
 Found = Mapping[str, Any]
 AIM = {"auroc": 0.991, "accuracy": 0.946}  # Google AutoML Vision on the same test split
@@ -29,20 +30,6 @@ def write_page(known: Mapping[str, Found], root: Path) -> None:
         path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
-def _figure(one: Mapping[str, float], digits: int = 3) -> str:
-    return f"{one['value']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
-
-
-def _difference(one: Mapping[str, float]) -> str:
-    return f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
-
-
-def _lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = list(head)
-    made = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
-    return [*made, ""]
-
-
 # --------------------------------------------------------------------------- chest_xray
 
 
@@ -58,16 +45,16 @@ def _chest(known: Mapping[str, Found]) -> Iterator[str]:
         f"`medgraft study chest_xray --families probe,finetune --budget 60m` took "
         f"{found['minutes']:.0f} minutes. The budget bought {size or 'its own'} px, {folds} folds, "
         f"{', '.join('='.join(one) for one in recipe)}; the search chose `{found['depth']}`; "
-        f"recommended is `{found['recommended']}`, with a test AUROC of {_figure(tested['auroc'])} "
-        f"and an accuracy of {_figure(tested['accuracy'])} at the threshold chosen without the "
+        f"recommended is `{found['recommended']}`, with a test AUROC of {figure(tested['auroc'])} "
+        f"and an accuracy of {figure(tested['accuracy'])} at the threshold chosen without the "
         f"test. The aim was {AIM['auroc']} and {AIM['accuracy']} (Google AutoML Vision).\n"
     )
-    yield from _lines(
+    yield from lines(
         ["scenario", "judged on", "AUROC there", "test AUROC", "test accuracy", "training"],
         _chest_rows(known),
     )
     yield (
-        f"Trained against the best frozen probe on test, paired: AUROC {_difference(against)}, "
+        f"Trained against the best frozen probe on test, paired: AUROC {difference(against)}, "
         f"p = {against['p']:.2g}.\n"
     )
     seeds = [known[name]["test"] for name in ("seed 1", "seed 2") if name in known]
@@ -88,9 +75,9 @@ def _chest_rows(known: Mapping[str, Found]) -> Iterator[list[str]]:
         yield [
             f"{name}: `{key}`",
             "shifted folds",
-            _figure(found["validation"][key]),
-            _figure(test),
-            _figure(found["tested"]["accuracy"]) if chosen else "",
+            figure(found["validation"][key]),
+            figure(test),
+            figure(found["tested"]["accuracy"]) if chosen else "",
             "",
         ]
     names = {
@@ -105,9 +92,9 @@ def _chest_rows(known: Mapping[str, Found]) -> Iterator[list[str]]:
             yield [
                 f"{name}: `{one['key']}`",
                 "one plain fold",
-                _figure(one["validation"]),
-                _figure(one["test"]["auroc"]),
-                _figure(one["test"]["accuracy"]),
+                figure(one["validation"]),
+                figure(one["test"]["auroc"]),
+                figure(one["test"]["accuracy"]),
                 f"{one['epochs']} epochs, {one['train_minutes']:.0f} min; {one['stopped']}",
             ]
 
@@ -128,7 +115,7 @@ def _peers(known: Mapping[str, Found]) -> Iterator[str]:
         "at 160 px, as the budget buys it. Both judged on the last fold (of chest_xray a shifted "
         "one), which neither learned from or stopped by.\n"
     )
-    yield from _lines(
+    yield from lines(
         ["data", "way", "minutes of training: AUROC (accuracy) after each epoch"],
         (
             [
@@ -178,17 +165,17 @@ def _curves(known: Mapping[str, Found]) -> Iterator[str]:
     rows = []
     for name, one in curves.items():
         first = {t["depth"]: t for t in one["trials"] if t["rung"] == 0}
-        cells = [_figure(first[d]["estimate"]) if d in first else "" for d in depths]
+        cells = [figure(first[d]["estimate"]) if d in first else "" for d in depths]
         label = f"{name.removeprefix('curve ')} ({one['images']:,} images)"
         rows.append([label, *cells, f"`{one['chosen']}`", f"{one['minutes_of_search']:.1f}"])
-    yield from _lines(["data", *(f"`{d}`" for d in depths), "chosen", "minutes"], rows)
+    yield from lines(["data", *(f"`{d}`" for d in depths), "chosen", "minutes"], rows)
     yield (
         "The last rung, the chosen depth against each other one and against a linear head on the "
         "frozen network, paired (p corrected for their number):\n"
     )
     for name, one in curves.items():
         against = "; ".join(
-            f"`{c['b']}` {_difference(c)}, p = {c['p']:.2g}"
+            f"`{c['b']}` {difference(c)}, p = {c['p']:.2g}"
             for c in [*one["comparisons"], one["gain"]]
         )
         yield f"- {name.removeprefix('curve ')}: `{one['chosen']}` against {against}"
@@ -197,7 +184,9 @@ def _curves(known: Mapping[str, Found]) -> Iterator[str]:
 
 def _balance(known: Mapping[str, Found]) -> Iterator[str]:
     """Classes made equal by the loss, by the sampler, or by the threshold alone."""
-    ways = {name.removeprefix("balance "): known[name] for name in known if name[:8] == "balance "}
+    ways = {
+        name.removeprefix("balance "): known[name] for name in known if name.startswith("balance ")
+    }
     if not ways:
         return
     yield "## Uneven classes\n"
@@ -213,9 +202,9 @@ def _balance(known: Mapping[str, Found]) -> Iterator[str]:
             + f", balanced {one[at]['balanced_accuracy']:.3f}"
             for at in ("raw", "threshold")
         ]
-        rows.append([way, _figure(one["auroc"], 4), *cells])
+        rows.append([way, figure(one["auroc"], 4), *cells])
     head = ["balance", "AUROC", "most probable: sensitivity / specificity", "at the threshold"]
-    yield from _lines(head, rows)
+    yield from lines(head, rows)
 
 
 def _classic(known: Mapping[str, Found]) -> Iterator[str]:
@@ -224,9 +213,9 @@ def _classic(known: Mapping[str, Found]) -> Iterator[str]:
         [
             name.removeprefix("classic "),
             f"{one['epochs']} ({one['train_minutes']:.0f} min; {one['stopped']})",
-            _figure(one["validation"]),
-            _figure(one["test"]["auroc"]),
-            _figure(one["test"]["accuracy"]),
+            figure(one["validation"]),
+            figure(one["test"]["auroc"]),
+            figure(one["test"]["accuracy"]),
         ]
         for name, one in known.items()
         if name.startswith("classic ")
@@ -234,4 +223,4 @@ def _classic(known: Mapping[str, Found]) -> Iterator[str]:
     if rows:
         yield "## The classic recipe, whole\n"
         yield "VGG-16, everything trained, Adam at 1e-6, log loss; one fold held out.\n"
-        yield from _lines(["data", "epochs", "AUROC held out", "test AUROC", "test accuracy"], rows)
+        yield from lines(["data", "epochs", "AUROC held out", "test AUROC", "test accuracy"], rows)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medgraft.files import written_file
+from page import difference, figure, lines
 
 Found = Mapping[str, Any]
 ORDER = ("better", "worse", "no difference seen")
@@ -51,20 +52,6 @@ questions of a data set's study; heads and backbones are corrected for their own
 """
 
 
-def _figure(one: Mapping[str, float], digits: int = 3) -> str:
-    return f"{one['value']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
-
-
-def _difference(one: Mapping[str, float]) -> str:
-    return f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
-
-
-def _lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = list(head)
-    made = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
-    return [*made, ""]
-
-
 def _short(key: str) -> str:
     return key.replace("tf_efficientnet_lite0/", "")
 
@@ -80,7 +67,7 @@ def _table_of_families(known: Mapping[str, Found]) -> list[str]:
         cells = [f"{name} ({found['images']:,} images, {found['classes']} classes)"]
         for family in ("probe", "multiscale", "vlad", "ensemble"):
             one = best.get(family)
-            cells.append(f"{_figure(one['oof'])}<br>`{_short(one['key'])}`" if one else "")
+            cells.append(f"{figure(one['oof'])}<br>`{_short(one['key'])}`" if one else "")
         rows.append(cells)
     head = ["data", "best probe", "best multiscale", "best vlad", "best ensemble"]
     chosen = []
@@ -91,32 +78,32 @@ def _table_of_families(known: Mapping[str, Found]) -> list[str]:
             [
                 name,
                 f"`{_short(found['recommended'])}`",
-                _figure(found["corrected"]),
-                _figure(test) if test else "",
-                _figure(accuracy) if accuracy else "",
+                figure(found["corrected"]),
+                figure(test) if test else "",
+                figure(accuracy) if accuracy else "",
                 f"{found['test_images']:,}",
             ]
         )
     return [
         "## Families\n",
         "The best of each, chosen on the figures shown, so all are a little too good:\n",
-        *_lines(head, rows),
+        *lines(head, rows),
         "What the study recommends (the simplest that is surely close to the best), its figure "
         "corrected for having been chosen, and the one look at the test split:\n",
-        *_lines(
+        *lines(
             ["data", "recommended", "out of fold, corrected", "test AUROC", "test accuracy", "n"],
             chosen,
         ),
         "The recommended scenario against the best single tap read plainly (linear SVM), paired:\n",
-        *_lines(
+        *lines(
             ["data", "best single tap", "difference out of fold", "p", "difference on test", "p"],
             [
                 [
                     name,
                     f"`{_short(found['single']['oof']['b'])}`",
-                    _difference(found["single"]["oof"]),
+                    difference(found["single"]["oof"]),
                     f"{found['single']['oof']['p']:.2g}",
-                    _difference(found["single"]["test"]),
+                    difference(found["single"]["test"]),
                     f"{found['single']['test']['p']:.2g}",
                 ]
                 for name, found in known.items()
@@ -146,14 +133,14 @@ def _table_of_ways(known: Mapping[str, Found]) -> list[str]:
         cells = [way]
         for found in known.values():
             q = _question(found, words)
-            cells.append(f"{_difference(q)}<br>p = {q['p']:.2g}: {q['answer']}" if q else "")
+            cells.append(f"{difference(q)}<br>p = {q['p']:.2g}: {q['answer']}" if q else "")
         rows.append(cells)
     return [
         "## Ways of seeing, each against the plain probe\n",
         "Difference of AUROC to the plain image at the tap where that is best (linear SVM); the "
         "last three rows compare the best of a family with the best probe. Each cell: the "
         "difference (95 % interval), then p.\n",
-        *_lines(["way", *known], rows),
+        *lines(["way", *known], rows),
     ]
 
 
@@ -172,7 +159,7 @@ def _table_of_depth(known: Mapping[str, Found]) -> list[str]:
         "## Depth\n",
         "Plain probes with a linear SVM, from the shallowest tap to the deepest; the last column "
         "is the rank correlation of score and depth.\n",
-        *_lines(["data", *taps, "ρ"], rows),
+        *lines(["data", *taps, "ρ"], rows),
     ]
 
 
@@ -181,8 +168,8 @@ def _table_of_heads(known: Mapping[str, Found]) -> list[str]:
         [
             name if i == 0 else "",
             row["head"],
-            _figure(row["oof"], 4),
-            _difference(_turned(row["against"])) if row["against"] else "",
+            figure(row["oof"], 4),
+            difference(_turned(row["against"])) if row["against"] else "",
             f"{row['against']['p']:.2g}" if row["against"] else "",
             f"{row['seconds']:.1f}",
         ]
@@ -193,7 +180,7 @@ def _table_of_heads(known: Mapping[str, Found]) -> list[str]:
         "## Heads\n",
         "On all stages joined; the difference is to the SVM, paired, its p corrected within the "
         "data set; seconds of nested cross-validation.\n",
-        *_lines(["data", "head", "out of fold", "difference", "p", "seconds"], rows),
+        *lines(["data", "head", "out of fold", "difference", "p", "seconds"], rows),
     ]
 
 
@@ -214,7 +201,7 @@ def _table_of_curves(known: Mapping[str, Found]) -> list[str]:
             drawn = [row for row in found["curve"] if row["n"] == n]
             rows.append([f"{n:,}", *(_mean([row[way] for row in drawn]) for way in ways)])
         if rows:
-            parts += [f"**{name}**\n", *_lines(["images", *ways], rows)]
+            parts += [f"**{name}**\n", *lines(["images", *ways], rows)]
     return parts
 
 
@@ -229,15 +216,15 @@ def _table_of_gaps(known: Mapping[str, Found]) -> list[str]:
             name,
             f"`{_short(gap['key'])}`",
             f"{gap['train']:.4f}",
-            _figure(gap["oof"], 4),
-            _figure(gap["test"], 4) if gap["test"] else "",
+            figure(gap["oof"], 4),
+            figure(gap["test"], 4) if gap["test"] else "",
         ]
         for name, found in known.items()
         for gap in found["gaps"]
     ]
     return [
         "## The gap between train, out of fold and test\n",
-        *_lines(["data", "scenario", "train", "out of fold", "test"], rows),
+        *lines(["data", "scenario", "train", "out of fold", "test"], rows),
     ]
 
 
@@ -246,8 +233,8 @@ def _table_of_backbones(known: Mapping[str, Found]) -> list[str]:
         [
             name,
             row["name"],
-            _figure(row["oof"], 4),
-            "" if "against" not in row else _difference(_turned(row["against"])),
+            figure(row["oof"], 4),
+            "" if "against" not in row else difference(_turned(row["against"])),
             "" if "against" not in row else f"{row['against']['p']:.2g}",
         ]
         for name, found in known.items()
@@ -258,7 +245,7 @@ def _table_of_backbones(known: Mapping[str, Found]) -> list[str]:
     return [
         "## Backbones on data like ImageNet\n",
         "All stages joined, linear SVM; the difference is to lite0, paired.\n",
-        *_lines(["data", "backbone", "out of fold", "difference", "p"], rows),
+        *lines(["data", "backbone", "out of fold", "difference", "p"], rows),
     ]
 
 
@@ -338,7 +325,7 @@ def _backbone(known: Mapping[str, Found]) -> str:
             best = max(rows, key=lambda row: row["oof"]["value"])
             sure = "against" in best and best["against"]["p"] < 0.05
             said.append(
-                f"{name}: best {best['name']} with {_figure(best['oof'], 4)}"
+                f"{name}: best {best['name']} with {figure(best['oof'], 4)}"
                 + (" (told apart from lite0)" if sure else " (not told apart from lite0)")
             )
     return (

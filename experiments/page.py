@@ -1,0 +1,22 @@
+"""Small parts of the pages of results: figures with intervals, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+def figure(one: Mapping[str, float], digits: int = 3) -> str:
+    """A value with its interval."""
+    return f"{one['value']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
+
+
+def difference(one: Mapping[str, float]) -> str:
+    """A paired difference with its interval."""
+    return f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
+
+
+def lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A table."""
+    head = list(head)
+    made = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return [*made, ""]
