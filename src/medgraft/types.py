@@ -366,6 +366,24 @@ class Predictions:
     scores: Floats
     y_prob: Floats
 
+    @classmethod
+    def of(
+        cls, scenario: str, table: ImageTable, scores: Floats, y_prob: Floats, fold: Ints | int = -1
+    ) -> Self:
+        """What a scenario said of a table's images."""
+        return cls(
+            scenario=scenario,
+            classes=table.classes,
+            positive=table.positive,
+            ids=table.ids,
+            groups=table.groups,
+            splits=table.splits,
+            fold=np.broadcast_to(np.asarray(fold, np.int64), len(table)),
+            y_true=table.labels,
+            scores=scores,
+            y_prob=y_prob,
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 

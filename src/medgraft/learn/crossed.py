@@ -87,17 +87,8 @@ def finished(
     fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
 ) -> CrossFitted:
     """The out-of-fold predictions that were kept, and the refit with its threshold."""
-    predictions = Predictions(
-        scenario=fitted.scenario.key,
-        classes=development.classes,
-        positive=development.positive,
-        ids=development.ids,
-        groups=development.groups,
-        splits=development.splits,
-        fold=folds.assignment,
-        y_true=development.labels,
-        scores=kept["scores"],
-        y_prob=kept["y_prob"],
+    predictions = Predictions.of(
+        fitted.scenario.key, development, kept["scores"], kept["y_prob"], folds.assignment
     )
     operating = choose_threshold(predictions) if development.positive else None
     fitted = dataclasses.replace(fitted, operating=operating)

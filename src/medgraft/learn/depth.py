@@ -184,15 +184,5 @@ def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
 def _predictions(bench: Workbench, depth: str, rows: Ints, scores: Floats) -> Predictions:
     """What a depth said of the inner holdout."""
     table = bench.development.select(rows)
-    return Predictions(
-        scenario=depth,
-        classes=table.classes,
-        positive=table.positive,
-        ids=table.ids,
-        groups=table.groups,
-        splits=table.splits,
-        fold=np.full(len(rows), -1),  # of no fold: it has no threshold of its own
-        y_true=table.labels,
-        scores=scores,
-        y_prob=softmax(scores, axis=1),
-    )
+    # Of no fold: it has no threshold of its own.
+    return Predictions.of(depth, table, scores, softmax(scores, axis=1))

@@ -240,18 +240,8 @@ def predictions_of(
     fitted: FittedScenario, table: ImageTable, scores: Floats, calibrator: Calibrator
 ) -> Predictions:
     """Predictions of a table's images from their scores (n, n_classes)."""
-    return Predictions(
-        scenario=fitted.scenario.key,
-        classes=fitted.classes,
-        positive=fitted.positive,
-        ids=table.ids,
-        groups=table.groups,
-        splits=table.splits,
-        fold=np.full(len(table), -1, np.int64),
-        y_true=table.labels,
-        scores=scores,
-        y_prob=calibrator(scores),
-    )
+    said = Predictions.of(fitted.scenario.key, table, scores, calibrator(scores))
+    return dataclasses.replace(said, classes=fitted.classes, positive=fitted.positive)
 
 
 def read_bundle(folder: Path) -> dict[str, Any]:

@@ -103,18 +103,7 @@ def told_by(surface: Floats, table: ImageTable, seed: int = 0) -> Predictions:
         )
         model.fit(surface[~inside], table.labels[~inside])
         prob[np.ix_(inside, model.classes_)] = model.predict_proba(surface[inside])
-    return Predictions(
-        scenario="surface",
-        classes=table.classes,
-        positive=table.positive,
-        ids=table.ids,
-        groups=table.groups,
-        splits=table.splits,
-        fold=folds.assignment,
-        y_true=table.labels,
-        scores=np.log(np.maximum(prob, 1e-12)),
-        y_prob=prob,
-    )
+    return Predictions.of("surface", table, np.log(np.maximum(prob, 1e-12)), prob, folds.assignment)
 
 
 def confounders(surface: Predictions) -> tuple[Finding, ...]:
