@@ -24,7 +24,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
 from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
-from medgraft.learn.depth import BEST, TrainingLog, search_depth, searched
+from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.workbench import PROBE_C, Trained, Workbench
@@ -40,14 +40,7 @@ def cross_fit_tuned(
 ) -> CrossFitted:
     """Train in every fold, judge out of fold, and train once more on all images."""
     bench = Workbench.of(scenario, development, extractor, sample_weight)
-    depths = freeze_points(bench.backbone)
-    if scenario.tap not in (BEST, *depths):
-        raise ScenarioError(
-            f"{scenario.key}: {scenario.backbone} cannot be trained from {scenario.tap!r}; choose "
-            f"{BEST}, which finds out, or one of {', '.join(depths)}"
-        )
-    found = search_depth(bench, folds, searched(bench), "auroc") if scenario.tap == BEST else None
-    depth = found.chosen if found else scenario.tap
+    depth, found = _depth(bench, folds)
     recipes = [spec.recipe for spec in bench.specs(depth)]
     key = key_of(scenario, recipes, development, folds, sample_weight)
     began = time.perf_counter()
@@ -100,8 +93,7 @@ def held_out(
         As `cross_fit_tuned`.
     """
     bench = Workbench.of(scenario, development, extractor)
-    found = search_depth(bench, folds, searched(bench), "auroc") if scenario.tap == BEST else None
-    depth = found.chosen if found else scenario.tap
+    depth, found = _depth(bench, folds)
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
     what = f"Training from {depth}"
@@ -113,6 +105,20 @@ def held_out(
     crossed = finished(_fitted(bench, run, kept), kept, part, inner)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
     return dataclasses.replace(crossed, training=log)
+
+
+def _depth(bench: Workbench, folds: Folds) -> tuple[str, DepthSearch | None]:
+    """From where the scenario is trained, and the search where that had to be found."""
+    tap, depths = bench.scenario.tap, freeze_points(bench.backbone)
+    if tap == BEST:
+        found = search_depth(bench, folds, searched(bench), "auroc")
+        return found.chosen, found
+    if tap not in depths:
+        raise ScenarioError(
+            f"{bench.scenario.key}: {bench.backbone.name} cannot be trained from {tap!r}; choose "
+            f"{BEST}, which finds out, or one of {', '.join(depths)}"
+        )
+    return tap, None
 
 
 def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) -> FittedFrozen:

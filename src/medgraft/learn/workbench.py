@@ -33,8 +33,9 @@ from medgraft.features.reading import Reading, reading_of
 from medgraft.features.tail import INPUT, last_map, tail_of
 from medgraft.learn.crossed import arrays_under
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.finetune import Data, Epoch, Recipe, Training, recipe_of, tail_with_head
+from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
 from medgraft.learn.inputs import Chain, ComputedMaps, Images, Inputs, KeptMaps
+from medgraft.learn.recipe import Recipe, recipe_of
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
 TRAINING = "3"  # raise it when a change of code changes what training gives

@@ -59,7 +59,6 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
     sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
     many = np.bincount(bench.development.labels).min() >= MANY
     choices = [n_folds, FEWER] if many and n_folds > FEWER else [n_folds]
-    least = Bought(0, choices[-1], 1, 0, RUNGS[-1], math.inf, False)
     recipe = bench.recipe
     for size in sizes:
         sized = bench.at_size(size) if size else bench
@@ -70,11 +69,9 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
             search, total = _seconds(sized, speed, folds, replace(recipe, epochs=epochs), rungs)
             if total <= seconds and search <= SEARCH * seconds:
                 return Bought(size, folds, epochs, recipe.steps, rungs, total, True)
-        _, total = _seconds(
-            sized, speed, choices[-1], replace(recipe, epochs=1, steps=0), RUNGS[-1]
-        )
-        least = Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds)
-    return least
+    slowest = replace(recipe, epochs=1, steps=0)
+    _, total = _seconds(sized, speed, choices[-1], slowest, RUNGS[-1])
+    return Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds)
 
 
 def _seconds(

@@ -23,8 +23,8 @@ from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.taps import DENSE, STAGES
-from medgraft.learn.finetune import recipe_of
 from medgraft.learn.heads import HEADS
+from medgraft.learn.recipe import recipe_of
 from medgraft.types import Cost, FeatureSpec, ResizeRule, Scenario
 
 SIMPLICITY = (
