@@ -21,6 +21,7 @@ import numpy as np
 
 import medgraft
 from finetune_page import write_page
+from medgraft.data.augment import judging_view
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.files import write_json
@@ -28,7 +29,6 @@ from medgraft.learn.depth import DepthSearch, search_depth, searched
 from medgraft.learn.finetune import Training, score
 from medgraft.learn.recipe import Balance
 from medgraft.learn.workbench import Workbench
-from medgraft.profile.confounders import read_surface, shifted_folds, told_by
 from medgraft.studies.single import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
@@ -154,9 +154,10 @@ def depth_curve(name: str, n: int, extractor: medgraft.Extractor) -> dict[str, A
     scenario = dataclasses.replace(
         tuned(0), tap="best", augment=PRESETS[name], params=(("rungs", RUNGS),)
     )
-    bench = Workbench.of(scenario, table, extractor)
+    folds = folds_of(name, table, extractor)
+    bench = Workbench.of(scenario, table, extractor, view=folds.view)
     began = time.perf_counter()
-    found = search_depth(bench, folds_of(name, table, extractor), searched(bench), "auroc")
+    found = search_depth(bench, folds, searched(bench), "auroc")
     return {
         "images": len(table),
         "minutes_of_search": (time.perf_counter() - began) / 60,
@@ -243,11 +244,10 @@ def development_of(name: str) -> ImageTable:
 
 
 def folds_of(name: str, table: ImageTable, extractor: medgraft.Extractor) -> Folds:
-    """Five folds; of chest_xray shifted ones, since its plain ones are saturated."""
+    """Five folds; of chest_xray judged in changed views, since plain ones are saturated."""
     if name != CHEST or len(table) <= 2 * FEW:
         return make_folds(table, 5, 0)
-    surface = read_surface(table, extractor.spec(LITE0, ["conv_head"]), extractor)
-    return shifted_folds(told_by(surface, table), table, 5, 0)
+    return dataclasses.replace(make_folds(table, 5, 0), view=judging_view())
 
 
 def spread(table: ImageTable, rows: Ints, n: int) -> Ints:

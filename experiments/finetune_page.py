@@ -74,7 +74,7 @@ def _chest_rows(known: Mapping[str, Found]) -> Iterator[list[str]]:
         chosen = key == found["recommended"]
         yield [
             f"{name}: `{key}`",
-            "shifted folds",
+            "plain folds, changed views",
             figure(found["validation"][key]),
             figure(test),
             figure(found["tested"]["accuracy"]) if chosen else "",
@@ -112,8 +112,8 @@ def _peers(known: Mapping[str, Found]) -> Iterator[str]:
     yield (
         "The usual way (experiments/peer.py): timm's own transform, loader and network with the "
         "same weights at its own 224 px, AdamW with warm-up and cosine. Ours: everything trained "
-        "at 160 px, as the budget buys it. Both judged on the last fold (of chest_xray a shifted "
-        "one), which neither learned from or stopped by.\n"
+        "at 160 px, as the budget buys it. Both judged on the last of five plain folds, "
+        "which neither learned from or stopped by.\n"
     )
     yield from lines(
         ["data", "way", "minutes of training: AUROC (accuracy) after each epoch"],
@@ -158,8 +158,7 @@ def _curves(known: Mapping[str, Found]) -> Iterator[str]:
     yield "## From which layer on\n"
     yield (
         "Every depth trained on the same images for the same epochs at 160 px under the strong "
-        "preset, judged on whole groups held out (of chest_xray those that the surface of the "
-        "images misleads about most).\n"
+        "preset, judged on whole groups held out (of chest_xray in changed views of them).\n"
     )
     depths = list(dict.fromkeys(t["depth"] for one in curves.values() for t in one["trials"]))
     rows = []

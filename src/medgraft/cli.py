@@ -272,10 +272,10 @@ def study(
     validate: Annotated[
         str,
         typer.Option(
-            metavar="auto|plain|shifted",
-            help="How out-of-fold is dealt: plain, or shifted, where exposure, sharpness and frame "
-            "mislead about the class. auto: shifted where networks are trained and these tell "
-            "much.",
+            metavar="auto|plain|changed",
+            help="What is judged out of fold: images as they are (plain), or changed views, in "
+            "which who goes by exposure, sharpness or frame fails. auto: changed where networks "
+            "are trained and these tell the classes apart.",
             rich_help_panel=TRAINED,
         ),
     ] = "auto",
@@ -394,8 +394,8 @@ def train(
     validate: Annotated[
         str,
         typer.Option(
-            metavar="plain|shifted",
-            help="How out-of-fold is dealt: plain, or where exposure and frame mislead.",
+            metavar="plain|changed",
+            help="What is judged: images as they are, or changed views of them.",
             rich_help_panel=TRAINED,
         ),
     ] = "plain",

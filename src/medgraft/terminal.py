@@ -150,7 +150,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
     console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
     show_questions(result)
-    show_training(trainings(study, extractor), names, shifted=study.folds.right is not None)
+    show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:
         show_evaluation(study.tested, "On the test split, looked at once")
     for finding in result.findings:
@@ -170,7 +170,7 @@ def show_single(single: Single, out: Path, extractor: Extractor) -> None:
     show_evaluation(single.validation, title)
     if log is not None:
         shown = trained_scenario(scenario, log, extractor)
-        show_training([shown], {}, shifted=single.folds.right is not None)
+        show_training([shown], {}, changed=single.folds.view is not None)
         for name, run in log.histories.items():
             if name != DEPLOYED:
                 typer.echo(
@@ -187,12 +187,12 @@ def show_single(single: Single, out: Path, extractor: Extractor) -> None:
 
 
 def show_training(
-    trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, shifted: bool
+    trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, changed: bool
 ) -> None:
     """From which layer networks were trained, how sure that is, and how they overfit."""
     from medgraft.report.training import lines
 
-    said = lines(trainings, names, shifted=shifted)
+    said = lines(trainings, names, changed=changed)
     for text in said:
         _console().print(text, markup=False)
     if said:

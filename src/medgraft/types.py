@@ -291,8 +291,8 @@ class Folds:
     """One stored assignment of the development images to folds, shared by every scenario.
 
     ids, groups, assignment : (n,); `assignment[i]` in 0 .. n_folds - 1 is the fold that judges
-    image i. Groups are whole in it. right : (n,) where the folds are shifted
-    (`profile.confounders`), the probability that its surface gives image i its true class.
+    image i. Groups are whole in it. view : what is done to images when they are judged, though
+    never when they teach (`data.augment.judging_view`); None judges them as they are.
     """
 
     ids: Strings
@@ -300,11 +300,12 @@ class Folds:
     assignment: Ints
     n_folds: int
     seed: int
-    right: Floats | None = None
+    view: Edit | None = None
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist())
+        view = (self.view.key,) if self.view else ()
+        return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist(), *view)
 
 
 @dataclass(frozen=True, slots=True)

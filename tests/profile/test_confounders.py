@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image
 
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.errors import LeakError
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -19,7 +17,6 @@ from medgraft.profile.confounders import (
     confounders,
     measure,
     read_surface,
-    shifted_folds,
     told_by,
 )
 from medgraft.types import Canvas, Geometry, ImageTable, Predictions
@@ -111,49 +108,3 @@ def test_exposure_that_goes_with_nothing_is_not_found(tmp_path: Path, extractor:
     for k in range(5):  # judged out of fold, patients whole
         inside = set(surface.groups[surface.fold == k])
         assert not inside & set(surface.groups[surface.fold != k])
-
-
-# --------------------------------------------------------------------------- the folds
-
-
-def test_shifted_folds_hold_what_misleads_first_and_patients_whole(
-    tmp_path: Path, extractor: Extractor
-) -> None:
-    table = images(tmp_path / "images", 120, darker=30)
-    surface = surface_of(table, extractor)
-    folds = shifted_folds(surface, table, 5, 0)
-    right = surface.y_prob[np.arange(len(table)), table.labels]
-    assert folds.right is not None
-    np.testing.assert_array_equal(folds.right, right)
-    for k in range(2):
-        mine = table.labels == k
-        means = [right[mine & (folds.assignment == f)].mean() for f in range(5)]
-        assert means == sorted(means)
-        counts = np.bincount(folds.assignment[mine], minlength=5)
-        assert counts.sum() == 60
-        assert np.ptp(counts) <= 2  # one patient
-    pairs = {(g, f) for g, f in zip(table.groups.tolist(), folds.assignment.tolist(), strict=True)}
-    assert len(pairs) == len(set(table.groups.tolist()))
-
-
-def test_who_reads_the_exposure_fails_on_the_first_shifted_fold(
-    tmp_path: Path, extractor: Extractor
-) -> None:
-    """A model of brightness alone: good over all images, worse than chance in fold 0."""
-    table = images(tmp_path / "images", 240, darker=18)
-    surface = surface_of(table, extractor)
-    folds = shifted_folds(surface, table, 5, 0)
-    spec = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=48)
-    level = read_surface(table, spec, extractor)[:, 0]
-    first = folds.assignment == 0
-    sick = table.labels == table.classes.index("sick")
-    assert auroc(sick, -level) > 0.8
-    assert auroc(sick[first], -level[first]) < 0.5
-
-
-def test_test_images_are_refused(tmp_path: Path, extractor: Extractor) -> None:
-    table = images(tmp_path / "images", 40, darker=0)
-    surface = surface_of(table, extractor)
-    splits = np.where(np.arange(len(table)) < 3, "test", "train")
-    with pytest.raises(LeakError):
-        shifted_folds(surface, dataclasses.replace(table, splits=splits), 5, 0)

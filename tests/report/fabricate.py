@@ -333,7 +333,7 @@ def depth_search() -> DepthSearch:
 
 
 def with_training(
-    content: ReportInput, *, answer: str = "better", searched: bool = True, shifted: bool = True
+    content: ReportInput, *, answer: str = "better", searched: bool = True, changed: bool = True
 ) -> ReportInput:
     """The same study with a fine-tuned scenario, and the question whether that paid."""
     row = next(row for row in content.result.scenarios if row.key == CHOSEN)
@@ -355,7 +355,7 @@ def with_training(
         result=result,
         scenarios=(*content.scenarios, TRAINED),
         trainings=(TrainedScenario(TRAINED.key, training_log(searched=searched), DEPTHS),),
-        shifted=shifted,
+        changed=changed,
     )
 
 

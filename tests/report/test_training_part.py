@@ -135,13 +135,13 @@ def test_without_a_probe_it_is_not_known_whether_training_pays(content: ReportIn
     assert "is not known here; add probe" in training.earned(result, names)[0]
 
 
-def test_what_shifted_folds_mean_stands_near_the_figures(content: ReportInput, page: Page) -> None:
-    assert page.words.count(training.SHIFTED) == 1  # under What we tried
-    assert page.words.count(training.SHIFTED_SHORT) == 1  # under How good, exactly
-    plain = Page(render(dataclasses.replace(content, shifted=False))).words
+def test_what_changed_views_mean_stands_near_the_figures(content: ReportInput, page: Page) -> None:
+    assert page.words.count(training.CHANGED) == 1  # under What we tried
+    assert page.words.count(training.CHANGED_SHORT) == 1  # under How good, exactly
+    plain = Page(render(dataclasses.replace(content, changed=False))).words
     assert "mislead" not in plain
     untested = fabricate.with_training(fabricate.study(tested=False))
-    assert Page(render(untested)).words.count(training.SHIFTED_SHORT) == 2  # under the headline
+    assert Page(render(untested)).words.count(training.CHANGED_SHORT) == 2  # under the headline
 
 
 def test_a_study_without_training_has_no_such_part() -> None:
@@ -186,15 +186,15 @@ def test_the_terminal_says_it_in_a_line_or_two(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     _, names = naming.short_names(content.scenarios)
-    terminal.show_training(content.trainings, names, shifted=True)
+    terminal.show_training(content.trainings, names, changed=True)
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
     flat = " ".join(said.split())
     assert "trained from blocks.4 on (the last 2 of 7 stages are trained)" in flat
     assert "best epoch 3.0 on average, overfitting 0.120" in flat
     assert "Depth: Chosen was blocks.4" in flat
-    assert training.SHIFTED_SHORT in flat
-    terminal.show_training((), names, shifted=False)
+    assert training.CHANGED_SHORT in flat
+    terminal.show_training((), names, changed=False)
     assert capsys.readouterr().out == ""
 
 

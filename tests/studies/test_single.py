@@ -94,8 +94,6 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(
         run_single(table, probe, SingleOptions(test=True), extractor)
     with pytest.raises(ScenarioError, match="with --holdout-only"):
         SingleOptions(cap=3)
-    with pytest.raises(ScenarioError, match="one holdout is a plain one"):
-        SingleOptions(holdout_only=True, validate="shifted")
     with pytest.raises(ScenarioError, match="no way to validate 'odd'"):
         SingleOptions(validate="odd")
 

@@ -46,6 +46,8 @@ SYMMETRIES: Mapping[str, tuple[int, bool]] = MappingProxyType(
 )
 """The ways to lay a square other than as it is: mirrored left-right first, then so many quarter
 turns counter-clockwise."""
+FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
+MILD = "natural"  # of which `strong` is the strong version where the kind of image is not known
 TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -266,6 +268,18 @@ def preset_for(modality: str) -> str:
     if modality not in PRESETS:
         raise ScenarioError(f"no augmentation preset {modality!r}; choose {', '.join(PRESETS)}")
     return modality
+
+
+def judging_view(preset: str = "", seed: int = 0) -> View:
+    """The view in which images are judged where who reads their surface is to be found out.
+
+    Everything that an ordinary preset allows varies at once, within what nobody would call another
+    picture. preset : '' is `MILD`.
+
+    >>> judging_view().key
+    'natural.v8'
+    """
+    return View(preset or MILD, FIRST_VIEW, seed)
 
 
 # --------------------------------------------------------------------------- what is drawn

@@ -65,6 +65,15 @@ class Reading:
         """All parts of all views."""
         return tuple(spec for view in self.views for spec in view)
 
+    def seen(self, view: Edit) -> Reading:
+        """The same reading of images to which `view` was done first."""
+        views = tuple(
+            tuple(dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in parts)
+            for parts in self.views
+        )
+        canvas = dataclasses.replace(self.canvas, edits=())
+        return dataclasses.replace(self, canvas=canvas, views=views)
+
     @property
     def grids(self) -> Reading:
         """The same reading of the descriptors that the codes are pooled from."""

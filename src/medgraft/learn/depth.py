@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from medgraft.data.split import holdout
@@ -21,7 +20,7 @@ from medgraft.evaluate.metrics import LOWER_IS_BETTER
 from medgraft.features.tail import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
 from medgraft.learn.workbench import HOLDOUT, Workbench
-from medgraft.types import Comparison, Estimate, Floats, Folds, ImageTable, Ints, Predictions
+from medgraft.types import Comparison, Estimate, Floats, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
@@ -103,7 +102,7 @@ def search_depth(
 ) -> DepthSearch:
     """Compare freeze points on the images outside the last fold.
 
-    Where the folds are shifted, the inner holdout is what the surface misleads about most.
+    The inner holdout is judged in the view that `bench` judges in.
 
     Raises
     ------
@@ -112,10 +111,7 @@ def search_depth(
     """
     table, rungs = bench.development, rungs_of(bench.recipe.rungs)
     rows = np.flatnonzero(folds.assignment != folds.n_folds - 1)
-    if folds.right is None:
-        held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, bench.scenario.seed)
-    else:
-        held = _misleading(table.select(rows), folds.right[rows])
+    held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, bench.scenario.seed)
     learned, judges = rows[~held], rows[held]
     most = max(images for images, _ in rungs)
     bench, index = bench.select(np.concatenate([_subset(bench, learned, most), judges]))
@@ -155,21 +151,6 @@ def search_depth(
     return DepthSearch(
         metric, last[0].scenario, tuple(trials), tuple(comparisons), len(judges), gain
     )
-
-
-def _misleading(table: ImageTable, right: Floats) -> NDArray[np.bool_]:
-    """(n,) the groups of each class whose surface is most misleading, `HOLDOUT` of the images."""
-    names, group_of = np.unique(table.groups, return_inverse=True)
-    size = np.bincount(group_of)
-    mean = np.bincount(group_of, right) / size
-    held = np.zeros(len(names), dtype=bool)
-    for label in np.unique(table.labels):
-        members = np.unique(group_of[table.labels == label])
-        order = members[np.argsort(mean[members], kind="stable")]
-        held[order[np.cumsum(size[order]) <= max(HOLDOUT * size[order].sum(), size[order[0]])]] = (
-            True
-        )
-    return held[group_of]
 
 
 def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:

@@ -189,9 +189,9 @@ def _cross_fit_frozen(
         kept = _judge_frozen(scenario, reading, development, folds, extractor, sample_weight)
         extractor.cache.put("predictions", key, kept)
     if scenario.head == "knn" and "head.codes_" not in kept:
-        codes, rows, _ = reading.codes(development, extractor)
-        views, y, weight, _, _ = _rows(codes, rows, folds, sample_weight)
-        head: Head = KNNHead(int(kept["head.k"])).fit(views, y, weight)
+        codes, _, _ = reading.codes(development, extractor)
+        y, weight, _, _ = _rows(development, folds, sample_weight, len(codes))
+        head: Head = KNNHead(int(kept["head.k"])).fit(codes.reshape(len(y), -1), y, weight)
     else:
         head = head_from_arrays(scenario.head, arrays_under(kept, "head"), {})
     fitted = FittedFrozen(
@@ -223,22 +223,18 @@ def _judge_frozen(
     began = time.perf_counter()
     encoder: dict[str, Any] = {}
     found = encoder_of(scenario)
+    readings = [reading, reading.seen(folds.view)] if folds.view else [reading]
+    views = len(reading.views) if found is None else 1
+    source: NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]]
     if found is None:
-        codes, rows, _ = reading.codes(development, extractor)
-        X, y, weight, fold, groups = _rows(codes, rows, folds, sample_weight)
-        nested = nested_scores(scenario.head, X, y, fold, sample_weight=weight, groups=groups)
-        scores = nested.scores.reshape(len(codes), len(development), -1).mean(axis=0)
+        codes = [one.codes(development, extractor)[0] for one in readings]
+        source = np.concatenate(codes).reshape(-1, codes[0].shape[2])
     else:
-        source, encoder = _encoded_codes(scenario, found, reading, development, folds, extractor)
-        nested = nested_scores(
-            scenario.head,
-            source,
-            development.labels,
-            folds.assignment,
-            sample_weight=sample_weight,
-            groups=development.groups,
-        )
-        scores = nested.scores
+        source, encoder = _encoded_codes(scenario, found, readings, development, folds, extractor)
+    y, weight, fold, groups = _rows(development, folds, sample_weight, views, len(readings))
+    nested = nested_scores(scenario.head, source, y, fold, sample_weight=weight, groups=groups)
+    judged_rows = nested.scores.reshape(len(readings), views, len(development), -1)[-1]
+    scores = judged_rows.mean(axis=0)
     arrays, _ = nested.head.to_arrays()
     if isinstance(nested.head, KNNHead) and found is None:
         arrays = {"k": arrays["k"]}
@@ -250,41 +246,46 @@ def _judge_frozen(
 
 
 def _rows(
-    codes: NDArray[np.float32], table: ImageTable, folds: Folds, sample_weight: Floats | None
-) -> tuple[NDArray[np.float32], Ints, Floats | None, Ints, Strings]:
-    """Codes (views, n, d) as training rows (views × n, d), with label, weight, fold and group.
+    table: ImageTable, folds: Folds, sample_weight: Floats | None, views: int, readings: int = 1
+) -> tuple[Ints, Floats | None, Ints, Strings]:
+    """Label, weight, fold and group of codes (readings × views × n, d).
 
-    An image's views share its fold, its group and its weight.
+    An image's views share its fold, its group and its weight. Those of a second reading are judged
+    only: they weigh nothing.
     """
-    views = len(codes)
-    if views == 1:
-        return codes[0], table.labels, sample_weight, folds.assignment, table.groups
+    times = views * readings
+    if times == 1:
+        return table.labels, sample_weight, folds.assignment, table.groups
     weight = np.ones(len(table)) if sample_weight is None else sample_weight
     return (
-        codes.reshape(-1, codes.shape[2]),
-        np.tile(table.labels, views),
-        np.tile(weight / views, views),
-        np.tile(folds.assignment, views),
-        np.tile(table.groups, views),
+        np.tile(table.labels, times),
+        np.concatenate(
+            [np.tile(weight / views, views), np.zeros((readings - 1) * views * len(table))]
+        ),
+        np.tile(folds.assignment, times),
+        np.tile(table.groups, times),
     )
 
 
 def _encoded_codes(
     scenario: Scenario,
     found: tuple[str, BaseEncoder],
-    reading: Reading,
+    readings: Sequence[Reading],
     development: ImageTable,
     folds: Folds,
     extractor: Extractor,
 ) -> tuple[NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]], dict[str, Any]]:
     """Codes for `nested_scores`, and the arrays of the encoder that all images fitted.
 
+    readings : of the images as they teach, and in the view that is judged, if any; one below the
+    other in the codes.
     An encoder that learns nothing gives the same codes in every fold. One that does is fitted
     without the fold that it will judge, on a seeded draw of the other images: `LEARN_FROM` of them,
     or fewer where these have more than `LEARN_NUMBERS` numbers. All encoders are fitted first, so
     that one pass over the descriptors serves every fold.
     """
     name, encoder = found
+    reading = readings[0]
     most = min(LEARN_FROM, max(2, LEARN_NUMBERS // reading.numbers(extractor)))
 
     def fitted(k: int | None) -> BaseEncoder:
@@ -300,7 +301,8 @@ def _encoded_codes(
     arrays, settings = encoders[-1].to_arrays()
     kept = {f"encoder.{part}": array for part, array in arrays.items()}
     kept["encoding"] = np.array(json.dumps(settings))
-    codes = dict(zip(unseen, encoded(encoders, reading, development, extractor), strict=True))
+    parts = [encoded(encoders, one, development, extractor) for one in readings]
+    codes = dict(zip(unseen, map(np.concatenate, zip(*parts, strict=True)), strict=True))
     return (codes.__getitem__ if name in LEARNED else codes[None]), kept
 
 

@@ -235,7 +235,8 @@ class _Search:
         if whole:
             keeper = RBFHead(final) if kind is RBFHead else KNNHead(int(final))
             keeper.class_weight = self.class_weight
-            return keeper.fit(X, self.labels, self.plan.weight)
+            taught = self.plan.weight > 0  # the others are judged only, and not to be kept
+            return keeper.fit(X[taught], self.labels[taught], self.plan.weight[taught])
         arrays |= {"classes_": np.unique(self.labels), kind._strength: np.array(final)}
         return head_from_arrays(self.head, arrays, {"class_weight": self.class_weight})
 

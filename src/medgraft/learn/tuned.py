@@ -39,7 +39,7 @@ def cross_fit_tuned(
     sample_weight: Floats | None,
 ) -> CrossFitted:
     """Train in every fold, judge out of fold, and train once more on all images."""
-    bench = Workbench.of(scenario, development, extractor, sample_weight)
+    bench = Workbench.of(scenario, development, extractor, sample_weight, folds.view)
     depth, found = _depth(bench, folds)
     recipes = [spec.recipe for spec in bench.specs(depth)]
     key = key_of(scenario, recipes, development, folds, sample_weight)
@@ -92,7 +92,7 @@ def held_out(
     ScenarioError, BackboneError, FitError
         As `cross_fit_tuned`.
     """
-    bench = Workbench.of(scenario, development, extractor)
+    bench = Workbench.of(scenario, development, extractor, view=folds.view)
     depth, found = _depth(bench, folds)
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)

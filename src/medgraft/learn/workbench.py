@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.augment import SYMMETRIES, View
+from medgraft.data.augment import FIRST_VIEW, MILD, View
 from medgraft.data.split import holdout
 from medgraft.features.backbones import HYBRIDS, Backbone
 from medgraft.features.extract import Extractor
@@ -41,8 +41,6 @@ from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario
 TRAINING = "3"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
-FIRST_VIEW = 1 + len(SYMMETRIES)  # from here on everything in a preset varies at once
-MILD = "natural"  # of which `strong` is the strong version where the kind of image is not known
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
 
@@ -68,7 +66,10 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
-    """Everything that the trainings of one scenario share."""
+    """Everything that the trainings of one scenario share.
+
+    view : what is done to images when they are judged (`Folds.view`).
+    """
 
     scenario: Scenario
     recipe: Recipe
@@ -77,6 +78,7 @@ class Workbench:
     development: ImageTable
     extractor: Extractor
     weight: Floats
+    view: Edit | None = None
 
     @classmethod
     def of(
@@ -85,6 +87,7 @@ class Workbench:
         development: ImageTable,
         extractor: Extractor,
         sample_weight: Floats | None = None,
+        view: Edit | None = None,
     ) -> Workbench:
         """For the images that all its trainings draw from.
 
@@ -101,6 +104,7 @@ class Workbench:
             development,
             extractor,
             np.ones(len(development)) if sample_weight is None else sample_weight,
+            view,
         )
 
     def select(self, rows: Ints) -> tuple[Workbench, Ints]:
@@ -113,7 +117,7 @@ class Workbench:
     def at_size(self, size: int) -> Workbench:
         """A workbench of the same images, read at another input size."""
         scenario = dataclasses.replace(self.scenario, sizes=(size,))
-        return Workbench.of(scenario, self.development, self.extractor, self.weight)
+        return Workbench.of(scenario, self.development, self.extractor, self.weight, self.view)
 
     def chain(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
@@ -133,6 +137,10 @@ class Workbench:
         first = (View(preset, view, self.scenario.seed),) if view else ()
         return (*first, *self.reading.canvas.edits)
 
+    def judged(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view of an image that is changed first, where `Folds.view` says so."""
+        return (*((self.view,) if self.view else ()), *self.mild(view))
+
     def served(self, spec: FeatureSpec) -> Reading:
         """What is read of an image in use: `spec`, in the views that were judged out of fold."""
         if self.recipe.tta == 1:
@@ -144,15 +152,21 @@ class Workbench:
         """What enters the layers behind `depth`, kept on disk where there is room."""
         return self._inputs(depth, self.specs(depth), self.chain)
 
-    def scores(self, training: Training, depth: str, inputs: Inputs, rows: Ints) -> Floats:
+    def judging(self, depth: str, inputs: Inputs) -> Inputs:
+        """What enters the layers behind `depth` when images are judged.
+
+        inputs : of training, which judge too where the image alone, as it is, is looked at.
+        """
+        if self.recipe.tta == 1 and not self.view:
+            return inputs
+        specs = self.specs(depth, self.judged, self.recipe.tta)
+        return self._inputs(depth, specs, self.judged)
+
+    def scores(self, training: Training, data: Data) -> Floats:
         """Scores (n, n_classes) of images that a training has not seen, the mean over views.
 
-        inputs : what it was trained with, which judges where the image alone is looked at.
+        data : of `judging` inputs.
         """
-        if self.recipe.tta > 1:
-            specs = self.specs(depth, self.mild, self.recipe.tta)
-            inputs = self._inputs(depth, specs, self.mild)
-        data = self.data(inputs, rows)
         found = [training.logits(data, view) for view in range(self.recipe.tta)]
         return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
@@ -236,7 +250,8 @@ class Workbench:
                 checkpoint=checkpoint,
                 identity=identity,
             )
-            learned, stopping = self.data(inputs, rows[~held]), self.data(inputs, rows[held])
+            unseen = self.judging(depth, inputs)
+            learned, stopping = self.data(inputs, rows[~held]), self.data(unseen, rows[held])
             total = (recipe.epochs if epochs is None else epochs) * len(learned.rows)
             with self.extractor.progress.task(what, total) as advance:
                 for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
@@ -250,7 +265,7 @@ class Workbench:
                 history[-1] = dataclasses.replace(history[-1], stopped=why)
             training.restore_best()
             nothing = np.zeros((0, 0))
-            scores = self.scores(training, depth, inputs, judge) if len(judge) else nothing
+            scores = self.scores(training, self.data(unseen, judge)) if len(judge) else nothing
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
@@ -302,6 +317,7 @@ class Workbench:
             self.development.fingerprint,
             [rows.tolist(), judge.tolist(), epochs],
             self.weight.tolist(),
+            *([self.view.key] if self.view else []),
             length=32,
         )
 

@@ -1,14 +1,11 @@
 """What tells the classes apart besides their subject: exposure, sharpness, frame and file.
 
 The sick may have been photographed by another machine than the healthy. `read_surface` measures
-what a picture shows before anyone looks at its subject, `told_by` how well that alone tells the
-class, and `shifted_folds` deals images to folds by how far the surface misleads about them: who
-learned to read the machine fails where it misleads, as in another hospital.
+what a picture shows before anyone looks at its subject, and `told_by` how well that alone tells the
+class.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -25,9 +22,7 @@ from medgraft.types import (
     FeatureSpec,
     Finding,
     Floats,
-    Folds,
     ImageTable,
-    Ints,
     Predictions,
     Skipped,
     digest,
@@ -120,40 +115,7 @@ def confounders(surface: Predictions) -> tuple[Finding, ...]:
             f"({area.low:.3f} to {area.high:.3f}). Where that comes from the machine or the ward "
             "and not from the disease, a network may learn it, and fail elsewhere.",
             {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n},
-            remedy="Judge scenarios where it misleads (--validate shifted), train with strong "
+            remedy="Judge scenarios on changed views (--validate changed), train with strong "
             "augmentation, and look at the evidence.",
         ),
     )
-
-
-def shifted_folds(surface: Predictions, table: ImageTable, n_folds: int, seed: int) -> Folds:
-    """Deal the development images to folds by how far their surface misleads, groups whole.
-
-    In each class, groups are ordered by the probability that the surface gives the true class
-    (the mean over a group's images) and cut into `n_folds` parts of about equal size. Fold 0 holds
-    what misleads most in every class: who judges it learned where the surface is right.
-
-    Raises
-    ------
-    LeakError, FitError, DataError
-        As `data.split.make_folds`.
-    """
-    plain = make_folds(table, n_folds, seed)  # refuses what no folds can be made of
-    right = surface.y_prob[np.arange(len(table)), table.labels]
-    names, group_of = np.unique(table.groups, return_inverse=True)
-    size = np.bincount(group_of)
-    mean = np.bincount(group_of, right) / size
-    class_of = np.zeros((len(names), len(table.classes)))
-    np.add.at(class_of, (group_of, table.labels), 1)
-    fold = np.zeros(len(names), np.int64)
-    for members in _by_class(class_of.argmax(axis=1)):
-        order = members[np.lexsort((names[members], mean[members]))]
-        middle = np.cumsum(size[order]) - size[order] / 2
-        share = middle / size[order].sum()
-        fold[order] = np.minimum((share * plain.n_folds).astype(np.int64), plain.n_folds - 1)
-    return Folds(plain.ids, plain.groups, fold[group_of], plain.n_folds, seed, right)
-
-
-def _by_class(class_of: Ints) -> Iterator[Ints]:
-    for k in np.unique(class_of):
-        yield np.flatnonzero(class_of == k)

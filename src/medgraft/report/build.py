@@ -113,8 +113,8 @@ def _judged(content: ReportInput) -> Judged:
         f"All of this is about the recommended scenario on {where}: "
         f"{words.images_of_groups(judged.n_images, judged.n_groups)}."
     )
-    if content.shifted:
-        sentence += f" {training.SHIFTED_SHORT}"
+    if content.changed:
+        sentence += f" {training.CHANGED_SHORT}"
     return Judged(content.judged_predictions, judged, sentence, columns)
 
 

@@ -152,8 +152,8 @@ class ReportInput:
     a group. scenarios : all that were compared. recipe : the recommended one in words. samples :
     for each class the id and the pixels of a few of its images. examples : one development image
     a class, called right, through the layers. families : the best of each, simplest first.
-    trainings : of the scenarios whose network was trained, simplest first. shifted : whether the
-    folds were cut by what the surface of the images tells (`profile.confounders`).
+    trainings : of the scenarios whose network was trained, simplest first. changed : whether
+    images were judged in changed views (`Folds.view`).
     """
 
     result: StudyResult
@@ -171,7 +171,7 @@ class ReportInput:
     examples: tuple[Example, ...] = ()
     families: tuple[FamilyResult, ...] = ()
     trainings: tuple[TrainedScenario, ...] = ()
-    shifted: bool = False
+    changed: bool = False
 
     @property
     def judged(self) -> Evaluation:

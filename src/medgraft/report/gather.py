@@ -79,7 +79,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         recipe=naming.recipe(study.fitted, extractor, trained.depth if trained else ""),
         families=_families(study),
         trainings=trainings(study, extractor),
-        shifted=study.folds.right is not None,
+        changed=study.folds.view is not None,
     )
 
 

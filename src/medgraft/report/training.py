@@ -24,14 +24,15 @@ from medgraft.types import Comparison, Estimate, Question, Scenario, StudyResult
 
 LOSS, AUROC = 0, 1  # places in `Epoch.train` and `Epoch.holdout`
 DEPLOYED = "all images"  # the run that is deployed; it holds nothing out
-SHIFTED = (
-    "The folds were cut by how far exposure, sharpness and frame mislead about the class, so that "
-    "a scenario that goes by these instead of the subject fails, as it would in another hospital. "
-    "Expect figures out of fold to look worse than on new images of the same source."
+CHANGED = (
+    "Out of fold, every scenario was judged on images it had not seen, moved, enlarged and lit a "
+    "little differently, so that one that goes by sharpness, exposure or frame instead of the "
+    "subject fails, as it would in another hospital. Expect somewhat better figures on unchanged "
+    "images of the same source."
 )
-SHIFTED_SHORT = (
-    "Out of fold was judged where exposure and frame mislead: expect better figures on new images "
-    "of the same source."
+CHANGED_SHORT = (
+    "Out of fold was judged on changed views of the images (moved, enlarged, lit differently): "
+    "expect somewhat better figures on new images of the same source."
 )
 WHO = {"finetune": "Training the network again", "hybrid": "The hybrid network"}
 
@@ -56,8 +57,8 @@ def section(content: ReportInput) -> dict[str, object]:
     _, names = naming.short_names(content.scenarios)
     described = {scenario.key: scenario for scenario in content.scenarios}
     return {
-        "shift": SHIFTED if content.shifted else "",
-        "shift_first": SHIFTED_SHORT if content.shifted and content.test_evaluation is None else "",
+        "shift": CHANGED if content.changed else "",
+        "shift_first": CHANGED_SHORT if content.changed and content.test_evaluation is None else "",
         "paid": earned(content.result, names) if content.trainings else [],
         "trainings": [
             _shown(one, described[one.key], names[one.key], i)
@@ -378,9 +379,9 @@ def _plain(value: object) -> object:
 
 
 def lines(
-    trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, shifted: bool
+    trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, changed: bool
 ) -> list[str]:
-    """The same for the terminal: a line or two a trained scenario, and one for shifted folds."""
+    """The same for the terminal: a line or two a trained scenario, and one for changed views."""
     found = []
     for one in trainings:
         text = f"{names.get(one.key, one.key)}: trained from {one.log.depth} on"
@@ -395,4 +396,4 @@ def lines(
         found.append(words.sentence(text))
         if one.log.search is not None:
             found.append(f"Depth: {_sure(one.log.search, one.depths)}")
-    return [*found, *([SHIFTED_SHORT] if shifted else [])]
+    return [*found, *([CHANGED_SHORT] if changed else [])]

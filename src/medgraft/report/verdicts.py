@@ -219,8 +219,8 @@ def _agreement(content: ReportInput) -> Verdict:
         return Verdict("New images", "INCONCLUSIVE", text, "exactly", "All figures")
     if apart:
         why = "the test images differ from the development images"
-        if content.shifted:
-            why += ", or it is that these were judged where their surface misleads"
+        if content.changed:
+            why += ", or it is that these were judged in changed views"
         text = f"{figures}: {why}. Expect the same of images from elsewhere."
         return Verdict("New images", "WARN", text, "exactly", "All figures")
     text = f"{figures}: the intervals meet."

@@ -32,7 +32,7 @@ SIMPLICITY = (
     "an edited one, then svm before logistic before lda before rbf before knn"
 )
 PRETRAINED = "block3_pool"  # the last layer of a hybrid that is pretrained
-VALIDATE = ("auto", "plain", "shifted")
+VALIDATE = ("auto", "plain", "changed")
 STEP = 320  # pixels from one input size to the next
 SIZES = 3  # input sizes at most, where none are named
 DEEP = 3  # ends of stages, from the deepest, that encoders and larger inputs are tried on
@@ -52,11 +52,12 @@ class StudyOptions:
     compared with the image alone. depths : from which trained families train; `best` finds it out.
     training : settings of their recipe (`learn.finetune.Recipe`), as a scenario's `params`; they
     augment by the strong version of `augment`. training_size : input size of networks that are
-    trained; 0 is their own. validate : `plain` folds, folds `shifted` by what
-    the surface of the images tells (`profile.confounders`), or `auto`: shifted where networks are
-    trained and the surface tells much. budget : seconds that the whole study may take, by which
-    epochs and search of trained networks are cut; 0 cuts nothing. test_fraction : of the images,
-    set aside where no test split is given. What is named twice is compared once; edits are kept
+    trained; 0 is their own. validate : out of fold images are judged as
+    they are (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where
+    networks are trained and the surface tells much (`profile.confounders`). budget : seconds that
+    the whole study may take, by which epochs and search of trained networks are cut; 0 cuts
+    nothing. test_fraction : of the images, set aside where no test split is given. What is named
+    twice is compared once; edits are kept
     under their full key.
     """
 

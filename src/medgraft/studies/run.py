@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.data.augment import judging_view
 from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.errors import DataError
@@ -23,6 +24,7 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.features.extract import Extractor, without
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
+from medgraft.features.tail import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.depth import TrainingLog
@@ -32,16 +34,16 @@ from medgraft.profile.confounders import (
     TELLING,
     confounders,
     read_surface,
-    shifted_folds,
     told_by,
 )
 from medgraft.profile.profile import profile
 from medgraft.studies.budget import buy
-from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.plan import PRETRAINED, STEP, Planned, StudyOptions, input_sizes, plan
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.store import RunStore
 from medgraft.types import (
+    Edit,
     Estimate,
     Evaluation,
     FeatureSpec,
@@ -114,10 +116,12 @@ def run_study(
     development = table.development
     options = _bought(options, planned, development, extractor, store, clock)
     folds, surface = _folds(development, options, planned, extractor)
-    if folds.right is not None and "probe" not in dict(options.training):
+    if folds.view is not None and "probe" not in dict(options.training):
         # A head that starts as a linear probe would start with what the surface tells.
         training = (*options.training, ("probe", "False"))
         options = dataclasses.replace(options, training=training)
+    if folds.view is not None:
+        extractor.prepare(development, *_changed(planned, folds.view, extractor))
     planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
     found = _judge(planned, development, folds, extractor, store)
     clock.lap("judge the scenarios out of fold")
@@ -245,8 +249,9 @@ def _folds(
 ) -> tuple[Folds, tuple[Finding, ...]]:
     """The folds that all scenarios share, and what was found about the images' surface.
 
-    Shifted where that was asked for, or where a network is to be trained and the surface tells the
-    classes so well that plain folds could not tell who learned it from who learned the subject.
+    Images are judged in changed views where that was asked for, or where a network is to be trained
+    and the surface tells the classes so well that the images as they are could not tell who learned
+    it from who learned the subject.
     """
     plain = make_folds(development, options.n_folds, options.seed)
     trained = bool(set(TRAINED) & set(options.families))
@@ -261,9 +266,9 @@ def _folds(
         return plain, findings
     extractor.progress.say(
         f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
-        f"{area.value:.3f}: scenarios are judged on the images where that misleads."
+        f"{area.value:.3f}: scenarios are judged on changed views of the images they have not seen."
     )
-    return shifted_folds(surface, development, options.n_folds, options.seed), findings
+    return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
 
 
 def _bought(
@@ -319,6 +324,14 @@ def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpe
             else:
                 found |= dict.fromkeys(reading.grids.specs)
     return list(found)
+
+
+def _changed(planned: Sequence[Planned], view: Edit, extractor: Extractor) -> list[FeatureSpec]:
+    """What frozen networks are asked for of images in the view that is judged."""
+    frozen = [entry for entry in planned if entry.scenario.family not in TRAINED]
+    return [
+        dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in _inputs(frozen, extractor)
+    ]
 
 
 def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:
@@ -397,7 +410,9 @@ def _profile(
     """The data checks, with the recommended scenario's codes to tell how alike images are."""
     (scenario,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
     (first, *_) = scenario.members or (scenario,)
-    plain = Scenario("probe", first.backbone, first.tap, "svm", resize=first.resize)
+    tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
+    where = tap.get(first.family, first.tap)  # of a trained network, as it was before
+    plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
     codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
     return profile(table, codes, seed=seed)
 

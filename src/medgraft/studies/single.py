@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.data.augment import judging_view
 from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.estimates import evaluate
@@ -21,10 +22,9 @@ from medgraft.features.tail import INPUT
 from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.tuned import held_out
-from medgraft.profile.confounders import read_surface, shifted_folds, told_by
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Scenario, Skipped
 
-VALIDATE = ("plain", "shifted")
+VALIDATE = ("plain", "changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class SingleOptions:
     """How one scenario is judged.
 
     n_folds : of cross-validation. holdout_only : train once, and let one fold judge; with it
-    `cap`, the minutes of training after whose epoch it ends, 0 for none. validate : `plain` folds,
-    or `shifted` by what the surface of the images tells. test : look at the test split, if any.
+    `cap`, the minutes of training after whose epoch it ends, 0 for none. validate : `plain`
+    images, or `changed` views of them (`data.augment.judging_view`). test : look at the test
+    split, if any.
     """
 
     n_folds: int = 5
@@ -51,11 +52,6 @@ class SingleOptions:
             raise ScenarioError(
                 f"a cap of {self.cap:g} minutes is for a training that is judged by one holdout; "
                 "give minutes above 0, with --holdout-only"
-            )
-        if self.holdout_only and self.validate != "plain":
-            raise ScenarioError(
-                "one holdout is a plain one; leave --holdout-only out to be judged where the "
-                "surface of the images misleads"
             )
 
 
@@ -116,7 +112,10 @@ def run_single(
     make_folds(table.development, options.n_folds, scenario.seed)  # or fail before any is read
     table = _readable(table, scenario, extractor)
     development = table.development
-    folds = _folds(development, scenario, options, extractor)
+    folds = make_folds(development, options.n_folds, scenario.seed)
+    if options.validate == "changed":
+        preset = scenario.augment.rstrip("0123456789").removesuffix("strong").removesuffix("-")
+        folds = dataclasses.replace(folds, view=judging_view(preset, scenario.seed))
     if options.holdout_only:
         crossed = held_out(scenario, development, folds, extractor, 60 * options.cap or math.inf)
     else:
@@ -154,13 +153,3 @@ def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> Im
             f"{skipped[0].source}: {skipped[0].reason}"
         )
     return dataclasses.replace(left, skipped=(*table.skipped, *skipped))
-
-
-def _folds(
-    development: ImageTable, scenario: Scenario, options: SingleOptions, extractor: Extractor
-) -> Folds:
-    if options.validate == "plain":
-        return make_folds(development, options.n_folds, scenario.seed)
-    spec = dataclasses.replace(reading_of(scenario, extractor).canvas, edits=())
-    surface = told_by(read_surface(development, spec, extractor), development, scenario.seed)
-    return shifted_folds(surface, development, options.n_folds, scenario.seed)

@@ -1,0 +1,141 @@
+"""Images judged in a changed view of them: what teaches stays as it is, in every family."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from medgraft.data.augment import PRESETS, judging_view
+from medgraft.data.ingest import load
+from medgraft.data.phantom import write_phantoms
+from medgraft.data.split import make_folds
+from medgraft.errors import ScenarioError
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.depth import search_depth
+from medgraft.learn.fit import cross_fitted
+from medgraft.learn.heads import nested_scores
+from medgraft.learn.tuned import held_out
+from medgraft.learn.workbench import Workbench
+from medgraft.types import Canvas, Edit, Folds, ImageTable, Scenario
+
+PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
+EQUALISED = dataclasses.replace(PROBE, edits=("clahe2-8",))
+TUNED = dataclasses.replace(
+    PROBE, family="finetune", tap="blocks.6", head="logistic", params=(("epochs", "1"),)
+)
+SCENARIOS = {
+    "probe": PROBE,
+    "views": dataclasses.replace(PROBE, augment="xray3"),
+    "sizes": dataclasses.replace(PROBE, family="multiscale", sizes=(64, 96)),
+    "neighbours": dataclasses.replace(PROBE, head="knn"),
+    "kernel": dataclasses.replace(PROBE, head="rbf"),
+    "vlad": dataclasses.replace(PROBE, family="vlad", params=(("k", "4"),)),
+    "tuned": TUNED,
+    "tuned, views averaged": dataclasses.replace(TUNED, params=(("epochs", "1"), ("tta", "2"))),
+    "mean": dataclasses.replace(
+        PROBE, family="ensemble", head="mean", members=(PROBE, EQUALISED)
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Filled:
+    """A canvas of one grey, or as it is."""
+
+    grey: int | None
+
+    @property
+    def key(self) -> str:
+        return f"filled{self.grey}"
+
+    def __call__(self, canvas: Canvas) -> Canvas:
+        if self.grey is None:
+            return canvas
+        return dataclasses.replace(canvas, pixels=np.full_like(canvas.pixels, self.grey))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
+    folder = tmp_path_factory.mktemp("images")
+    write_phantoms(folder, n_patients=18)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    return Extractor(Cache(tmp_path_factory.mktemp("cache")), engine="torch", workers=2)
+
+
+def judged(
+    scenario: Scenario, table: ImageTable, extractor: Extractor, view: Edit | None
+) -> tuple[CrossFitted, Folds]:
+    folds = dataclasses.replace(make_folds(table, 3), view=view)
+    return cross_fitted(scenario, table, folds, extractor), folds
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_view_changes_what_is_judged_and_nothing_that_was_learned(
+    name: str, table: ImageTable, extractor: Extractor
+) -> None:
+    scenario = SCENARIOS[name]
+    plain, folds = judged(scenario, table, extractor, None)
+    same, _ = judged(scenario, table, extractor, Filled(None))
+    np.testing.assert_allclose(same.predictions.scores, plain.predictions.scores, atol=2e-3)
+    blank, _ = judged(scenario, table, extractor, Filled(90))
+    for k in range(folds.n_folds):  # an image without a picture says nothing of its class
+        mine = blank.predictions.scores[folds.assignment == k]
+        np.testing.assert_allclose(mine, np.broadcast_to(mine[0], mine.shape), atol=1e-4)
+        assert np.ptp(plain.predictions.scores[folds.assignment == k], axis=0).min() > 1e-3
+    if scenario.family in ("finetune", "ensemble"):  # stopped, or calibrated, by what was judged
+        return
+    made = extractor.canvases(table, plain.fitted.spec)
+    canvases = [canvas for canvas in made if isinstance(canvas, Canvas)]
+    np.testing.assert_allclose(
+        blank.fitted.scores(canvases), plain.fitted.scores(canvases), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("head", ["knn", "rbf"])
+def test_rows_that_weigh_nothing_are_judged_and_not_kept(head: str) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 8)).astype(np.float32), np.arange(60) % 2
+    X[:, 0] += y
+    fold, weight = np.arange(60) % 3, np.repeat([1.0, 0.0], 60)
+    alone = nested_scores(head, X, y, fold)
+    both = nested_scores(
+        head, np.concatenate([X, 0 * X]), np.tile(y, 2), np.tile(fold, 2), sample_weight=weight
+    )
+    np.testing.assert_allclose(both.scores[:60], alone.scores, atol=2e-3)
+    assert np.ptp(both.scores[60:][fold == 0], axis=0).max() < 1e-6
+    np.testing.assert_allclose(
+        both.head.decision_function(X), alone.head.decision_function(X), atol=2e-3
+    )  # of rbf the solver stops elsewhere
+
+
+def test_folds_with_a_view_are_other_folds(table: ImageTable) -> None:
+    plain = make_folds(table, 3)
+    views = [Filled(None), Filled(3), judging_view("xray"), judging_view("xray", 1)]
+    prints = {dataclasses.replace(plain, view=view).fingerprint for view in views}
+    assert len(prints | {plain.fingerprint}) == 5
+
+
+def test_search_and_holdout_judge_in_the_view_too(table: ImageTable, extractor: Extractor) -> None:
+    folds = dataclasses.replace(make_folds(table, 3), view=Filled(90))
+    one = held_out(TUNED, table, folds, extractor).predictions
+    assert np.ptp(one.scores, axis=0).max() < 1e-4
+    scenario = dataclasses.replace(TUNED, tap="best", params=(("rungs", "20x1"),))
+    bench = Workbench.of(scenario, table, extractor, view=folds.view)
+    found = search_depth(bench, folds, ["blocks.5", "blocks.6"], "auroc")
+    assert [trial.estimate.value for trial in found.trials] == [0.5, 0.5]
+
+
+def test_the_view_is_an_ordinary_one_in_which_everything_varies() -> None:
+    assert judging_view().key == "natural.v8"
+    assert judging_view("xray", 3).key == "xray.v8.s3"
+    assert all(len(PRESETS[name].symmetries) < judging_view(name).number for name in PRESETS)
+    with pytest.raises(ScenarioError, match="no augmentation preset 'odd'"):
+        judging_view("odd")
