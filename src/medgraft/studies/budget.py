@@ -18,6 +18,7 @@ from medgraft.learn.workbench import HOLDOUT, VIEWS, Workbench
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
 RUNGS = ("1200x2+2400x3", "800x2+1600x2", "400x2+800x2", "200x2+400x2")
+SOUND = 2  # of these, from the first: with less, a smaller input is the better buy
 SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes too long
 FEWER = 3  # folds, where a class has at least `MANY` images: then three say as much as five
 MANY = 500
@@ -50,10 +51,10 @@ class Bought:
 def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
     """The best training of this scenario that `seconds` hold, the search for its depth included.
 
-    The largest input at which most epochs of the recipe fit, of its own size, 160 and 128; in three
-    folds where all do not fit and classes are large. Where they fit at none, fewer epochs at the
-    smallest. The slowest depth is reckoned with, since which one wins is not known. Where not even
-    one epoch fits, the least is bought and `fits` is False.
+    The largest input at which most epochs of the recipe and a sound search fit, of its own size,
+    160 and 128; in three folds where all do not fit and classes are large. Where they fit at none,
+    fewer epochs at the smallest. The slowest depth is reckoned with, since which one wins is not
+    known. Where not even one epoch fits, the least is bought and `fits` is False.
     """
     own = bench.reading.canvas.size
     sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
@@ -64,7 +65,8 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
         sized = bench.at_size(size) if size else bench
         speed = {depth: sized.speed(depth) for depth in searched(sized)}
         fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * recipe.epochs)
-        offers = product(range(recipe.epochs, fewest - 1, -1), choices, RUNGS)
+        rungs_here = RUNGS if size == sizes[-1] else RUNGS[:SOUND]
+        offers = product(range(recipe.epochs, fewest - 1, -1), choices, rungs_here)
         for epochs, folds, rungs in offers:
             search, total = _seconds(sized, speed, folds, replace(recipe, epochs=epochs), rungs)
             if total <= seconds and search <= SEARCH * seconds:
