@@ -33,7 +33,7 @@ def shown(
 ) -> list[str]:
     planned = [SimpleNamespace(scenario=one) for one in scenarios]
     finished = SimpleNamespace(
-        result=result, tested=None, planned=planned, training={}, folds=SimpleNamespace(right=None)
+        result=result, tested=None, planned=planned, training={}, folds=SimpleNamespace(view=None)
     )
     terminal.show_study(finished, Path("run"), None)  # type: ignore[arg-type]
     return capsys.readouterr().out.splitlines()
