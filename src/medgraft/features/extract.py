@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive
-from medgraft.errors import BackboneError
+from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
 from medgraft.features.encoders import half
@@ -348,6 +348,28 @@ class Extractor:
 def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     """The table of the images that were not skipped."""
     return table.select(~np.isin(table.ids, [bad.source for bad in skipped])) if skipped else table
+
+
+def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
+    """The table without the images that were skipped, which it names.
+
+    Raises
+    ------
+    DataError
+        A class has no image left to learn from.
+    """
+    if skipped:
+        table = dataclasses.replace(without(table, skipped), skipped=(*table.skipped, *skipped))
+    counts = np.bincount(table.development.labels, minlength=len(table.classes))
+    if (counts == 0).any():
+        empty = [name for name, n in zip(table.classes, counts, strict=True) if not n]
+        first = table.skipped[0] if table.skipped else None
+        why = f"the first because: {first.source}: {first.reason}" if first else "none"
+        raise DataError(
+            f"no readable image to learn from in: {', '.join(empty)}; {len(table.skipped)} were "
+            f"skipped, {why}"
+        )
+    return table
 
 
 def base_of(spec: FeatureSpec) -> FeatureSpec:

@@ -19,10 +19,9 @@ import numpy as np
 from medgraft.data.augment import judging_view
 from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
-from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
-from medgraft.features.extract import Extractor, without
+from medgraft.features.extract import Extractor, readable
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.tail import last_map
 from medgraft.features.taps import STAGES
@@ -226,19 +225,7 @@ def _plan(
 
 def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
     """Read what every scenario needs once, and leave out the images that cannot be read."""
-    skipped = extractor.prepare(table, *_inputs(planned, extractor))
-    if skipped:
-        table = dataclasses.replace(without(table, skipped), skipped=(*table.skipped, *skipped))
-    development = table.development
-    counts = np.bincount(development.labels, minlength=len(table.classes))
-    if not len(table) or (counts == 0).any():
-        empty = [name for name, n in zip(table.classes, counts, strict=True) if n == 0]
-        raise DataError(
-            f"no readable image to learn from in: {', '.join(empty) or 'any class'}; "
-            f"{len(table.skipped)} were skipped, the first because: "
-            f"{table.skipped[0].reason if table.skipped else 'nothing was skipped'}"
-        )
-    return table
+    return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
 
 
 def _folds(

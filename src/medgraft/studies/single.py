@@ -10,13 +10,11 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from medgraft.data.augment import judging_view
 from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.estimates import evaluate
-from medgraft.features.extract import Extractor, without
+from medgraft.features.extract import Extractor, readable
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.tail import INPUT
 from medgraft.learn.crossed import CrossFitted
@@ -142,14 +140,4 @@ def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> Im
     else:
         specs = reading.specs if encoder_of(scenario) is None else reading.grids.specs
         skipped = extractor.prepare(development, *specs)
-    if not skipped:
-        return table
-    left = without(table, skipped)
-    counts = np.bincount(left.development.labels, minlength=len(table.classes))
-    if (counts == 0).any():
-        empty = [name for name, n in zip(table.classes, counts, strict=True) if not n]
-        raise DataError(
-            f"no readable image to learn from in: {', '.join(empty)}; the first that was skipped: "
-            f"{skipped[0].source}: {skipped[0].reason}"
-        )
-    return dataclasses.replace(left, skipped=(*table.skipped, *skipped))
+    return readable(table, skipped)
