@@ -27,6 +27,7 @@ Pixels = NDArray[np.uint8]
 
 Split = Literal["train", "val", "test", ""]
 Severity = Literal["info", "warn", "severe"]
+Verdict = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
 ResizeRule = Literal["squash", "crop", "pad"]
 Join = Literal["concat", "mean"]
 
@@ -523,19 +524,23 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Where the score of one class comes from: `map (height, width) float32` on a canvas."""
+    """Where the score of one class comes from: `map (height, width) float32` on a canvas.
+
+    `tap` is the layer or layers it was read from, `method` what was done, in words.
+    """
 
     map: NDArray[np.float32]
     geometry: Geometry
     target: str
     tap: str
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
     """The verdict on the evidence, and the smallest effect that would have been seen."""
 
-    verdict: Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
+    verdict: Verdict
     smallest_effect: float
     findings: tuple[Finding, ...]
 

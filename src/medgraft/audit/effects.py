@@ -1,0 +1,209 @@
+"""How much the class content of each region moves a classifier: sizes, tests, what was visible.
+
+For a pair of donors u of classes a and b and a region r, with l the log odds of a against b, the
+*effect on the log odds* is
+
+    D_ur = mean over recipients i of [l(i with r from a) - l(i with r from b)]
+         - the same with only the seams of r exchanged.
+
+Where the region's content says nothing of the class, a and b could have been exchanged, and D_ur
+is as likely as -D_ur. So all D_u are given random signs, the same for all regions, many times over:
+T_r = sum_u D_ur / sqrt(sum_u D_ur²) is compared with the largest T of any region of the family
+under these (Westfall and Young, 1993), which holds the chance of any false alarm in the family at
+its level. With more than two classes a region has one T a class, of the pairs with that class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from medgraft.audit.regions import Role
+from medgraft.audit.swap import LEAST, Part, Swaps, log_odds
+from medgraft.evaluate.intervals import DEFAULT, bootstrap, percentile
+from medgraft.evaluate.metrics import auroc
+from medgraft.types import Estimate, Floats, Ints
+
+FLIPS = 9999  # of signs
+LEVEL = 0.01  # chance of any false alarm in a family
+POWER = 0.80  # with which the smallest visible effect is seen
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEffect:
+    """What the class content of one region does.
+
+    of_class : the class whose pairs show it most, '' where there are two classes. points : by how
+    many images in a hundred (as a share) the label follows the donor's class. ranking : AUROC with
+    every region from the own class, minus with every region from the other. shift : mean of D.
+    p : corrected for the family. visible : the smallest share of labels whose turning would have
+    been seen with 80 % power. pairs : of donors.
+    """
+
+    region: str
+    role: Role
+    of_class: str
+    points: Estimate
+    ranking: float
+    shift: float
+    p: float
+    visible: float
+    pairs: int
+
+    def matters(self, points: float, ranking: float) -> bool:
+        """Whether it is certain, and large enough to matter."""
+        large = self.points.value >= points or self.ranking >= ranking
+        return self.p < LEVEL and large
+
+
+def region_effects(
+    swaps: Swaps, families: Sequence[frozenset[Role]], seed: int = 0
+) -> tuple[RegionEffect, ...]:
+    """The effect of every region, in order; each family of roles is tested for itself."""
+    a, b = (np.array([unit.classes[k] for unit in swaps.units]) for k in (0, 1))
+    odds = log_odds(swaps.prob, a, b)  # (units, regions, recipients, donors, variants)
+    per_unit = odds[:, :, :, 0] - odds[:, :, :, 1]
+    shift = (per_unit[..., 0] - per_unit[..., 1]).mean(axis=2)  # D, (units, regions)
+    follows = _follows(swaps, a, b)  # (units, regions)
+    n_classes = len(swaps.parts[0].fitted.classes)
+    columns = range(n_classes) if n_classes > 2 else [-1]
+    of = np.stack([(a == c) | (b == c) | (c < 0) for c in columns], axis=1)  # (units, columns)
+    signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), (FLIPS, len(a)))
+    found: list[RegionEffect] = []
+    for family in families:
+        rows = [i for i, region in enumerate(swaps.regions) if region.role in family]
+        if not rows:
+            continue
+        spread = shift[:, rows, None] * of[:, None]  # (units, regions, columns)
+        t, largest = _by_signs(spread.reshape(len(a), -1), signs)
+        p = (1 + (largest[:, None] >= t - 1e-9).sum(axis=0)) / (1 + FLIPS)
+        limit = float(np.quantile(largest, 1 - LEVEL))
+        best = t.reshape(len(rows), -1).argmax(axis=1)
+        for place, row in enumerate(rows):
+            column = int(best[place])
+            some = of[:, column]
+            d = shift[some, row]
+            found.append(
+                RegionEffect(
+                    swaps.regions[row].name,
+                    swaps.regions[row].role,
+                    swaps.parts[0].fitted.classes[column] if n_classes > 2 else "",
+                    _mean(follows[some, row]),
+                    _ranking(swaps, odds, some, row),
+                    float(d.mean()),
+                    float(p.reshape(len(rows), -1)[place, column]),
+                    turned(swaps.parts, seen(d, limit)),
+                    int(some.sum()),
+                )
+            )
+    order = {region.name: i for i, region in enumerate(swaps.regions)}
+    return tuple(sorted(found, key=lambda effect: order[effect.region]))
+
+
+def _by_signs(d: Floats, signs: Floats) -> tuple[Floats, Floats]:
+    """T of each column of D (units, columns), and the largest T under every row of signs."""
+    scale = np.sqrt((d**2).sum(axis=0))
+    unit = np.divide(d, scale, out=np.zeros_like(d), where=scale > 0).astype(np.float32)
+    return unit.sum(axis=0), (signs @ unit).max(axis=1)
+
+
+def seen(d: Floats, limit: float) -> float:
+    """The mean of D that would have passed `limit` with 80 % power, by its standard error here.
+
+    T is t for means that are small beside the spread; so the mean must be (limit + z) standard
+    errors, with z the normal quantile of the power.
+    """
+    error = float(d.std(ddof=1)) / np.sqrt(len(d)) if len(d) > 1 else np.inf
+    return (limit + float(stats.norm.ppf(POWER))) * error
+
+
+def turned(parts: Sequence[Part], shift: float) -> float:
+    """The share of images whose label turns when log odds move by `shift` across it.
+
+    An image turns if its log odds lie within half of `shift` of the threshold: content of one class
+    would move it to the one side, content of the other to the other.
+    """
+    return float(np.mean(np.concatenate([np.abs(margins(part)) for part in parts]) < shift / 2))
+
+
+def margins(part: Part) -> Floats:
+    """(n,) log odds over the threshold, or of the most probable class against the next."""
+    prob = part.said.y_prob
+    if part.positive is None:
+        top = np.sort(prob, axis=1)[:, ::-1]
+        margin: Floats = np.log(top[:, 0]) - np.log(np.maximum(top[:, 1], LEAST))
+        return margin
+    n = len(prob)
+    ours = np.full(n, part.positive)
+    threshold = float(np.clip(part.threshold, LEAST, 1 - LEAST))
+    over: Floats = log_odds(prob, ours, 1 - ours) - np.log(threshold / (1 - threshold))
+    return over
+
+
+def _follows(swaps: Swaps, a: Ints, b: Ints) -> Floats:
+    """(units, regions) the share of recipients whose label follows the donor's class.
+
+    The mean of [labelled a with the region from a] - [labelled a with it from b] and the same of b,
+    less what the seams do.
+    """
+    shape = swaps.prob.shape[:-1]
+    labels = np.empty(shape, np.int64)
+    for number, part in enumerate(swaps.parts):
+        rows = np.array([unit.part == number for unit in swaps.units])
+        flat = swaps.prob[rows].reshape(-1, swaps.prob.shape[-1])
+        labels[rows] = part.labels(flat).reshape(int(rows.sum()), *shape[1:])
+    # (units, regions, recipients, donors, variants) == class of each unit
+    is_a = labels == a[:, None, None, None, None]
+    is_b = labels == b[:, None, None, None, None]
+    to_a = is_a[:, :, :, 0].astype(float) - is_a[:, :, :, 1]
+    to_b = is_b[:, :, :, 1].astype(float) - is_b[:, :, :, 0]
+    both = (to_a + to_b) / 2  # (units, regions, recipients, variants)
+    found: Floats = (both[..., 0] - both[..., 1]).mean(axis=2)
+    return found
+
+
+def _mean(values: Floats) -> Estimate:
+    """The mean over pairs of donors with its interval."""
+    names = np.arange(len(values)).astype(str)
+    column = values.astype(np.float32)[None]
+    samples = bootstrap(lambda weights: column @ weights / weights.sum(axis=0), names, DEFAULT)[0]
+    low, high = percentile(samples, DEFAULT)
+    how = f"percentile bootstrap over pairs of donors, {DEFAULT.resamples} resamples"
+    return Estimate(float(values.mean()), low, high, len(values), how)
+
+
+def _ranking(swaps: Swaps, odds: Floats, some: np.ndarray, row: int) -> float:
+    """AUROC with the region from the own class minus with it from the other, less the seam's."""
+    truth = recipients_are_first(swaps)[some]
+    areas = []
+    for variant in (0, 1):
+        first, second = odds[some, row, :, 0, variant], odds[some, row, :, 1, variant]
+        own, other = np.where(truth, first, second), np.where(truth, second, first)
+        areas.append(auroc(truth.ravel(), own.ravel()) - auroc(truth.ravel(), other.ravel()))
+    return float(areas[0] - areas[1])
+
+
+def recipients_are_first(swaps: Swaps) -> np.ndarray:
+    """(units, recipients) whether each is of the first of its unit's classes."""
+    return np.array(
+        [
+            [swaps.parts[u.part].table.labels[i] == u.classes[0] for i in u.recipients]
+            for u in swaps.units
+        ]
+    )
+
+
+def without_region(swaps: Swaps, row: int) -> tuple[float, float]:
+    """AUROC of the recipients as they are, and with a region that no longer tells their class.
+
+    The region comes from donors of both classes, and the mean of the two answers is ranked.
+    """
+    truth = recipients_are_first(swaps)
+    a, b = (np.array([unit.classes[k] for unit in swaps.units]) for k in (0, 1))
+    removed = log_odds(swaps.prob, a, b)[:, row, :, :, 0].mean(axis=2)
+    said = np.stack([swaps.parts[u.part].said.y_prob[list(u.recipients)] for u in swaps.units])
+    before = log_odds(said, a, b)
+    return auroc(truth.ravel(), before.ravel()), auroc(truth.ravel(), removed.ravel())

@@ -1,0 +1,346 @@
+"""Does the evidence lie where a human would accept it? Regions exchanged, tested, and a verdict.
+
+`audit_evidence` is the one function to call. Which regions there are says `regions.py`, how they
+are exchanged `swap.py`, what follows from the answers `effects.py`. Only the exchange of a region
+that was declared to be no evidence can fail a model; everything else warns or informs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medgraft.audit.effects import RegionEffect, region_effects, without_region
+from medgraft.audit.regions import INSIDE, Region, layout_of, regions_of
+from medgraft.audit.swap import Part, Swaps, draw_units, read_part, swap
+from medgraft.errors import DataError
+from medgraft.evaluate.compare import estimate_all
+from medgraft.features.extract import Extractor
+from medgraft.types import (
+    AuditResult,
+    Estimate,
+    Finding,
+    FittedScenario,
+    ImageTable,
+    Ints,
+    Predictions,
+    Severity,
+    Skipped,
+    Verdict,
+)
+
+# Fixed before `audit/planted.py` was first run; see docs/audit.md.
+POINTS = 0.05  # of labels that follow a region: less does not matter
+RANKING = 0.02  # of AUROC
+WEAK = 0.65  # AUROC below which a model has no evidence to speak of
+FEW = 50  # images of a class below which nothing is decided
+FEW_PAIRS = 30  # of donors
+UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
+LEFT, HALF = 0.25, 0.50  # of the skill, without the evidence: a warning, a severe one
+PICTURES = 6  # images that a finding shows
+DECIDES = "region_decides"  # the one check that can fail a model
+NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """How an audit is made.
+
+    modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
+    evidence; what is outside of them is declared to be none. images : audited at most, a seeded
+    draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
+    """
+
+    modality: str = ""
+    masks: bool = False
+    images: int = 600
+    pairs: int = 150
+    grid: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """A verdict, and what it rests on.
+
+    ranked : AUROC of the images as they are. left : AUROC before and after the evidence was taken
+    away, None where no evidence was named. turned : by region, ids of images whose label followed.
+    """
+
+    result: AuditResult
+    options: AuditOptions
+    ranked: Estimate
+    effects: tuple[RegionEffect, ...]
+    left: tuple[float, float] | None
+    turned: dict[str, tuple[str, ...]]
+    swaps: Swaps | None
+    skipped: tuple[Skipped, ...]
+
+
+def audit_evidence(
+    models: Sequence[tuple[FittedScenario, ImageTable]],
+    extractor: Extractor,
+    options: AuditOptions | None = None,
+) -> Audit:
+    """Audit what a model's decisions rest on.
+
+    Parameters
+    ----------
+    models
+        A model with labelled images that it has not seen; or the models of several folds, each with
+        its own. Images without a label are left out.
+
+    Raises
+    ------
+    DataError
+        No image can be used, or its class is none of the model's.
+    ScenarioError
+        There is no such modality.
+    """
+    options = options or AuditOptions()
+    layout = layout_of(options.modality)
+    parts: list[Part] = []
+    skipped: list[Skipped] = []
+    share = -(-options.images // len(models))
+    for fitted, table in models:
+        part, missing = read_part(
+            fitted, drawn(table, share, options), extractor, masks=options.masks
+        )
+        parts += [part] if part is not None else []
+        skipped += missing
+    if not parts:
+        first = skipped[0] if skipped else Skipped("the table", "it holds no labelled image")
+        raise DataError(f"no image to audit; the first left out: {first.source}: {first.reason}")
+    ranked = _ranked(parts)
+    doubts = tuple(_doubts(parts, ranked, options))
+    units = draw_units(parts, options.pairs, options.seed)
+    if len(units) < FEW_PAIRS or any(d.check == "one_class" for d in doubts):
+        doubts = (*doubts, _few_pairs(len(units)))
+        result = AuditResult("INCONCLUSIVE", 1.0, doubts)
+        return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
+    regions = regions_of(parts[0].side, layout, options.masks)
+    regions = tuple(r for r in regions if options.grid or r.role != "map")
+    swaps = swap(parts, units, regions, extractor.progress)
+    families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
+    effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
+    turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
+    left = _left(swaps, regions)
+    findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
+    smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
+    result = AuditResult(_verdict(findings, smallest), smallest, findings)
+    return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped))
+
+
+def drawn(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
+    """About n labelled images, classes in equal shares as far as they go; all where there are n."""
+    usable = table.labels >= 0
+    if options.masks:
+        usable &= table.masks != ""
+    rows = np.flatnonzero(usable)
+    if len(rows) > n:
+        order = np.random.default_rng(options.seed).permutation(rows)
+        place = np.empty(len(order), np.int64)  # of each image among those of its class
+        for k in np.unique(table.labels[order]):
+            here = table.labels[order] == k
+            place[here] = np.arange(here.sum())
+        rows = np.sort(order[np.argsort(place, kind="stable")[:n]])
+    return table.select(rows)
+
+
+def _ranked(parts: Sequence[Part]) -> Estimate:
+    """AUROC of the images as they are, over all parts."""
+    columns = ("ids", "groups", "splits", "fold", "y_true", "scores", "y_prob")
+    joined = {name: np.concatenate([getattr(p.said, name) for p in parts]) for name in columns}
+    first = parts[0].said
+    said = Predictions(first.scenario, first.classes, first.positive, **joined)
+    if len(np.unique(said.y_true)) < 2:
+        return Estimate(float("nan"), 0.0, 1.0, len(said), "not measured: images of one class only")
+    return estimate_all([said], "auroc")[0]
+
+
+# --------------------------------------------------------------------------- what is said
+
+
+def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> list[Finding]:
+    """What forbids a verdict."""
+    labels: Ints = np.concatenate([part.table.labels for part in parts])
+    classes = parts[0].fitted.classes
+    counts = np.bincount(labels, minlength=len(classes))
+    found = []
+    if (counts > 0).sum() < 2:
+        text = "The images are all of one class, so nothing of another class can be put into them."
+        found.append(Finding("one_class", "warn", text, remedy="Audit on images of all classes."))
+    elif counts[counts > 0].min() < FEW:
+        few = classes[int(np.where(counts > 0, counts, counts.max() + 1).argmin())]
+        text = (
+            f"Only {counts[counts > 0].min()} usable images of class {few}; below {FEW} a class "
+            "nothing is decided."
+        )
+        remedy = "Audit on more images" + (", or draw more masks." if options.masks else ".")
+        found.append(Finding("few_images", "warn", text, {"fewest": int(counts.min())}, (), remedy))
+    if ranked.value < WEAK:
+        text = (
+            f"The model ranks these images with an AUROC of {ranked.value:.3f} ({ranked.low:.3f} "
+            f"to {ranked.high:.3f}); below {WEAK} it has no evidence to be judged."
+        )
+        remedy = "Find a model that works before asking what it looks at."
+        found.append(Finding("weak_model", "warn", text, _figures(ranked), (), remedy))
+    said = np.concatenate([part.labels(part.said.y_prob) for part in parts])
+    if len(np.unique(said)) == 1:
+        text = f"The model calls every image {classes[int(said[0])]}."
+        found.append(Finding("one_answer", "warn", text, remedy="Look at its threshold."))
+    return found
+
+
+def _few_pairs(n: int) -> Finding:
+    return Finding(
+        "few_pairs",
+        "warn",
+        f"Only {n} pairs of patients of different classes could be formed; below {FEW_PAIRS} no "
+        "region can be tested.",
+        {"pairs": n},
+        remedy="Audit on images of more patients, or say what a patient is (--group).",
+    )
+
+
+def _about_regions(
+    effects: Sequence[RegionEffect], turned: dict[str, tuple[str, ...]]
+) -> list[Finding]:
+    """A finding for every region that decides, one for those that do not, one for the map."""
+    found = []
+    quiet: dict[str, list[RegionEffect]] = {"declared": [], "suspect": []}
+    for effect in effects:
+        if effect.role not in quiet:
+            continue
+        if effect.matters(POINTS, RANKING):
+            found.append(_decides(effect, turned[effect.region]))
+        else:
+            quiet[effect.role].append(effect)
+    order = sorted(found, key=lambda f: (f.severity != "severe", -float(f.numbers["effect"])))
+    for role, some in quiet.items():
+        if some:
+            order.append(_does_not_decide(role, some))
+    return order
+
+
+def _decides(effect: RegionEffect, images: tuple[str, ...]) -> Finding:
+    """A region whose class content turns labels."""
+    points = effect.points
+    of = f" (shown most by {effect.of_class})" if effect.of_class else ""
+    text = (
+        f"The {effect.region} decides{of}: taken from an image of another class instead of one of "
+        f"the same class, it turns the label of {100 * points.value:.0f} in 100 images "
+        f"({100 * points.low:.0f} to {100 * points.high:.0f}), and costs {effect.ranking:.3f} of "
+        "AUROC. "
+    )
+    declared = effect.role == "declared"
+    text += (
+        "It was declared to be no evidence."
+        if declared
+        else "Nobody declared it to be no evidence: is this acceptable?"
+    )
+    remedy = (
+        "Do not trust this model before the reason is removed from the images (crop, cover or "
+        "balance it) and the model trained anew."
+        if declared
+        else "Look at the images. If the place should not matter, declare it (--modality, --masks)."
+    )
+    severity: Severity = "severe" if declared else "warn"
+    return Finding(DECIDES, severity, text, _numbers(effect), images, remedy)
+
+
+def _does_not_decide(role: str, effects: Sequence[RegionEffect]) -> Finding:
+    """Regions in which nothing was found, with what could have been."""
+    names = ", ".join(effect.region for effect in effects if ", moved" not in effect.region)
+    visible = max(effect.visible for effect in effects)
+    what = "declared to be no evidence" if role == "declared" else "that seldom are evidence"
+    largest = max(effects, key=lambda effect: effect.points.value)
+    return Finding(
+        f"{role}_regions",
+        "info",
+        f"Of the regions {what}, these do not decide ({names}): none turns {100 * POINTS:.0f} in "
+        f"100 labels for certain. An effect on {max(1, np.ceil(100 * visible)):.0f} in 100 would "
+        "have been seen (power 80 %).",
+        {**_numbers(largest), "visible": visible},
+    )
+
+
+def _about_evidence(left: tuple[float, float] | None, regions: Sequence[Region]) -> list[Finding]:
+    """How much skill is left without the evidence."""
+    if left is None:
+        return []
+    before, after = left
+    skill = max(0.0, after - 0.5) / max(before - 0.5, 1e-9)
+    inside = any(region.name == INSIDE for region in regions)
+    where = "what is inside the masks" if inside else "everything that was not declared"
+    text = (
+        f"With {where} exchanged for that of other patients of either class, the model still ranks "
+        f"with an AUROC of {after:.3f} instead of {before:.3f}: {100 * skill:.0f} % of its skill "
+        "does not need the evidence."
+    )
+    severity: Severity = "severe" if skill >= HALF else "warn" if skill > LEFT else "info"
+    numbers: dict[str, float | int | str] = {
+        "region": INSIDE if inside else "not declared",
+        "effect": skill,
+        "auroc": before,
+        "auroc_without": after,
+    }
+    remedy = "Train on images in which only the evidence tells the classes apart."
+    return [
+        Finding("sufficiency", severity, text, numbers, (), remedy if severity != "info" else "")
+    ]
+
+
+def _verdict(findings: Sequence[Finding], smallest: float) -> Verdict:
+    """What follows from the findings, and from the smallest effect that could be seen."""
+    if {finding.check for finding in findings} & NO_VERDICT:
+        return "INCONCLUSIVE"
+    if any(f.check == DECIDES and f.severity == "severe" for f in findings):
+        return "FAIL"
+    if any(finding.severity in ("warn", "severe") for finding in findings):
+        return "WARN"
+    return "PASS" if smallest <= UNSEEN else "INCONCLUSIVE"
+
+
+# --------------------------------------------------------------------------- small parts
+
+
+def _left(swaps: Swaps, regions: Sequence[Region]) -> tuple[float, float] | None:
+    """AUROC before and after the evidence is taken away, where it was named."""
+    rows = [row for row, region in enumerate(regions) if region.role == "evidence"]
+    return without_region(swaps, rows[0]) if rows else None
+
+
+def _turned(swaps: Swaps, row: int) -> tuple[str, ...]:
+    """Recipients whose label follows the donor, the most moved first."""
+    found: list[tuple[float, str]] = []
+    for number, unit in enumerate(swaps.units):
+        part = swaps.parts[unit.part]
+        for place, recipient in enumerate(unit.recipients):
+            prob = swaps.prob[number, row, place, :, 0]  # (2 donors, n_classes)
+            given = part.labels(prob)
+            if tuple(given) == unit.classes:
+                moved = float(np.abs(prob[0] - prob[1]).max())
+                found.append((moved, str(part.table.ids[recipient])))
+    ranked = dict.fromkeys(id_ for _, id_ in sorted(found, reverse=True))
+    return tuple(ranked)[:PICTURES]
+
+
+def _numbers(effect: RegionEffect) -> dict[str, float | int | str]:
+    """What `result.json` holds of a region."""
+    return {
+        "region": effect.region,
+        "effect": effect.points.value,
+        "low": effect.points.low,
+        "high": effect.points.high,
+        "p": effect.p,
+        "auroc": effect.ranking,
+        "visible": effect.visible,
+        "pairs": effect.pairs,
+    }
+
+
+def _figures(estimate: Estimate) -> dict[str, float | int | str]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}

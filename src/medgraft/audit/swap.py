@@ -1,0 +1,301 @@
+"""What a classifier says when a region of an image comes from another image.
+
+Two images of different classes, from two patients, form a pair of donors. Each puts its region into
+the same few recipients, once all of it and once only its seam. Everything the audit says of regions
+comes from these answers (`effects.py`). Nothing here depends on what is declared or expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.audit.regions import Mask, Region, alphas, shifted
+from medgraft.data.masks import read_mask
+from medgraft.data.preprocess import derive
+from medgraft.errors import DataError
+from medgraft.evaluate.calibration import positive_column
+from medgraft.evaluate.metrics import give_labels
+from medgraft.features.extract import Extractor, base_of
+from medgraft.types import (
+    Canvas,
+    FittedScenario,
+    Floats,
+    ImageTable,
+    Ints,
+    Pixels,
+    Predictions,
+    Progress,
+    Skipped,
+)
+
+RECIPIENTS = 2  # of a pair of donors: one of each of their classes
+GAIN = 2.0  # by which a donor's contrast is changed at most
+LEAST = 1e-6  # probability, so that log odds are finite
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A classifier, and images that it has not seen.
+
+    canvases : n, before the classifier's own edits. masks : (n, side, side) or None.
+    said : what it says of the images as they are.
+    """
+
+    fitted: FittedScenario
+    table: ImageTable
+    canvases: tuple[Canvas, ...]
+    masks: NDArray[np.bool_] | None
+    said: Predictions
+
+    @property
+    def side(self) -> int:
+        """Of the canvases, in pixels."""
+        return int(self.canvases[0].pixels.shape[0])
+
+    @property
+    def positive(self) -> int | None:
+        """Column of the positive class of two."""
+        return positive_column(self.said)
+
+    @property
+    def threshold(self) -> float:
+        """On the positive class's probability."""
+        return self.fitted.operating.threshold if self.fitted.operating else 0.5
+
+    def labels(self, prob: Floats) -> Ints:
+        """The labels that the classifier gives at probabilities (n, n_classes)."""
+        return give_labels(prob, self.positive, self.threshold)
+
+    def probabilities(self, canvases: Iterator[Canvas]) -> Floats:
+        """(n, n_classes) of canvases to which the classifier's own edits are still to be done."""
+        spec = self.fitted.spec
+        return self.fitted.probabilities(derive(c, spec.size, spec.edits) for c in canvases)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Two donors, of `classes`, and the recipients that both give to; all rows of a part."""
+
+    part: int
+    classes: tuple[int, int]
+    donors: tuple[int, int]
+    recipients: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Swaps:
+    """Answers: `prob` (n_units, n_regions, recipients, 2 donors, 2 variants, n_classes).
+
+    The first variant is the whole region, the second its seam alone.
+    """
+
+    parts: tuple[Part, ...]
+    units: tuple[Unit, ...]
+    regions: tuple[Region, ...]
+    prob: Floats
+
+
+def read_part(
+    fitted: FittedScenario, table: ImageTable, extractor: Extractor, masks: bool
+) -> tuple[Part | None, tuple[Skipped, ...]]:
+    """Read images for a classifier that has not seen them; and those that cannot be used.
+
+    masks : use the table's, and leave out images that have none or an empty one. The part is None
+    where nothing is left.
+
+    Raises
+    ------
+    DataError
+        The table's classes are not the classifier's.
+    """
+    strange = sorted({table.classes[k] for k in np.unique(table.labels)} - set(fitted.classes))
+    if strange:
+        raise DataError(
+            f"the model was not taught {', '.join(strange)} (it knows {', '.join(fitted.classes)});"
+            " leave these images out, or rename the class"
+        )
+    skipped: list[Skipped] = []
+    canvases: dict[str, Canvas] = {}
+    drawn: dict[str, Mask] = {}
+    path_of = dict(zip(table.ids.tolist(), table.masks.tolist(), strict=True))
+    for canvas in extractor.canvases(table, base_of(fitted.spec)):
+        if isinstance(canvas, Skipped):
+            skipped.append(canvas)
+            continue
+        if masks:
+            mask = _mask_of(path_of[canvas.id], canvas)
+            if isinstance(mask, Skipped):
+                skipped.append(mask)
+                continue
+            drawn[canvas.id] = mask
+        canvases[canvas.id] = canvas
+    rows = table.select(np.isin(table.ids, list(canvases)))
+    if not len(rows):
+        return None, tuple(skipped)
+    ordered = tuple(canvases[id_] for id_ in rows.ids.tolist())
+    index = np.array([fitted.classes.index(name) for name in table.classes])
+    rows = replace(
+        rows, labels=index[rows.labels], classes=fitted.classes, positive=fitted.positive
+    )
+    said, _ = fitted.predict(rows)
+    kept = np.stack([drawn[id_] for id_ in rows.ids.tolist()]) if masks else None
+    return Part(fitted, rows, ordered, kept, said), tuple(skipped)
+
+
+def _mask_of(path: str, canvas: Canvas) -> Mask | Skipped:
+    """The mask of a canvas, or why it cannot be used."""
+    if not path:
+        return Skipped(canvas.id, "no mask")
+    try:
+        mask = read_mask(path, canvas.geometry)
+    except DataError as error:
+        return Skipped(canvas.id, str(error))
+    useless = not mask.any() or mask.all()
+    return Skipped(canvas.id, "its mask covers nothing or everything") if useless else mask
+
+
+def draw_units(parts: Sequence[Part], n_pairs: int, seed: int = 0) -> tuple[Unit, ...]:
+    """At most `n_pairs` pairs of donors with their recipients, shared out among the parts.
+
+    Donors are one image a patient, each in one pair at most, every pair of classes in its turn.
+    Recipients are of other patients than their donors, and every image is one about equally often.
+    """
+    found: list[Unit] = []
+    for number, part in enumerate(parts):
+        share = n_pairs // len(parts) + (number < n_pairs % len(parts))
+        found += _units_of(part.table, number, share, np.random.default_rng([seed, number]))
+    return tuple(found)
+
+
+def _units_of(table: ImageTable, number: int, n: int, rng: np.random.Generator) -> Iterator[Unit]:
+    order = rng.permutation(len(table))
+    _, first = np.unique(table.groups[order], return_index=True)
+    alone = rng.permutation(order[first])  # one image of each group
+    waiting = {k: [int(i) for i in alone if table.labels[i] == k] for k in np.unique(table.labels)}
+    queues = {k: [int(i) for i in order if table.labels[i] == k] for k in waiting}
+    pairs = list(combinations(waiting, 2))
+    made = 0
+    while made < n and any(waiting[a] and waiting[b] for a, b in pairs):
+        for a, b in pairs:
+            if made == n or not (waiting[a] and waiting[b]):
+                continue
+            donors = (waiting[a].pop(), waiting[b].pop())
+            taken = {table.groups[i] for i in donors}
+            recipients = tuple(_next(queues[k], table, taken) for k in (a, b))
+            if None not in recipients:
+                made += 1
+                yield Unit(number, (int(a), int(b)), donors, recipients)  # type: ignore[arg-type]
+
+
+def _next(queue: list[int], table: ImageTable, taken: set[str]) -> int | None:
+    """The first in the queue that is of none of these groups; it goes to the queue's end."""
+    for place, row in enumerate(queue):
+        if table.groups[row] not in taken:
+            queue.append(queue.pop(place))
+            return row
+    return None
+
+
+def swap(
+    parts: Sequence[Part], units: Sequence[Unit], regions: Sequence[Region], progress: Progress
+) -> Swaps:
+    """Ask every part's classifier about its units' exchanged images."""
+    n_classes = len(parts[0].fitted.classes)
+    shape = (len(regions), RECIPIENTS, 2, 2)
+    prob = np.empty((len(units), *shape, n_classes))
+    each = int(np.prod(shape))
+    with progress.task("Exchanging regions between images", len(units) * each) as advance:
+        for number, part in enumerate(parts):
+            rows = [i for i, unit in enumerate(units) if unit.part == number]
+            if not rows:
+                continue
+
+            def stream(part: Part = part, rows: list[int] = rows) -> Iterator[Canvas]:
+                for row in rows:
+                    yield from _swapped(part, units[row], regions)
+                    advance(each)
+
+            prob[rows] = part.probabilities(stream()).reshape(len(rows), *shape, n_classes)
+    return Swaps(tuple(parts), tuple(units), tuple(regions), prob)
+
+
+def _swapped(part: Part, unit: Unit, regions: Sequence[Region]) -> Iterator[Canvas]:
+    """For every region, recipient and donor: the region exchanged, and its seam."""
+    fixed = {}
+    for region in regions:
+        for recipient in unit.recipients:
+            union: Mask | None = None
+            if part.masks is not None and region.masks:
+                union = np.any([part.masks[i] for i in (recipient, *unit.donors)], axis=0)
+            mask = region.within(union)
+            key = region.name if union is None else f"{region.name} {recipient}"
+            if key not in fixed:
+                fixed[key] = alphas(mask)
+            for donor in unit.donors:
+                yield from exchanged(
+                    part.canvases[recipient], part.canvases[donor], mask, fixed[key], region.move
+                )
+
+
+def exchanged(
+    recipient: Canvas,
+    donor: Canvas,
+    mask: Mask,
+    faded: tuple[Floats, Floats],
+    move: tuple[int, int] = (0, 0),
+) -> Iterator[Canvas]:
+    """The recipient with the donor's pixels where `mask` is, and with those of the seam alone.
+
+    The donor is first given the recipient's exposure: the mean and the spread of what lies outside
+    of the region, where neither is exchanged.
+    """
+    ours, theirs = _alike(recipient.pixels, donor.pixels)
+    theirs = np.ascontiguousarray(shifted(theirs, move))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    for alpha in faded:
+        pixels = ours.copy()
+        if len(rows):
+            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            matched = _exposed(theirs, ours, ~mask, box)
+            weight = alpha[box] if ours.ndim == 2 else alpha[box][..., None]
+            mixed = weight * matched + (1 - weight) * ours[box]
+            pixels[box] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        yield Canvas(recipient.id, pixels, recipient.geometry)
+
+
+def _alike(ours: Pixels, theirs: Pixels) -> tuple[Pixels, Pixels]:
+    """Both in colour where one is."""
+    if ours.ndim == theirs.ndim:
+        return ours, theirs
+    first, second = (
+        np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+        for pixels in (ours, theirs)
+    )
+    return first, second
+
+
+def _exposed(theirs: Pixels, ours: Pixels, outside: Mask, box: tuple[slice, slice]) -> Floats:
+    """The donor's pixels in the box, with mean and spread as the recipient's outside the region."""
+    if not outside.any():
+        return theirs[box].astype(np.float32)
+    where = outside.astype(np.uint8)
+    mean, spread = (x.ravel() for x in cv2.meanStdDev(theirs, mask=where))
+    wanted, wide = (x.ravel() for x in cv2.meanStdDev(ours, mask=where))
+    gain = np.float32(np.clip((wide.mean() + 1) / (spread.mean() + 1), 1 / GAIN, GAIN))
+    shift = (wanted - gain * mean).astype(np.float32)
+    matched: Floats = gain * theirs[box] + (shift[0] if theirs.ndim == 2 else shift)
+    return matched
+
+
+def log_odds(prob: Floats, a: Ints, b: Ints) -> Floats:
+    """Natural log odds of class a against b from `prob` (n, …, n_classes), a and b (n,)."""
+    rows = np.arange(len(prob))
+    logs = np.log(np.maximum(prob, LEAST))
+    odds: Floats = logs[rows, ..., a] - logs[rows, ..., b]
+    return odds
