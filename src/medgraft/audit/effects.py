@@ -113,11 +113,14 @@ def _by_signs(d: Floats, signs: Floats) -> tuple[Floats, Floats]:
 def seen(d: Floats, limit: float) -> float:
     """The mean of D that would have passed `limit` with 80 % power, by its standard error here.
 
-    T is t for means that are small beside the spread; so the mean must be (limit + z) standard
+    T² = n t² / (n - 1 + t²), so that `limit` is one of t, and the mean must be (t + z) standard
     errors, with z the normal quantile of the power.
     """
-    error = float(d.std(ddof=1)) / np.sqrt(len(d)) if len(d) > 1 else np.inf
-    return (limit + float(stats.norm.ppf(POWER))) * error
+    n = len(d)
+    if limit**2 >= n:
+        return np.inf
+    t = limit * np.sqrt((n - 1) / (n - limit**2))
+    return float((t + stats.norm.ppf(POWER)) * d.std(ddof=1) / np.sqrt(n))
 
 
 def turned(parts: Sequence[Part], shift: float) -> float:

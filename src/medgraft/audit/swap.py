@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +34,7 @@ from medgraft.types import (
 )
 
 RECIPIENTS = 2  # of a pair of donors: one of each of their classes
-GAIN = 2.0  # by which a donor's contrast is changed at most
+BRIGHTER = 16  # grey levels by which a donor is made brighter or darker; more is content
 LEAST = 1e-6  # probability, so that log odds are finite
 
 
@@ -252,20 +251,22 @@ def exchanged(
 ) -> Iterator[Canvas]:
     """The recipient with the donor's pixels where `mask` is, and with those of the seam alone.
 
-    The donor is first given the recipient's exposure: the mean and the spread of what lies outside
-    of the region, where neither is exchanged.
+    The donor's region is first made as bright along the seam as the recipient's is there. What it
+    looks like then depends on nothing of the donor but the region.
     """
     ours, theirs = _alike(recipient.pixels, donor.pixels)
     theirs = np.ascontiguousarray(shifted(theirs, move))
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        yield from (recipient, recipient)
+        return
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    matched = theirs[box] + _brighter(ours, theirs, faded[1] > 0)
     for alpha in faded:
         pixels = ours.copy()
-        if len(rows):
-            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            matched = _exposed(theirs, ours, ~mask, box)
-            weight = alpha[box] if ours.ndim == 2 else alpha[box][..., None]
-            mixed = weight * matched + (1 - weight) * ours[box]
-            pixels[box] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        weight = alpha[box] if ours.ndim == 2 else alpha[box][..., None]
+        mixed = weight * matched + (1 - weight) * ours[box]
+        pixels[box] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
         yield Canvas(recipient.id, pixels, recipient.geometry)
 
 
@@ -280,17 +281,16 @@ def _alike(ours: Pixels, theirs: Pixels) -> tuple[Pixels, Pixels]:
     return first, second
 
 
-def _exposed(theirs: Pixels, ours: Pixels, outside: Mask, box: tuple[slice, slice]) -> Floats:
-    """The donor's pixels in the box, with mean and spread as the recipient's outside the region."""
-    if not outside.any():
-        return theirs[box].astype(np.float32)
-    where = outside.astype(np.uint8)
-    mean, spread = (x.ravel() for x in cv2.meanStdDev(theirs, mask=where))
-    wanted, wide = (x.ravel() for x in cv2.meanStdDev(ours, mask=where))
-    gain = np.float32(np.clip((wide.mean() + 1) / (spread.mean() + 1), 1 / GAIN, GAIN))
-    shift = (wanted - gain * mean).astype(np.float32)
-    matched: Floats = gain * theirs[box] + (shift[0] if theirs.ndim == 2 else shift)
-    return matched
+def _brighter(ours: Pixels, theirs: Pixels, seam: Mask) -> NDArray[np.float32]:
+    """By how much the recipient is brighter along the seam, a channel; `BRIGHTER` at most.
+
+    Medians, so that a mark on the seam hardly counts; bounded, for a dark corner may be what tells.
+    """
+    if not seam.any():
+        return np.zeros(ours.shape[2:], np.float32)
+    more = np.median(ours[seam], axis=0) - np.median(theirs[seam], axis=0)
+    bounded: NDArray[np.float32] = np.clip(more, -BRIGHTER, BRIGHTER).astype(np.float32)
+    return bounded
 
 
 def log_odds(prob: Floats, a: Ints, b: Ints) -> Floats:

@@ -1,0 +1,327 @@
+"""Exchanged regions, and what follows from the answers of classifiers whose reasons are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medgraft.audit import effects
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.regions import CORNERS, INSIDE, OUTSIDE, RING, alphas, layout_of, regions_of
+from medgraft.audit.swap import draw_units, exchanged, read_part
+from medgraft.data.ingest import LoadOptions, load
+from medgraft.errors import DataError, ScenarioError
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor, base_of
+from medgraft.types import (
+    Canvas,
+    FeatureSpec,
+    Floats,
+    Geometry,
+    ImageTable,
+    Operating,
+    Predictions,
+    Scenario,
+)
+
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class ByBrightness:
+    """A classifier that goes by the mean grey of one place, and by nothing else."""
+
+    place: tuple[slice, slice]
+    extractor: Extractor
+    slope: float = 0.2
+    scenario = Scenario("probe", "none", "none", "none")
+    classes = ("0", "1")
+    positive = "1"
+    operating = Operating(0.5, "half")
+    spec = FeatureSpec("none", "none", SIDE, ())
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        grey = np.array([canvas.pixels[self.place].mean() for canvas in canvases])
+        p = 1 / (1 + np.exp(-self.slope * (grey - 100)))
+        return np.stack([1 - p, p], axis=1)
+
+    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[()]]:
+        canvases = self.extractor.canvases(table, base_of(self.spec))
+        prob = self.probabilities(c for c in canvases if isinstance(c, Canvas))
+        return Predictions.of("by brightness", table, np.log(prob), prob), ()
+
+
+@pytest.fixture
+def extractor(tmp_path: Path) -> Extractor:
+    return Extractor(Cache(tmp_path / "cache"), workers=1)
+
+
+def made(
+    folder: Path, n: int = 160, where: tuple[slice, slice] | None = None, seed: int = 0
+) -> ImageTable:
+    """Grey noise around 100, half of class 1, which is brighter by 40 in one place."""
+    rng = np.random.default_rng(seed)
+    images = rng.normal(100, 12, (n, SIDE, SIDE))
+    labels = np.arange(n) % 2
+    if where is not None:
+        for row in range(n):
+            images[(row, *where)] += rng.normal(40 * (labels[row] - 0.5), 12)
+    file = folder / "made.npz"
+    np.savez(
+        file,
+        train_images=np.clip(images, 0, 255).astype(np.uint8),
+        train_labels=labels[:, None].astype(np.uint8),
+    )
+    return load(file, LoadOptions(no_groups=True, positive="1"))
+
+
+TOP_LEFT = (slice(0, 11), slice(0, 11))
+MIDDLE = (slice(24, 40), slice(24, 40))
+
+
+def audited(
+    table: ImageTable, place: tuple[slice, slice], extractor: Extractor, **options: Any
+) -> Audit:
+    model: Any = ByBrightness(place, extractor)
+    return audit_evidence([(model, table)], extractor, AuditOptions(**{"more": False, **options}))
+
+
+# --------------------------------------------------------------------------- regions
+
+
+def test_corners_and_border_are_as_large_as_the_layout_says() -> None:
+    regions = {region.name: region for region in regions_of(100, layout_of("xray"))}
+    assert regions[RING].base.sum() == 100**2 - 88**2
+    assert all(regions[name].base.sum() == 18**2 for name in CORNERS)
+    assert regions["everything not declared"].base.sum() == 88**2 - 4 * 12**2
+    cells = [region.base for region in regions.values() if region.role == "map"]
+    assert (np.sum(cells, axis=0) == 1).all()
+
+
+def test_a_moved_corner_lies_opposite_and_takes_its_pixels_along() -> None:
+    regions = {region.name: region for region in regions_of(100, layout_of(""))}
+    moved = regions["top left corner, moved"]
+    assert (moved.base == regions["bottom right corner"].base).all()
+    picture = np.zeros((100, 100), np.uint8)
+    picture[:9, :9] = 7
+    donor = Canvas("donor", picture, Geometry.identity(100, 100))
+    blank = Canvas("blank", np.zeros((100, 100), np.uint8), Geometry.identity(100, 100))
+    whole, _ = exchanged(blank, donor, moved.base, alphas(moved.base), moved.move)
+    assert (whole.pixels[84:91, 84:91] == 7).all()
+    assert whole.pixels[:82, :82].max() == 0
+    assert whole.pixels[91:, 91:].max() == 0
+
+
+def test_nothing_declared_lies_inside_any_of_the_masks() -> None:
+    union = np.zeros((100, 100), dtype=bool)
+    union[10:60, 10:60] = True
+    regions = regions_of(100, layout_of(""), masks=True)
+    declared = [region.within(union) for region in regions if region.role == "declared"]
+    (inside,) = [region.within(union) for region in regions if region.name == INSIDE]
+    (outside,) = [region.within(union) for region in regions if region.name == OUTSIDE]
+    assert not any((mask & union).any() for mask in declared)
+    assert (inside ^ outside).all()  # the two share nothing and leave nothing over
+    assert inside[union].all()
+
+
+def test_a_seam_is_where_a_region_fades_and_nowhere_else() -> None:
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[30:70, 30:70] = True
+    whole, seam = alphas(mask)
+    assert (whole[~mask] == 0).all()
+    assert whole[50, 50] == 1
+    assert seam[50, 50] == 0
+    assert seam[30:70, 31].max() > 0
+    corner = np.zeros((100, 100), dtype=bool)
+    corner[:20, :20] = True
+    assert alphas(corner)[0][0, 0] == 1  # no fading where the canvas ends
+
+
+# --------------------------------------------------------------------------- exchanges
+
+
+def test_an_image_exchanged_with_itself_is_itself_and_what_lies_outside_stays() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = (
+        Canvas(name, rng.integers(0, 255, (50, 50, 3), np.uint8), Geometry.identity(50, 50))
+        for name in ("ours", "theirs")
+    )
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[5:30, 10:45] = True
+    for same in exchanged(ours, ours, mask, alphas(mask)):
+        assert (same.pixels == ours.pixels).all()
+    before = ours.pixels.copy()
+    for changed in exchanged(ours, theirs, mask, alphas(mask)):
+        assert (changed.pixels[~mask] == ours.pixels[~mask]).all()
+        assert (changed.pixels[mask] != ours.pixels[mask]).any()
+    assert (ours.pixels == before).all()
+
+
+def test_what_is_put_in_depends_on_nothing_of_the_donor_but_the_region() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(60, 190, (2, 50, 50), np.uint8)
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[:20, :20] = True
+    other = pixels[1].copy()
+    other[~mask] = 255
+    ours, donor, brighter = (
+        Canvas("", each, Geometry.identity(50, 50)) for each in (pixels[0], pixels[1], other)
+    )
+    one, _ = exchanged(ours, donor, mask, alphas(mask))
+    two, _ = exchanged(ours, brighter, mask, alphas(mask))
+    assert (one.pixels == two.pixels).all()
+
+
+def test_grey_and_colour_go_together() -> None:
+    grey = Canvas("", np.full((40, 40), 90, np.uint8), Geometry.identity(40, 40))
+    colour = Canvas("", np.full((40, 40, 3), 30, np.uint8), Geometry.identity(40, 40))
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[:10, :10] = True
+    for first, second in ((grey, colour), (colour, grey)):
+        whole, _ = exchanged(first, second, mask, alphas(mask))
+        assert whole.pixels.shape == (40, 40, 3)
+
+
+def test_donors_are_one_image_a_patient_and_recipients_are_other_patients(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    import dataclasses
+
+    table = made(tmp_path, 120)
+    groups = np.array([f"patient{i // 4}" for i in range(120)])
+    table = dataclasses.replace(table, groups=groups)
+    model: Any = ByBrightness(MIDDLE, extractor)
+    part, _ = read_part(model, table, extractor, masks=False)
+    assert part is not None
+    units = draw_units([part], 100)
+    donors = [i for unit in units for i in unit.donors]
+    assert 10 <= len(units) <= 15  # of 30 patients
+    assert len(set(groups[donors])) == len(donors)
+    for unit in units:
+        assert [table.labels[i] for i in unit.donors] == list(unit.classes)
+        assert [table.labels[i] for i in unit.recipients] == list(unit.classes)
+        assert not set(groups[list(unit.recipients)]) & set(groups[list(unit.donors)])
+
+
+# --------------------------------------------------------------------------- verdicts
+
+
+def test_a_classifier_that_reads_a_declared_corner_fails_for_that_corner(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    audit = audited(made(tmp_path, where=TOP_LEFT), TOP_LEFT, extractor, modality="xray")
+    assert audit.result.verdict == "FAIL"
+    severe = [f for f in audit.result.findings if f.severity == "severe"]
+    assert {f.numbers["region"] for f in severe if f.check == "region_decides"} <= {
+        CORNERS[0],
+        RING,
+        "bottom right corner, moved",  # whose pixels are put into the top left corner
+    }
+    (corner,) = [e for e in audit.effects if e.region == CORNERS[0]]
+    assert corner.points.value > 0.5
+    assert corner.p < 0.001
+    assert audit.left is not None
+    assert audit.left[1] > 0.9  # all skill is left without the evidence
+    assert audit.turned[CORNERS[0]]
+
+
+def test_the_same_corner_undeclared_is_a_question_and_not_a_failure(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    audit = audited(made(tmp_path, where=TOP_LEFT), TOP_LEFT, extractor)
+    assert audit.result.verdict == "WARN"
+    assert any("is this acceptable?" in f.text for f in audit.result.findings)
+
+
+def test_a_classifier_that_reads_the_middle_passes_and_says_what_it_would_have_seen(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    audit = audited(made(tmp_path, where=MIDDLE), MIDDLE, extractor, modality="xray")
+    assert audit.result.verdict == "PASS"
+    assert 0 <= audit.result.smallest_effect <= 0.1
+    (middle,) = [e for e in audit.effects if e.region == "row 2, column 2"]
+    assert middle.p < 0.001
+    assert middle.points.value > 0.3
+    assert audit.left is not None
+    before, after = audit.left
+    assert before > 0.9
+    assert abs(after - 0.5) < 0.15  # nothing is left without the evidence
+
+
+def test_content_that_tells_no_class_does_not_fail_a_classifier_that_reacts_to_it(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    """The corner moves the score as much as the middle, but by chance alone."""
+    table = made(tmp_path, where=MIDDLE)
+
+    @dataclass(frozen=True)
+    class ByBoth(ByBrightness):
+        def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+            found = [(c.pixels[MIDDLE].mean(), c.pixels[TOP_LEFT].mean()) for c in canvases]
+            middle, corner = np.array(found).T
+            p = 1 / (1 + np.exp(-0.2 * (middle - 100) - 2.0 * (corner - 100)))
+            return np.stack([1 - p, p], axis=1)
+
+    model: Any = ByBoth(MIDDLE, extractor)
+    options = AuditOptions("xray", more=False)
+    audit = audit_evidence([(model, table)], extractor, options)
+    assert audit.result.verdict != "FAIL"
+    assert all(e.p > 0.01 for e in audit.effects if e.role == "declared")
+
+
+def test_too_few_images_and_weak_models_get_no_verdict(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    few = audited(made(tmp_path, 20, TOP_LEFT), TOP_LEFT, extractor, modality="xray")
+    assert few.result.verdict == "INCONCLUSIVE"
+    assert few.result.smallest_effect == 1.0
+    weak = audited(made(tmp_path, where=TOP_LEFT), MIDDLE, extractor, modality="xray")
+    assert weak.result.verdict == "INCONCLUSIVE"
+    assert any(f.check == "weak_model" for f in weak.result.findings)
+
+
+def test_a_modality_that_does_not_exist_is_named(tmp_path: Path, extractor: Extractor) -> None:
+    with pytest.raises(ScenarioError, match="no modality 'mri'; there are: xray"):
+        audited(made(tmp_path), MIDDLE, extractor, modality="mri")
+
+
+def test_masks_that_no_image_has_are_an_error(tmp_path: Path, extractor: Extractor) -> None:
+    with pytest.raises(DataError, match="no image to audit"):
+        audited(made(tmp_path), MIDDLE, extractor, masks=True)
+
+
+# --------------------------------------------------------------------------- statistics
+
+
+def test_false_alarms_in_a_family_keep_to_their_level() -> None:
+    """1,000 families of 6 correlated regions without any effect, tested at .01 and at .2."""
+    rng = np.random.default_rng(0)
+    signs = rng.choice(np.array([-1, 1], np.float32), (999, 40))
+    smallest = []
+    for _ in range(1000):
+        d = rng.standard_t(3, (40, 6)) + rng.standard_t(3, (40, 1))  # heavy tails
+        t, largest = effects._by_signs(d, signs)
+        p = (1 + (largest[:, None] >= t - 1e-9).sum(axis=0)) / 1000
+        smallest.append(p.min())
+    for level in (0.01, 0.2):
+        alarms = int((np.array(smallest) <= level).sum())
+        assert stats.binom.cdf(alarms, 1000, level) < 0.9999
+        assert stats.binom.sf(alarms, 1000, level) > 1e-6
+
+
+def test_the_smallest_visible_effect_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(1)
+    n, limit = 80, float(stats.norm.ppf(0.99))
+    visible = float(np.mean([effects.seen(rng.normal(0, 1, n), limit) for _ in range(50)]))
+    signs = rng.choice(np.array([-1, 1], np.float32), (999, n))
+    hits = 0
+    for _ in range(600):
+        t, largest = effects._by_signs(rng.normal(visible, 1, (n, 1)), signs)
+        hits += int((largest >= t[0]).sum() <= 9)
+    assert 0.75 < hits / 600 < 0.85
