@@ -23,6 +23,7 @@ SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes t
 FEWER = 3  # folds, where a class has at least `MANY` images: then three say as much as five
 MANY = 500
 ENOUGH = 0.7  # of the recipe's epochs: with fewer, a smaller input is the better buy
+MORE = 2  # times the recipe's epochs at most, from the time that is left
 EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
 READING = 120  # images a second through the frozen trunk, at least
 
@@ -53,8 +54,9 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
 
     The largest input at which most epochs of the recipe and a sound search fit, of its own size,
     160 and 128; in three folds where all do not fit and classes are large. Where they fit at none,
-    fewer epochs at the smallest. The slowest depth is reckoned with, since which one wins is not
-    known. Where not even one epoch fits, the least is bought and `fits` is False.
+    fewer epochs at the smallest. What time is left buys more epochs. The slowest depth is reckoned
+    with, since which one wins is not known. Where not even one epoch fits, the least is bought and
+    `fits` is False.
     """
     own = bench.reading.canvas.size
     sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
@@ -70,6 +72,12 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
         for epochs, folds, rungs in offers:
             search, total = _seconds(sized, speed, folds, replace(recipe, epochs=epochs), rungs)
             if total <= seconds and search <= SEARCH * seconds:
+                while epochs >= recipe.epochs and epochs < MORE * recipe.epochs:
+                    longer = replace(recipe, epochs=epochs + 1)
+                    _, more = _seconds(sized, speed, folds, longer, rungs)
+                    if more > seconds:
+                        break
+                    epochs, total = epochs + 1, more
                 return Bought(size, folds, epochs, recipe.steps, rungs, total, True)
     slowest = replace(recipe, epochs=1, steps=0)
     _, total = _seconds(sized, speed, choices[-1], slowest, RUNGS[-1])
