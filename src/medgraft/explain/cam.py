@@ -1,13 +1,18 @@
-"""Where in the image a class's score comes from: Grad-CAM at any tap, exact for network + head.
+"""Where in the image a class's score comes from: the CAM family at any tap, for network + head.
 
 The head is part of the graph (`FittedScenario.torch_graph`), so that the score explained is the
-score the study judged. One forward and one backward pass serve all taps of a batch.
+score the study judged. One forward and one backward pass serve all taps and all methods of a batch
+(Score-CAM needs a forward pass a channel on top). The pass keeps no gradient before the shallowest
+tap asked for, and none of any weight. The formulas stand in `methods.py`; which explanation is the
+honest one for a scenario, in `attribute.py`.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
+from medgraft.explain.methods import (
+    FORMULAS,
+    METHODS,
+    SCORE_CAM,
+    WITHOUT_GRADIENT,
+    score_cam_map,
+)
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import to_rgb
 from medgraft.features.taps import Tap, to_grid
@@ -23,26 +35,51 @@ from medgraft.types import Attribution, Canvas
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-BATCH = 8
+BATCH = 8  # more is not faster on a CPU, whose caches a batch's maps leave
+
+Maps = NDArray[np.float32]
+Targets = str | Sequence[str] | None
 
 
 def grad_cam(
     fitted: FittedFrozen,
     canvases: Sequence[Canvas],
     taps: Sequence[str] | None = None,
-    target: str | Sequence[str] | None = None,
+    target: Targets = None,
 ) -> list[dict[str, Attribution]]:
     """Grad-CAM maps of each canvas at each tap (Selvaraju et al. 2017).
 
     With A (channels, rows, columns) the tap's output and s the target class's score,
     ``a_k = mean over positions of ds / dA_k`` and the map is ``max(0, sum over k of a_k A_k)``,
     enlarged bilinearly to the canvas. Its unit is the score's; it is not scaled to 0..1.
+    Parameters and errors as of `cam_maps`.
+
+    Returns
+    -------
+    list of dict
+        For each canvas tap → Attribution, the map (height, width) float32.
+    """
+    found = cam_maps(fitted, canvases, ["gradcam"], taps, target)
+    return [methods["gradcam"] for methods in found]
+
+
+def cam_maps(
+    fitted: FittedFrozen,
+    canvases: Sequence[Canvas],
+    methods: Sequence[str] = ("gradcam",),
+    taps: Sequence[str] | None = None,
+    target: Targets = None,
+) -> list[dict[str, dict[str, Attribution]]]:
+    """Maps of each canvas by each method at each tap, all of them from one pass a batch.
 
     Parameters
     ----------
     canvases
         Made for `fitted.spec`.
+    methods
+        Of `methods.METHODS`.
     taps
         The head's own taps by default.
     target
@@ -51,60 +88,54 @@ def grad_cam(
     Returns
     -------
     list of dict
-        For each canvas tap → Attribution, the map (height, width) float32.
+        For each canvas method → tap → Attribution, the map (height, width) float32: the formula's,
+        what speaks against the class left out, enlarged bilinearly to the canvas and not scaled.
 
     Raises
     ------
     ScenarioError
         The classifier has no gradient (kNN), a tap lies behind the head's or has no extent, or
-        the target is no class.
+        there is no such method or class.
     """
-    import torch
-
-    graph = fitted.torch_graph()
-    if graph is None:
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown or not methods:
         raise ScenarioError(
-            f"{fitted.scenario.key} has no gradient from its scores to one canvas, so no CAM "
-            "exists for it; choose a probe of one size and edit whose head is linear (svm, logistic"
-            ", lda)"
+            f"no CAM method {', '.join(unknown) or 'given'}; there are: {', '.join(METHODS)}"
         )
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    chosen = [_usable(backbone, name, fitted.spec.taps[-1]) for name in taps or fitted.spec.taps]
-    names = [target] * len(canvases) if isinstance(target, str) or target is None else list(target)
-    found: list[dict[str, Attribution]] = []
-    for start in range(0, len(canvases), BATCH):
-        batch = canvases[start : start + BATCH]
-        images = _images(batch).requires_grad_(True)
-        with torch.enable_grad(), _captured(backbone, chosen) as maps:
-            scores = graph(images)
-            rows = [
-                _class_index(fitted.classes, name, row)
-                for name, row in zip(names[start : start + BATCH], scores, strict=True)
-            ]
-            picked = scores[torch.arange(len(batch)), torch.tensor(rows)].sum()
-            outputs = [maps[tap.module] for tap in chosen]
-            gradients = torch.autograd.grad(picked, outputs)
-        prefix = int(getattr(backbone.network, "num_prefix_tokens", 0))
-        cams = {
-            tap.name: _weighted(to_grid(output, tap, prefix), to_grid(gradient, tap, prefix))
-            for tap, output, gradient in zip(chosen, outputs, gradients, strict=True)
-        }
-        found += [
+    found: list[dict[str, dict[str, Attribution]]] = []
+    for canvas, signed in _signed(fitted, canvases, methods, taps, target):
+        shape = canvas.pixels.shape[:2]
+        found.append(
             {
-                name: Attribution(
-                    enlarge(cam[i], canvas.pixels.shape[:2]),
-                    canvas.geometry,
-                    fitted.classes[rows[i]],
-                    name,
-                )
-                for name, cam in cams.items()
+                method: {
+                    tap: Attribution(
+                        enlarge(np.maximum(map, 0), shape),
+                        canvas.geometry,
+                        fitted.classes[signed.row],
+                        tap,
+                        method,
+                    )
+                    for tap, map in maps.items()
+                }
+                for method, maps in signed.maps.items()
             }
-            for i, canvas in enumerate(batch)
-        ]
+        )
     return found
 
 
-def enlarge(cam: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def signed_maps(
+    fitted: FittedFrozen, canvases: Sequence[Canvas], method: str, tap: str, target: Targets
+) -> tuple[Maps, list[str]]:
+    """Maps (n, rows, columns) on the tap's own grid, negative where the class is spoken against.
+
+    And the class explained of each canvas. Parameters and errors as of `cam_maps`.
+    """
+    found = list(_signed(fitted, canvases, [method], [tap], target))
+    maps = np.stack([signed.maps[method][tap] for _, signed in found])
+    return maps, [fitted.classes[signed.row] for _, signed in found]
+
+
+def enlarge(cam: Maps, shape: tuple[int, ...]) -> Maps:
     """A map (rows, columns) brought bilinearly to (height, width)."""
     resized = cv2.resize(cam, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.float32)
@@ -114,61 +145,148 @@ def block_taps(fitted: FittedFrozen) -> dict[int, str]:
     """The taps that stand for blocks 1 to 5 and can be explained, block → tap."""
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     deepest = fitted.spec.taps[-1]
-    limit = backbone.tap(deepest).cost.multiply_adds
-    found = {
-        tap.block: tap.name
-        for tap in backbone.taps
-        if tap.block is not None and tap.cost.multiply_adds <= limit and tap.stride
-    }
+    usable = usable_taps(backbone, deepest)
+    found = {tap.block: tap.name for tap in usable if tap.block is not None}
     if deepest not in found.values() and backbone.tap(deepest).stride:
         found[max(found, default=0) + 1] = deepest
     return found
 
 
-def _usable(backbone: Backbone, name: str, heads_tap: str) -> Tap:
-    """The tap of that name, if a map of it exists."""
-    tap = backbone.tap(name)
-    if not tap.stride:
-        raise ScenarioError(f"tap {name} has no extent, so no map of it exists; choose another tap")
-    if tap.cost.multiply_adds > backbone.tap(heads_tap).cost.multiply_adds:
-        usable = [
-            other.name
-            for other in backbone.taps
-            if other.cost.multiply_adds <= backbone.tap(heads_tap).cost.multiply_adds
+def usable_taps(backbone: Backbone, heads_tap: str) -> list[Tap]:
+    """The taps with extent that a score read at `heads_tap` depends on, shallow to deep.
+
+    Of a class token's own block the patches are left out: the token has been through it already.
+    """
+    names = [tap.name for tap in backbone.taps]
+    head = backbone.tap(heads_tap)
+    return [
+        tap
+        for tap in backbone.taps[: names.index(heads_tap) + 1]
+        if tap.stride and (tap.module != head.module or tap.name == head.name)
+    ]
+
+
+# --------------------------------------------------------------------------- the pass
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Signed:
+    """Of one canvas: the class explained, and method → tap → map (rows, columns)."""
+
+    row: int
+    maps: dict[str, dict[str, Maps]]
+
+
+def _signed(
+    fitted: FittedFrozen,
+    canvases: Sequence[Canvas],
+    methods: Sequence[str],
+    taps: Sequence[str] | None,
+    target: Targets,
+) -> Iterator[tuple[Canvas, _Signed]]:
+    """The maps of each canvas; errors come before the first."""
+    backbone = fitted.extractor.backbone(fitted.spec.backbone)
+    with _as_it_was(backbone.network):
+        graph = fitted.torch_graph()
+        if graph is None:
+            raise ScenarioError(
+                f"{fitted.scenario.key} has no gradient from its scores to one canvas, so no CAM "
+                "exists for it; choose a probe of one size and edit whose head is linear (svm, "
+                "logistic, lda), or ask for occlusion, which any classifier has"
+            )
+        chosen = [
+            _usable(backbone, name, fitted.spec.taps[-1]) for name in taps or fitted.spec.taps
         ]
-        raise ScenarioError(
-            f"tap {name} lies behind {heads_tap}, where the head reads, so the score does not "
-            f"depend on it; choose among: {', '.join(usable)}"
-        )
-    return tap
+        names = [target] * len(canvases) if isinstance(target, str) or target is None else target
+        for start in range(0, len(canvases), BATCH):
+            batch = canvases[start : start + BATCH]
+            wanted = names[start : start + BATCH]
+            passed = _pass(graph, backbone, chosen, batch, (fitted.classes, wanted, methods))
+            maps = {method: _by(method, passed, graph, backbone) for method in methods}
+            for i, canvas in enumerate(batch):
+                own = {m: {tap: map[i] for tap, map in found.items()} for m, found in maps.items()}
+                yield canvas, _Signed(passed.rows[i], own)
 
 
-def _class_index(classes: tuple[str, ...], name: str | None, scores: torch.Tensor) -> int:
-    if name is None:
-        return int(scores.argmax())
-    if name not in classes:
-        raise ScenarioError(f"no class {name!r}; there are: {', '.join(classes)}")
-    return classes.index(name)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Passed:
+    """What one forward and one backward pass of a batch leave, by tap as grids.
+
+    images : (batch, 3, height, width) in 0..255. rows : (batch,) the class explained.
+    """
+
+    images: torch.Tensor
+    rows: list[int]
+    features: dict[str, torch.Tensor]
+    gradients: dict[str, torch.Tensor]
 
 
-def _images(batch: Sequence[Canvas]) -> torch.Tensor:
-    """(batch, 3, height, width) float in 0..255."""
+def _pass(
+    graph: nn.Module,
+    backbone: Backbone,
+    taps: Sequence[Tap],
+    batch: Sequence[Canvas],
+    asked: tuple[tuple[str, ...], Sequence[str | None], Sequence[str]],
+) -> _Passed:
+    """One forward pass of a batch, and where a method needs it one backward pass."""
     import torch
 
-    pixels = np.empty((len(batch), *batch[0].pixels.shape[:2], 3), np.uint8)
-    for row, canvas in enumerate(batch):
-        to_rgb(canvas.pixels, pixels[row])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    classes, names, methods = asked
+    images = _images(batch)
+    backward = any(method not in WITHOUT_GRADIENT for method in methods)
+    with torch.set_grad_enabled(backward), _captured(backbone, taps, backward) as outputs:
+        scores = graph(images)
+    rows = [_class_index(classes, name, row) for name, row in zip(names, scores, strict=True)]
+    modules = list(dict.fromkeys(tap.module for tap in taps))
+    slopes: dict[str, torch.Tensor] = {}
+    if backward:
+        picked = scores[torch.arange(len(batch)), torch.tensor(rows)].sum()
+        found = torch.autograd.grad(picked, [outputs[module] for module in modules])
+        slopes = dict(zip(modules, found, strict=True))
+    prefix = int(getattr(backbone.network, "num_prefix_tokens", 0))
+    return _Passed(
+        images,
+        rows,
+        {tap.name: to_grid(outputs[tap.module].detach(), tap, prefix) for tap in taps},
+        {tap.name: to_grid(slopes[tap.module], tap, prefix) for tap in taps if slopes},
+    )
+
+
+def _by(method: str, passed: _Passed, graph: nn.Module, backbone: Backbone) -> dict[str, Maps]:
+    """The maps (batch, rows, columns) of one method at each tap."""
+    import torch
+
+    found = {}
+    with torch.no_grad():
+        mean = torch.tensor(backbone.card.mean).view(1, 3, 1, 1) * 255
+        for tap, features in passed.features.items():
+            if method == SCORE_CAM:
+                maps = score_cam_map(graph, passed.images, features, passed.rows, mean)
+            else:
+                # Eigen-CAM takes a gradient like the others, and looks at the features alone.
+                maps = FORMULAS[method](features, passed.gradients.get(tap, features))
+            found[tap] = maps.numpy().astype(np.float32)
+    return found
 
 
 @contextmanager
-def _captured(backbone: Backbone, taps: Sequence[Tap]) -> Iterator[dict[str, Any]]:
-    """Keep the outputs of the taps' modules during a forward pass; no hook stays behind."""
-    modules = dict(backbone.network.named_modules())
-    outputs: dict[str, Any] = {}
+def _captured(
+    backbone: Backbone, taps: Sequence[Tap], backward: bool
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Keep the outputs of the taps' modules during a forward pass; no hook stays behind.
 
-    def keep(path: str, output: torch.Tensor) -> None:
-        outputs[path] = output
+    What runs before the first tap has nothing to differentiate, so torch keeps nothing of it. What
+    goes on is a copy, for a next layer may work in place.
+    """
+    modules = dict(backbone.network.named_modules())
+    outputs: dict[str, torch.Tensor] = {}
+    owner = threading.get_ident()  # threads share a network, and a hook sees the passes of all
+
+    def keep(path: str, output: torch.Tensor) -> torch.Tensor | None:
+        if threading.get_ident() != owner:
+            return None
+        outputs[path] = output if output.requires_grad else output.requires_grad_(backward)
+        return output.clone()
 
     handles = [
         modules[path].register_forward_hook(
@@ -183,8 +301,50 @@ def _captured(backbone: Backbone, taps: Sequence[Tap]) -> Iterator[dict[str, Any
             handle.remove()
 
 
-def _weighted(features: torch.Tensor, gradients: torch.Tensor) -> NDArray[np.float32]:
-    """Grad-CAM's formula on (batch, channels, rows, columns): maps (batch, rows, columns)."""
-    weights = gradients.mean(dim=(2, 3), keepdim=True)
-    cams = (weights * features).sum(dim=1).clamp(min=0)
-    return cams.detach().numpy().astype(np.float32)
+@contextmanager
+def _as_it_was(network: nn.Module) -> Iterator[None]:
+    """Give a borrowed network back in the mode, and with the gradients, that it came with."""
+    training = {module: module.training for module in network.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    try:
+        yield
+    finally:
+        for module, was in training.items():
+            module.training = was
+        for parameter, was in wanted.items():
+            parameter.requires_grad_(was)
+
+
+def _usable(backbone: Backbone, name: str, heads_tap: str) -> Tap:
+    """The tap of that name, if a map of it exists."""
+    tap = backbone.tap(name)
+    usable = [other.name for other in usable_taps(backbone, heads_tap)]
+    if not tap.stride:
+        raise ScenarioError(
+            f"tap {name} has no extent, so no map of it exists; choose another tap"
+            f"{': ' + ', '.join(usable) if usable else ''}, or ask for occlusion"
+        )
+    if name not in usable:
+        raise ScenarioError(
+            f"tap {name} lies behind {heads_tap}, where the head reads, so the score does not "
+            f"depend on it; ask for occlusion, or choose among: {', '.join(usable)}"
+        )
+    return tap
+
+
+def _class_index(classes: tuple[str, ...], name: str | None, scores: Any) -> int:
+    if name is None:
+        return int(scores.argmax())
+    if name not in classes:
+        raise ScenarioError(f"no class {name!r}; there are: {', '.join(classes)}")
+    return classes.index(name)
+
+
+def _images(batch: Sequence[Canvas]) -> torch.Tensor:
+    """(batch, 3, height, width) float in 0..255, channels last in memory."""
+    import torch
+
+    pixels = np.empty((len(batch), *batch[0].pixels.shape[:2], 3), np.uint8)
+    for row, canvas in enumerate(batch):
+        to_rgb(canvas.pixels, pixels[row])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
