@@ -7,6 +7,7 @@ are cross-fitted, and everything is kept in the cache under the recipe that made
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+from medgraft.data.split import make_folds
 from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
@@ -38,7 +40,7 @@ from medgraft.learn.estimators import KNNHead
 from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
 from medgraft.learn.stack import Stack
-from medgraft.learn.tuned import cross_fit_tuned
+from medgraft.learn.tuned import cross_fit_tuned, fold_networks
 from medgraft.types import (
     FittedScenario,
     Floats,
@@ -145,6 +147,39 @@ def fit(
 ) -> FittedScenario:
     """The classifier that is deployed, refitted on all development images; errors as above."""
     return cross_fitted(scenario, development, folds, extractor).fitted
+
+
+def unseen_models(
+    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+) -> tuple[tuple[FittedScenario, Ints], ...]:
+    """For each fold a classifier that has seen none of its images, and the rows of the fold.
+
+    Of a network that is trained this is the one that judged the fold. What is frozen is fitted on
+    the images of the other folds, its strength, calibrator and threshold chosen among them.
+
+    Raises
+    ------
+    ScenarioError
+        It is an ensemble with members that are trained.
+    FitError
+        Without a fold, a class has too few groups to learn from.
+    """
+    rows = [np.flatnonzero(folds.assignment == k) for k in range(folds.n_folds)]
+    if scenario.family in TRAINED:
+        return tuple(zip(fold_networks(scenario, development, folds, extractor), rows, strict=True))
+    trained = [member.key for member in scenario.members if member.family in TRAINED]
+    if trained:
+        raise ScenarioError(
+            f"{scenario.key} joins {', '.join(trained)}, which would have to be trained again in "
+            "every fold; audit its saved model on images that it has not seen"
+        )
+    found: list[tuple[FittedScenario, Ints]] = []
+    for mine in rows:
+        others = development.select(np.setdiff1d(np.arange(len(development)), mine))
+        inner = make_folds(others, folds.n_folds, folds.seed)
+        inner = dataclasses.replace(inner, view=folds.view)
+        found.append((cross_fitted(scenario, others, inner, extractor).fitted, mine))
+    return tuple(found)
 
 
 def load(folder: Path, extractor: Extractor) -> FittedScenario:

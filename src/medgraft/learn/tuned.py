@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.split import make_folds
 from medgraft.errors import ScenarioError
+from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.tail import freeze_points
@@ -27,6 +28,7 @@ from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged,
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.inputs import Inputs
 from medgraft.learn.workbench import PROBE_C, Trained, Workbench
 from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
 
@@ -48,11 +50,8 @@ def cross_fit_tuned(
     runs = []
     scores = np.zeros((len(development), len(development.classes)))
     for k in range(folds.n_folds):
-        inside = folds.assignment == k
-        what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
-        run = bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
-        scores[inside] = run.scores
-        runs.append(run)
+        runs.append(_in_fold(bench, depth, inputs, folds, k))
+        scores[folds.assignment == k] = runs[-1].scores
     # The best epoch of the folds, as a share of those their schedule had.
     share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
     everything = np.arange(len(development))
@@ -66,11 +65,31 @@ def cross_fit_tuned(
         kept = judged(scores, development, folds, began)
         kept["seconds"] = np.array(sum(run.seconds for run in [*runs, final]))
         extractor.cache.put("predictions", key, kept)
-    fitted = _fitted(bench, final, kept)
+    fitted = _fitted(bench, final, calibrator_of(kept))
     crossed = finished(fitted, kept, development, folds)
     histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
     histories["all images"] = final.history
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
+
+
+def fold_networks(
+    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+) -> tuple[FittedFrozen, ...]:
+    """Of every fold the network that judged it, with the study's calibrator and threshold.
+
+    The trainings are those of `cross_fit_tuned`, from the cache.
+    """
+    crossed = cross_fit_tuned(scenario, development, folds, extractor, None)
+    bench = Workbench.of(scenario, development, extractor, view=folds.view)
+    depth, _ = _depth(bench, folds)
+    inputs = bench.inputs(depth)
+    deployed = crossed.fitted
+    assert isinstance(deployed, FittedFrozen)  # for the type checker
+    runs = [_in_fold(bench, depth, inputs, folds, k) for k in range(folds.n_folds)]
+    return tuple(
+        dataclasses.replace(_fitted(bench, run, deployed.calibrator), operating=deployed.operating)
+        for run in runs
+    )
 
 
 def held_out(
@@ -102,9 +121,16 @@ def held_out(
     inner = make_folds(part, folds.n_folds, folds.seed)
     kept = judged(run.scores, part, inner, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)
-    crossed = finished(_fitted(bench, run, kept), kept, part, inner)
+    crossed = finished(_fitted(bench, run, calibrator_of(kept)), kept, part, inner)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
     return dataclasses.replace(crossed, training=log)
+
+
+def _in_fold(bench: Workbench, depth: str, inputs: Inputs, folds: Folds, k: int) -> Trained:
+    """The training that learns from all folds but one and judges that one."""
+    inside = folds.assignment == k
+    what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
+    return bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
 
 
 def _depth(bench: Workbench, folds: Folds) -> tuple[str, DepthSearch | None]:
@@ -121,7 +147,7 @@ def _depth(bench: Workbench, folds: Folds) -> tuple[str, DepthSearch | None]:
     return tap, None
 
 
-def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) -> FittedFrozen:
+def _fitted(bench: Workbench, final: Trained, calibrator: Calibrator) -> FittedFrozen:
     """The trained network as a backbone of its own, with its head."""
     tuned = tuned_backbone(bench.backbone, final.state)
     bench.extractor.adopt(tuned)
@@ -142,7 +168,7 @@ def _fitted(bench: Workbench, final: Trained, kept: Mapping[str, NDArray[Any]]) 
         operating=None,
         reading=bench.served(spec),
         head=head,
-        calibrator=calibrator_of(kept),
+        calibrator=calibrator,
         extractor=bench.extractor,
     )
 
