@@ -120,6 +120,17 @@ CACHE = Annotated[
     ),
 ]
 COMPARED, TRAINED = "What is compared", "Networks that are trained"
+AUDITED = "What it looks at"
+MASKS = Annotated[
+    Path | None,
+    typer.Option(
+        "--masks",
+        metavar="DIR",
+        help="Masks of where the evidence lies (lungs, lesions), named like their images. What is "
+        "outside of them is declared to be no evidence.",
+        rich_help_panel=AUDITED,
+    ),
+]
 RECIPE = Annotated[
     str,
     typer.Option(
@@ -235,10 +246,28 @@ def study(
         str,
         typer.Option(
             help="What the images are (xray, microscopy, endoscopy, natural); with it --augment "
-            "auto takes the preset that suits them.",
+            "auto takes the preset that suits them, and the audit knows what is no evidence.",
             rich_help_panel=COMPARED,
         ),
     ] = "",
+    masks: MASKS = None,
+    audit_evidence: Annotated[
+        bool,
+        typer.Option(
+            "--audit/--no-audit",
+            help="Whether what is recommended is audited for what it looks at.",
+            rich_help_panel=AUDITED,
+        ),
+    ] = True,
+    audit_pairs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Pairs of images, of two classes, whose regions are exchanged; more take longer "
+            "and see smaller effects.",
+            rich_help_panel=AUDITED,
+        ),
+    ] = 80,
     depths: Annotated[
         str,
         typer.Option(
@@ -322,11 +351,17 @@ def study(
         validate=validate,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
+        audit=audit_evidence,
+        audit_pairs=audit_pairs,
+        modality=modality,
     )
     progress = terminal.progress(quiet)
-    table = _load(
-        data, progress, group=group, no_groups=no_groups, positive=positive,
-        path_column=path_column, label_column=label_column, split_column=split_column,
+    table = _masked(
+        _load(
+            data, progress, group=group, no_groups=no_groups, positive=positive,
+            path_column=path_column, label_column=label_column, split_column=split_column,
+        ),
+        masks,
     )  # fmt: skip
     terminal.say_table(table, progress)
     extractor = _extractor(engine, workers, cache, progress)
@@ -815,6 +850,12 @@ def _load(data: str, progress: Progress, **options: Any) -> ImageTable:
     from medgraft.data.ingest import LoadOptions, load
 
     return load(data, LoadOptions(**options), progress)
+
+
+def _masked(table: ImageTable, folder: Path | None) -> ImageTable:
+    from medgraft.data.masks import with_masks
+
+    return table if folder is None else with_masks(table, folder)
 
 
 def _extractor(

@@ -155,3 +155,19 @@ def test_a_scenario_of_uncertain_loss_is_not_taken_in_resamples() -> None:
     assert choose_in_resamples(resampled, np.array([0.006, 0.0]), "auroc").tolist() == [1]
     # the best of a resample is always allowed, however wide its own loss was on all images
     assert choose_in_resamples(resampled, np.array([0.5, 0.5]), "auroc").tolist() == [1]
+
+
+def test_what_is_barred_is_taken_only_where_nothing_else_is_close() -> None:
+    best = predictions("deep", 0.8)
+    given = [dataclasses.replace(best, scenario=key) for key in ("simple", "middle")] + [best]
+    values = [auroc(p) for p in given]
+    found = recommend(given, values, "auroc", barred=["simple"])
+    assert found.recommended == "middle"
+    assert found.close == ("simple", "middle", "deep")
+    assert recommend(given, values, "auroc", barred=found.close).recommended == "simple"
+    barred = np.array([True, False, False])
+    even = np.full((3, 2), 0.9)
+    assert choose_in_resamples(even, np.zeros(3), "auroc", barred).tolist() == [1, 1]
+    assert choose_in_resamples(even, np.zeros(3), "auroc", np.full(3, True)).tolist() == [0, 0]
+    alone = np.array([[0.9, 0.7], [0.7, 0.9], [0.7, 0.7]])  # in the first the barred one is alone
+    assert choose_in_resamples(alone, np.zeros(3), "auroc", barred).tolist() == [0, 1]

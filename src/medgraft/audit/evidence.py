@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.audit.effects import RegionEffect, region_effects, without_region
+from medgraft.audit.kept import swap_kept
 from medgraft.audit.regions import INSIDE, Region, layout_of, regions_of
-from medgraft.audit.swap import Part, Swaps, draw_units, read_part, swap
+from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.extract import Extractor
@@ -85,6 +86,7 @@ def audit_evidence(
     models: Sequence[tuple[FittedScenario, ImageTable]],
     extractor: Extractor,
     options: AuditOptions | None = None,
+    key: str = "",
 ) -> Audit:
     """Audit what a model's decisions rest on.
 
@@ -93,6 +95,8 @@ def audit_evidence(
     models
         A model with labelled images that it has not seen; or the models of several folds, each with
         its own. Images without a label are left out.
+    key
+        What decides the models; where it is given, their answers are kept in the cache under it.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = swap(parts, units, regions, extractor.progress)
+    swaps = swap_kept(parts, units, regions, extractor, key)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
     effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}

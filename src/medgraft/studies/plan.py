@@ -13,6 +13,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any, get_args
 
+from medgraft.audit.regions import layout_of
 from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import Clahe, edit_from_key
 from medgraft.errors import ScenarioError
@@ -56,9 +57,11 @@ class StudyOptions:
     they are (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where
     networks are trained and the surface tells much (`profile.confounders`). budget : seconds that
     the whole study may take, by which epochs and search of trained networks are cut; 0 cuts
-    nothing. test_fraction : of the images, set aside where no test split is given. What is named
-    twice is compared once; edits are kept
-    under their full key.
+    nothing. test_fraction : of the images, set aside where no test split is given. audit : whether
+    the evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most.
+    modality : what the images are, by which the audit knows regions that are no evidence
+    (`audit.regions.LAYOUTS`). What is named twice is compared once; edits are kept under their full
+    key.
     """
 
     backbones: tuple[str, ...] = (DEFAULT,)
@@ -80,8 +83,12 @@ class StudyOptions:
     n_folds: int = 5
     test_fraction: float = 0.2
     seed: int = 0
+    audit: bool = True
+    audit_pairs: int = 80
+    modality: str = ""
 
     def __post_init__(self) -> None:
+        layout_of(self.modality)
         _check("family", self.families, tuple(PLANS))
         _check("head", self.heads, tuple(HEADS))
         _check("metric", (self.metric,), COMMON)
@@ -98,6 +105,8 @@ class StudyOptions:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
         if self.augment and not 2 <= self.views <= 64:
             raise ScenarioError(f"{self.views} views of an image; choose from 2 to 64")
+        if self.audit_pairs < 1:
+            raise ScenarioError(f"{self.audit_pairs} pairs of donors; an audit needs at least one")
         if any(not 1 <= size <= 4096 for size in self.sizes):
             raise ScenarioError(
                 f"input sizes {', '.join(map(str, self.sizes))}: each must be from 1 to 4096 "

@@ -8,10 +8,11 @@ upper end of the paired 95 % interval of the loss. Nothing here may see the test
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medgraft.evaluate.compare import bias_corrected, compare, upper_loss
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
@@ -27,6 +28,8 @@ class Recommendation:
 
     comparisons : best against every other, in the order of `predictions`.
     corrected : the recommended scenario's figure after correction for having been chosen.
+    close : keys of all that are surely close to the best, itself included, simplest first.
+    barred : of those, what may not be recommended.
     """
 
     recommended: str
@@ -34,6 +37,8 @@ class Recommendation:
     margin: float
     comparisons: tuple[Comparison, ...]
     corrected: Estimate
+    close: tuple[str, ...] = ()
+    barred: frozenset[str] = frozenset()
 
     def loss(self, key: str, metric: str) -> float:
         """The upper bound of what scenario `key` loses against the best."""
@@ -54,11 +59,15 @@ def allowed_loss(best: Floats | float, metric: str) -> Floats:
 
 
 def recommend(
-    predictions: Sequence[Predictions], values: Sequence[float], metric: str
+    predictions: Sequence[Predictions],
+    values: Sequence[float],
+    metric: str,
+    barred: Collection[str] = (),
 ) -> Recommendation:
     """Choose among out-of-fold predictions, given simplest first.
 
-    values : (n_scenarios,) the metric of each.
+    values : (n_scenarios,) the metric of each. barred : keys of what is not chosen while anything
+    else is surely close to the best.
 
     Raises
     ------
@@ -71,12 +80,14 @@ def recommend(
     others = [p for i, p in enumerate(predictions) if i != best]
     comparisons = compare(predictions[best], others, metric)
     losses = {c.b: upper_loss(c, metric) for c in comparisons}
-    chosen = next(i for i, p in enumerate(predictions) if i == best or losses[p.scenario] <= margin)
+    close = [i for i, p in enumerate(predictions) if i == best or losses[p.scenario] <= margin]
+    stopped = np.array([p.scenario in barred for p in predictions])
+    chosen = next((i for i in close if not stopped[i]), close[0])
 
     # How far the bound of each loss lies above the loss itself, (n_scenarios,).
     bounds = np.array([losses.get(p.scenario, 0.0) for p in predictions])
     slack = bounds - (worth[best] - worth)
-    rule = functools.partial(choose_in_resamples, slack=slack, metric=metric)
+    rule = functools.partial(choose_in_resamples, slack=slack, metric=metric, barred=stopped)
     corrected = bias_corrected(predictions, metric, choose=rule)
     corrected = replace(corrected, method=f"{corrected.method}; {REPEATED}")
     return Recommendation(
@@ -85,13 +96,17 @@ def recommend(
         margin=margin,
         comparisons=comparisons,
         corrected=corrected,
+        close=tuple(predictions[i].scenario for i in close),
+        barred=frozenset(barred),
     )
 
 
 REPEATED = "the rule is repeated with the width of each loss's interval as on all images"
 
 
-def choose_in_resamples(resampled: Floats, slack: Floats, metric: str) -> Ints:
+def choose_in_resamples(
+    resampled: Floats, slack: Floats, metric: str, barred: NDArray[np.bool_] | None = None
+) -> Ints:
     """The rule of `recommend` in each resample: the first scenario that surely loses little.
 
     No resample is resampled again for the bound of a loss: the bound lies `slack` above the loss,
@@ -101,6 +116,7 @@ def choose_in_resamples(resampled: Floats, slack: Floats, metric: str) -> Ints:
     ----------
     resampled : (n_scenarios, n_resamples) of the metric; nan never wins.
     slack : (n_scenarios,) upper bound of each loss minus the loss.
+    barred : (n_scenarios,) what is not chosen while anything else is close.
 
     Returns
     -------
@@ -118,8 +134,11 @@ def choose_in_resamples(resampled: Floats, slack: Floats, metric: str) -> Ints:
     value = np.where(np.isnan(value), -np.inf, value)
     top = value.max(axis=0)
     margin = allowed_loss(-top if metric in LOWER_IS_BETTER else top, metric)
-    close = value >= top - (margin - slack[:, None])
-    return np.asarray((close | (value == top)).argmax(axis=0), np.int64)
+    close = (value >= top - (margin - slack[:, None])) | (value == top)
+    if barred is not None:
+        free = close & ~barred[:, None]
+        close = np.where(free.any(axis=0), free, close)
+    return np.asarray(close.argmax(axis=0), np.int64)
 
 
 def explain_choice(
@@ -144,15 +163,17 @@ def explain_choice(
         f"Among {len(estimates)} scenarios judged out of fold on {len(development):,} images"
         f"{groups} (fewest: {counts[smallest]:,} of class {table.classes[smallest]}), "
     ]
+    fit_for = " and does not fail the audit of its evidence" if choice.barred else ""
     if choice.recommended == choice.best:
         text[0] += (
             f"{choice.recommended} has the best {name}, {_figure(chosen)}, and no simpler one is "
-            f"surely within {choice.margin:.3f} of it."
+            f"surely within {choice.margin:.3f} of it{fit_for}."
         )
     else:
         loss = choice.loss(choice.recommended, metric)
         text[0] += (
-            f"{choice.recommended} is the simplest that is surely close to the best: its {name} is "
+            f"{choice.recommended} is the simplest that is surely close to the best{fit_for}: its "
+            f"{name} is "
             f"{_figure(chosen)} against {_figure(best)} of {choice.best}, a loss of at most "
             f"{max(loss, 0):.4f} (upper end of the paired 95 % interval) where {choice.margin:.4f} "
             "was allowed."

@@ -1,8 +1,8 @@
 """One study from a table to a result, read from top to bottom.
 
-Codes → folds → every scenario out of fold → recommendation → everything frozen → the test split,
-once → findings → the run's folder. Everything slow is in the cache, so that a killed study goes
-on where it stopped and a second one ends with the same numbers.
+Codes → folds → every scenario out of fold → recommendation, and the audit of its evidence →
+everything frozen → the test split, once → findings → the run's folder. Everything slow is in the
+cache, so that a killed study goes on where it stopped and a second one ends with the same numbers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.audit.evidence import Audit
 from medgraft.data.augment import judging_view
 from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
@@ -36,6 +37,12 @@ from medgraft.profile.confounders import (
     told_by,
 )
 from medgraft.profile.profile import profile
+from medgraft.studies.audited import (
+    audit_candidates,
+    audit_unseen,
+    explain_audits,
+    scenario_of,
+)
 from medgraft.studies.budget import buy
 from medgraft.studies.plan import PRETRAINED, STEP, Planned, StudyOptions, input_sizes, plan
 from medgraft.studies.questions import answer
@@ -65,7 +72,8 @@ class Study:
 
     oof, test : predictions by scenario key. validation, tested : the recommended scenario's
     Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
-    seconds : by step. training : of each scenario whose network was trained, by key.
+    seconds : by step. training : of each scenario whose network was trained, by key. audits : by
+    key, of the recommended scenario and of those that failed before it.
     """
 
     result: StudyResult
@@ -80,6 +88,7 @@ class Study:
     by_patient: Evaluation | None
     seconds: Mapping[str, float]
     training: Mapping[str, TrainingLog]
+    audits: Mapping[str, Audit]
 
 
 def run_study(
@@ -128,12 +137,25 @@ def run_study(
     oof = [found[entry.scenario.key].predictions for entry in planned]
     estimates = dict(zip([p.scenario for p in oof], estimate_all(oof, options.metric), strict=True))
     found_oof = {p.scenario: p for p in oof}
-    choice = recommend(oof, [estimates[p.scenario].value for p in oof], options.metric)
+    values = [estimates[p.scenario].value for p in oof]
+    choice = recommend(oof, values, options.metric)
+    clock.lap("compare and recommend")
+    audited = None
+    if options.audit:
+        audited = audit_candidates(
+            choice,
+            lambda failed: recommend(oof, values, options.metric, failed),
+            lambda key: audit_unseen(
+                scenario_of(planned, key), development, folds, options, extractor
+            ),
+            store,
+        )
+        choice = audited.choice
+        clock.lap("audit the evidence")
     chosen = found[choice.recommended]
     validation = evaluate(chosen.predictions)
     if store is not None:
         store.event("recommended", key=choice.recommended, margin=choice.margin)
-    clock.lap("compare and recommend")
 
     # From here on every scenario is frozen, and the test split is looked at, once.
     progress.say("Every scenario is frozen; looking at the test split once.")
@@ -162,12 +184,17 @@ def run_study(
             _with_all(test_estimates, options.metric, choice, tested),
         ),
         recommended=choice.recommended,
-        why=explain_choice(
-            choice, estimates, table, options.metric, _by_tap(planned, estimates, choice)
+        why=" ".join(
+            [
+                explain_choice(
+                    choice, estimates, table, options.metric, _by_tap(planned, estimates, choice)
+                ),
+                *([explain_audits(audited)] if audited else []),
+            ]
         ),
         corrected=choice.corrected,
         comparisons=choice.comparisons,
-        audit=None,
+        audit=audited.mine.result if audited else None,
         versions=versions(),
         seconds=clock.total(),
         questions=answer(
@@ -190,6 +217,7 @@ def run_study(
         by_patient=by_patient,
         seconds=clock.laps,
         training={key: c.training for key, c in found.items() if c.training is not None},
+        audits=audited.audits if audited else {},
     )
 
 
@@ -208,6 +236,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
     """What decides a run's numbers, for `config.json`."""
     return {
         "data": table.fingerprint,
+        "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},
         **dataclasses.asdict(options),
@@ -395,7 +424,7 @@ def _profile(
     seed: int,
 ) -> tuple[Finding, ...]:
     """The data checks, with the recommended scenario's codes to tell how alike images are."""
-    (scenario,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
+    scenario = scenario_of(planned, choice.recommended)
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
@@ -448,7 +477,7 @@ def _by_tap(
 
     Of the first head, where the recommended scenario's is not one of the probes'.
     """
-    (mine,) = (p.scenario for p in planned if p.scenario.key == choice.recommended)
+    mine = scenario_of(planned, choice.recommended)
     plain = [
         p.scenario
         for p in planned

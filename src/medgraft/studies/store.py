@@ -22,6 +22,7 @@ from medgraft.errors import MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.types import (
     SCHEMA,
+    AuditResult,
     Estimate,
     Finding,
     FittedScenario,
@@ -186,15 +187,28 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             }
             for row in result.questions
         ],
-        "audit": result.audit
-        and {
-            "verdict": result.audit.verdict,
-            "smallest_effect": _number(result.audit.smallest_effect),
-            "findings": [_finding(finding) for finding in result.audit.findings],
-        },
+        "audit": result.audit and audit_json(result.audit),
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
     }
+
+
+def audit_json(audit: AuditResult) -> dict[str, Any]:
+    """The audit of result.json, which `medgraft audit --json` prints too."""
+    return {
+        "verdict": audit.verdict,
+        "smallest_effect": _number(audit.smallest_effect),
+        "findings": [_audit_finding(finding) for finding in audit.findings],
+    }
+
+
+def _audit_finding(finding: Finding) -> dict[str, Any]:
+    """Of an audit: what a region does stands beside the check, null where it is about none."""
+    plain = _finding(finding)
+    numbers = plain.pop("numbers")
+    effect = {name: numbers.pop(name, None) for name in ("region", "effect", "low", "high", "p")}
+    first = {name: plain.pop(name) for name in ("check", "severity")}
+    return {**first, **effect, **plain, "numbers": numbers}
 
 
 def _scenario(row: ScenarioResult) -> dict[str, Any]:
