@@ -285,6 +285,29 @@ def test_evaluate_counts_a_patient_of_several_splits_once(
     assert found["by_patient"]["n_images"] == found["by_patient"]["n_groups"] == 4
 
 
+def test_audit_says_how_many_images_the_model_learned_from(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import pyarrow.parquet as pq
+
+    words = ["audit", str(run), str(images), "--cache", str(cache_folder)]
+    assert call(*words, "--json", monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    frame = pq.read_table(run / "predictions.parquet").to_pandas()
+    ours = frame[frame["scenario"] == found["scenario"]]
+    assert found["images"] == len(ours)
+    assert found["names_learned_from"] == (ours["split"] != "test").sum() > 0
+    assert found["verdict"] == "INCONCLUSIVE"  # of 24 patients
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    warning = f"{found['names_learned_from']} of {len(ours)} images bear the name of one"
+    assert warning in capsys.readouterr().err
+    shutil.copytree(run / "model", tmp_path / "model")  # apart from its run, nobody can know
+    words[1] = str(tmp_path / "model")
+    assert call(*words, "--json", monkeypatch=monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["names_learned_from"] == 0
+
+
 @pytest.mark.parametrize("name", ["predictions.parquet", "result.json"])
 def test_evaluate_names_a_damaged_run(
     name: str, run: Path, images: Path, cache_folder: Path, tmp_path: Path,

@@ -7,7 +7,8 @@ costs nothing.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medgraft.api import encode, load, study
+    from medgraft.api import audit_model, encode, load, study
+    from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle import load_model
     from medgraft.classifier import TransferClassifier
     from medgraft.errors import MedgraftError
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Attribution",
+    "AuditOptions",
     "Cache",
     "Canvas",
     "Estimate",
@@ -49,6 +51,7 @@ __all__ = [
     "StudyResult",
     "TransferClassifier",
     "__version__",
+    "audit_model",
     "encode",
     "grad_cam",
     "load",
@@ -57,7 +60,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("encode", "load", "study"),
+    "api": ("audit_model", "encode", "load", "study"),
+    "audit.evidence": ("AuditOptions",),
     "bundle": ("load_model",),
     "classifier": ("TransferClassifier",),
     "errors": ("MedgraftError",),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgraft.bundle import find_images
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.bundle import find_images, in_classes_of, load_with_history
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
+from medgraft.data.masks import with_masks
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
@@ -28,8 +31,8 @@ from medgraft.report.training import held_out, training_json
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
 from medgraft.studies.single import Single, SingleOptions, run_single
-from medgraft.studies.store import RunError, RunStore, write_predictions
-from medgraft.types import ImageTable, Join, ResizeRule, Scenario, Skipped, Source
+from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
+from medgraft.types import Estimate, ImageTable, Join, ResizeRule, Scenario, Skipped, Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,6 +162,100 @@ def train_to_folder(
         crossed.fitted.save(folder)
     extractor.cache.prune()
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """An audit of a saved classifier, and what to hold against it.
+
+    images : that could have been audited, of which `seen` bear the id of one that the classifier
+    learned from (0 where its study's predictions are not beside it).
+    """
+
+    scenario: str
+    audit: Audit
+    images: int
+    seen: int
+    skipped: tuple[Skipped, ...]
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON (docs/result-json.md)."""
+        audit = self.audit
+        return {
+            "scenario": self.scenario,
+            **audit_json(audit.result),
+            "ranked": _finite(audit.ranked),
+            "regions": [
+                {**asdict(effect), "points": _finite(effect.points)} for effect in audit.effects
+            ],
+            "without_evidence": audit.left
+            and dict(zip(("auroc", "auroc_without"), audit.left, strict=True)),
+            "options": asdict(audit.options),
+            "images": self.images,
+            "names_learned_from": self.seen,
+            "skipped": [asdict(row) for row in self.skipped],
+        }
+
+
+def _finite(estimate: Estimate) -> dict[str, Any]:
+    """JSON has no NaN; what is not defined is null."""
+    return {key: None if value != value else value for key, value in asdict(estimate).items()}
+
+
+def audit_model(
+    model: str | os.PathLike[str],
+    table: ImageTable,
+    options: AuditOptions | None = None,
+    *,
+    masks: str | os.PathLike[str] | None = None,
+    extractor: Extractor | None = None,
+) -> Audited:
+    """Find out what a saved classifier's decisions rest on: regions exchanged between images.
+
+    Parameters
+    ----------
+    model
+        The folder of a finished study, or its folder `model`.
+    table
+        Labelled images that the classifier has not learned from. Of a table with a test split only
+        the test images are used.
+    options
+        Which regions there are, and how many images and pairs of donors are drawn.
+    masks
+        A folder of masks of where the evidence may lie, named like the images. What is outside of
+        them is then declared to be no evidence, and images without a mask are left out.
+
+    Raises
+    ------
+    DataError
+        There is no image to audit, a class is unknown to the classifier, or no mask fits.
+    ScenarioError
+        There is no such modality.
+    BundleError
+        There is no classifier, or it was changed since it was saved.
+    """
+    options, extractor = options or AuditOptions(), extractor or Extractor()
+    fitted, learned = load_with_history(Path(model), extractor)
+    unread = table.skipped
+    if (table.splits == "test").any():
+        table = table.test
+    table = in_classes_of(fitted, table)
+    if masks is not None:
+        table = with_masks(table, Path(masks))
+        options = replace(options, masks=True)
+    missing: tuple[Skipped, ...] = ()
+    if options.masks:
+        bare = table.masks == ""
+        missing = tuple(Skipped(id_, "no mask") for id_ in table.ids[bare].tolist())
+        table = table.select(~bare)
+    audit = audit_evidence([(fitted, table)], extractor, options)
+    return Audited(
+        scenario=fitted.scenario.key,
+        audit=audit,
+        images=len(table),
+        seen=sum(id_ in learned for id_ in table.ids.tolist()),
+        skipped=(*unread, *missing, *audit.skipped),
+    )
 
 
 def encode(

@@ -80,6 +80,21 @@ def load_model(
     return load(_bundle_folder(Path(path)), Extractor(kept, engine=engine, workers=workers))
 
 
+def load_with_history(path: Path, extractor: Extractor) -> tuple[FittedScenario, frozenset[str]]:
+    """A saved classifier, and the ids of the images that it learned from.
+
+    The ids are those that its study's predictions hold; none where these are not beside it.
+
+    Raises
+    ------
+    BundleError
+        There is no classifier, or it or its run is damaged.
+    """
+    folder = _bundle_folder(path)
+    fitted = load(folder, extractor)
+    return fitted, frozenset(_run_of(folder.absolute().parent, fitted.scenario.key)[2])
+
+
 def _bundle_folder(path: Path) -> Path:
     """RUN/model for a run, the path itself for a bundle."""
     inside = path / "model"
@@ -274,7 +289,7 @@ def evaluate_model(
     """
     folder = _bundle_folder(path)
     fitted = load(folder, extractor)
-    table = _in_classes_of(fitted, table)
+    table = in_classes_of(fitted, table)
     predictions, skipped = fitted.predict(table)
     if not len(predictions):
         raise DataError(
@@ -387,11 +402,16 @@ def _run_of(run: Path, scenario: str) -> tuple[str, dict[str, int], set[str]]:
     return metric, learned, set(rows["id"].to_pylist())
 
 
-def _in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
+def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
     """The labelled images of a table, with labels counted as the classifier counts them.
 
     Splits are forgotten: all of it is new to the classifier, and a patient whose images lie in
     several split folders is one patient.
+
+    Raises
+    ------
+    DataError
+        The table has a class that the classifier does not know.
     """
     unknown = [name for name in table.classes if name not in fitted.classes]
     if unknown:

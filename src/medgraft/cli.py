@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class _Commands(typer.core.TyperGroup):
-    """Exit codes: 0 done, 1 a typed error in one line, 2 wrong usage, 130 stopped by Ctrl-C."""
+    """Exit codes: 0 done, 1 a typed error in one line, 2 wrong usage, 3 findings of
+    which --fail-on says so, 130 stopped by Ctrl-C.
+    """
 
     debug = False
 
@@ -620,6 +622,77 @@ def evaluate(
     terminal.show_external(found)
     for path in written:
         typer.echo(f"written: {shown(str(path))}")
+
+
+@app.command()
+def audit(
+    model: MODEL,
+    data: DATA,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Masks of where the evidence may lie, named like the images; what is outside of "
+            "them is declared to be no evidence.",
+        ),
+    ] = None,
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="What the images are (xray, endoscopy, microscopy, natural): it names the places "
+            "that are no evidence, such as the corners of an X-ray."
+        ),
+    ] = "",
+    images: Annotated[int, typer.Option(help="Images audited at most.", min=1)] = 600,
+    pairs: Annotated[
+        int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
+    ] = 150,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|warn",
+            help="Exit with 3 where the verdict is FAIL (fail), or anything but PASS (warn).",
+        ),
+    ] = "",
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Find out which places of the images MODEL's decisions rest on, and whether they may.
+
+    Regions are exchanged between images of different classes, and the labels that follow are
+    counted. DATA are labelled images that the model has not learned from; of a test split only its
+    images are used.
+    """
+    from medgraft.api import audit_model
+    from medgraft.audit.evidence import AuditOptions
+
+    unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
+    if fail_on not in unwanted:
+        raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    progress = terminal.progress(quiet or as_json)
+    table = _load(
+        data, progress, group=group, no_groups=no_groups, path_column=path_column,
+        label_column=label_column, split_column=split_column, one_class=True,
+    )  # fmt: skip
+    options = AuditOptions(modality=modality, images=images, pairs=pairs, seed=seed)
+    found = audit_model(
+        model, table, options, masks=masks, extractor=_extractor(engine, workers, cache, progress)
+    )
+    if as_json:
+        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+    else:
+        terminal.show_audit(found)
+    if found.audit.result.verdict in unwanted[fail_on]:
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from medgraft.api import Audited
+    from medgraft.audit.effects import RegionEffect
     from medgraft.bundle import ClassShares, External
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
@@ -273,6 +275,92 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     if evaluation.operating is not None:
         threshold, rule = evaluation.operating.threshold, evaluation.operating.rule
         typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")
+
+
+AUDITED = {
+    "PASS": "Nothing that was tested decides where it should not.",
+    "WARN": "Something asks for a look before this model is trusted; the findings say what.",
+    "FAIL": "A place that was declared to be no evidence decides. Do not trust this model.",
+    "INCONCLUSIVE": "These images do not allow a verdict.",
+}
+ROLES = {
+    "declared": "declared no evidence",
+    "suspect": "seldom evidence",
+    "evidence": "evidence",
+    "map": "map of the image",
+}
+
+
+def show_audit(found: Audited) -> None:
+    """The verdict, what could have been seen, every region, the findings."""
+    from medgraft.audit.evidence import UNSEEN
+
+    audit, console = found.audit, _console()
+    result, ranked = audit.result, audit.ranked
+    console.print(f"{result.verdict}: {AUDITED[result.verdict]}", style="bold", markup=False)
+    if audit.effects:
+        above = result.smallest_effect > UNSEEN
+        console.print(
+            "Smallest effect that would have been seen: "
+            f"{max(1, math.ceil(100 * result.smallest_effect))} in 100 labels (power 80 %)"
+            + (f"; above {100 * UNSEEN:.0f} nothing is decided." if above else "."),
+            markup=False,
+        )
+    console.print(f"Images as they are: AUROC {_figure(ranked)}, n = {ranked.n:,}.\n", markup=False)
+    if audit.effects:
+        _show_regions(audit.effects)
+    for finding in result.findings:
+        text = f"{finding.severity}: {finding.text} {finding.remedy}".rstrip()
+        console.print(text, markup=False)
+    if found.seen:
+        typer.echo(
+            f"warn: {found.seen:,} of {found.images:,} images bear the name of one the model "
+            "learned from; if they are the same, audit it on others, for of images it knows by "
+            "heart it may decide by other means",
+            err=True,
+        )
+    reasons: dict[str, list[str]] = {}
+    for row in found.skipped:
+        reasons.setdefault(row.reason, []).append(row.source)
+    for reason, sources in reasons.items():
+        typer.echo(f"left out {len(sources):,}: {reason} (the first: {sources[0]})", err=True)
+
+
+def _show_regions(effects: Sequence[RegionEffect]) -> None:
+    """What the content of each region turns, by what was said of it beforehand."""
+    from rich.table import Table
+
+    from medgraft.audit.evidence import POINTS, RANKING
+    from medgraft.report.words import p_value
+
+    table = Table(
+        title="Labels in 100 that follow the class of the image that a region was taken from",
+        box=None, header_style="bold", title_justify="left", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("region")
+    for heading in ("labels in 100", "AUROC lost", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("decides")
+    for role, words in ROLES.items():
+        some = [effect for effect in effects if effect.role == role]
+        if some:
+            table.add_row(words, style="dim")
+        for effect in some:
+            low, value, high = (
+                f"{100 * x:.1f}"
+                for x in (effect.points.low, effect.points.value, effect.points.high)
+            )
+            decides = effect.matters(POINTS, RANKING)
+            table.add_row(
+                f"  {effect.region}",
+                f"{value} ({low} to {high})",
+                f"{effect.ranking:.3f}",
+                p_value(effect.p).removeprefix("p ").removeprefix("= "),
+                "yes" if decides else "no",
+                style="bold" if decides else "",
+            )
+    _console().print(table)
+    typer.echo("")
 
 
 def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:

@@ -89,7 +89,7 @@ def audited(
     table: ImageTable, place: tuple[slice, slice], extractor: Extractor, **options: Any
 ) -> Audit:
     model: Any = ByBrightness(place, extractor)
-    return audit_evidence([(model, table)], extractor, AuditOptions(**{"more": False, **options}))
+    return audit_evidence([(model, table)], extractor, AuditOptions(**options))
 
 
 # --------------------------------------------------------------------------- regions
@@ -269,7 +269,7 @@ def test_content_that_tells_no_class_does_not_fail_a_classifier_that_reacts_to_i
             return np.stack([1 - p, p], axis=1)
 
     model: Any = ByBoth(MIDDLE, extractor)
-    options = AuditOptions("xray", more=False)
+    options = AuditOptions("xray")
     audit = audit_evidence([(model, table)], extractor, options)
     assert audit.result.verdict != "FAIL"
     assert all(e.p > 0.01 for e in audit.effects if e.role == "declared")

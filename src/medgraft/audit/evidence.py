@@ -52,7 +52,6 @@ class AuditOptions:
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
     draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
-    more : whether what cannot fail a model is looked at too (marks, changes, maps).
     """
 
     modality: str = ""
@@ -60,7 +59,6 @@ class AuditOptions:
     images: int = 600
     pairs: int = 150
     grid: bool = True
-    more: bool = True
     seed: int = 0
 
 
