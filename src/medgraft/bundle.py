@@ -20,11 +20,14 @@ from medgraft.data.decode import DecodePool
 from medgraft.data.folders import entries_below
 from medgraft.data.listing import shown
 from medgraft.data.preprocess import CanvasRecipe
-from medgraft.errors import BundleError, DataError
+from medgraft.errors import BundleError, DataError, ScenarioError
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
-from medgraft.explain.cam import block_taps, grad_cam
+from medgraft.explain.attribute import attribute
+from medgraft.explain.cam import block_taps, cam_maps
+from medgraft.explain.methods import METHODS
+from medgraft.explain.occlusion import occlusion
 from medgraft.features.cache import Cache
 from medgraft.features.engine import default_workers
 from medgraft.features.extract import Extractor
@@ -32,6 +35,7 @@ from medgraft.learn.crossed import Fitted
 from medgraft.learn.fit import load
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import (
+    Attribution,
     Canvas,
     Evaluation,
     FittedScenario,
@@ -45,6 +49,7 @@ from medgraft.types import (
     Strings,
 )
 
+OCCLUSION, AUTO = "occlusion", "auto"  # ways to explain besides the CAM methods
 TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
 # A threshold chosen for its balanced accuracy does not depend on shares, and so says nothing of
 # which label is the likelier one at others.
@@ -560,11 +565,15 @@ def explain_files(
     images: Sequence[Path],
     out: Path,
     *,
+    method: str = "gradcam",
     taps: Sequence[str] = (),
     target: str | None = None,
     cache: Path | None = None,
 ) -> tuple[list[Path], list[Skipped]]:
-    """Write one strip an image: the image, and its Grad-CAM at each tap.
+    """Write one strip an image: the image with the model's words, and its maps.
+
+    method : one of the CAM methods, a map for each tap; `occlusion`, one map; or `auto`, one map by
+    the most exact way that the scenario has.
 
     Returns
     -------
@@ -576,30 +585,70 @@ def explain_files(
     DataError
         None of the images can be read.
     ScenarioError
-        The classifier or a tap has no such map.
+        There is no such method, or the classifier or a tap has no such map.
     """
     from medgraft.report.strip import write_strip
 
-    fitted = load_model(path, cache=cache)
-    if not isinstance(fitted, FittedFrozen):
-        raise DataError(
-            f"{fitted.scenario.key} joins several classifiers, so no one map holds its score; "
-            "medgraft explain --layers shows what the network sees, and a study with --families "
-            "probe gives a model that has maps"
+    if method not in (*METHODS, OCCLUSION, AUTO):
+        raise ScenarioError(
+            f"no method {method!r}; there are: {', '.join((*METHODS, OCCLUSION, AUTO))}"
         )
-    names = list(taps) or list(block_taps(fitted).values())
+    fitted = load_model(path, cache=cache)
     canvases, skipped = _readable(fitted, images)
     probabilities = fitted.probabilities(canvases)
-    maps = grad_cam(fitted, canvases, names, target or [_label(fitted, p) for p in probabilities])
+    labels = [_label(fitted, p) for p in probabilities]
+    maps = _explained(fitted, canvases, method, taps, [target or label for label in labels])
     written = []
     strips = _strip_names([Path(canvas.id) for canvas in canvases])
     for name, canvas, p, found in zip(strips, canvases, probabilities, maps, strict=True):
-        label = found[names[0]].target
-        words = f"{label}: {p[fitted.classes.index(label)]:.3f}"
-        file = out / f"{name}-cam.png"
-        write_strip(file, canvas.pixels, [(tap, found[tap].map) for tap in names], words)
+        file = out / f"{name}-{'cam' if method in METHODS else method}.png"
+        where = f"where {found[0].target} comes from"
+        panels = [(one.tap if method in METHODS else where, one.map) for one in found]
+        words = _said(fitted, p, found[0].target, Path(canvas.id))
+        write_strip(file, canvas.pixels, panels, words, found[0].method)
         written.append(file)
     return written, skipped
+
+
+def _explained(
+    fitted: FittedScenario,
+    canvases: Sequence[Canvas],
+    method: str,
+    taps: Sequence[str],
+    targets: Sequence[str],
+) -> list[list[Attribution]]:
+    """The maps of each canvas: one for each tap, or the one that occlusion and `auto` have."""
+    if method not in METHODS:
+        if taps:
+            raise ScenarioError(
+                f"--method {method} looks at no single layer, and --taps names {', '.join(taps)}; "
+                f"leave one of them away"
+            )
+        explain = occlusion if method == OCCLUSION else attribute
+        return [[one] for one in explain(fitted, canvases, targets)]
+    if not isinstance(fitted, FittedFrozen):
+        raise ScenarioError(
+            f"{fitted.scenario.key} joins several classifiers, so no layer holds its score; pass "
+            f"--method {AUTO} for the sum of its members' maps, or --method {OCCLUSION}"
+        )
+    names = list(taps) or list(block_taps(fitted).values())
+    found = cam_maps(fitted, canvases, [method], names, targets)
+    return [[one[method][name] for name in names] for one in found]
+
+
+def _said(fitted: FittedScenario, p: Floats, target: str, image: Path) -> str:
+    """What the model says of an image, in lines, and whether its folder's name says so too.
+
+    A label that is not the most probable class is the threshold's, which is then named.
+    """
+    label, truth = _label(fitted, p), image.absolute().parent.name
+    verdict = "right" if truth == label else f"wrong, it is {truth}"
+    lines = [f"called {label}" + (f": {verdict}" if truth in fitted.classes else "")]
+    shown_of = dict.fromkeys([label, target])
+    lines += [f"{name}: probability {p[fitted.classes.index(name)]:.2f}" for name in shown_of]
+    if fitted.operating and label != fitted.classes[int(np.argmax(p))]:
+        lines.append(f"({fitted.positive} is called from {fitted.operating.threshold:.2f} on)")
+    return "\n".join(lines)
 
 
 def explain_layers(

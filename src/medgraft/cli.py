@@ -702,6 +702,14 @@ def explain(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures are written.")
     ] = Path("medgraft-explain"),
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How a map is made: gradcam, gradcam++, hirescam, eigencam, layercam or scorecam "
+            "at each layer; occlusion (works with any model, slow); auto (one map, by the most "
+            "exact way this model has)."
+        ),
+    ] = "gradcam",
     taps: Annotated[
         str,
         typer.Option(help="Layers to look at, with commas; block 1 to 5 by default."),
@@ -718,8 +726,10 @@ def explain(
     ] = False,
     cache: CACHE = None,
 ) -> None:
-    """Show where in an image MODEL's score comes from: Grad-CAM at any layer, as one strip.
+    """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
 
+    Under the image stands what the model says, and whether that is right where the image lies in a
+    folder named after its class.
     With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
     An image that cannot be read is named with its reason; the others are not held up.
     """
@@ -730,7 +740,7 @@ def explain(
         written, skipped = explain_layers(model, images, out, cache=cache)
     else:
         written, skipped = explain_files(
-            model, images, out, taps=_words(taps), target=target, cache=cache
+            model, images, out, method=method, taps=_words(taps), target=target, cache=cache
         )
     for path in written:
         typer.echo(shown(str(path)))
