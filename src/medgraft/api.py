@@ -24,10 +24,13 @@ from medgraft.features.extract import Extractor
 from medgraft.features.reading import Reading, reading_of
 from medgraft.features.taps import STAGES
 from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.build import write_report
+from medgraft.report.findings import write_findings
 from medgraft.report.gather import gather
 from medgraft.report.histories import history_png
 from medgraft.report.training import held_out, training_json
+from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
 from medgraft.studies.single import Single, SingleOptions, run_single
@@ -123,6 +126,22 @@ def study_to_folder(
     store.save(finished.result, predictions, finished.fitted)
     extractor.cache.prune()
     return finished
+
+
+def profile_to_folder(
+    audit: DataAudit, out: Path, *, data: str = "", command: str = ""
+) -> tuple[Path, ...]:
+    """Write `data.html` and `suggestions.csv` to `out`, and say where they lie.
+
+    Raises
+    ------
+    StorageError
+        They cannot be written.
+    """
+    page, suggested = out / "data.html", out / "suggestions.csv"
+    write_findings(page, audit, data=data, command=command)
+    write_suggestions(suggested, audit.checked.suggestions)
+    return page, suggested
 
 
 def train_to_folder(

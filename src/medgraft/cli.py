@@ -162,6 +162,15 @@ CLASS_SHARES = Annotated[
         "never replace them.",
     ),
 ]
+OVERRIDES = Annotated[
+    Path | None,
+    typer.Option(
+        "--overrides",
+        metavar="FILE",
+        help="A CSV path,action,value,why of images to exclude, relabel or group; `profile --out` "
+        "writes one to start from.",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -315,6 +324,7 @@ def study(
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
     positive: POSITIVE = None,
+    overrides: OVERRIDES = None,
     path_column: PATH_COLUMN = "path",
     label_column: LABEL_COLUMN = "label",
     split_column: SPLIT_COLUMN = "split",
@@ -360,7 +370,7 @@ def study(
     progress = terminal.progress(quiet)
     table = _masked(
         _load(
-            data, progress, group=group, no_groups=no_groups, positive=positive,
+            data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
             path_column=path_column, label_column=label_column, split_column=split_column,
         ),
         masks,
@@ -374,6 +384,77 @@ def study(
     )
     if not quiet:
         terminal.show_study(finished, out, extractor)
+
+
+@app.command()
+def profile(
+    data: DATA,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Also write data.html and suggestions.csv here."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="severe|warn", help="Exit with 3 if a finding is that severe, for pipelines."
+        ),
+    ] = "",
+    codes: Annotated[
+        bool,
+        typer.Option(
+            "--codes/--no-codes",
+            help="Read the network's codes: they confirm near copies, and show wrong labels and "
+            "shifts. Without them it takes seconds.",
+        ),
+    ] = True,
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    positive: POSITIVE = None,
+    overrides: OVERRIDES = None,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Check DATA before anything is learned from it: leaks, copies, wrong labels, telling files.
+
+    Nothing is changed. What could be done about each image stands in suggestions.csv, which
+    `study --overrides` takes back once you have looked at it.
+    """
+    from medgraft.api import profile_to_folder
+    from medgraft.data.listing import shown
+    from medgraft.studies.data import audit_data
+
+    if fail_on not in ("", "severe", "warn"):
+        raise typer.BadParameter(f"--fail-on takes severe or warn, not {fail_on!r}")
+    progress = terminal.progress(quiet or as_json)
+    table = _load(
+        data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
+        path_column=path_column, label_column=label_column, split_column=split_column,
+        one_class=True,
+    )  # fmt: skip
+    extractor = _extractor(engine, workers, cache, progress)
+    found = audit_data(table, extractor, with_codes=codes, seed=seed)
+    written = (
+        profile_to_folder(found, out, data=shown(data), command=_command_line())
+        if out is not None
+        else ()
+    )
+    if as_json:
+        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+    else:
+        terminal.show_findings(found)
+        for path in written:
+            typer.echo(f"written: {shown(str(path))}")
+    if fail_on and found.at_least(fail_on):
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -929,10 +1010,14 @@ def _command_line() -> str:
     return shown(shlex.join(["medgraft", *sys.argv[1:]]))
 
 
-def _load(data: str, progress: Progress, **options: Any) -> ImageTable:
+def _load(
+    data: str, progress: Progress, overrides: Path | None = None, **options: Any
+) -> ImageTable:
     from medgraft.data.ingest import LoadOptions, load
+    from medgraft.data.overrides import apply_overrides
 
-    return load(data, LoadOptions(**options), progress)
+    table = load(data, LoadOptions(**options), progress)
+    return table if overrides is None else apply_overrides(table, overrides)
 
 
 def _masked(table: ImageTable, folder: Path | None) -> ImageTable:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from medgraft.bundle import ClassShares, External
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
+    from medgraft.studies.data import DataAudit
     from medgraft.studies.run import Study
     from medgraft.studies.single import Single
     from medgraft.types import (
@@ -230,6 +231,29 @@ def show_questions(result: StudyResult) -> None:
     console = _console()
     console.print(table)
     console.print()
+
+
+def show_findings(audit: DataAudit) -> None:
+    """What a data audit found, the gravest first, each with what to do; info without pictures."""
+    from rich.padding import Padding
+
+    from medgraft.report.findings import name_finding
+    from medgraft.report.words import plural
+
+    console = _console()
+    styles = {"severe": "bold red", "warn": "bold yellow", "info": "bold"}
+    console.print(f"{plural(len(audit.table), 'image')} checked\n", markup=False)
+    for one in audit.findings:
+        title = f"{one.severity}  {name_finding(one.check)}"
+        console.print(title, style=styles[one.severity], markup=False)
+        said = [one.text]
+        if one.severity != "info":
+            said += [f"Such as: {', '.join(one.images[:2])}"] if one.images else []
+            said += [f"→ {one.remedy}"] if one.remedy else []
+        for text in said:
+            console.print(Padding(_plain(text), (0, 0, 0, 2)))
+        console.print()
+    show_skipped(audit.table.skipped)
 
 
 def show_external(found: External) -> None:

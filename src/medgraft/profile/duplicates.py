@@ -194,8 +194,8 @@ def _of_kind(
             kind.severity,
             "lie across the test border: the model is asked what it has been shown, so test "
             "figures will look better than they are.",
-            "Exclude the copies among the images to learn from (suggestions.csv does), or split "
-            "anew by video or patient.",
+            "Exclude the copies among the images to learn from (medgraft profile --out lists "
+            "them), or split anew by video or patient.",
         ),
         "classes": (
             "severe" if kind is SAME else "warn",
@@ -206,7 +206,7 @@ def _of_kind(
             "info" if kind is SAME else "warn",
             "lie in different groups to learn from, so that in cross-validation one may judge "
             "what the other taught.",
-            "Give them one group (suggestions.csv does).",
+            "Give them one group (medgraft profile --out lists them).",
         ),
     }
     for what, (severity, text, remedy) in harm.items():

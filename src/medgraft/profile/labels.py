@@ -99,7 +99,7 @@ def wrong_labels(oof: Predictions, found: tuple[Suspect, ...]) -> tuple[Finding,
             {"images": len(found), "share": share, "given": first.given,
              "suggested": first.suggested, "confidence": first.confidence},
             tuple(one.id for one in found[:12]),
-            "Have an expert look at them; suggestions.csv holds the other label for each.",
+            "Have an expert look at them; medgraft profile --out lists the other label of each.",
         ),
     )  # fmt: skip
 

@@ -1,17 +1,20 @@
 """What a study should know of its images before it learns: size, balance, splits, copies, leaks.
 
-`profile` is the one function a study calls. Nothing here changes the table; each check says in
-plain words what it found, and what can be done.
+`examine` runs every check, `profile` those that need no look at the images. Nothing here changes
+the table; each check says in plain words what it found, and what can be done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from medgraft.evaluate.intervals import wilson
+from medgraft.profile import duplicates, labels, quality
+from medgraft.profile.glance import Glances
 from medgraft.profile.leakage import (
     counted,
     examples,
@@ -19,7 +22,10 @@ from medgraft.profile.leakage import (
     identical_files,
 )
 from medgraft.profile.likeness import numbering_or_leakage
-from medgraft.types import FeatureTable, Finding, ImageTable, Ints
+from medgraft.profile.metadata import metadata_probe, read_properties
+from medgraft.profile.shift import train_test_shift
+from medgraft.profile.suggestions import Suggestion, one_each
+from medgraft.types import FeatureTable, Finding, ImageTable, Ints, Predictions
 
 FEW_IMAGES = 20  # of a class, to learn from
 FEW_GROUPS = 10
@@ -33,10 +39,32 @@ MOST_NAMES = 12  # of classes in a sentence
 SEVERITIES = ("severe", "warn", "info")
 
 
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the checks look at beside the table; what is None is not checked, and that is said.
+
+    codes : CNN codes of the images, in any order. glances : of the table's rows, in order.
+    oof : out-of-fold predictions of its development images; `no_oof` says why there are none.
+    """
+
+    codes: FeatureTable | None = None
+    glances: Glances | None = None
+    oof: Predictions | None = None
+    no_oof: str = "no out-of-fold predictions"
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """All findings, the most severe first, and what could be done, one suggestion an image."""
+
+    findings: tuple[Finding, ...]
+    suggestions: tuple[Suggestion, ...]
+
+
 def profile(
     table: ImageTable, codes: FeatureTable | None = None, *, seed: int = 0
 ) -> tuple[Finding, ...]:
-    """Run all checks of the data; the most severe findings come first.
+    """Run the checks that need no look at the images; the most severe findings come first.
 
     What `table.findings` holds from reading the data is not repeated.
 
@@ -64,6 +92,46 @@ def profile(
         *class_shares(table),
         *val_joins(table),
     )
+    return _by_severity(findings)
+
+
+def examine(table: ImageTable, evidence: Evidence, *, seed: int = 0) -> Checked:
+    """Run all checks of the data: those of `profile`, and those of pictures, files and labels.
+
+    Raises
+    ------
+    DataError
+        `evidence.codes` holds no development image of the table.
+    LeakError
+        `evidence.oof` holds test images.
+    """
+    codes, glances, oof = evidence.codes, evidence.glances, evidence.oof
+    findings = [*profile(table, codes, seed=seed)]
+    findings += metadata_probe(table, read_properties(table, glances), seed)
+    suggestions: list[Suggestion] = []
+    unchecked = []
+    if glances is not None:
+        pairs = duplicates.find_pairs(table, glances, codes, seed)
+        findings += [*duplicates.near_duplicates(table, pairs), *quality.quality(glances)]
+        suggestions += [*duplicates.suggest(table, pairs), *quality.suggest(glances)]
+    else:
+        unchecked.append("near copies and picture quality (the images were not looked at)")
+    if codes is not None:
+        findings += train_test_shift(table, codes, seed)
+    else:
+        unchecked.append("a shift between training and test (no codes)")
+    if oof is not None:
+        found = labels.suspects(oof)
+        findings += labels.wrong_labels(oof, found)
+        suggestions += labels.suggest(found)
+    else:
+        unchecked.append(f"wrong labels ({evidence.no_oof})")
+    if unchecked:
+        findings.append(Finding("not_checked", "info", f"Not checked: {_named(unchecked)}."))
+    return Checked(_by_severity(findings), one_each(suggestions))
+
+
+def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 

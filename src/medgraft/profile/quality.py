@@ -52,7 +52,7 @@ def _findings(glances: Glances) -> Iterator[Finding]:
         glances, "empty_images", empty, glances.spread,
         "Empty",
         "They are black, white or of one grey",
-        "Exclude them (suggestions.csv does).",
+        "Exclude them (medgraft profile --out lists them).",
     )  # fmt: skip
     yield from _one(
         glances, "tiny_images", tiny, shorter,

@@ -36,7 +36,8 @@ from medgraft.profile.confounders import (
     read_surface,
     told_by,
 )
-from medgraft.profile.profile import profile
+from medgraft.profile.glance import read_glances
+from medgraft.profile.profile import Evidence, examine
 from medgraft.studies.audited import (
     audit_candidates,
     audit_unseen,
@@ -170,7 +171,7 @@ def run_study(
         *table.findings,
         *_about_sizes(options, extractor, shorter),
         *surface,
-        *_profile(table, choice, planned, extractor, options.seed),
+        *_profile(table, chosen.predictions, planned, extractor, options.seed),
     )
     clock.lap("check the data")
     result = StudyResult(
@@ -418,19 +419,20 @@ def _look_at_test(
 
 def _profile(
     table: ImageTable,
-    choice: Recommendation,
+    oof: Predictions,
     planned: Sequence[Planned],
     extractor: Extractor,
     seed: int,
 ) -> tuple[Finding, ...]:
-    """The data checks, with the recommended scenario's codes to tell how alike images are."""
-    scenario = scenario_of(planned, choice.recommended)
+    """The data checks, with codes and out-of-fold predictions of the recommended scenario."""
+    scenario = scenario_of(planned, oof.scenario)
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
     plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
     codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
-    return profile(table, codes, seed=seed)
+    glances = read_glances(table, reading_of(plain, extractor).canvas, extractor)
+    return examine(table, Evidence(codes, glances, oof), seed=seed).findings
 
 
 def _results(
