@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import codes
+import duplicates
 import hybrid
 import sizes
 import training
@@ -22,6 +23,7 @@ def main() -> None:
     vlad.main(SHARED)
     training.main(SHARED)
     hybrid.main()
+    duplicates.main()
 
 
 if __name__ == "__main__":
