@@ -253,7 +253,9 @@ def show_findings(audit: DataAudit) -> None:
         for text in said:
             console.print(Padding(_plain(text), (0, 0, 0, 2)))
         console.print()
-    show_skipped(audit.table.skipped)
+    show_skipped(audit.table.skipped[:SHOWN])
+    if len(audit.table.skipped) > SHOWN:
+        typer.echo(f"skipped {len(audit.table.skipped) - SHOWN} more; --json has all", err=True)
 
 
 def show_external(found: External) -> None:
