@@ -191,8 +191,9 @@ def _balance(known: Mapping[str, Found]) -> Iterator[str]:
     yield "## Uneven classes\n"
     counts = " and ".join(map(str, next(iter(ways.values()))["classes"]))
     yield (
-        f"chest_xray ({counts} images a class), trained from blocks.5 at 224 px, judged on one "
-        "plain fold: by the most probable class, and at the threshold that other images chose.\n"
+        f"chest_xray ({counts} images a class), trained from blocks.5 at 224 px with a head that "
+        "starts at zero, judged on one plain fold: by the most probable class, and at the "
+        "threshold that other images chose.\n"
     )
     rows = []
     for way, one in ways.items():
