@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import os
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ from medgraft.features.reading import Reading, reading_of
 from medgraft.features.taps import STAGES
 from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.profile.suggestions import write_suggestions
+from medgraft.report.audited import write_audit
 from medgraft.report.build import write_report
+from medgraft.report.content import AuditInput
+from medgraft.report.exchanges import evidence_of
 from medgraft.report.findings import write_findings
 from medgraft.report.gather import gather
 from medgraft.report.histories import history_png
@@ -275,6 +279,37 @@ def audit_model(
         seen=sum(id_ in learned for id_ in table.ids.tolist()),
         skipped=(*unread, *missing, *audit.skipped),
     )
+
+
+def audit_to_folder(
+    found: Audited, out: Path, *, model: str, data: str, command: str = ""
+) -> tuple[Path, Path]:
+    """Write `audit.html` and `audit.json` into `out`; give the two paths.
+
+    model, data : as they were named.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written.
+    """
+    page, answer = out / "audit.html", out / "audit.json"
+    write_audit(
+        page,
+        AuditInput(
+            model=model,
+            data=data,
+            scenario=found.scenario,
+            evidence=evidence_of(found.audit),
+            images=found.images,
+            seen=found.seen,
+            skipped=found.skipped,
+            command=command,
+            version=importlib.metadata.version("medgraft"),
+        ),
+    )
+    write_json(answer, found.json())
+    return page, answer
 
 
 def encode(

@@ -728,6 +728,12 @@ def audit(
     pairs: Annotated[
         int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
     ] = 150,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Also write audit.html, with images, and audit.json."
+        ),
+    ] = None,
     fail_on: Annotated[
         str,
         typer.Option(
@@ -753,8 +759,9 @@ def audit(
     counted. DATA are labelled images that the model has not learned from; of a test split only its
     images are used.
     """
-    from medgraft.api import audit_model
+    from medgraft.api import audit_model, audit_to_folder
     from medgraft.audit.evidence import AuditOptions
+    from medgraft.data.listing import shown
 
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
@@ -768,10 +775,19 @@ def audit(
     found = audit_model(
         model, table, options, masks=masks, extractor=_extractor(engine, workers, cache, progress)
     )
+    written = (
+        audit_to_folder(
+            found, out, model=shown(str(model)), data=shown(data), command=_command_line()
+        )
+        if out is not None
+        else ()
+    )
     if as_json:
         typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
     else:
         terminal.show_audit(found)
+        for path in written:
+            typer.echo(f"written: {shown(str(path))}")
     if found.audit.result.verdict in unwanted[fail_on]:
         raise typer.Exit(3)
 

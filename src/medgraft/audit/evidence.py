@@ -14,7 +14,7 @@ import numpy as np
 
 from medgraft.audit.effects import RegionEffect, region_effects, without_region
 from medgraft.audit.kept import swap_kept
-from medgraft.audit.regions import INSIDE, Region, layout_of, regions_of
+from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
@@ -233,9 +233,10 @@ def _decides(effect: RegionEffect, images: tuple[str, ...]) -> Finding:
     """A region whose class content turns labels."""
     points = effect.points
     of = f" (shown most by {effect.of_class})" if effect.of_class else ""
+    name = the(effect.region)
     text = (
-        f"The {effect.region} decides{of}: taken from an image of another class instead of one of "
-        f"the same class, it turns the label of {100 * points.value:.0f} in 100 images "
+        f"{name[:1].upper()}{name[1:]} decides{of}: taken from an image of another class instead "
+        f"of one of the same class, it turns the label of {100 * points.value:.0f} in 100 images "
         f"({100 * points.low:.0f} to {100 * points.high:.0f}), and costs {effect.ranking:.3f} of "
         "AUROC. "
     )
@@ -257,7 +258,7 @@ def _decides(effect: RegionEffect, images: tuple[str, ...]) -> Finding:
 
 def _does_not_decide(role: str, effects: Sequence[RegionEffect]) -> Finding:
     """Regions in which nothing was found, with what could have been."""
-    names = ", ".join(effect.region for effect in effects if ", moved" not in effect.region)
+    names = ", ".join(effect.region for effect in effects if MOVED not in effect.region)
     visible = max(effect.visible for effect in effects)
     what = "declared to be no evidence" if role == "declared" else "that seldom are evidence"
     largest = max(effects, key=lambda effect: effect.points.value)

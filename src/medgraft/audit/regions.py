@@ -28,8 +28,22 @@ RING = "border ring"
 CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
 OUTSIDE, INSIDE = "outside the masks", "inside the masks"
 EVIDENCE = "everything not declared"
+MOVED = ", moved"  # at the end of a region's name: put in the opposite corner
 FEATHER = 0.01  # of the side: how far a pasted region fades in
 NEAR = 0.03  # of the side: so much around a mask counts to neither side of its edge
+
+
+def the(region: str) -> str:
+    """A region's name in a sentence.
+
+    >>> the("outside the masks"), the("top left corner, moved")
+    ('what is outside the masks', 'the top left corner (moved)')
+    """
+    if region == EVIDENCE:
+        return region
+    if region in (INSIDE, OUTSIDE):
+        return f"what is {region}"
+    return f"the {region.replace(MOVED, ' (moved)')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ def regions_of(side: int, layout: Layout, masks: bool = False) -> tuple[Region, 
         found.append(
             replace(
                 region,
-                name=f"{region.name}, moved",
+                name=f"{region.name}{MOVED}",
                 base=named[opposite],
                 move=(move[0] - here[0], move[1] - here[1]),
             )

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from medgraft import files
 from medgraft.report import (
     atlas,
+    evidence,
     exactly,
     helped,
     images,
@@ -87,6 +88,7 @@ def render(content: ReportInput) -> str:
             "findings": verdicts.all_findings(content),
             "skipped": content.result.table.skipped,
             "legend": Markup(images.legend()),
+            **evidence.section(content.evidence),
             **_looks(content),
             **tried.section(content),
             **atlas.section(content),

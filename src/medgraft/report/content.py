@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from medgraft.types import (
+    AuditResult,
     Comparison,
     Estimate,
     Evaluation,
@@ -23,6 +24,8 @@ from medgraft.types import (
 )
 
 if TYPE_CHECKING:
+    from medgraft.audit.effects import RegionEffect
+    from medgraft.audit.regions import Mask
     from medgraft.explain.layers import Atlas
     from medgraft.features.backbones import Card
     from medgraft.learn.depth import TrainingLog
@@ -114,6 +117,52 @@ class Example:
     atlas: Atlas
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """An image, a region of it (`place`, (side, side) bool), and what the model says of it.
+
+    label, probability : the class given, and its probability.
+    """
+
+    title: str
+    id: str
+    pixels: Pixels
+    place: Mask
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Exchange:
+    """An image, another of class `truths[1]`, and the first with a region of the second."""
+
+    region: str
+    pictures: tuple[Picture, Picture, Picture]
+    truths: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evidence:
+    """What an audit of the evidence found, with the images that show it.
+
+    ranked : AUROC of the images as they are. effects : of every region; none where nothing could be
+    exchanged. left : AUROC before and after the evidence was taken away. pairs : of donors. models
+    : that were asked, each about images of its own. example, places : an image, and where each
+    region lies in it.
+    """
+
+    result: AuditResult
+    ranked: Estimate
+    left_out: int = 0
+    effects: tuple[RegionEffect, ...] = ()
+    left: tuple[float, float] | None = None
+    pairs: int = 0
+    models: int = 1
+    example: Pixels | None = None
+    places: Mapping[str, Mask] = field(default_factory=dict)
+    exchanges: tuple[Exchange, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class HowTo:
     """What it takes to get the same numbers again.
@@ -153,7 +202,8 @@ class ReportInput:
     for each class the id and the pixels of a few of its images. examples : one development image
     a class, called right, through the layers. families : the best of each, simplest first.
     trainings : of the scenarios whose network was trained, simplest first. changed : whether
-    images were judged in changed views (`Folds.view`).
+    images were judged in changed views (`Folds.view`). evidence : the audit of the recommended
+    scenario, with its images.
     """
 
     result: StudyResult
@@ -172,6 +222,7 @@ class ReportInput:
     families: tuple[FamilyResult, ...] = ()
     trainings: tuple[TrainedScenario, ...] = ()
     changed: bool = False
+    evidence: Evidence | None = None
 
     @property
     def judged(self) -> Evaluation:
@@ -202,5 +253,24 @@ class EvaluationInput:
     skipped: tuple[Skipped, ...] = ()
     learned: Mapping[str, int] = field(default_factory=dict)
     seen: int = 0
+    command: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class AuditInput:
+    """Everything the page of a saved classifier's audit shows.
+
+    model, data : the classifier's folder and the data, as they were named. images : that could have
+    been audited, of which `seen` bear the id of one that the classifier learned from.
+    """
+
+    model: str
+    data: str
+    scenario: str
+    evidence: Evidence
+    images: int
+    seen: int = 0
+    skipped: tuple[Skipped, ...] = ()
     command: str = ""
     version: str = ""

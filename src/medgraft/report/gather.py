@@ -28,6 +28,7 @@ from medgraft.report.content import (
     ReportInput,
     TrainedScenario,
 )
+from medgraft.report.exchanges import evidence_of
 from medgraft.studies.run import Study
 from medgraft.types import (
     Canvas,
@@ -80,6 +81,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         families=_families(study),
         trainings=trainings(study, extractor),
         changed=study.folds.view is not None,
+        evidence=evidence_of(study.audits[key]) if study.audits else None,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from medgraft.features.reading import TRAINED
-from medgraft.report import words
+from medgraft.report import evidence, words
 from medgraft.report.content import ReportInput
 from medgraft.types import Comparison, Estimate, Evaluation, Finding
 
@@ -155,9 +155,7 @@ def _evidence(content: ReportInput) -> Verdict:
         else:
             text += " Nor can a heatmap of this classifier be drawn."
         return Verdict("Evidence", "not run", text, "looks", "What it looks at")
-    said = words.sentence(audit.findings[0].text) if audit.findings else "The audit found nothing."
-    text = f"{said} An effect of {words.number(audit.smallest_effect)} would have been seen."
-    return Verdict("Evidence", audit.verdict, text, "looks", "What it looks at")
+    return Verdict("Evidence", audit.verdict, evidence.said(audit), "looks", "What it looks at")
 
 
 def _calibration(content: ReportInput) -> Verdict:

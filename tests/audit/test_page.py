@@ -1,0 +1,34 @@
+"""`medgraft audit --out`: a page with the exchanged images, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_evidence import TOP_LEFT, ByBrightness, made
+
+from medgraft import bundle, cli
+
+
+def test_out_writes_a_page_and_the_json_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(tmp_path, where=TOP_LEFT)
+    known: Any = ByBrightness
+    monkeypatch.setattr(bundle, "load", lambda folder, extractor: known(TOP_LEFT, extractor))
+    words = ["medgraft", "audit", str(tmp_path), str(tmp_path / "made.npz"), "--no-groups"]
+    words += ["--pairs", "40", "--modality", "xray", "--cache", str(tmp_path / "cache"), "--json"]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
+    printed = json.loads(capsys.readouterr().out)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"audit.html", "audit.json"}
+    assert json.loads((tmp_path / "out" / "audit.json").read_text()) == printed
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "FAIL: a place that was declared to be no evidence decides." in page
+    assert "Exchanged: the top left corner" in page
+    assert "made.npz" in page

@@ -1,0 +1,204 @@
+"""What the page says and shows of an audit, of classifiers whose reason is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import fabricate
+import numpy as np
+import pytest
+
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.data.ingest import LoadOptions, load
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor, base_of
+from medgraft.report import evidence, regions, verdicts
+from medgraft.report.audited import render_audit
+from medgraft.report.build import render
+from medgraft.report.content import AuditInput
+from medgraft.report.exchanges import evidence_of
+from medgraft.types import (
+    AuditResult,
+    Canvas,
+    FeatureSpec,
+    Finding,
+    Floats,
+    ImageTable,
+    Operating,
+    Predictions,
+    Scenario,
+)
+
+SIDE = 64
+CORNER = (slice(4, 11), slice(4, 11))  # inside the border ring
+
+
+@dataclass(frozen=True)
+class ByCorner:
+    """Calls an image ill where its top left corner is bright."""
+
+    extractor: Extractor
+    scenario = Scenario("probe", "none", "none", "none")
+    classes = ("ill", "well")
+    positive = "ill"
+    operating = Operating(0.5, "half")
+    spec = FeatureSpec("none", "none", SIDE, ())
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        grey = np.array([canvas.pixels[CORNER].mean() for canvas in canvases])
+        ill = 1 / (1 + np.exp(-(grey - 100) / 5))
+        return np.stack([ill, 1 - ill], axis=1)
+
+    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[()]]:
+        canvases = self.extractor.canvases(table, base_of(self.spec))
+        prob = self.probabilities(c for c in canvases if isinstance(c, Canvas))
+        return Predictions.of("by corner", table, np.log(prob), prob), ()
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    folder = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(0)
+    images = rng.normal(100, 12, (130, SIDE, SIDE))
+    labels = np.arange(130) % 2  # 1 is ill
+    images[(slice(None), *CORNER)] += (40 * (labels - 0.5))[:, None, None]
+    file = folder / "made.npz"
+    np.savez(
+        file,
+        train_images=np.clip(images, 0, 255).astype(np.uint8),
+        train_labels=labels[:, None].astype(np.uint8),
+    )
+    table = load(file, LoadOptions(no_groups=True))
+    table = dataclasses.replace(table, labels=1 - table.labels, classes=("ill", "well"))
+    extractor = Extractor(Cache(folder / "cache"), workers=1)
+    model: Any = ByCorner(extractor)
+    return audit_evidence([(model, table)], extractor, AuditOptions("xray", pairs=40))
+
+
+@pytest.fixture(scope="module")
+def page(audit: Audit) -> str:
+    content = AuditInput(
+        "run/model", "/data/other <hospital>", "probe/a/b/svm", evidence_of(audit), 130, seen=3
+    )
+    return render_audit(content)
+
+
+def test_the_strips_show_images_that_follow_the_corner_of_another_class(audit: Audit) -> None:
+    shown = evidence_of(audit)
+    assert {one.region for one in shown.exchanges} == {"top left corner"}
+    assert len(shown.exchanges) == 3
+    for one in shown.exchanges:
+        ours, theirs, mixed = one.pictures
+        assert set(one.truths) == {"ill", "well"}
+        assert (ours.label, theirs.label) == one.truths  # this classifier is never wrong
+        assert mixed.label == theirs.label
+        changed = ours.pixels != mixed.pixels
+        assert changed[ours.place].mean() > 0.9
+        assert not changed[~ours.place].any()
+
+
+def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_seen(
+    page: str, audit: Audit
+) -> None:
+    assert audit.result.verdict == "FAIL"
+    assert "FAIL: a place that was declared to be no evidence decides." in page
+    decides = next(f for f in audit.result.findings if f.check == "region_decides")
+    effect, low, high = (round(100 * float(decides.numbers[k])) for k in ("effect", "low", "high"))
+    assert effect > 50
+    assert f"The top left corner decides: it turns {effect} in 100 labels" in page
+    assert f"{effect} ({low} to {high})" in page  # in the chart
+    seen = evidence.in_100(audit.result.smallest_effect)
+    assert f"Had any region turned {seen} in 100 labels" in page
+    assert "Exchanged: the top left corner" in page
+    assert page.count('<figure class="case exchange">') == 3
+    assert "3 of the 130 images bear the name" in page
+
+
+def test_the_page_loads_nothing_escapes_names_and_describes_every_picture(page: str) -> None:
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+    assert "<hospital>" not in page
+    drawn = re.findall(r"<svg class=\"regions\".*?</svg>", page, re.DOTALL)
+    assert len(drawn) == 2 + 9  # regions and map, three strips of three
+    assert all("<title>" in one and 'role="img"' in one for one in drawn)
+    ids = re.findall(r"\bid=\"([^\"]+)\"", page)
+    assert len(ids) == len(set(ids))
+
+
+def test_an_outline_runs_round_its_region_and_its_hole() -> None:
+    ring = np.zeros((20, 20), dtype=bool)
+    ring[4:16, 2:18] = True
+    ring[7:13, 5:15] = False
+    svg = str(regions.outlined("data:,", 20, [regions.Mark(ring, "+7", decides=True)], "a ring"))
+    outer, inner = (
+        np.array([[float(x) for x in point.split()] for point in part[:-1].split("L")])
+        for part in re.findall(r"M([^M\"]+)", re.findall(r" d=\"([^\"]+)\"", svg)[0])
+    )
+    np.testing.assert_allclose([outer.min(axis=0), outer.max(axis=0)], [[2, 4], [18, 16]], atol=0.3)
+    np.testing.assert_allclose([inner.min(axis=0), inner.max(axis=0)], [[5, 7], [15, 13]], atol=0.3)
+    assert 'class="region decides"' in svg
+    assert ">+7</text>" in svg
+
+
+def of(verdict: Any, *findings: Finding, smallest: float = 0.034) -> AuditResult:
+    return AuditResult(verdict, smallest, findings)
+
+
+def corner(severity: Any) -> Finding:
+    numbers: dict[str, float | int | str] = {
+        "region": "border ring",
+        "effect": 0.214,
+        "low": 0.081,
+        "high": 0.342,
+    }
+    return Finding("region_decides", severity, "long", numbers)
+
+
+def test_the_card_says_the_gravest_thing_first_and_never_more_than_was_seen() -> None:
+    quiet = Finding("suspect_regions", "info", "none of these decides")
+    assert evidence.said(of("PASS", quiet)) == (
+        "No region that should not decide does. An effect on 4 in 100 labels would have been seen."
+    )
+    assert evidence.said(of("WARN", quiet, corner("warn"))) == (
+        "The border ring decides: it turns 21 in 100 labels (8 to 34). Nobody declared it to be no "
+        "evidence: is this acceptable?"
+    )
+    both = of("FAIL", corner("warn"), corner("severe"))
+    assert evidence.said(both).endswith(
+        "It was declared to be no evidence. 1 further region decides."
+    )
+    few = Finding("few_images", "warn", "only 12 usable images of class ill")
+    assert evidence.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
+        "Only 12 usable images of class ill."
+    )
+    assert "too little was visible" in evidence.said(of("INCONCLUSIVE", quiet, smallest=0.3))
+
+
+def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Audit) -> None:
+    plain = fabricate.study()
+    assert "not run" in [card.word for card in verdicts.verdicts(plain)]
+    result = dataclasses.replace(plain.result, audit=audit.result)
+    content = dataclasses.replace(plain, result=result, evidence=evidence_of(audit))
+    page = render(content)
+    card = next(card for card in verdicts.verdicts(content) if card.title == "Evidence")
+    assert card.word == "FAIL"
+    assert "top left corner decides" in card.text
+    looks = page[page.index('id="looks"') :]
+    assert looks.index("The audit of its evidence") < looks.index("Where the score comes from")
+    assert "The audit of its evidence" not in render(plain)
+
+
+def test_an_audit_without_exchanges_says_why(audit: Audit) -> None:
+    few = Finding("few_pairs", "warn", "Only 3 pairs of patients could be formed.")
+    none = dataclasses.replace(
+        audit, result=of("INCONCLUSIVE", few, smallest=1.0), effects=(), swaps=None, left=None
+    )
+    page = render_audit(AuditInput("m", "d", "k", evidence_of(none), 6))
+    assert "INCONCLUSIVE: these images do not allow a verdict." in page
+    assert "Only 3 pairs of patients could be formed." in page
+    assert "No region was exchanged." in page
+    assert '<svg class="regions"' not in page
