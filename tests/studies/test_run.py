@@ -79,12 +79,16 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
             assert estimate["method"]
     assert sum(content["data"]["splits"].values()) == content["data"]["n_images"]
+    assert content["audit"]["verdict"] == "INCONCLUSIVE"  # of so few patients
+    assert "few_images" in {finding["check"] for finding in content["audit"]["findings"]}
+    assert content["why"].endswith("The audit of its evidence says INCONCLUSIVE.")
 
 
 def test_the_test_split_is_looked_at_after_everything_is_frozen(run: Path) -> None:
     events = [json.loads(line)["event"] for line in (run / "run.jsonl").read_text().splitlines()]
     assert events.count("test split looked at") == 1
     assert events.index("test split looked at") > events.index("recommended")
+    assert events.index("recommended") > events.index("audited")
     assert events[-1] == "finished"
 
 
