@@ -366,6 +366,7 @@ def study(
         audit=audit_evidence,
         audit_pairs=audit_pairs,
         modality=modality,
+        masks=masks is not None,
     )
     progress = terminal.progress(quiet)
     table = _masked(

@@ -69,7 +69,7 @@ def test_what_does_not_fail_stays_recommended_and_nothing_else_is_audited() -> N
     found = audited({"a": "WARN", "b": "PASS"})
     assert found.choice.recommended == "a"
     assert list(found.audits) == ["a"]
-    assert "says WARN; it would have seen an effect on 3 in 100 labels." in explain_audits(found)
+    assert "says WARN; it would have seen an effect on 4 in 100 labels." in explain_audits(found)
 
 
 def test_a_fail_makes_way_for_the_next_that_does_not_fail(tmp_path: Path) -> None:
@@ -80,6 +80,7 @@ def test_a_fail_makes_way_for_the_next_that_does_not_fail(tmp_path: Path) -> Non
     why = explain_audits(found)
     assert why.startswith("By its figures alone a would have been recommended, but it FAILs")
     assert "A corner." in why
+    assert why.endswith("nothing smaller than an effect on 4 in 100 labels would have been seen.")
     events = store.events("audited")
     assert [(one["key"], one["verdict"]) for one in events] == [
         ("a", "FAIL"), ("b", "FAIL"), ("c", "INCONCLUSIVE"),

@@ -7,6 +7,7 @@ sees the test split.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def audit_unseen(
     """Audit a scenario by the models of its folds, each on the images that it has not seen."""
     wanted = AuditOptions(
         options.modality,
-        masks=bool((development.masks != "").any()),
+        masks=options.masks,
         pairs=options.audit_pairs,
         grid=False,
         seed=options.seed,
@@ -112,8 +113,11 @@ def explain_audits(audited: Audited) -> str:
             else "Nothing else is surely as good, so the choice stands."
         )
     words = f"The audit of its evidence says {mine.verdict}"
+    seen = f"an effect on {math.ceil(100 * mine.smallest_effect)} in 100 labels"
     if mine.verdict != "INCONCLUSIVE":
-        words += f"; it would have seen an effect on {100 * mine.smallest_effect:.0f} in 100 labels"
+        words += f"; it would have seen {seen}"
+    elif all(finding.severity == "info" for finding in mine.findings):
+        words += f": nothing smaller than {seen} would have been seen"
     if not failed:
         return f"{words}."
     return (

@@ -60,7 +60,8 @@ class StudyOptions:
     nothing. test_fraction : of the images, set aside where no test split is given. audit : whether
     the evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most.
     modality : what the images are, by which the audit knows regions that are no evidence
-    (`audit.regions.LAYOUTS`). What is named twice is compared once; edits are kept under their full
+    (`audit.regions.LAYOUTS`). masks : the table's masks hold the evidence of every class, and what
+    is outside of them is none. What is named twice is compared once; edits are kept under their full
     key.
     """
 
@@ -86,6 +87,7 @@ class StudyOptions:
     audit: bool = True
     audit_pairs: int = 80
     modality: str = ""
+    masks: bool = False
 
     def __post_init__(self) -> None:
         layout_of(self.modality)
