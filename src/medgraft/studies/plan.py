@@ -61,8 +61,8 @@ class StudyOptions:
     the evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most.
     modality : what the images are, by which the audit knows regions that are no evidence
     (`audit.regions.LAYOUTS`). masks : the table's masks hold the evidence of every class, and what
-    is outside of them is none. What is named twice is compared once; edits are kept under their full
-    key.
+    is outside of them is none. What is named twice is compared once; edits are kept under their
+    full key.
     """
 
     backbones: tuple[str, ...] = (DEFAULT,)
