@@ -25,6 +25,7 @@ from medgraft.features.encoders import (
     PoolEncoder,
     SpatialPyramid,
     check_at_least_one,
+    product,
     signed_power,
     unit,
 )
@@ -119,7 +120,7 @@ class _Codebook(BaseEncoder):
         if self.axes_ is None or self.shift_ is None:
             return self._scaled(block).reshape(block.shape)
         x = block.reshape(-1, block.shape[2])
-        words = x @ self.axes_.T
+        words = product(x, self.axes_.T)
         if self.normalise:  # cheaper behind the product, and the same
             words /= _lengths(x)
         words -= self.shift_
@@ -129,7 +130,7 @@ class _Codebook(BaseEncoder):
         long = self._long(self._words(block))
         if self.whiten_mean_ is None or self.whiten_axes_ is None:
             return long
-        return unit((long - self.whiten_mean_) @ self.whiten_axes_.T)
+        return unit(product(long - self.whiten_mean_, self.whiten_axes_.T))
 
     def _learn_words(self, words: Codes) -> None:
         """Fit the codebook on words (n, dimensions)."""

@@ -89,6 +89,16 @@ def half(descriptors: Floats) -> NDArray[np.float16]:
         return descriptors.astype(np.float16, copy=False)
 
 
+def product(rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows (n, d) @ columns (d, m) in double precision, rounded to single.
+
+    On some processors (OpenBLAS's kernels for AVX2) what single precision gives for a row depends
+    on the rows beside it: copies would differ, and an image from its batch.
+    """
+    exact: NDArray[np.float64] = rows.astype(np.float64) @ columns.astype(np.float64)
+    return exact.astype(np.float32)
+
+
 def single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Widen finite float16 to the same numbers in float32 (infinity and NaN become finite).
 

@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from medgraft.errors import FitError
+from medgraft.features.encoders import product
 from medgraft.learn.discriminant import discriminants
 from medgraft.learn.kernel import Landmarks, fit_landmarks, rbf
 from medgraft.learn.linear import (
@@ -379,7 +380,7 @@ class KNNHead(_Head):
         codes = unit(self._codes(X))
         n_classes, out = len(self.classes_), []
         for block in row_blocks(len(codes), len(self.codes_)):
-            near, which = nearest(codes[block] @ self.codes_.T, self.k)
+            near, which = nearest(product(codes[block], self.codes_.T), self.k)
             out.append(vote(near, which, self.index_, self.weight_, n_classes, (self.k,))[0])
         return np.concatenate(out)
 

@@ -20,6 +20,7 @@ from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medgraft.errors import FitError
+from medgraft.features.encoders import product
 from medgraft.learn.discriminant import discriminants
 from medgraft.learn.estimators import (
     NEIGHBOURS,
@@ -387,7 +388,7 @@ class _Neighbours:
         for c, rows in enumerate(members):
             others = codes[rows]
             for b in row_blocks(len(codes), max(1, len(rows))):
-                self.near[c][b], which = nearest(codes[b] @ others.T, k)
+                self.near[c][b], which = nearest(product(codes[b], others.T), k)
                 self.which[c][b] = rows[which]
 
     def _scores(self, rows: Ints, unseen: frozenset[int], ks: tuple[float, ...]) -> Floats:
