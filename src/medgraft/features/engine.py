@@ -175,10 +175,11 @@ class TorchEngine:
 
         for batch in _batches(canvases, self.batch_size):
             height, width = batch[0].pixels.shape[:2]
-            pixels = np.empty((len(batch), height, width, 3), np.uint8)
+            # On some processors an image alone is rounded in another way than one in a batch.
+            pixels = np.zeros((max(2, len(batch)), height, width, 3), np.uint8)
             for row, canvas in enumerate(batch):
                 to_rgb(canvas.pixels, pixels[row])
-            with torch.inference_mode(), _float32():
+            with torch.inference_mode(), _float32(), _threads(self.workers):
                 images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
                 # (batch, height, width, 3) seen as NCHW is channels-last already.
                 results = self.network(images.permute(0, 3, 1, 2).float())
@@ -201,6 +202,22 @@ def _float32() -> Iterator[None]:
     finally:
         for backend, allowed in zip(backends, before, strict=True):
             backend.allow_tf32 = allowed
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Have torch compute with so many threads whoever calls, and leave it as it was.
+
+    What it gives depends on their number on some processors, and heads are fitted with one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class OpenVINOEngine:

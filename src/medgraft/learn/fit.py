@@ -221,7 +221,8 @@ def _cross_fit_frozen(
     )
     kept = extractor.cache.get("predictions", key)
     if kept is None:
-        kept = _judge_frozen(scenario, reading, development, folds, extractor, sample_weight)
+        with threadpool_limits(1):  # what several threads sum depends on how many they are
+            kept = _judge_frozen(scenario, reading, development, folds, extractor, sample_weight)
         extractor.cache.put("predictions", key, kept)
     if scenario.head == "knn" and "head.codes_" not in kept:
         codes, _, _ = reading.codes(development, extractor)
