@@ -68,14 +68,13 @@ def good_loop(depth: str, pixels: torch.Tensor, labels: torch.Tensor) -> Callabl
     stages.append(nn.Sequential(network.conv_head, network.bn2))
     first = 2 + int(depth.rpartition(".")[2]) if depth else 0
     trunk: Any = nn.Sequential(*stages[:first]).eval().requires_grad_(False)
+    head = nn.Linear(network.conv_head.out_channels, 2)
     tail: Any = nn.Sequential(
-        *stages[first:], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.LazyLinear(2)
+        *stages[first:], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), head
     )
     for part in (trunk, tail):
         part.to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        tail.eval()(trunk(batch_of(pixels[:2])))
-    tail.train()
+    tail.train().requires_grad_(True)  # the backbone comes frozen
     optimizer = torch.optim.AdamW(tail.parameters(), 4e-4)
 
     def epoch() -> int:
