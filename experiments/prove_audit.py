@@ -10,6 +10,7 @@ proof does not hold.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import medgraft
 from audit_page import summary, write_page
@@ -46,8 +49,13 @@ CLASSES = {
     "chest_xray": (("NORMAL",), ("PNEUMONIA",)),
     "scenes_ot8": (NATURAL, BUILT),
     "phantoms": (("normal",), ("lesion",)),
+    "pneumonia": (("bacteria",), ("virus",)),
+    "lung_cancers": (("lung_aca",), ("lung_scc",)),
 }
+FOLDERS = {"pneumonia": "chest_xray", "lung_cancers": "lc25000_lung_unique"}
 REAL = ("chest_xray", "scenes_ot8")
+HARD = ("pneumonia", "lung_cancers")  # classes that are told apart badly, so that marks are used
+NULL = (*REAL, "phantoms")
 NULLS = 300
 WIDTHS = (0.03, 0.06, 0.10, 0.15)
 CI = 12  # every so many trials of the full size are run
@@ -125,14 +133,18 @@ def planted() -> Iterator[Trial]:
     for data, scenario, shortcut in product(REAL, SCENARIOS, others):
         seed += 1
         yield Trial(data, scenario, shortcut, False, seed)
+    for data, scenario, kind, rho in product(HARD, SCENARIOS, KINDS, (0.0, 0.6, 0.8, 0.9, 1.0)):
+        seed += 1
+        size, corner = WIDTHS[seed % len(WIDTHS)], CORNERS[seed // len(WIDTHS) % len(CORNERS)]
+        yield Trial(data, scenario, Shortcut(kind, size, corner, rho), False, seed)
 
 
 def nulls() -> Iterator[Trial]:
     """Border and corners that tell nothing by construction, half with a mark that agrees with no
     class."""
     for number in range(NULLS):
-        data = list(CLASSES)[number % len(CLASSES)]
-        scenario = SCENARIOS[number // len(CLASSES) % len(SCENARIOS)]
+        data = NULL[number % len(NULL)]
+        scenario = SCENARIOS[number // len(NULL) % len(SCENARIOS)]
         kind = KINDS[number // 2 % len(KINDS)] if number % 2 else ""
         shortcut = Shortcut(kind, WIDTHS[number // 8 % 4], CORNERS[number // 32 % 4], 0.0)
         yield Trial(data, scenario, shortcut, data != "phantoms", 5000 + number)
@@ -142,7 +154,13 @@ def read(data: str, extractor: medgraft.Extractor, folder: Path) -> tuple[Images
     """One image a patient and its class of two."""
     if data == "phantoms":
         write_phantoms(folder / data, n_patients=520)
-    table = medgraft.load(folder / data if data == "phantoms" else SHARED / data)
+    where = folder / data if data == "phantoms" else SHARED / FOLDERS.get(data, data)
+    table = medgraft.load(where)
+    if data == "pneumonia":  # whose kind stands in the files' names
+        table = table.select(table.labels == table.classes.index("PNEUMONIA"))
+        virus = np.char.find(table.ids, "virus") >= 0
+        labels = virus.astype(np.int64)
+        table = dataclasses.replace(table, labels=labels, classes=("bacteria", "virus"))
     return base_images(table, *CLASSES[data], extractor)
 
 
