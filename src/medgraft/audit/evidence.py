@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.audit.alone import look_at_places
+from medgraft.audit.changes import look_at_changes
 from medgraft.audit.effects import RegionEffect, region_effects, without_region
 from medgraft.audit.kept import swap_kept
 from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
@@ -52,6 +54,8 @@ class AuditOptions:
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
     draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
+    more : whether marks, changes of whole images and what places alone would allow are tried too;
+    they warn or inform and never fail a model.
     """
 
     modality: str = ""
@@ -59,6 +63,7 @@ class AuditOptions:
     images: int = 600
     pairs: int = 150
     grid: bool = True
+    more: bool = True
     seed: int = 0
 
 
@@ -132,6 +137,9 @@ def audit_evidence(
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
     findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
+    if options.more:
+        changed = look_at_changes(parts, POINTS, options.seed)
+        findings = (*findings, *changed, *look_at_places(parts, layout, options.seed))
     smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
     result = AuditResult(_verdict(findings, smallest), smallest, findings)
     return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped))

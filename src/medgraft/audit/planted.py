@@ -179,7 +179,9 @@ def run_trial(
     table = load(file, LoadOptions(no_groups=True, positive="1"))
     development = table.development
     fitted = fit(trial.scenario, development, make_folds(development, 3, trial.seed), extractor)
-    options = AuditOptions(MODALITY, images=2 * AUDITED, pairs=PAIRS, grid=False, seed=trial.seed)
+    options = AuditOptions(
+        MODALITY, images=2 * AUDITED, pairs=PAIRS, grid=False, more=False, seed=trial.seed
+    )
     audit = audit_evidence([(fitted, table.test)], extractor, options)
     file.unlink()
     truth = labels[audited] == 1

@@ -80,6 +80,7 @@ def audit_unseen(
         masks=options.masks,
         pairs=options.audit_pairs,
         grid=False,
+        more=False,
         seed=options.seed,
     )
     try:

@@ -1,0 +1,40 @@
+"""A few of the audited images, for the looks that need not be taken at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from medgraft.audit.swap import Part
+
+
+def sampled(parts: Sequence[Part], n: int, seed: int = 0) -> tuple[Part, ...]:
+    """The parts with n images together at most, a seeded draw, classes in equal shares.
+
+    Parts that no image was drawn from are left out.
+    """
+    labels = np.concatenate([part.table.labels for part in parts])
+    order = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(order), np.int64)  # of each image among those of its class
+    for k in np.unique(labels):
+        here = labels[order] == k
+        place[here] = np.arange(here.sum())
+    chosen = np.sort(order[np.argsort(place, kind="stable")[:n]])
+    found, first = [], 0
+    for part in parts:
+        mine = (chosen >= first) & (chosen < first + len(part.table))
+        rows = chosen[mine] - first
+        first += len(part.table)
+        if len(rows):
+            found.append(
+                replace(
+                    part,
+                    table=part.table.select(rows),
+                    canvases=tuple(part.canvases[i] for i in rows),
+                    masks=None if part.masks is None else part.masks[rows],
+                    said=part.said.select(rows),
+                )
+            )
+    return tuple(found)

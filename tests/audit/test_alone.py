@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medgraft.audit.alone import look_at_places, shown
+from medgraft.audit.regions import Layout
+from medgraft.audit.swap import Part
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.features.reading import Reading
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.types import Canvas, Geometry, ImageTable, Predictions, Scenario, Source
+
+SIDE, N = 64, 80
+
+
+@pytest.fixture
+def fitted(cache: Cache) -> FittedFrozen:
+    extractor = Extractor(cache)
+    return FittedFrozen(
+        scenario=Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "logistic"),
+        classes=("a", "b"),
+        positive="b",
+        operating=None,
+        reading=Reading.one(extractor.spec("tf_efficientnet_lite0", ["blocks.1"], size=SIDE)),
+        head=SimpleNamespace(),  # type: ignore[arg-type]
+        calibrator=Calibrator(1.0, (0.0, 0.0)),
+        extractor=extractor,
+    )
+
+
+def part_of(fitted: FittedFrozen, where: tuple[slice, slice] | None) -> Part:
+    """Noise; images of class b are brighter at one place."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(N) % 2
+    canvases = []
+    for i, label in enumerate(labels):
+        pixels = rng.integers(40, 120, (SIDE, SIDE)).astype(np.uint8)
+        if where is not None and label:
+            pixels[where] += 100
+        canvases.append(Canvas(f"i{i}", pixels, Geometry.identity(SIDE, SIDE)))
+    ids = np.array([c.id for c in canvases])
+    blank = np.full(N, "")
+    table = ImageTable(
+        ids, (Source(""),) * N, ids, labels, ids, np.full(N, "test"), blank, ("a", "b"), "b"
+    )
+    prob = np.full((N, 2), 0.5)
+    return Part(fitted, table, tuple(canvases), None, Predictions.of("x", table, prob, prob))
+
+
+@pytest.mark.parametrize(
+    ("where", "telling"),
+    [
+        (np.s_[2:8, 2:8], {"border ring", "four corners"}),
+        (np.s_[5:9, 5:9], {"four corners"}),
+        (np.s_[20:40, 20:40], set()),
+        (None, set()),
+    ],
+)
+def test_the_place_that_tells_the_class_is_named_and_no_other(
+    fitted: FittedFrozen, where: tuple[slice, slice] | None, telling: set[str]
+) -> None:
+    findings = look_at_places([part_of(fitted, where)], Layout())
+    assert {f.numbers["region"] for f in findings if f.check == "place_tells_class"} == telling
+    for finding in findings:
+        assert ("could be used" in finding.text) == (finding.check == "place_tells_class")
+        assert finding.severity == "info"
+
+
+def test_outside_the_masks_too_and_images_of_all_parts_together(fitted: FittedFrozen) -> None:
+    part = part_of(fitted, np.s_[28:36, 50:58])  # neither ring nor corner
+    masks = np.zeros((N, SIDE, SIDE), bool)
+    masks[:, 10:40, 10:40] = True
+    half = np.arange(N) < N // 2
+    parts = [
+        Part(
+            fitted,
+            part.table.select(rows),
+            tuple(c for c, keep in zip(part.canvases, rows, strict=True) if keep),
+            masks[rows],
+            part.said.select(rows),
+        )
+        for rows in (half, ~half)
+    ]
+    findings = look_at_places(parts, Layout())
+    (told,) = [f for f in findings if f.check == "place_tells_class"]
+    assert told.numbers["region"] == "outside the masks"
+    assert told.numbers["n"] == N
+    whole = masks.copy()
+    whole[:] = True  # and where the place lies inside, nothing of it is shown
+    whole[:, :, 62:] = False
+    quiet = look_at_places([replace(p, masks=whole[: len(p.table)]) for p in parts], Layout())
+    assert [f.check for f in quiet] == ["places_alone"]
+
+
+def test_what_has_several_networks_says_so(fitted: FittedFrozen) -> None:
+    part = part_of(fitted, None)
+    strange = replace(part, fitted=SimpleNamespace(spec=fitted.spec))  # type: ignore[arg-type]
+    (finding,) = look_at_places([strange], Layout())
+    assert (finding.check, finding.severity) == ("alone_not_measured", "info")
+
+
+def test_the_rest_is_grey() -> None:
+    kept = np.array([[True, False], [False, True]])
+    pixels = np.array([[1, 2], [3, 4]], np.uint8)
+    assert shown(pixels, kept).tolist() == [[1, 128], [128, 4]]
+    assert shown(np.repeat(pixels[..., None], 3, axis=2), kept)[0].tolist() == [[1] * 3, [128] * 3]
