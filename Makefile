@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune prove-audit lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence prove-audit lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ results-frozen: $(READY) ## every frozen scenario on the real data sets; writes 
 
 results-finetune: $(READY) ## trained networks on the real data sets (hours); writes docs/results/finetune.md
 	$(BIN)/python experiments/finetune.py
+
+results-evidence: $(READY) ## where chest X-ray models look, by lung masks; writes docs/results/evidence.md
+	$(BIN)/python experiments/evidence.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
