@@ -35,7 +35,7 @@ results-finetune: $(READY) ## trained networks on the real data sets (hours); wr
 results-evidence: $(READY) ## where chest X-ray models look, by lung masks; writes docs/results/evidence.md
 	$(BIN)/python experiments/evidence.py
 
-prove-audit: $(READY) ## plant shortcuts and see what the audit finds (an hour); SIZE=ci for a sample
+prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 
 lint: $(READY) ## style, types, and the rule that imports go down only
