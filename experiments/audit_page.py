@@ -23,7 +23,7 @@ LIKELY = 0.95  # of the binomial, for the number of false alarms that is allowed
 
 HEAD = """# Does the audit find what is there, and nothing else?
 
-Written by `make prove-audit` (about forty minutes on 2 cores) from experiments/results/audit.json; do not
+Written by `make prove-audit` (forty minutes on 2 cores) from experiments/results/audit.json; do not
 edit. Marks, borders and other shortcuts were planted into real images and phantoms, models were
 trained on them (`learn.fit`), and audited on images they had not seen. A model *uses* a shortcut if
 its AUROC falls by at least {uses} when the shortcut is left out of the audited images. All limits
@@ -72,8 +72,8 @@ def write_page(rows: Sequence[Row], root: Path) -> None:
     parts += ["## Marks in a corner\n"]
     parts += [
         "A text, a ruler, a box or a pen stroke, 3 to 15 % of the width, in one corner. Of the "
-        "models that use it: how many FAIL for that corner. Of those that do not: how many FAIL for "
-        "that corner, and for anything. These are no false alarms: the images are as they are, and "
+        "models that use it: how many FAIL for that corner. Of those that do not: how many FAIL "
+        "for that corner, and for anything. These are no false alarms: the images are as they are, and "
         "border and corners may tell the classes (a sky, a shoulder) though they were declared not "
         "to; nor is a FAIL for a mark that is used, but costs less than .05.\n"
     ]

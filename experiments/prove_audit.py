@@ -1,6 +1,6 @@
 """The proof of the evidence audit: docs/results/audit.md, from hundreds of planted shortcuts.
 
-`make prove-audit` runs it in full (about forty minutes on 2 cores), `--size ci` a sample of it. Trials
+`make prove-audit` runs it in full (forty minutes on 2 cores), `--size ci` a sample of it. Trials
 that are in experiments/results/audit.json already are not run again. All thresholds stand in
 `audit/evidence.py`, `audit/effects.py` and `audit/planted.py`; nothing here can move them but
 `--weaken`, which makes the test worse on purpose to show that the proof can fail. Exit code 1: the
