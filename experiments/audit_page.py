@@ -73,9 +73,9 @@ def write_page(rows: Sequence[Row], root: Path) -> None:
     parts += [
         "A text, a ruler, a box or a pen stroke, 3 to 15 % of the width, in one corner. Of the "
         "models that use it: how many FAIL for that corner. Of those that do not: how many FAIL "
-        "for that corner, and for anything. These are no false alarms: the images are as they are, and "
-        "border and corners may tell the classes (a sky, a shoulder) though they were declared not "
-        "to; nor is a FAIL for a mark that is used, but costs less than .05.\n"
+        "for that corner, and for anything. These are no false alarms: the images are as they are, "
+        "and border and corners may tell the classes (a sky, a shoulder) though they were declared "
+        "not to; nor is a FAIL for a mark that is used, but costs less than .05.\n"
     ]
     marked = [row for row in rows if _marked(row)]
     parts += _table("agreement", _rho, marked)
