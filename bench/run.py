@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cam
 import codes
 import duplicates
 import hybrid
@@ -24,6 +25,7 @@ def main() -> None:
     training.main(SHARED)
     hybrid.main()
     duplicates.main()
+    cam.main(SHARED)
 
 
 if __name__ == "__main__":
