@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medgraft import bundle
-from medgraft.bundle import adjust_rows, class_shares_of, evaluate_model
+from medgraft.bundle import external, model, predict, shares
+from medgraft.bundle.external import External, evaluate_model
+from medgraft.bundle.shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Operating, Predictions, Source
 
@@ -54,12 +55,13 @@ def images(n: int, ill: int) -> ImageTable:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(bundle, "_run_of", lambda *_: ("auroc", LEARNED, set()))
+    for user in (external, shares):
+        monkeypatch.setattr(user, "run_of", lambda *_: ("auroc", LEARNED, set()))
     return Path("run")
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, prob: np.ndarray, asked: str) -> bundle.External:
-    monkeypatch.setattr(bundle, "load", lambda *_: Fake(prob))
+def judged(monkeypatch: pytest.MonkeyPatch, prob: np.ndarray, asked: str) -> External:
+    monkeypatch.setattr(external, "load", lambda *_: Fake(prob))
     table = images(len(prob), ill=len(prob) // 5)
     return evaluate_model(Path("run"), table, None, asked)  # type: ignore[arg-type]
 
@@ -94,7 +96,7 @@ def test_labels_that_change_are_counted(run: Path, monkeypatch: Any) -> None:
     assert adjusted.shares.estimated is None
     assert adjusted.changed == 35
     assert adjusted.by_image.estimates["accuracy"].value == pytest.approx(0.8)  # 20 of 100 are ill
-    assert adjusted.by_image.operating == bundle.MOST_PROBABLE
+    assert adjusted.by_image.operating == MOST_PROBABLE
 
 
 def test_rows_of_files_get_a_second_answer(run: Path) -> None:
@@ -145,8 +147,8 @@ def test_the_command_shows_them_beside_the_usual_answers(
          "probabilities": dict(zip(CLASSES, p.tolist(), strict=True))}
         for i, p in enumerate(yes_no(20, 20))
     ]  # fmt: skip
-    monkeypatch.setattr(bundle, "load_model", lambda *_, **__: Fake(yes_no(20, 20)))
-    monkeypatch.setattr(bundle, "predict_files", lambda *_: rows)
+    monkeypatch.setattr(model, "load_model", lambda *_, **__: Fake(yes_no(20, 20)))
+    monkeypatch.setattr(predict, "predict_files", lambda *_: rows)
 
     def ask(*options: str) -> str:
         found = CliRunner().invoke(app, ["predict", "run", "x", *options], terminal_width=200)

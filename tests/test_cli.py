@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft import bundle, cli, files, terminal
+from medgraft import cli, files, terminal
+from medgraft.bundle import predict
 from medgraft.data.phantom import write_phantoms
 
 
@@ -238,12 +239,12 @@ def test_predict_keeps_to_its_workers_and_its_cache(
 ) -> None:  # fmt: skip
     asked = []
 
-    class Pool(bundle.DecodePool):
+    class Pool(predict.DecodePool):
         def __init__(self, workers: int) -> None:
             asked.append(workers)
             super().__init__(workers)
 
-    monkeypatch.setattr(bundle, "DecodePool", Pool)
+    monkeypatch.setattr(predict, "DecodePool", Pool)
     cache, image = tmp_path / "cache", sorted((images / "lesion").iterdir())[0]
     words = ["predict", str(run), str(image), "--workers", "7", "--cache", str(cache), "--json"]
     assert call(*words, monkeypatch=monkeypatch) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medgraft.api import audit_model, encode, load, study
     from medgraft.audit.evidence import AuditOptions
-    from medgraft.bundle import load_model
+    from medgraft.bundle.model import load_model
     from medgraft.classifier import TransferClassifier
     from medgraft.errors import MedgraftError
     from medgraft.explain.cam import grad_cam
@@ -62,7 +62,7 @@ __all__ = [
 _HOMES = {
     "api": ("audit_model", "encode", "load", "study"),
     "audit.evidence": ("AuditOptions",),
-    "bundle": ("load_model",),
+    "bundle.model": ("load_model",),
     "classifier": ("TransferClassifier",),
     "errors": ("MedgraftError",),
     "explain.cam": ("grad_cam",),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
-from medgraft.bundle import find_images, in_classes_of, load_with_history
+from medgraft.bundle.model import in_classes_of, load_with_history
+from medgraft.bundle.predict import find_images
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown

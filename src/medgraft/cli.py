@@ -638,7 +638,9 @@ def predict(
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
-    from medgraft.bundle import TRAINING, adjust_rows, load_model, predict_files
+    from medgraft.bundle.model import load_model
+    from medgraft.bundle.predict import predict_files
+    from medgraft.bundle.shares import TRAINING, adjust_rows
 
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows: list[dict[str, Any]] = predict_files(fitted, paths)
@@ -678,7 +680,7 @@ def evaluate(
 
     Every image of DATA is judged, whatever its split; nothing is chosen or refitted.
     """
-    from medgraft.bundle import evaluate_model, write_external
+    from medgraft.bundle.external import evaluate_model, write_external
     from medgraft.data.listing import shown
 
     progress = terminal.progress(quiet or as_json)
@@ -831,7 +833,7 @@ def explain(
     With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
     An image that cannot be read is named with its reason; the others are not held up.
     """
-    from medgraft.bundle import explain_files, explain_layers
+    from medgraft.bundle.explain import explain_files, explain_layers
     from medgraft.data.listing import shown
 
     if layers:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from medgraft.api import Audited
     from medgraft.audit.effects import RegionEffect
-    from medgraft.bundle import ClassShares, External
+    from medgraft.bundle.external import External
+    from medgraft.bundle.shares import ClassShares
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
     from medgraft.studies.data import DataAudit
@@ -409,7 +410,7 @@ def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> No
 
 def show_class_shares(shares: ClassShares) -> None:
     """What the classes' shares were in training, what was reckoned with, and on what grounds."""
-    from medgraft.bundle import ASSUMPTION
+    from medgraft.bundle.shares import ASSUMPTION
 
     found = shares.estimated
     lines = []

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_attribute import COEF, Linear, Reddest, fitted_of
 
-from medgraft import bundle
+from medgraft.bundle import explain
 from medgraft.errors import ScenarioError
 from medgraft.explain.methods import METHODS
 from medgraft.learn.frozen import FittedFrozen
@@ -37,7 +37,7 @@ def strips(monkeypatch: pytest.MonkeyPatch) -> list[Strip]:
 
 
 def use(fitted: FittedFrozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "load_model", lambda _path, cache: fitted)
+    monkeypatch.setattr(explain, "load_model", lambda _path, cache: fitted)
 
 
 def red_image(folder: Path) -> Path:
@@ -55,7 +55,7 @@ def test_every_method_writes_a_strip(
 ) -> None:
     use(fitted_of(Linear(COEF / 100, np.zeros(2))), monkeypatch)
     image = red_image(tmp_path / "red")
-    (file,), skipped = bundle.explain_files(tmp_path, [image], tmp_path / "out", method=method)
+    (file,), skipped = explain.explain_files(tmp_path, [image], tmp_path / "out", method=method)
     assert skipped == []
     kind = "cam" if method in METHODS else method
     assert file == tmp_path / "out" / f"1-{kind}.png"
@@ -71,7 +71,7 @@ def test_words_tell_wrong_from_unknown_and_name_the_threshold(
     fitted = fitted_of(Linear(COEF / 100, np.zeros(2)))
     use(dataclasses.replace(fitted, operating=Operating(0.7, "by hand")), monkeypatch)
     images = [red_image(tmp_path / name) for name in ("red", "elsewhere")]
-    bundle.explain_files(tmp_path, images, tmp_path / "out", target="red")
+    explain.explain_files(tmp_path, images, tmp_path / "out", target="red")
     green = "green: probability 0.38\nred: probability 0.62\n(red is called from 0.70 on)"
     assert [words for _, words, _ in strips] == [
         f"called green: wrong, it is red\n{green}",
@@ -85,8 +85,8 @@ def test_what_cannot_be_explained_so_is_refused_with_what_can(
     use(fitted_of(Reddest()), monkeypatch)
     image = red_image(tmp_path / "red")
     with pytest.raises(ScenarioError, match="ask for occlusion, which any classifier has"):
-        bundle.explain_files(tmp_path, [image], tmp_path)
+        explain.explain_files(tmp_path, [image], tmp_path)
     with pytest.raises(ScenarioError, match="no method 'lime'; there are: gradcam, "):
-        bundle.explain_files(tmp_path, [image], tmp_path, method="lime")
+        explain.explain_files(tmp_path, [image], tmp_path, method="lime")
     with pytest.raises(ScenarioError, match="looks at no single layer, and --taps names second"):
-        bundle.explain_files(tmp_path, [image], tmp_path, method="occlusion", taps=["second"])
+        explain.explain_files(tmp_path, [image], tmp_path, method="occlusion", taps=["second"])

@@ -259,7 +259,7 @@ def test_a_vit_has_one_view_for_all_its_blocks(cache: Cache) -> None:
 def test_explain_layers_writes_one_picture_an_image_and_names_those_it_cannot_read(
     extractor: Counting, bar: Canvas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medgraft import bundle
+    from medgraft.bundle import explain
 
     def load(_folder: Path, given: Extractor) -> SimpleNamespace:
         given.adopt(extractor.backbone("hand"))
@@ -271,15 +271,15 @@ def test_explain_layers_writes_one_picture_an_image_and_names_those_it_cannot_re
             probabilities=lambda canvases: np.array([[0.25, 0.75]] * len(list(canvases))),
         )
 
-    monkeypatch.setattr(bundle, "load", load)
+    monkeypatch.setattr(explain, "load", load)
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(bar.pixels).save(good)
     bad.write_bytes(b"")
-    written, skipped = bundle.explain_layers(tmp_path, [bad, good, good], tmp_path / "out")
+    written, skipped = explain.explain_layers(tmp_path, [bad, good, good], tmp_path / "out")
     assert [path.name for path in written] == [
         f"{tmp_path.name}-good{n}-layers.png" for n in ("", "-2")
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
     assert [row.source for row in skipped] == [str(bad)]
     with pytest.raises(DataError, match="none of 1 images can be explained"):
-        bundle.explain_layers(tmp_path, [bad], tmp_path / "out")
+        explain.explain_layers(tmp_path, [bad], tmp_path / "out")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_report_page import Page
 
-from medgraft.bundle import External, _learned_from, write_external
+from medgraft.bundle.external import External, _learned_from, write_external
 from medgraft.evaluate.estimates import by_group, evaluate
 from medgraft.report.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import write_predictions

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medgraft.api import load, train_to_folder
-from medgraft.bundle import load_model
+from medgraft.bundle.model import load_model
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import make_folds
 from medgraft.errors import DataError, MedgraftError, ScenarioError
