@@ -19,6 +19,7 @@ from medgraft.audit.swap import Part
 from medgraft.data.preprocess import derive
 from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all
+from medgraft.explain.cam import networks_of
 from medgraft.features.reading import run_readings
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.profile.confounders import told_by
@@ -37,9 +38,9 @@ def look_at_places(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list
     above `TELLING`, one for the others: what could be used warns nobody who knows what is.
     """
     drawn = sampled(parts, IMAGES, seed)
-    fitted = [part.fitted for part in drawn]
-    first = fitted[0]
-    if not isinstance(first, FittedFrozen) or any(one.spec != first.spec for one in fitted):
+    readers = [next(iter(networks_of(part.fitted)), None) for part in drawn]
+    first = readers[0]
+    if first is None or any(one is None or one.spec != first.spec for one in readers):
         text = (
             "What border and corners alone would allow was not measured: it takes one network that "
             "reads all images, and this model has several."

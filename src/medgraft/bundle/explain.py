@@ -22,7 +22,6 @@ from medgraft.explain.occlusion import occlusion
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
-from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Attribution, Canvas, FittedScenario, Floats, Skipped, Source
 
 OCCLUSION, AUTO = "occlusion", "auto"  # ways to explain besides the CAM methods
@@ -94,11 +93,6 @@ def _explained(
             )
         explain = occlusion if method == OCCLUSION else attribute
         return [[one] for one in explain(fitted, canvases, targets)]
-    if not isinstance(fitted, FittedFrozen):
-        raise ScenarioError(
-            f"{fitted.scenario.key} joins several classifiers, so no layer holds its score; pass "
-            f"--method {AUTO} for the sum of its members' maps, or --method {OCCLUSION}"
-        )
     names = list(taps) or list(block_taps(fitted).values())
     found = cam_maps(fitted, canvases, [method], names, targets)
     return [[one[method][name] for name in names] for one in found]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.preprocess import derive
-from medgraft.explain.cam import enlarge, signed_maps, usable_taps
+from medgraft.explain.cam import cam_maps, enlarge, has_cam, signed_maps, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
 from medgraft.features.encoders import PoolEncoder, SpatialPyramid
 from medgraft.features.reading import Reading, run_readings
@@ -43,6 +43,7 @@ def attribute(
       descriptor, each position in turn. Their codes are normalised as a whole, so that such
       differences do not add up to the score. Average pooling in a pyramid, with a linear head, is a
       sum, and is taken apart exactly.
+    - The networks of one scenario's folds: the mean of their maps, if each has such a one.
     - Ensembles: the members' maps, each brought to mean 1 (their scores have no common unit),
       weighted by the members' weights.
     - Everything else (kNN, RBF, augmented views): occlusion.
@@ -64,8 +65,10 @@ def attribute(
     """
     if not canvases:
         return []
-    if isinstance(fitted, FittedEnsemble):
+    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
         return _of_members(fitted, canvases, target)
+    if isinstance(fitted, FittedEnsemble) and has_cam(fitted):
+        return _of_networks(fitted, canvases, target)
     if not isinstance(fitted, FittedFrozen) or len(fitted.reading.views) > 1:
         return occlusion(fitted, canvases, target)
     if fitted.encoder is not None:
@@ -226,6 +229,16 @@ def _score(fitted: FittedFrozen, bags: NDArray[np.float16], row: int) -> Floats:
 
 
 # --------------------------------------------------------------------------- ensembles
+
+
+def _of_networks(
+    fitted: FittedEnsemble, canvases: Sequence[Canvas], target: Targets
+) -> list[Attribution]:
+    (tap,) = fitted.spec.taps
+    found = cam_maps(fitted, canvases, ["hirescam"], [tap], _names(fitted, canvases, target))
+    n = len(fitted.members)
+    method = f"gradient times activation (HiResCAM), the mean of {n} networks"
+    return [dataclasses.replace(one["hirescam"][tap], method=method) for one in found]
 
 
 def _of_members(

@@ -3,7 +3,8 @@
 The head is part of the graph (`FittedScenario.torch_graph`), so that the score explained is the
 score the study judged. One forward and one backward pass serve all taps and all methods of a batch
 (Score-CAM needs a forward pass a channel on top). The pass keeps no gradient before the shallowest
-tap asked for, and none of any weight. The formulas stand in `methods.py`; which explanation is the
+tap asked for, and none of any weight. Of several networks whose scores are averaged it is the mean
+of their maps. The formulas stand in `methods.py`; which explanation is the
 honest one for a scenario, in `attribute.py`.
 """
 
@@ -30,8 +31,9 @@ from medgraft.explain.methods import (
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import to_rgb
 from medgraft.features.taps import Tap, to_grid
+from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Attribution, Canvas
+from medgraft.types import Attribution, Canvas, FittedScenario
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +46,7 @@ Targets = str | Sequence[str] | None
 
 
 def grad_cam(
-    fitted: FittedFrozen,
+    fitted: FittedScenario,
     canvases: Sequence[Canvas],
     taps: Sequence[str] | None = None,
     target: Targets = None,
@@ -66,7 +68,7 @@ def grad_cam(
 
 
 def cam_maps(
-    fitted: FittedFrozen,
+    fitted: FittedScenario,
     canvases: Sequence[Canvas],
     methods: Sequence[str] = ("gradcam",),
     taps: Sequence[str] | None = None,
@@ -124,7 +126,7 @@ def cam_maps(
 
 
 def signed_maps(
-    fitted: FittedFrozen, canvases: Sequence[Canvas], method: str, tap: str, target: Targets
+    fitted: FittedScenario, canvases: Sequence[Canvas], method: str, tap: str, target: Targets
 ) -> tuple[Maps, list[str]]:
     """Maps (n, rows, columns) on the tap's own grid, negative where the class is spoken against.
 
@@ -141,8 +143,30 @@ def enlarge(cam: Maps, shape: tuple[int, ...]) -> Maps:
     return np.asarray(resized, np.float32)
 
 
-def block_taps(fitted: FittedFrozen) -> dict[int, str]:
-    """The taps that stand for blocks 1 to 5 and can be explained, block → tap."""
+def networks_of(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
+    """The networks whose mean score is the classifier's; none where there is no such mean."""
+    if isinstance(fitted, FittedFrozen):
+        return (fitted,)
+    if not (isinstance(fitted, FittedEnsemble) and fitted.alike):
+        return ()
+    return tuple(one for one in fitted.members if isinstance(one, FittedFrozen))
+
+
+def has_cam(fitted: FittedScenario) -> bool:
+    """Whether a gradient leads from the classifier's scores to one canvas."""
+    networks = networks_of(fitted)
+    return bool(networks) and networks[0].torch_graph() is not None
+
+
+def block_taps(fitted: FittedScenario) -> dict[int, str]:
+    """The taps that stand for blocks 1 to 5 and can be explained, block → tap.
+
+    Raises
+    ------
+    ScenarioError
+        The classifier joins several.
+    """
+    fitted = _networks(fitted)[0]
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     deepest = fitted.spec.taps[-1]
     usable = usable_taps(backbone, deepest)
@@ -178,13 +202,48 @@ class _Signed:
 
 
 def _signed(
+    fitted: FittedScenario,
+    canvases: Sequence[Canvas],
+    methods: Sequence[str],
+    taps: Sequence[str] | None,
+    target: Targets,
+) -> Iterator[tuple[Canvas, _Signed]]:
+    """The maps of each canvas, the mean over networks; errors come before the first."""
+    networks = _networks(fitted)
+    if len(networks) == 1:
+        yield from _signed_of_one(networks[0], canvases, methods, taps, target)
+        return
+    if target is None:
+        target = [fitted.classes[row] for row in fitted.scores(canvases).argmax(axis=1)]
+    each = [_signed_of_one(one, canvases, methods, taps, target) for one in networks]
+    for together in zip(*each, strict=True):
+        (canvas, first), maps = together[0], [signed.maps for _, signed in together]
+        mean = {
+            method: {tap: np.mean([one[method][tap] for one in maps], axis=0) for tap in found}
+            for method, found in first.maps.items()
+        }
+        yield canvas, _Signed(first.row, mean)
+
+
+def _networks(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
+    """`networks_of` a classifier that is such a mean."""
+    networks = networks_of(fitted)
+    if not networks:
+        raise ScenarioError(
+            f"{fitted.scenario.key} joins several classifiers, so no layer holds its score; ask "
+            "for the sum of its members' maps (--method auto), or for occlusion"
+        )
+    return networks
+
+
+def _signed_of_one(
     fitted: FittedFrozen,
     canvases: Sequence[Canvas],
     methods: Sequence[str],
     taps: Sequence[str] | None,
     target: Targets,
 ) -> Iterator[tuple[Canvas, _Signed]]:
-    """The maps of each canvas; errors come before the first."""
+    """The maps of each canvas by one network."""
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     with _as_it_was(backbone.network):
         graph = fitted.torch_graph()

@@ -1,8 +1,10 @@
-"""The family `ensemble`: scenarios that were judged already, joined by their probabilities.
+"""Several classifiers that answer as one.
 
-Joined are the members' calibrated probabilities: averaged (`mean`), or multiplied with weights
-that out-of-fold predictions choose (`stack`, see `stack.py`). All members see canvases derived
-from one base canvas, so that an image is decoded once and taps of one recipe share a forward pass.
+The family `ensemble` joins scenarios that were judged already by their calibrated probabilities:
+averaged (`mean`), or multiplied with weights that out-of-fold predictions choose (`stack`, see
+`stack.py`). A scenario whose networks were trained in every fold is the mean of their scores. All
+members see canvases derived from one base canvas, so that an image is decoded once and taps of one
+recipe share a forward pass.
 """
 
 from __future__ import annotations
@@ -78,22 +80,35 @@ COMBINE = ("mean", "stack")
 
 @dataclass(frozen=True, eq=False)
 class FittedEnsemble:
-    """Members → their probabilities averaged, or combined by a `stack` → calibrated again."""
+    """Members → their probabilities averaged, or combined by a `stack` → calibrated again.
+
+    Where the members are the networks of one scenario's folds, their scores are averaged.
+    """
 
     scenario: Scenario
     classes: tuple[str, ...]
     positive: str | None
     operating: Operating | None
-    members: tuple[FittedFrozen, ...]
+    members: tuple[FittedFrozen | FittedEnsemble, ...]
     stack: Stack | None
     calibrator: Calibrator
     extractor: Extractor
 
     @property
+    def alike(self) -> bool:
+        """Whether the members are the networks of one scenario, whose scores have one unit."""
+        return all(member.scenario == self.scenario for member in self.members)
+
+    @property
     def spec(self) -> FeatureSpec:
         """The base canvas that every member's is derived from."""
         first = self.members[0].spec
-        return dataclasses.replace(first, edits=(), base=0)
+        return first if self.alike else dataclasses.replace(first, edits=(), base=0)
+
+    @property
+    def inputs(self) -> tuple[FeatureSpec, ...]:
+        """What the members' networks are asked for."""
+        return tuple(spec for member in self.members for spec in member.inputs)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -102,30 +117,31 @@ class FittedEnsemble:
         return (1 / n,) * n if self.stack is None else self.stack.weights
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
-        specs = [spec for member in self.members for spec in member.inputs]
-        outputs = run_readings(canvases, self.spec, specs, self.extractor)
+        outputs = run_readings(canvases, self.spec, self.inputs, self.extractor)
         return in_batches(outputs, self.scores_from, len(self.classes))
 
     def scores_from(self, outputs: Sequence[Outputs]) -> Floats:
         """Scores (n, n_classes) from what the network gave for n canvases, at least one."""
-        return self._joined([m.calibrator(m.scores_from(outputs)) for m in self.members])
+        return self._joined([member.scores_from(outputs) for member in self.members])
 
     def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
         return self.calibrator(self.scores(canvases))
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
         # One decode of an image, and one forward pass a recipe, for all members.
-        inputs = [spec for member in self.members for spec in member.inputs]
-        skipped = self.extractor.prepare(table, *inputs)
+        skipped = self.extractor.prepare(table, *self.inputs)
         rows = without(table, skipped)
-        scores = self._joined([member.predict(rows)[0].y_prob for member in self.members])
+        scores = self._joined([member.predict(rows)[0].scores for member in self.members])
         return predictions_of(self, rows, scores, self.calibrator), skipped
 
     def torch_graph(self) -> None:
         """No one graph holds several members."""
         return
 
-    def _joined(self, prob: Sequence[Floats]) -> Floats:
+    def _joined(self, scores: Sequence[Floats]) -> Floats:
+        if self.alike:
+            return np.asarray(np.mean(scores, axis=0))
+        prob = [one.calibrator(own) for one, own in zip(self.members, scores, strict=True)]
         return log_mean(prob) if self.stack is None else stacked(prob, self.stack)
 
     def save(self, folder: Path) -> None:
@@ -134,7 +150,8 @@ class FittedEnsemble:
             own = folder / f"member{i}"
             own.mkdir()
             member.save(own)
-            share(own / "backbone.safetensors", folder / "backbone.safetensors")
+            if isinstance(member, FittedFrozen):
+                share(own / "backbone.safetensors", folder / "backbone.safetensors")
         write_json(
             folder / "bundle.json",
             {
@@ -155,22 +172,29 @@ def share(own: Path, shared: Path) -> None:
         own.unlink()
 
 
-def checked(scenario: Scenario, members: Sequence[FittedScenario]) -> tuple[FittedFrozen, ...]:
+def checked(
+    scenario: Scenario, members: Sequence[FittedScenario]
+) -> tuple[FittedFrozen | FittedEnsemble, ...]:
     """The members, after refusing those whose canvases cannot be derived from one.
 
     Raises
     ------
     ScenarioError
-        They differ in size, resize rule or classes, are fewer than two, or one is an ensemble.
+        They differ in size, resize rule or classes, are fewer than two, or one joins scenarios
+        itself.
     """
-    frozen = tuple(member for member in members if isinstance(member, FittedFrozen))
+    frozen = tuple(
+        member
+        for member in members
+        if isinstance(member, FittedFrozen) or (isinstance(member, FittedEnsemble) and member.alike)
+    )
     canvases = {(member.spec.size, member.spec.resize) for member in frozen}
     classes = {member.classes for member in frozen}
     if not 1 < len(members) == len(frozen) or len(canvases) > 1 or len(classes) > 1:
         raise ScenarioError(
             f"{scenario.key} joins {len(members)} members with canvases {sorted(canvases)} and "
-            f"{len(classes)} lists of classes; it needs two or more frozen networks, all of one "
-            "size, resize rule and list of classes"
+            f"{len(classes)} lists of classes; it needs two or more that join none "
+            "themselves, all of one size, resize rule and list of classes"
         )
     return frozen
 
@@ -189,12 +213,14 @@ def read_ensemble(
     try:
         known = identity(content)
         members = [load(folder / f"member{i}", extractor) for i in range(content["n_members"])]
-        if tuple(member.scenario for member in members) != known["scenario"].members:
+        own = known["scenario"]
+        expected = own.members or (own,) * len(members)
+        if tuple(member.scenario for member in members) != expected:
             raise ValueError("its members are not, or not in this order, those of its scenario")
         stack = content["stack"]
         return FittedEnsemble(
             **known,
-            members=checked(known["scenario"], members),
+            members=checked(own, members),
             stack=stack and Stack(tuple(stack["weights"]), tuple(stack["scales"])),
             extractor=extractor,
         )

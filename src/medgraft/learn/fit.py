@@ -190,7 +190,8 @@ def load(folder: Path, extractor: Extractor) -> FittedScenario:
     BundleError
         It is not there, was changed, or is of a family this version does not know.
     """
-    family = str(read_bundle(folder).get("family"))
+    content = read_bundle(folder)
+    family = "ensemble" if "n_members" in content else str(content.get("family"))
     if family not in LOADERS:
         raise BundleError(f"{folder} holds a {family!r}; this version reads {', '.join(LOADERS)}")
     return LOADERS[family](folder, extractor)
@@ -420,7 +421,7 @@ LOADERS: Mapping[str, Callable[[Path, Extractor], FittedScenario]] = MappingProx
         "probe": FittedFrozen.load,
         "multiscale": FittedFrozen.load,
         "vlad": FittedFrozen.load,
-        "finetune": FittedFrozen.load,
+        "finetune": FittedFrozen.load,  # one network; those of several folds are an ensemble
         "hybrid": FittedFrozen.load,
         "ensemble": lambda folder, extractor: read_ensemble(folder, extractor, load),
     }

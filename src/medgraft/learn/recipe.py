@@ -40,6 +40,8 @@ class Recipe:
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
     tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
     mild views of it; 1 is the image alone.
+    deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
+    or one network, trained once more on all images (`once`), which answers as many times faster.
     precision : `bf16` computes in half precision where that is safe; a GPU always does.
     """
 
@@ -64,6 +66,7 @@ class Recipe:
     probe: bool = True
     rungs: str = "1200x2+2400x3"
     tta: int = 1
+    deploy: Literal["folds", "once"] = "folds"
     precision: Literal["f32", "bf16"] = "f32"
 
     def __post_init__(self) -> None:
@@ -88,6 +91,7 @@ class Recipe:
             "norm": self.norm in ("train", "frozen"),
             "rungs": bool(re.fullmatch(r"[1-9]\d*x[1-9]\d*(\+[1-9]\d*x[1-9]\d*)*", self.rungs)),
             "tta": 1 <= self.tta <= 64,
+            "deploy": self.deploy in ("folds", "once"),
             "precision": self.precision in ("f32", "bf16"),
         }
         for name, holds in rules.items():

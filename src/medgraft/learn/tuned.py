@@ -1,9 +1,10 @@
 """The families `finetune` and `hybrid`: part of a network trained again, from the best depth on.
 
 Every fold trains a copy of the layers behind the frozen trunk, stops by an inner holdout of whole
-groups, and judges the images it has not seen. The network that is deployed is trained once more on
-all development images, for the mean best epoch of the folds. It is a backbone of its own with a
-linear head, so that everything that knows frozen networks knows it too.
+groups, and judges the images it has not seen. Deployed is the mean of the folds' networks, or one
+that is trained once more on all development images, for the mean best epoch of the folds. A network
+that was trained is a backbone of its own with a linear head, so that everything that knows frozen
+networks knows it too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
-from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
+from medgraft.learn.crossed import CrossFitted, Fitted, calibrator_of, finished, judged, key_of
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
+from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
@@ -40,7 +42,7 @@ def cross_fit_tuned(
     extractor: Extractor,
     sample_weight: Floats | None,
 ) -> CrossFitted:
-    """Train in every fold, judge out of fold, and train once more on all images."""
+    """Train in every fold, judge out of fold, and deploy what the recipe says."""
     bench = Workbench.of(scenario, development, extractor, sample_weight, folds.view)
     depth, found = _depth(bench, folds)
     recipes = [spec.recipe for spec in bench.specs(depth)]
@@ -52,23 +54,20 @@ def cross_fit_tuned(
     for k in range(folds.n_folds):
         runs.append(_in_fold(bench, depth, inputs, folds, k))
         scores[folds.assignment == k] = runs[-1].scores
-    # The best epoch of the folds, as a share of those their schedule had.
-    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
-    everything = np.arange(len(development))
-    nobody = everything[:0]
-    epochs = round(share * bench.recipe.for_images(len(everything)).epochs)
-    final = bench.trained(
-        depth, inputs, everything, nobody, f"Training from {depth} on all images", epochs=epochs
-    )
+    histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
+    deployed = runs
+    if bench.recipe.deploy == "once":
+        deployed = [_once_more(bench, depth, inputs, runs)]
+        histories["all images"] = deployed[0].history
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         kept = judged(scores, development, folds, began)
-        kept["seconds"] = np.array(sum(run.seconds for run in [*runs, final]))
+        unique = {id(run): run.seconds for run in [*runs, *deployed]}
+        kept["seconds"] = np.array(sum(unique.values()))
         extractor.cache.put("predictions", key, kept)
-    fitted = _fitted(bench, final, calibrator_of(kept))
+    networks = [_fitted(bench, run, calibrator_of(kept)) for run in deployed]
+    fitted = networks[0] if len(networks) == 1 else _together(bench, networks)
     crossed = finished(fitted, kept, development, folds)
-    histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
-    histories["all images"] = final.history
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
 
@@ -84,7 +83,7 @@ def fold_networks(
     depth, _ = _depth(bench, folds)
     inputs = bench.inputs(depth)
     deployed = crossed.fitted
-    assert isinstance(deployed, FittedFrozen)  # for the type checker
+    assert isinstance(deployed, Fitted)  # for the type checker
     runs = [_in_fold(bench, depth, inputs, folds, k) for k in range(folds.n_folds)]
     return tuple(
         dataclasses.replace(_fitted(bench, run, deployed.calibrator), operating=deployed.operating)
@@ -131,6 +130,30 @@ def _in_fold(bench: Workbench, depth: str, inputs: Inputs, folds: Folds, k: int)
     inside = folds.assignment == k
     what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
     return bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+
+
+def _once_more(bench: Workbench, depth: str, inputs: Inputs, runs: Sequence[Trained]) -> Trained:
+    """The training on all images, for the best epoch of the folds as a share of their schedule."""
+    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
+    everything = np.arange(len(bench.development))
+    epochs = round(share * bench.recipe.for_images(len(everything)).epochs)
+    what = f"Training from {depth} on all images"
+    return bench.trained(depth, inputs, everything, everything[:0], what, epochs=epochs)
+
+
+def _together(bench: Workbench, networks: Sequence[FittedFrozen]) -> FittedEnsemble:
+    """The mean of the networks' scores."""
+    first = networks[0]
+    return FittedEnsemble(
+        scenario=bench.scenario,
+        classes=first.classes,
+        positive=first.positive,
+        operating=None,
+        members=tuple(networks),
+        stack=None,
+        calibrator=first.calibrator,
+        extractor=bench.extractor,
+    )
 
 
 def _depth(bench: Workbench, folds: Folds) -> tuple[str, DepthSearch | None]:

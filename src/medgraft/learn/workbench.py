@@ -309,10 +309,13 @@ class Workbench:
         return steps * n / (time.perf_counter() - began)
 
     def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
+        recipe = asdict(self.recipe)
+        del recipe["deploy"]  # what is done with a network later changes nothing in its training
+        params = tuple(one for one in self.scenario.params if one[0] != "deploy")
         return digest(
             TRAINING,
-            dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth)),
-            asdict(self.recipe),
+            dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth, params=params)),
+            recipe,
             [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],
             self.development.fingerprint,
             [rows.tolist(), judge.tolist(), epochs],

@@ -13,7 +13,7 @@ from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.compare import bias_corrected
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
-from medgraft.explain.cam import block_taps, grad_cam
+from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import TrainingLog
@@ -207,12 +207,13 @@ def _maps(
 ) -> tuple[str, list[tuple[tuple[str, Floats], ...]]]:
     """Why there are no maps ('' where there are), and each picture's from block 1 on, by tap."""
     nothing: list[tuple[tuple[str, Floats], ...]] = [()] * len(pictures)
-    if not isinstance(fitted, FittedFrozen) or fitted.torch_graph() is None:
+    if not has_cam(fitted):
         return naming.why_no_map(fitted.scenario), nothing
     taps = [tap for _, tap in sorted(block_taps(fitted).items())]
     if not taps:
         return f"{fitted.spec.taps[-1]} has no extent, so there are no places to mark", nothing
-    cache, key = fitted.extractor.cache, _maps_key(fitted, pictures, targets, taps)
+    networks = networks_of(fitted)
+    cache, key = networks[0].extractor.cache, _maps_key(networks, pictures, targets, taps)
     kept = cache.get("maps", key)
     if kept is None:
         found = grad_cam(fitted, pictures, taps, targets)
@@ -225,14 +226,17 @@ def _maps(
 
 
 def _maps_key(
-    fitted: FittedFrozen, pictures: Sequence[Canvas], targets: Sequence[str], taps: Sequence[str]
+    networks: Sequence[FittedFrozen],
+    pictures: Sequence[Canvas],
+    targets: Sequence[str],
+    taps: Sequence[str],
 ) -> str:
-    """What decides the maps: the network, the head's numbers, the pixels, classes and taps."""
-    arrays, _ = fitted.head.to_arrays()
+    """What decides the maps: the networks, the heads' numbers, the pixels, classes and taps."""
+    heads = [one.head.to_arrays()[0] for one in networks]
     return digest(
-        fitted.scenario.key,
-        fitted.spec.recipe,
-        {name: content_hash(array.tobytes()) for name, array in arrays.items()},
+        networks[0].scenario.key,
+        [one.spec.recipe for one in networks],
+        [{name: content_hash(a.tobytes()) for name, a in arrays.items()} for arrays in heads],
         [content_hash(picture.pixels.tobytes()) for picture in pictures],
         list(targets),
         list(taps),

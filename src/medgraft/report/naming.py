@@ -272,7 +272,7 @@ def recipe(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> Rec
     from medgraft.learn.ensemble import FittedEnsemble
 
     scenario = fitted.scenario
-    if isinstance(fitted, FittedEnsemble):
+    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
         _, names = short_names([member.scenario for member in fitted.members])
         members = tuple(
             (names[member.scenario.key], weight)
@@ -293,7 +293,9 @@ def recipe(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> Rec
 
 
 def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) -> dict[str, str]:
-    scenario = fitted.scenario
+    from medgraft.explain.cam import networks_of
+
+    scenario, networks = fitted.scenario, networks_of(fitted)
     backbone = extractor.backbone(scenario.backbone)
     how = recipe_of(scenario.params)
     facts = {
@@ -309,6 +311,10 @@ def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) 
         f"{how.smoothing:g}, classes balanced by {how.balance}",
         "Told otherwise": settings(scenario),
         "Head": "linear, on the mean of the last map, trained with the network",
+        "In use": f"the mean of the scores of {len(networks)} networks, each trained without one "
+        "fold"
+        if len(networks) > 1
+        else "",
     }
     return {name: text for name, text in facts.items() if text}
 

@@ -235,7 +235,12 @@ def _unmoved(runs: Histories) -> str:
 
 def _deployed(runs: Histories) -> str:
     run = runs.get(DEPLOYED, ())
-    if not run or len(runs) == 1:
+    if not run and len(runs) > 1:
+        return (
+            f"What is deployed is the mean of the scores of these {len(runs)} networks: what one "
+            "learned by chance, the others outvote. No further network was trained."
+        )
+    if len(runs) <= 1:
         return ""
     epochs = words.plural(len(run) - 1, "epoch")
     return (

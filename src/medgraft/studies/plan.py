@@ -223,7 +223,7 @@ def plan(
     planned = [
         Planned(
             scenario,
-            _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes),
+            _cost_in_use(scenario, options.n_folds, extractor, (n_images, n_classes)),
             heads.index(scenario.head) if scenario.head in heads else len(heads),
         )
         for scenario in scenarios
@@ -393,6 +393,20 @@ def _deep(backbone: Backbone) -> list[str]:
 
 
 # --------------------------------------------------------------------------- costs
+
+
+def _cost_in_use(
+    scenario: Scenario, n_folds: int, extractor: Extractor, shape: tuple[int, int]
+) -> Cost:
+    """What a scenario costs in use, where the networks of all its folds may have to answer.
+
+    shape : images and classes that it learns from.
+    """
+    n_images, n_classes = shape
+    one = _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes)
+    trained = scenario.family in TRAINED and recipe_of(scenario.params).deploy == "folds"
+    networks = n_folds if trained else 1
+    return Cost(networks * one.multiply_adds, networks * one.parameters)
 
 
 def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:

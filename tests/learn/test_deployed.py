@@ -1,0 +1,145 @@
+"""What a trained scenario deploys: the mean of its folds' networks, or one trained once more."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medgraft.data.ingest import load as load_table
+from medgraft.data.phantom import write_phantoms
+from medgraft.data.split import make_folds
+from medgraft.errors import ScenarioError
+from medgraft.explain.attribute import attribute
+from medgraft.explain.cam import block_taps, grad_cam, signed_maps
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.ensemble import FittedEnsemble
+from medgraft.learn.finetune import Training
+from medgraft.learn.fit import cross_fitted, load, unseen_models
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.types import Canvas, Folds, ImageTable, Scenario
+
+TUNED = Scenario(
+    "finetune",
+    "tf_efficientnet_lite0",
+    "blocks.6",
+    "logistic",
+    sizes=(64,),
+    params=(("epochs", "1"), ("steps", "0"), ("rate", "0.002"), ("smoothing", "0")),
+)
+ONCE = dataclasses.replace(TUNED, params=(*TUNED.params, ("deploy", "once")))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
+    folder = tmp_path_factory.mktemp("images")
+    write_phantoms(folder, n_patients=16)
+    return load_table(folder)
+
+
+@pytest.fixture(scope="module")
+def folds(table: ImageTable) -> Folds:
+    return make_folds(table, 3)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    return Extractor(Cache(tmp_path_factory.mktemp("cache")), engine="torch", workers=2)
+
+
+@pytest.fixture(scope="module")
+def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
+    return cross_fitted(TUNED, table, folds, extractor)
+
+
+@pytest.fixture(scope="module")
+def canvases(table: ImageTable, extractor: Extractor, crossed: CrossFitted) -> list[Canvas]:
+    made = extractor.canvases(table.select(np.arange(8)), crossed.fitted.spec)
+    return [canvas for canvas in made if isinstance(canvas, Canvas)]
+
+
+def test_it_is_the_mean_of_the_networks_that_judged(
+    crossed: CrossFitted, canvases: list[Canvas], table: ImageTable, folds: Folds,
+    extractor: Extractor,
+) -> None:  # fmt: skip
+    networks = [fitted for fitted, _ in unseen_models(TUNED, table, folds, extractor)]
+    scores = [network.scores(canvases) for network in networks]
+    assert not np.allclose(scores[0], scores[1], atol=1e-3)
+    deployed = crossed.fitted
+    np.testing.assert_allclose(deployed.scores(canvases), np.mean(scores, axis=0), atol=1e-5)
+    few = table.select(np.arange(8))
+    said = deployed.predict(few)[0]
+    np.testing.assert_allclose(said.scores, np.mean(scores, axis=0), atol=1e-5)
+    np.testing.assert_allclose(said.y_prob, deployed.probabilities(canvases), atol=1e-5)
+    assert crossed.training is not None
+    assert list(crossed.training.histories) == ["fold 1", "fold 2", "fold 3"]
+
+
+def test_once_trains_one_more_network_and_none_of_the_folds_again(
+    crossed: CrossFitted, table: ImageTable, folds: Folds, extractor: Extractor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    begun = []
+    train = Training.epochs
+
+    def counted(self: Training, data: object, *args: object, **kwargs: object) -> object:
+        begun.append(len(data.rows))  # type: ignore[attr-defined]
+        return train(self, data, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Training, "epochs", counted)
+    once = cross_fitted(ONCE, table, folds, extractor)
+    assert begun == [len(table)]
+    assert isinstance(once.fitted, FittedFrozen)
+    assert once.training is not None
+    assert list(once.training.histories)[-1] == "all images"
+    np.testing.assert_array_equal(once.predictions.scores, crossed.predictions.scores)
+
+
+def test_a_bundle_of_it_answers_the_same(
+    crossed: CrossFitted, canvases: list[Canvas], tmp_path: Path
+) -> None:
+    crossed.fitted.save(tmp_path)
+    loaded = load(tmp_path, Extractor(Cache(tmp_path / "cache"), engine="torch"))
+    assert isinstance(loaded, FittedEnsemble)
+    assert loaded.alike
+    assert loaded.scenario == TUNED
+    assert loaded.operating == crossed.fitted.operating
+    before = crossed.fitted.probabilities(canvases)
+    np.testing.assert_allclose(loaded.probabilities(canvases), before, atol=1e-5)
+
+
+def test_its_map_adds_up_to_its_score(crossed: CrossFitted, canvases: list[Canvas]) -> None:
+    """Of linear heads on pooled maps HiResCAM adds up to the score without the intercept."""
+    fitted = crossed.fitted
+    assert isinstance(fitted, FittedEnsemble)
+    name = fitted.classes[1]
+    maps, _ = signed_maps(fitted, canvases, "hirescam", fitted.spec.taps[-1], name)
+    bias = np.mean([network.head.intercept_[1] for network in fitted.members])  # type: ignore[union-attr]
+    np.testing.assert_allclose(
+        maps.sum(axis=(1, 2)), fitted.scores(canvases)[:, 1] - bias, atol=1e-4
+    )
+    (one, *_) = attribute(fitted, canvases, name)
+    assert one.method.endswith("the mean of 3 networks")
+    shown = np.maximum(maps[0], 0)
+    np.testing.assert_allclose(one.map.max(), shown.max(), rtol=0.2)
+
+
+def test_grad_cam_explains_the_label_of_the_mean(
+    crossed: CrossFitted, canvases: list[Canvas]
+) -> None:
+    fitted = crossed.fitted
+    taps = list(block_taps(fitted).values())
+    found = grad_cam(fitted, canvases, taps)
+    labels = [fitted.classes[row] for row in fitted.scores(canvases).argmax(axis=1)]
+    assert [one[taps[-1]].target for one in found] == labels
+    assert [list(one) for one in found] == [taps] * len(canvases)
+
+
+def test_there_is_no_third_way(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
+    other = dataclasses.replace(TUNED, params=(("deploy", "both"),))
+    with pytest.raises(ScenarioError, match="deploy = both"):
+        cross_fitted(other, table, folds, extractor)
