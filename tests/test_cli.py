@@ -17,10 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from medgraft import cli, files, terminal
 from medgraft.bundle import predict
+from medgraft.cli import program
+from medgraft.cli.words import training_settings
 from medgraft.data.phantom import write_phantoms
 
 
@@ -341,7 +344,7 @@ def test_a_warning_is_one_plain_line(
         warnings.warn("the solver\nstopped early", RuntimeWarning, stacklevel=2)
         raise SystemExit(0)
 
-    monkeypatch.setattr(cli, "app", warn)
+    monkeypatch.setattr(program, "app", warn)
     assert call(monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().err == "medgraft: warning: the solver stopped early\n"
 
@@ -612,9 +615,9 @@ def test_train_runs_one_scenario(
 
 
 def test_training_settings_reach_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cli._training("classic", "rate=1e-4, epochs=5") == (
+    assert training_settings("classic", "rate=1e-4, epochs=5") == (
         ("classic", ""), ("rate", "1e-4"), ("epochs", "5"),
     )  # fmt: skip
-    assert cli._training("", "") == ()
-    with pytest.raises(cli.typer.BadParameter, match="'rate' is no setting"):
-        cli._training("", "rate")
+    assert training_settings("", "") == ()
+    with pytest.raises(typer.BadParameter, match="'rate' is no setting"):
+        training_settings("", "rate")

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import medgraft.studies.budget as budget
-from medgraft.cli import _seconds, app
+from medgraft.cli import app
+from medgraft.cli.words import seconds_of
 from medgraft.learn.recipe import recipe_of
 
 N, FOLDS = 5000, 5
@@ -107,7 +108,7 @@ def test_a_network_of_one_size_keeps_it() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 0), ("90s", 90), ("60m", 3600), ("1.5h", 5400)])
 def test_times_are_read(text: str, seconds: float) -> None:
-    assert _seconds(text) == seconds
+    assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["60", "m", "an hour", "-5m", "infm", "nanm"])

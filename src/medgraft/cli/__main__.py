@@ -1,0 +1,5 @@
+"""`python -m medgraft.cli`."""
+
+from medgraft.cli import main
+
+main()

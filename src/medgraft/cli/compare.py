@@ -1,0 +1,403 @@
+"""Commands that learn: a study, one scenario alone, the demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medgraft import terminal
+from medgraft.cli.options import (
+    AUDITED,
+    CACHE,
+    COMPARED,
+    DATA,
+    ENGINE,
+    GROUP,
+    LABEL_COLUMN,
+    MASKS,
+    NO_GROUPS,
+    OVERRIDES,
+    PATH_COLUMN,
+    POSITIVE,
+    QUIET,
+    RECIPE,
+    SPLIT_COLUMN,
+    TRAINED,
+    TRAINING,
+    WORKERS,
+)
+from medgraft.cli.program import app
+from medgraft.cli.words import (
+    command_line,
+    extractor_of,
+    load_table,
+    numbers_of,
+    preset_asked,
+    seconds_of,
+    training_settings,
+    with_masks_of,
+    words_of,
+)
+
+
+@app.command()
+def study(
+    data: DATA,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="The folder the run leaves.")
+    ] = Path("medgraft-run"),
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="A network of timm; may be repeated. See `medgraft backbones`."),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
+    ] = "",
+    families: Annotated[
+        str,
+        typer.Option(
+            help="probe (codes of a layer), multiscale (several input sizes), vlad (encoded "
+            "descriptors), finetune (the network trained again), hybrid (VGG's first blocks, then "
+            "light ones that are trained; with --backbone hybrid_vgg16), ensemble (a stack of "
+            "what is frozen), with commas.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "probe",
+    heads: Annotated[
+        str,
+        typer.Option(help="svm, logistic, lda, rbf, knn, with commas.", rich_help_panel=COMPARED),
+    ] = "svm,logistic,knn",
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            help="raw, clahe (instead), raw+clahe (beside), with commas. With raw and clahe, the "
+            "mean of their probabilities is compared too.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "raw",
+    sizes: Annotated[
+        str,
+        typer.Option(
+            metavar="224,544,864",
+            help="Input sizes of multiscale; by default those that the images hold.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
+    encoders: Annotated[
+        str,
+        typer.Option(
+            help="Of vlad: k64 (VLAD with 64 centres), fisher16, bilinear2048, pyramid1-2-4; "
+            "k64.pca64.white128.hard says more.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "k16,k64",
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="PRESET",
+            help="Compare codes of augmented views: xray, microscopy, endoscopy or natural; "
+            "`medgraft views` shows what they do to your images.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
+    views: Annotated[
+        int,
+        typer.Option(help="Views of each image, itself included.", rich_help_panel=COMPARED),
+    ] = 4,
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="What the images are (xray, microscopy, endoscopy, natural); with it --augment "
+            "auto takes the preset that suits them, and the audit knows what is no evidence.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
+    masks: MASKS = None,
+    audit_evidence: Annotated[
+        bool,
+        typer.Option(
+            "--audit/--no-audit",
+            help="Whether what is recommended is audited for what it looks at.",
+            rich_help_panel=AUDITED,
+        ),
+    ] = True,
+    audit_pairs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Pairs of images, of two classes, whose regions are exchanged; more take longer "
+            "and see smaller effects.",
+            rich_help_panel=AUDITED,
+        ),
+    ] = 80,
+    depths: Annotated[
+        str,
+        typer.Option(
+            metavar="best,blocks.4,input",
+            help="From which layer on networks are trained, with commas: best finds it out, input "
+            "trains everything.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "best",
+    recipe: RECIPE = "",
+    training: TRAINING = "",
+    training_size: Annotated[
+        int,
+        typer.Option(
+            metavar="PIXELS",
+            min=0,
+            help="Input size of networks that are trained; their own by default, or the largest "
+            "that --budget has time for.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = 0,
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="60m|2h",
+            help="How long the study may take. Trained networks get the epochs, the input size and "
+            "the search of a depth that fit; --resume goes on with what was bought.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "",
+    validate: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|plain|changed",
+            help="What is judged out of fold: images as they are (plain), or changed views, in "
+            "which who goes by exposure, sharpness or frame fails. auto: changed where networks "
+            "are trained and these tell the classes apart.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "auto",
+    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
+    resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    positive: POSITIVE = None,
+    overrides: OVERRIDES = None,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
+    ] = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Compare ways of transferring a network on DATA, recommend one, and write a report.
+
+    The test split (an official one, or a fifth of the patients set aside) is looked at once, after
+    everything has been chosen on the other images. RUN then holds report.html, result.json,
+    predictions.parquet and model/.
+    """
+    from medgraft.api import study_to_folder
+    from medgraft.studies.plan import StudyOptions
+
+    options = StudyOptions(
+        backbones=tuple(backbone or StudyOptions().backbones),
+        families=words_of(families),
+        heads=words_of(heads),
+        metric=metric,
+        preprocess=words_of(preprocess),
+        sizes=numbers_of(sizes),
+        encoders=words_of(encoders),
+        augment=preset_asked(augment, modality),
+        views=views,
+        depths=words_of(depths),
+        training=training_settings(recipe, training),
+        training_size=training_size,
+        budget=seconds_of(budget),
+        validate=validate,
+        resize=resize,  # type: ignore[arg-type]
+        seed=seed,
+        audit=audit_evidence,
+        audit_pairs=audit_pairs,
+        modality=modality,
+        masks=masks is not None,
+    )
+    progress = terminal.progress(quiet)
+    table = with_masks_of(
+        load_table(
+            data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
+            path_column=path_column, label_column=label_column, split_column=split_column,
+        ),
+        masks,
+    )  # fmt: skip
+    terminal.say_table(table, progress)
+    extractor = extractor_of(engine, workers, cache, progress)
+    if weights:
+        extractor.weights = dict.fromkeys(options.backbones, weights)
+    finished = study_to_folder(
+        table, options, extractor, out, resume=resume, command=command_line()
+    )
+    if not quiet:
+        terminal.show_study(finished, out, extractor)
+
+
+@app.command()
+def train(
+    data: DATA,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="A scenario's key, as a study's report and result.json write it.",
+        ),
+    ] = "",
+    recipe: RECIPE = "",
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="LAYER",
+            help="With --recipe: the layer to train from; everything by default. block4_pool "
+            "trains VGG's last block on the kept output of the others.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "input",
+    training: TRAINING = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|hub",
+            help="Weights of the backbone that do not come by pip; with --recipe classic of "
+            "VGG-19, without them VGG-16 is trained.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where model and history go.")
+    ] = Path("medgraft-train"),
+    holdout_only: Annotated[
+        bool,
+        typer.Option(
+            "--holdout-only",
+            help="Train once, with a fifth of the patients held out to judge, instead of in every "
+            "fold.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = False,
+    cap: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES",
+            min=0,
+            help="With --holdout-only: end with the epoch that passes so many minutes of training; "
+            "the same command with a larger cap goes on from there.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = 0.0,
+    validate: Annotated[
+        str,
+        typer.Option(
+            metavar="plain|changed",
+            help="What is judged: images as they are, or changed views of them.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = "plain",
+    test: Annotated[
+        bool, typer.Option("--test", help="Look at the test split too, once, at the end.")
+    ] = False,
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    positive: POSITIVE = None,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Run one scenario on DATA without a study: judge it on images not learned from, and save it.
+
+    DIR then holds model/, predictions.parquet and, of a network that is trained, history.png and
+    training.json. A test split is left alone unless --test is given.
+    """
+    from medgraft.api import train_to_folder
+    from medgraft.studies.keys import scenario_from_key
+    from medgraft.studies.single import SingleOptions, classic_scenario
+
+    if bool(scenario) == bool(recipe):
+        raise typer.BadParameter("give either --scenario KEY or --recipe classic")
+    if scenario and (training or start != "input"):
+        raise typer.BadParameter(
+            "a scenario's key says how it is trained; --from and --training go with --recipe"
+        )
+    chosen = (
+        scenario_from_key(scenario, seed)
+        if scenario
+        else classic_scenario(training_settings(recipe, training), weights, start, seed)
+    )
+    options = SingleOptions(holdout_only=holdout_only, cap=cap, validate=validate, test=test)
+    progress = terminal.progress(quiet)
+    table = load_table(
+        data, progress, group=group, no_groups=no_groups, positive=positive,
+        path_column=path_column, label_column=label_column, split_column=split_column,
+    )  # fmt: skip
+    terminal.say_table(table, progress)
+    extractor = extractor_of(engine, workers, cache, progress)
+    extractor.weights = {chosen.backbone: weights} if weights else {}
+    finished = train_to_folder(table, chosen, options, extractor, out)
+    if not quiet:
+        terminal.show_single(finished, out, extractor)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the demo is written.")
+    ] = Path("medgraft-demo"),
+    open_report: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
+    ] = True,
+    patients: Annotated[int, typer.Option(help="How many patients are made.", min=20)] = 160,
+    seed: Annotated[int, typer.Option(help="Same seed, same images.", min=0)] = 0,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Make radiograph-like images with known truth, study them, and open the report.
+
+    Needs no data and no network. As in real folders, one image is wrongly labelled and one is a
+    copy filed under another patient (images/truth.json names both); the report finds the copy.
+    """
+    import shutil
+
+    from medgraft.api import study_to_folder
+    from medgraft.data.phantom import write_phantoms
+    from medgraft.files import explained
+    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.store import RunError
+
+    images, run = out / "images", out / "run"
+    progress = terminal.progress(quiet)
+    with explained(out):
+        if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
+            raise RunError(f"{out} is not empty and holds no demo; choose another --out")
+        for folder in (images, run):
+            if folder.exists():
+                shutil.rmtree(folder)
+        progress.say(f"Making radiograph-like images of {patients} patients in {images}")
+        write_phantoms(images, n_patients=patients, seed=seed)
+    table = load_table(str(images), progress)
+    terminal.say_table(table, progress)
+    extractor = extractor_of(engine, workers, cache, progress)
+    finished = study_to_folder(
+        table, StudyOptions(seed=seed), extractor, run, command=command_line()
+    )
+    if not quiet:
+        terminal.show_study(finished, run, extractor)
+    if open_report and sys.stdout.isatty():
+        import webbrowser
+
+        webbrowser.open((run / "report.html").resolve().as_uri())

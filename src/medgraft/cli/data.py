@@ -1,0 +1,168 @@
+"""Commands about data: what is wrong with it, how views look, vectors of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medgraft import terminal
+from medgraft.cli.options import (
+    AS_JSON,
+    CACHE,
+    DATA,
+    ENGINE,
+    GROUP,
+    LABEL_COLUMN,
+    NO_GROUPS,
+    OVERRIDES,
+    PATH_COLUMN,
+    POSITIVE,
+    QUIET,
+    SPLIT_COLUMN,
+    WORKERS,
+)
+from medgraft.cli.program import app
+from medgraft.cli.words import command_line, extractor_of, load_table, numbers_of, words_of
+
+
+@app.command()
+def profile(
+    data: DATA,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Also write data.html and suggestions.csv here."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="severe|warn", help="Exit with 3 if a finding is that severe, for pipelines."
+        ),
+    ] = "",
+    codes: Annotated[
+        bool,
+        typer.Option(
+            "--codes/--no-codes",
+            help="Read the network's codes: they confirm near copies, and show wrong labels and "
+            "shifts. Without them it takes seconds.",
+        ),
+    ] = True,
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    positive: POSITIVE = None,
+    overrides: OVERRIDES = None,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Check DATA before anything is learned from it: leaks, copies, wrong labels, telling files.
+
+    Nothing is changed. What could be done about each image stands in suggestions.csv, which
+    `study --overrides` takes back once you have looked at it.
+    """
+    from medgraft.api import profile_to_folder
+    from medgraft.data.listing import shown
+    from medgraft.studies.data import audit_data
+
+    if fail_on not in ("", "severe", "warn"):
+        raise typer.BadParameter(f"--fail-on takes severe or warn, not {fail_on!r}")
+    progress = terminal.progress(quiet or as_json)
+    table = load_table(
+        data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
+        path_column=path_column, label_column=label_column, split_column=split_column,
+        one_class=True,
+    )  # fmt: skip
+    extractor = extractor_of(engine, workers, cache, progress)
+    found = audit_data(table, extractor, with_codes=codes, seed=seed)
+    written = (
+        profile_to_folder(found, out, data=shown(data), command=command_line())
+        if out is not None
+        else ()
+    )
+    if as_json:
+        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+    else:
+        terminal.show_findings(found)
+        for path in written:
+            typer.echo(f"written: {shown(str(path))}")
+    if fail_on and found.at_least(fail_on):
+        raise typer.Exit(3)
+
+
+@app.command()
+def views(
+    data: DATA,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The page that is written.")
+    ] = Path("medgraft-views.html"),
+    presets: Annotated[
+        str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
+    ] = "",
+    quiet: QUIET = False,
+) -> None:
+    """Show what each preset of augmented views, and CLAHE, does to your own images.
+
+    Look at it before `study --augment`: a view that no patient could give teaches nothing.
+    """
+    from medgraft.data.augment import PRESETS
+    from medgraft.report.views import views_page
+
+    table = load_table(str(data), terminal.progress(quiet))
+    views_page(table, words_of(presets) or tuple(PRESETS), 2, 6, 224, out)
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def encode(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…", help="Images, folders of images, or patterns like 'a*.png'."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The .parquet that is written.")
+    ] = Path("codes.parquet"),
+    backbone: Annotated[str, typer.Option(help="A network of timm.")] = "",
+    weights: Annotated[
+        str,
+        typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
+    ] = "",
+    tap: Annotated[str, typer.Option(help="A layer, or stages: all of them joined.")] = "stages",
+    pooling: Annotated[str, typer.Option(help="avg, max or gem.")] = "avg",
+    sizes: Annotated[
+        str, typer.Option(metavar="224,544", help="Input sizes, their codes side by side.")
+    ] = "",
+    preprocess: Annotated[str, typer.Option(help="raw, clahe or raw+clahe.")] = "raw",
+    resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Turn images into vectors and nothing else: one row an image, named columns, as parquet.
+
+    An image that cannot be read is named with its reason; the others are not held up.
+    """
+    from medgraft.api import encode as run_encode
+    from medgraft.features.backbones import DEFAULT
+
+    name = backbone or DEFAULT
+    extractor = extractor_of(engine, workers, cache, terminal.progress(quiet))
+    extractor.weights = {name: weights} if weights else {}
+    found = run_encode(
+        paths, out=out, backbone=name, tap=tap, pooling=pooling, sizes=numbers_of(sizes),
+        preprocess=preprocess, resize=resize, extractor=extractor,  # type: ignore[arg-type]
+    )  # fmt: skip
+    terminal.show_skipped(found.attrs["skipped"])
+    typer.echo(f"{len(found):,} rows of {found.shape[1]:,} numbers: {out}")

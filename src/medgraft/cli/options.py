@@ -1,0 +1,123 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder (class/image or split/class/image), a CSV (path,label[,split][,group]) or "
+        "a MedMNIST .npz.",
+        show_default=False,
+    ),
+]
+MODEL = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="The folder of a finished study, or its folder `model`.",
+        show_default=False,
+    ),
+]
+GROUP = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="COLUMN|regex:…",
+        help="What tells patients apart: a column of the CSV, or a pattern in the file names.",
+    ),
+]
+NO_GROUPS = Annotated[
+    bool, typer.Option("--no-groups", help="Treat every image as a patient of its own.")
+]
+POSITIVE = Annotated[
+    str | None,
+    typer.Option("--positive", metavar="CLASS", help="The class that sensitivity is about."),
+]
+PATH_COLUMN = Annotated[
+    str, typer.Option("--path-column", help="The CSV's column of paths.", rich_help_panel="CSV")
+]
+LABEL_COLUMN = Annotated[
+    str, typer.Option("--label-column", help="The CSV's column of classes.", rich_help_panel="CSV")
+]
+SPLIT_COLUMN = Annotated[
+    str, typer.Option("--split-column", help="The CSV's column of splits.", rich_help_panel="CSV")
+]
+ENGINE = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="openvino (fast on a CPU) or torch (GPU).", rich_help_panel="Machine"
+    ),
+]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Threads; all cores by default.", rich_help_panel="Machine"
+    ),
+]
+CACHE = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Where codes are kept between runs; see `medgraft cache`.",
+        rich_help_panel="Machine",
+    ),
+]
+COMPARED, TRAINED = "What is compared", "Networks that are trained"
+AUDITED = "What it looks at"
+MASKS = Annotated[
+    Path | None,
+    typer.Option(
+        "--masks",
+        metavar="DIR",
+        help="Masks of where the evidence lies (lungs, lesions), named like their images. What is "
+        "outside of them is declared to be no evidence.",
+        rich_help_panel=AUDITED,
+    ),
+]
+RECIPE = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="classic",
+        help="A named recipe of training: classic is log loss, Adam at 1e-6, at most 300 epochs, "
+        "patience 10.",
+        rich_help_panel=TRAINED,
+    ),
+]
+TRAINING = Annotated[
+    str,
+    typer.Option(
+        "--training",
+        metavar="rate=1e-4,epochs=5",
+        help="Settings of training that differ from the recipe's, with commas.",
+        rich_help_panel=TRAINED,
+    ),
+]
+CLASS_SHARES = Annotated[
+    str,
+    typer.Option(
+        "--class-shares",
+        metavar="training|estimate|0.3,0.7",
+        help="Also give the answers for classes that are as common as said, or as estimated from "
+        "these images without their labels (EM of Saerens). They stand beside the usual ones and "
+        "never replace them.",
+    ),
+]
+OVERRIDES = Annotated[
+    Path | None,
+    typer.Option(
+        "--overrides",
+        metavar="FILE",
+        help="A CSV path,action,value,why of images to exclude, relabel or group; `profile --out` "
+        "writes one to start from.",
+    ),
+]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
+AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

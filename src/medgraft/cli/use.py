@@ -1,0 +1,256 @@
+"""Commands that use a saved classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medgraft import terminal
+from medgraft.cli.options import (
+    AS_JSON,
+    CACHE,
+    CLASS_SHARES,
+    DATA,
+    ENGINE,
+    GROUP,
+    LABEL_COLUMN,
+    MODEL,
+    NO_GROUPS,
+    PATH_COLUMN,
+    QUIET,
+    SPLIT_COLUMN,
+    WORKERS,
+)
+from medgraft.cli.program import app
+from medgraft.cli.words import command_line, extractor_of, load_table, words_of
+
+
+@app.command()
+def predict(
+    model: MODEL,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…", help="Images, folders of images, or patterns like 'a*.png'."
+        ),
+    ],
+    class_shares: CLASS_SHARES = "training",
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+) -> None:
+    """Say what MODEL makes of new images: label and probability of each class.
+
+    An image that cannot be read gets its reason instead; the others are not held up.
+    """
+    from medgraft.bundle.model import load_model
+    from medgraft.bundle.predict import predict_files
+    from medgraft.bundle.shares import TRAINING, adjust_rows
+
+    fitted = load_model(model, engine=engine, workers=workers, cache=cache)
+    rows: list[dict[str, Any]] = predict_files(fitted, paths)
+    shares = None
+    if class_shares != TRAINING:
+        rows, shares = adjust_rows(model, fitted, rows, class_shares)
+    if as_json:
+        found: Any = rows if shares is None else {"class_shares": shares.json(), "images": rows}
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    terminal.show_predictions(rows, fitted.classes)
+    if shares is not None:
+        terminal.show_class_shares(shares)
+
+
+@app.command()
+def evaluate(
+    model: MODEL,
+    data: DATA,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Also write a page and a JSON file here."),
+    ] = None,
+    class_shares: CLASS_SHARES = "training",
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Judge MODEL on other labelled images (external validation), by image and by patient.
+
+    Every image of DATA is judged, whatever its split; nothing is chosen or refitted.
+    """
+    from medgraft.bundle.external import evaluate_model, write_external
+    from medgraft.data.listing import shown
+
+    progress = terminal.progress(quiet or as_json)
+    found = evaluate_model(
+        model,
+        load_table(
+            data, progress, group=group, no_groups=no_groups, path_column=path_column,
+            label_column=label_column, split_column=split_column, one_class=True,
+        ),
+        extractor_of(engine, workers, cache, progress),
+        class_shares,
+    )  # fmt: skip
+    written = (
+        write_external(
+            out, found, model=shown(str(model)), data=shown(data), command=command_line()
+        )
+        if out is not None
+        else ()
+    )
+    if as_json:
+        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+        return
+    terminal.show_external(found)
+    for path in written:
+        typer.echo(f"written: {shown(str(path))}")
+
+
+@app.command()
+def audit(
+    model: MODEL,
+    data: DATA,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Masks of where the evidence may lie, named like the images; what is outside of "
+            "them is declared to be no evidence.",
+        ),
+    ] = None,
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="What the images are (xray, endoscopy, microscopy, natural): it names the places "
+            "that are no evidence, such as the corners of an X-ray."
+        ),
+    ] = "",
+    images: Annotated[int, typer.Option(help="Images audited at most.", min=1)] = 600,
+    pairs: Annotated[
+        int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
+    ] = 150,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Also write audit.html, with images, and audit.json."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|warn",
+            help="Exit with 3 where the verdict is FAIL (fail), or anything but PASS (warn).",
+        ),
+    ] = "",
+    group: GROUP = None,
+    no_groups: NO_GROUPS = False,
+    path_column: PATH_COLUMN = "path",
+    label_column: LABEL_COLUMN = "label",
+    split_column: SPLIT_COLUMN = "split",
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Find out which places of the images MODEL's decisions rest on, and whether they may.
+
+    Regions are exchanged between images of different classes, and the labels that follow are
+    counted. DATA are labelled images that the model has not learned from; of a test split only its
+    images are used.
+    """
+    from medgraft.api import audit_model, audit_to_folder
+    from medgraft.audit.evidence import AuditOptions
+    from medgraft.data.listing import shown
+
+    unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
+    if fail_on not in unwanted:
+        raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    progress = terminal.progress(quiet or as_json)
+    table = load_table(
+        data, progress, group=group, no_groups=no_groups, path_column=path_column,
+        label_column=label_column, split_column=split_column, one_class=True,
+    )  # fmt: skip
+    options = AuditOptions(modality=modality, images=images, pairs=pairs, seed=seed)
+    found = audit_model(
+        model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
+    )
+    written = (
+        audit_to_folder(
+            found, out, model=shown(str(model)), data=shown(data), command=command_line()
+        )
+        if out is not None
+        else ()
+    )
+    if as_json:
+        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+    else:
+        terminal.show_audit(found)
+        for path in written:
+            typer.echo(f"written: {shown(str(path))}")
+    if found.audit.result.verdict in unwanted[fail_on]:
+        raise typer.Exit(3)
+
+
+@app.command()
+def explain(
+    model: MODEL,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Images to explain.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures are written.")
+    ] = Path("medgraft-explain"),
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How a map is made: gradcam, gradcam++, hirescam, eigencam, layercam or scorecam "
+            "at each layer; occlusion (works with any model, slow); auto (one map, by the most "
+            "exact way this model has)."
+        ),
+    ] = "gradcam",
+    taps: Annotated[
+        str,
+        typer.Option(help="Layers to look at, with commas; block 1 to 5 by default."),
+    ] = "",
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="The class explained; the predicted one by default."),
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Show what each block of the network singles out in the image instead."
+        ),
+    ] = False,
+    cache: CACHE = None,
+) -> None:
+    """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
+
+    Under the image stands what the model says, and whether that is right where the image lies in a
+    folder named after its class.
+    With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
+    An image that cannot be read is named with its reason; the others are not held up.
+    """
+    from medgraft.bundle.explain import explain_files, explain_layers
+    from medgraft.data.listing import shown
+
+    if layers:
+        written, skipped = explain_layers(model, images, out, cache=cache)
+    else:
+        written, skipped = explain_files(
+            model, images, out, method=method, taps=words_of(taps), target=target, cache=cache
+        )
+    for path in written:
+        typer.echo(shown(str(path)))
+    terminal.show_skipped(skipped)
