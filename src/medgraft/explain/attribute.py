@@ -73,10 +73,24 @@ def attribute(
         return occlusion(fitted, canvases, target)
     if fitted.encoder is not None:
         return _of_descriptors(fitted, canvases, target)
-    parts = _parts(fitted) if hasattr(fitted.head, "coef_") else []
+    parts = _parts(fitted)
     return (
         _of_parts(fitted, parts, canvases, target) if parts else occlusion(fitted, canvases, target)
     )
+
+
+def is_read_inside(fitted: FittedScenario) -> bool:
+    """Whether `attribute` reads maps of parts inside the network, in about one pass an image each.
+
+    So it does of linear probes of one view and of ensembles of these. Else descriptors are left out
+    or parts of the image covered, which takes many times as long.
+    """
+    if isinstance(fitted, FittedEnsemble):
+        used = [m for m, weight in zip(fitted.members, fitted.weights, strict=True) if weight]
+        return all(is_read_inside(member) for member in used)
+    if not isinstance(fitted, FittedFrozen) or len(fitted.reading.views) > 1:
+        return False
+    return fitted.encoder is None and bool(_parts(fitted))
 
 
 # --------------------------------------------------------------------------- linear probes
@@ -93,8 +107,10 @@ class _Part:
 
 def _parts(fitted: FittedFrozen) -> list[_Part]:
     """A probe for each block of each spec, with its share of the head; none if one has no map."""
+    if not hasattr(fitted.head, "coef_"):
+        return []
     (specs,) = fitted.reading.views
-    coef: NDArray[np.floating[Any]] = getattr(fitted.head, "coef_")  # noqa: B009 (a kernel has none)
+    coef: NDArray[np.floating[Any]] = fitted.head.coef_
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     share = 1 / len(specs) if fitted.reading.join == "mean" else 1.0
     found, start = [], 0
@@ -124,7 +140,10 @@ def _of_parts(
     total = [np.zeros(shape, np.float32) for shape in shapes]
     for part in parts:
         seen = [_seen(canvas, fitted, part.spec) for canvas in canvases]
-        maps, _ = signed_maps(part.probe, seen, "hirescam", part.tap, names)
+        if part.spec.taps == (part.tap,) and part.spec.poolings == ("avg",):
+            maps = _terms(part, seen, names)
+        else:
+            maps, _ = signed_maps(part.probe, seen, "hirescam", part.tap, names)
         for sum_, map, shape in zip(total, maps, shapes, strict=True):
             sum_ += enlarge(map * map.size, shape)  # grids of all sizes count alike
     taps = ", ".join(dict.fromkeys(part.tap for part in parts))
@@ -134,6 +153,23 @@ def _of_parts(
         Attribution(np.maximum(map, 0), canvas.geometry, name, taps, method)
         for map, canvas, name in zip(total, canvases, names, strict=True)
     ]
+
+
+def _terms(part: _Part, canvases: Sequence[Canvas], names: Sequence[str]) -> Maps:
+    """HiResCAM (n, side, side) where the head reads the mean of the tap.
+
+    The gradient is then the head's weights over the number of places, the same at each, so that the
+    engine that the codes came from is enough, and several times as fast.
+    """
+    probe, grids = part.probe, part.probe.reading.grids
+    coef: NDArray[np.floating[Any]] = probe.head.coef_
+    outputs = run_readings(canvases, part.spec, grids.specs, probe.extractor)
+    found = []
+    for output, name in zip(outputs, names, strict=True):
+        (grid,) = output[grids.specs[0]].values()
+        side = round(len(grid) ** 0.5)  # of (places, channels)
+        found.append((grid @ coef[probe.classes.index(name)] / len(grid)).reshape(side, side))
+    return np.asarray(found, np.float32)
 
 
 def _seen(canvas: Canvas, fitted: FittedFrozen, spec: FeatureSpec) -> Canvas:
