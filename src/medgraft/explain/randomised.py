@@ -23,7 +23,7 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Canvas, Estimate, Floats, Strings
 
-HEAD = "head"
+HEAD, ALL = "head", "input"  # the first and the last step
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def randomisation(
     groups: Strings,
     method: str = "gradcam",
     sampling: Sampling = DEFAULT,
+    only: Sequence[str] | None = None,
 ) -> tuple[Estimate, tuple[Sensitivity, ...]]:
     """Cascading randomisation: the head first, then block after block from the deepest up.
 
@@ -60,6 +61,8 @@ def randomisation(
         (n,), whole in the intervals' resamples.
     method
         Of `methods.METHODS`.
+    only
+        The steps whose maps are made, of `cascade`'s names; all by default.
 
     Returns
     -------
@@ -84,6 +87,8 @@ def randomisation(
     chance = rank_correlations(maps, np.roll(maps, 1, axis=0))
     steps = []
     for name, other in cascade(fitted, sampling.seed):
+        if only is not None and name not in only:
+            continue
         changed, _ = signed_maps(other, canvases, method, tap, names)
         values = rank_correlations(maps, changed)
         steps.append(
@@ -110,7 +115,7 @@ def cascade(fitted: FittedFrozen, seed: int = 0) -> Iterator[tuple[str, FittedFr
     done: set[str] = set()
     for start, name in [
         *((tap.cost.parameters, tap.name) for tap in reversed(blocks)),
-        (0, "input"),
+        (0, ALL),
     ]:
         _shuffle(network, start, done, rng)
         yield name, dataclasses.replace(fitted, extractor=_holding(fitted, backbone, network))
