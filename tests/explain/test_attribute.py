@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from test_cam import hand_made
+from test_methods import probe_of
 
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.explain.attribute import attribute
+from medgraft.explain.attribute import attribute, is_read_inside
+from medgraft.explain.cam import enlarge, signed_maps
 from medgraft.explain.occlusion import Occluder, covered, filled, occlusion
 from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
 from medgraft.features.reading import Reading
@@ -220,6 +222,22 @@ def test_without_a_gradient_or_with_views_it_is_occlusion(views: int, canvas: Ca
     assert found.method.startswith("occlusion by windows of 0.2")
     assert np.unravel_index(found.map.argmax(), found.map.shape) in {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert found.map[3, 3] == 0
+
+
+def test_the_engine_of_the_codes_gives_the_gradients_map(canvases: list[Canvas]) -> None:
+    fitted = probe_of("tf_efficientnet_lite0", "conv_head", 64, "", loud=1.0)
+    assert is_read_inside(fitted)
+    found = attribute(fitted, canvases[:3], "red")
+    maps, _ = signed_maps(fitted, canvases[:3], "hirescam", "conv_head", "red")
+    for one, map in zip(found, maps, strict=True):
+        wanted = np.maximum(enlarge(map * map.size, (64, 64)), 0)
+        np.testing.assert_allclose(one.map, wanted, atol=1e-4 * wanted.max())
+
+
+def test_what_is_covered_piece_by_piece_is_not_read_inside() -> None:
+    linear, knn = fitted_of(Linear(COEF, np.zeros(2))), fitted_of(Reddest())
+    assert is_read_inside(linear)
+    assert not is_read_inside(knn)
 
 
 def test_an_ensemble_weighs_its_members_maps(canvas: Canvas) -> None:
