@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from medgraft.audit.alone import look_at_places, shown
+from medgraft.audit.alone import look_at_files, look_at_places, shown
 from medgraft.audit.regions import Layout
 from medgraft.audit.swap import Part
 from medgraft.evaluate.calibration import Calibrator
@@ -110,3 +113,35 @@ def test_the_rest_is_grey() -> None:
     pixels = np.array([[1, 2], [3, 4]], np.uint8)
     assert shown(pixels, kept).tolist() == [[1, 128], [128, 4]]
     assert shown(np.repeat(pixels[..., None], 3, axis=2), kept)[0].tolist() == [[1] * 3, [128] * 3]
+
+
+def files_of(folder: Path, fitted: FittedFrozen, width: Callable[[int], int]) -> Part:
+    """`part_of` with each image in a file of its own, `width` pixels wide by its row."""
+    part = part_of(fitted, None)
+    canvases, sources = [], []
+    for i, canvas in enumerate(part.canvases):
+        path = folder / f"{i}.png"
+        Image.fromarray(np.zeros((40, width(i)), np.uint8)).save(path)
+        canvases.append(replace(canvas, geometry=Geometry.identity(40, width(i))))
+        sources.append(Source(str(path)))
+    table = replace(part.table, sources=tuple(sources))
+    return replace(part, table=table, canvases=tuple(canvases))
+
+
+def test_files_of_two_shapes_tell_the_class_and_of_any_shape_do_not(
+    fitted: FittedFrozen, tmp_path: Path
+) -> None:
+    (telling,) = look_at_files([files_of(tmp_path, fitted, lambda i: 50 + 10 * (i % 2))])
+    assert (telling.check, telling.severity, telling.numbers["p"]) == ("files_alone", "info", 0.01)
+    assert telling.numbers["auroc"] == 1
+    assert "may show in the pixels" in telling.text
+    drawn = np.random.default_rng(0).integers(50, 60, N)
+    (quiet,) = look_at_files([files_of(tmp_path, fitted, lambda i: int(drawn[i]))])
+    assert float(quiet.numbers["p"]) > 0.01
+    assert "little or nothing" in quiet.text
+    (same,) = look_at_files([files_of(tmp_path, fitted, lambda i: 50)])
+    assert "made alike" in same.text
+    part = part_of(fitted, None)
+    frames = replace(part.table, sources=tuple(Source("a.npz", i, "images") for i in range(N)))
+    (none,) = look_at_files([replace(part, table=frames)])
+    assert (none.check, none.severity) == ("files_not_measured", "info")

@@ -82,14 +82,26 @@ def read_properties(table: ImageTable, glances: Glances | None) -> Properties:
         "file format": kinds(headers[:, 4].astype(str)),
     }
     if glances is not None:
-        found["width"] = np.log(glances.width)[:, None]
-        found["height"] = np.log(glances.height)[:, None]
-        found["aspect"] = np.log(glances.width / glances.height)[:, None]
+        found |= shape_properties(glances.height, glances.width)
         found["border brightness"] = glances.border[:, None]
     for name, column in table.metadata.items():
         if name != table.grouping.rule and (values := numbers_of(column)) is not None:
             found[f"column {name}"] = values
-    complete = {name: filled(values) for name, values in found.items()}
+    return varying(found)
+
+
+def shape_properties(height: Floats, width: Floats) -> Properties:
+    """Width, height and aspect of stored images, from their pixels (n,)."""
+    return {
+        "width": np.log(width)[:, None],
+        "height": np.log(height)[:, None],
+        "aspect": np.log(width / height)[:, None],
+    }
+
+
+def varying(properties: Properties) -> Properties:
+    """The properties that are not the same for all, with what is unknown filled in."""
+    complete = {name: filled(values) for name, values in properties.items()}
     return {name: v for name, v in complete.items() if (np.ptp(v, axis=0) > 0).any()}
 
 
@@ -142,7 +154,7 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
         text = f"Whether the files tell the class was not checked: {error}."
         return (Finding("metadata_not_checked", "info", text),)
     built, every = (estimate_all([said[name]], "auroc")[0] for name in ("made", "all"))
-    reached = {name: _area(one) for name, one in alone.items()}
+    reached = {name: area_of(one) for name, one in alone.items()}
     telling = sorted((n for n in reached if reached[n] >= NAMED), key=lambda n: -reached[n])
     numbers = {
         "auroc": built.value, "low": built.low, "high": built.high, "n": built.n,
@@ -153,7 +165,7 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
     return (_judged(built, every, {name: reached[name] for name in telling}, numbers, images),)
 
 
-def _area(one: Predictions) -> float:
+def area_of(one: Predictions) -> float:
     """The AUROC without an interval, which many properties would be long in getting."""
     return float(
         statistics(judge(one, Operating(0.5, "none chosen")), ["auroc"])(ones(len(one)))[0, 0]
