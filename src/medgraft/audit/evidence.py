@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medgraft.audit.alone import look_at_places
-from medgraft.audit.changes import look_at_changes
+from medgraft.audit.besides import look_besides
 from medgraft.audit.effects import RegionEffect, region_effects, without_region
 from medgraft.audit.kept import swap_kept
 from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
+from medgraft.audit.strategies import Strategy
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
@@ -54,8 +54,7 @@ class AuditOptions:
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
     draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
-    more : whether marks, changes of whole images and what places alone would allow are tried too;
-    they warn or inform and never fail a model.
+    more : whether `besides.py` is tried too, which warns or informs and never fails a model.
     """
 
     modality: str = ""
@@ -73,6 +72,7 @@ class Audit:
 
     ranked : AUROC of the images as they are. left : AUROC before and after the evidence was taken
     away, None where no evidence was named. turned : by region, ids of images whose label followed.
+    strategies : clusters of heatmaps that stand apart.
     """
 
     result: AuditResult
@@ -83,6 +83,7 @@ class Audit:
     turned: dict[str, tuple[str, ...]]
     swaps: Swaps | None
     skipped: tuple[Skipped, ...]
+    strategies: tuple[Strategy, ...] = ()
 
 
 def audit_evidence(
@@ -137,12 +138,13 @@ def audit_evidence(
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
     findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
+    strategies: tuple[Strategy, ...] = ()
     if options.more:
-        changed = look_at_changes(parts, POINTS, options.seed)
-        findings = (*findings, *changed, *look_at_places(parts, layout, options.seed))
+        besides, strategies = look_besides(parts, layout, POINTS, options.seed)
+        findings = (*findings, *besides)
     smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
     result = AuditResult(_verdict(findings, smallest), smallest, findings)
-    return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped))
+    return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped), strategies)
 
 
 def drawn(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
