@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.strategies import Seen, Strategy
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
@@ -99,6 +100,30 @@ def test_the_strips_show_images_that_follow_the_corner_of_another_class(audit: A
         changed = ours.pixels != mixed.pixels
         assert changed[ours.place].mean() > 0.9
         assert not changed[~ours.place].any()
+
+
+def test_a_minority_is_shown_above_the_rest_under_its_heatmaps(audit: Audit) -> None:
+    assert audit.swaps is not None
+    canvases = audit.swaps.parts[0].canvases
+    place = np.zeros((SIDE, SIDE), bool)
+    place[CORNER] = True
+    heat = place.astype(np.float32)
+    seen = [Seen(canvas, heat, 0.9) for canvas in canvases[:6]]
+    one = Strategy(
+        "ill", 9, 60, "top left corner", place, 0.5, 0.1, 0.6, 0.0, 0.01,
+        tuple(seen[:3]), tuple(seen[3:]),
+    )  # fmt: skip
+    shown = evidence_of(dataclasses.replace(audit, strategies=(one,)))
+    (minority,) = shown.minorities
+    assert [p.id for p in minority.pictures] == [c.id for c in canvases[:3]]
+    warm = minority.pictures[0].pixels
+    assert warm.shape == (SIDE, SIDE, 3)
+    assert (np.ptp(warm, axis=2)[place] > 0).all()  # coloured where the heatmap is, and there only
+    assert not np.ptp(warm, axis=2)[~place].any()
+    page = render_audit(AuditInput("m", "d", "k", shown, 6))
+    assert "Heatmaps of another kind: the top left corner" in page
+    assert page.index("of another kind</figcaption>") < page.index("the rest</figcaption>")
+    assert all(canvas.id in page for canvas in canvases[:6])
 
 
 def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_seen(

@@ -142,13 +142,26 @@ class Exchange:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Minority:
+    """Images called `label` whose heatmaps are of another kind than the rest's, and some of these.
+
+    The heatmaps are laid over the pictures; their `place` is where the first have more energy.
+    """
+
+    label: str
+    region: str
+    pictures: tuple[Picture, ...]
+    others: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Evidence:
     """What an audit of the evidence found, with the images that show it.
 
     ranked : AUROC of the images as they are. effects : of every region; none where nothing could be
     exchanged. left : AUROC before and after the evidence was taken away. pairs : of donors. models
     : that were asked, each about images of its own. example, places : an image, and where each
-    region lies in it.
+    region lies in it. minorities : of images that may be decided in another way.
     """
 
     result: AuditResult
@@ -161,6 +174,7 @@ class Evidence:
     example: Pixels | None = None
     places: Mapping[str, Mask] = field(default_factory=dict)
     exchanges: tuple[Exchange, ...] = ()
+    minorities: tuple[Minority, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from medgraft.audit.effects import RegionEffect
 from medgraft.audit.evidence import DECIDES, FEW_PAIRS
 from medgraft.audit.regions import EVIDENCE, MOVED, the
 from medgraft.report import images, regions, words
-from medgraft.report.content import Evidence, Exchange
+from medgraft.report.content import Evidence, Exchange, Picture
 from medgraft.report.exchanges import decides
 from medgraft.types import AuditResult, Finding
 
@@ -90,6 +90,7 @@ def section(evidence: Evidence | None) -> dict[str, object]:
         "effects_chart": chart,
         "region_pictures": _region_pictures(evidence),
         "strips_of": strips,
+        "minorities": list(_minorities(evidence)),
     }
 
 
@@ -174,11 +175,35 @@ def points(effect: RegionEffect) -> str:
 def _strip(one: Exchange) -> dict[str, object]:
     """Three pictures with what the model says of each."""
     ours, theirs = one.truths
-    panels = []
-    for picture in one.pictures:
+    title = f"{ours}, with {the(one.region)} of {theirs}"
+    return {"panels": _panels(one.pictures, one.region), "title": title}
+
+
+def _minorities(evidence: Evidence) -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """Of each minority the place, and a strip of it above one of the rest."""
+    for one in evidence.minorities:
+        yield (
+            the(one.region),
+            [
+                {
+                    "panels": _panels(one.pictures, one.region),
+                    "title": f"Called {one.label}, of another kind",
+                },
+                {
+                    "panels": _panels(one.others, one.region),
+                    "title": f"Called {one.label}, the rest",
+                },
+            ],
+        )
+
+
+def _panels(pictures: tuple[Picture, ...], region: str) -> list[dict[str, object]]:
+    """Pictures with the region outlined and what the model says."""
+    panels: list[dict[str, object]] = []
+    for picture in pictures:
         side = picture.pixels.shape[0]
         alt = (
-            f"{picture.title}: {picture.id or 'made for this test'}, {the(one.region)} outlined; "
+            f"{picture.title}: {picture.id or 'made for this test'}, {the(region)} outlined; "
             f"called {picture.label}, probability {words.percent(picture.probability)}."
         )
         uri = images.data_uri(picture.pixels, SIDE)
@@ -192,5 +217,4 @@ def _strip(one: Exchange) -> dict[str, object]:
                 "id": picture.id,
             }
         )
-    title = f"{ours}, with {the(one.region)} of {theirs}"
-    return {"panels": panels, "title": title}
+    return panels

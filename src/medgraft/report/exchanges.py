@@ -1,4 +1,4 @@
-"""From an audit to what a page shows of it: where regions lie, exchanged images made again."""
+"""From an audit to what a page shows of it: regions, exchanged images made again, heatmaps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 from medgraft.audit.effects import RegionEffect
 from medgraft.audit.evidence import POINTS, RANKING, Audit
 from medgraft.audit.regions import MOVED, Mask, Region, alphas, shifted
+from medgraft.audit.strategies import Seen, Strategy
 from medgraft.audit.swap import Part, Swaps, Unit, exchanged
-from medgraft.report.content import Evidence, Exchange, Picture
+from medgraft.report.content import Evidence, Exchange, Minority, Picture
+from medgraft.report.images import overlay
 from medgraft.types import Floats, Pixels
 
 STRIPS = 3  # exchanged images a region
@@ -37,7 +39,28 @@ def evidence_of(audit: Audit) -> Evidence:
         example=part.canvases[recipient].pixels,
         places={region.name: region.within(union) for region in swaps.regions},
         exchanges=tuple(one for name in strips for one in _exchanges(swaps, name)),
+        minorities=tuple(_minority(one) for one in audit.strategies),
     )
+
+
+def _minority(one: Strategy) -> Minority:
+    """The most typical images of a strategy and of the rest, under their heatmaps."""
+
+    def pictures(title: str, some: tuple[Seen, ...]) -> tuple[Picture, ...]:
+        return tuple(
+            Picture(
+                title,
+                seen.canvas.id,
+                overlay(seen.canvas.pixels, seen.map / seen.map.max()),
+                one.place,
+                one.label,
+                seen.probability,
+            )
+            for seen in some
+        )
+
+    first = pictures(f"One of the {one.n}", one.typical)
+    return Minority(one.label, one.region, first, pictures("One of the rest", one.others))
 
 
 def _deciding(effects: tuple[RegionEffect, ...]) -> Iterator[str]:
