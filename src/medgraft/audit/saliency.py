@@ -16,6 +16,7 @@ from medgraft.audit.sample import sampled
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.explain.agreement import agreement
+from medgraft.explain.cam import networks_of
 from medgraft.explain.measured import Measured
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
 from medgraft.learn.frozen import FittedFrozen
@@ -95,8 +96,8 @@ def _energy(others: Measured, area: Measured) -> dict[str, float | int | str]:
 def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     """What is left of the maps when weights are shuffled, of the model with the most images."""
     most = max(mapped, key=lambda one: len(one.maps)).part
-    fitted = most.fitted
-    if not isinstance(fitted, FittedFrozen) or not _has_cam(fitted):
+    networks = networks_of(most.fitted)  # of those of several folds, the first stands for all
+    if not networks or not _has_cam(networks[0]):
         text = (
             "Whether the heatmaps depend on what was learned was not tested: this model joins "
             "several networks, inputs or layers without places, of which no single map is read."
@@ -105,7 +106,12 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     (few,) = sampled([most], SHUFFLED, seed)
     try:
         chance, steps = randomisation(
-            fitted, seen_by(few), few.table.groups, "hirescam", Sampling(seed=seed), (HEAD, ALL)
+            networks[0],
+            seen_by(few),
+            few.table.groups,
+            "hirescam",
+            Sampling(seed=seed),
+            (HEAD, ALL),
         )
     except DataError as error:
         return [Finding(NOT_MEASURED, "info", f"Weights were not shuffled: {error}.")]
