@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence prove-audit lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits prove-audit lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ results-finetune: $(READY) ## trained networks on the real data sets (hours); wr
 
 results-evidence: $(READY) ## where chest X-ray models look, by lung masks; writes docs/results/evidence.md
 	$(BIN)/python experiments/evidence.py
+
+results-audits: $(READY) ## what the audits say of real data with known faults; writes docs/results/real-audits.md
+	$(BIN)/python experiments/real_audits.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
