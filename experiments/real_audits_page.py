@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medgraft.audit.effects import LEVEL
 from medgraft.audit.planted import USES
 from medgraft.audit.regions import CORNERS, MOVED, RING
 from medgraft.files import written_file
@@ -14,10 +15,11 @@ from page import figure, lines
 
 Row = Mapping[str, Any]
 INSET = CORNERS[2]  # the region that holds it
+FILES = ("chest_xray_originals", "chest_xray_aspect256")
 PARTS = {
-    "five classes": "### Five classes, learned and judged as the images are",
-    "two classes": "### Polyps against a clean or a normal bowel, as the images are",
-    "enforced": "### The same two classes, where the inset tells them",
+    "five classes": "### Five classes, as they are",
+    "two classes": "### Polyps against a clean or a normal bowel, as they are",
+    "enforced": "### The same two classes, where the box tells them",
 }
 
 HEAD = """# What the audits say of real data
@@ -57,37 +59,54 @@ def _rows(known: Mapping[str, Any], part: str) -> dict[str, Row]:
 
 
 def _short(known: Mapping[str, Any], parts: Mapping[str, Mapping[str, Row]]) -> Iterator[str]:
-    models = [row for rows in parts.values() for row in rows.values()]
-    users = [row for row in models if falls(row) == "by .05"]
-    found = sum(fails(row["endoscopy"]) for row in users)
-    yield (
-        f"- **Endoscopy.** {len(users)} of {len(models)} models lose {USES} of AUROC or more when "
-        f"the box is taken out; with `--modality endoscopy` {found} of these FAIL for the "
-        f"{INSET}."
-    )
-    surely = [row for row in models if falls(row) == "surely"]
-    found = sum(fails(row["endoscopy"]) for row in surely)
-    yield (
-        f"- {len(surely)} more lose surely something, but less than that; {found} of these FAIL "
-        f"for the {INSET}."
-    )
-    rest = [row for row in models if not falls(row)]
-    found = sum(fails(row["endoscopy"]) for row in rest)
-    yield f"- Of the {len(rest)} that surely lose nothing, {found} FAIL for it."
+    made = list(parts["enforced"].values())
+    plain = [*parts["five classes"].values(), *parts["two classes"].values()]
+    for what, rows in (
+        ("**Endoscopy, where the box was made to tell the classes.**", made),
+        ("**Endoscopy as it is.**", plain),
+    ):
+        if rows:
+            yield f"- {what} {_counted(rows)}"
     audits = [one for data in _edge_rows(known).values() for r in data for one in r["exchanged"]]
-    alarms = sum(one["verdict"] == "FAIL" for one in audits)
-    said = ", ".join(f"{n} {verdict}" for verdict, n in Counter(_verdicts(audits)).items())
-    yield (
-        f"- **Scenes and tissue** with border and corners exchanged at random and declared: "
-        f"{alarms} of {len(audits)} models FAIL ({said})."
-    )
-    for data in ("chest_xray_originals", "chest_xray_aspect256"):
+    if audits:
+        yield (
+            "- **Scenes and tissue** with border and corners exchanged at random and declared: "
+            f"{sum(one['verdict'] == 'FAIL' for one in audits)} of {len(audits)} models FAIL "
+            f"({_verdicts(audits)})."
+        )
+    for data in FILES:
         if data in known:
             yield (
                 f"- **{data}**: the metadata probe says *{known[data]['severity']}*, AUROC "
                 f"{_span(known[data]['numbers'])} from how the files are made."
             )
     yield ""
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    """Of how many models the score falls without the box, and what the audit says of these."""
+    surely = [row for row in rows if falls(row)]
+    users = [row for row in rows if falls(row) == "by .05"]
+    quiet = [row for row in rows if not falls(row)]
+    text = (
+        f"Of {len(rows)} models {len(surely)} surely lose AUROC when the box is taken out, "
+        f"{len(users)} of them {USES} or more"
+    )
+    one_way = sum(_most(row) >= USES for row in rows) - len(users)
+    text += f" ({one_way} more in one of the two ways to take it out). " if one_way else ". "
+    if surely:
+        seen = sum(row["endoscopy"]["regions"][INSET]["p"] < LEVEL for row in surely)
+        text += (
+            f"With `--modality endoscopy` the audit sees the {INSET} in {seen} of these "
+            f"{len(surely)} (p < {LEVEL}), and {sum(fails(row['endoscopy']) for row in surely)} "
+            f"FAIL for it. "
+        )
+    if quiet:
+        text += (
+            f"Of the {len(quiet)} of which that is not sure, "
+            f"{sum(fails(row['endoscopy']) for row in quiet)} FAIL for it. "
+        )
+    return f"{text}Verdicts: {_verdicts([row['endoscopy'] for row in rows])}."
 
 
 def falls(row: Row) -> str:
@@ -106,8 +125,16 @@ def fails(audit: Row) -> bool:
     return bool(audit["verdict"] == "FAIL" and audit["decides"].get(INSET) == "severe")
 
 
-def _verdicts(audits: Sequence[Row]) -> list[str]:
-    return [one["verdict"] for one in audits]
+def _most(row: Row) -> float:
+    """The largest fall of any score, in either way."""
+    scores = row["loss"].values()
+    return max(float(o["difference"]) for s in scores for way, o in s.items() if way != "auroc")
+
+
+def _verdicts(audits: Sequence[Row]) -> str:
+    """How often each verdict was given."""
+    counted = Counter(one["verdict"] for one in audits)
+    return ", ".join(f"{n} {verdict}" for verdict, n in counted.most_common())
 
 
 # --------------------------------------------------------------------------- endoscopy
@@ -143,6 +170,36 @@ def _endoscopy(known: Mapping[str, Any], parts: Mapping[str, Mapping[str, Row]])
             yield f"{title}\n"
             yield from _explained(part, parts[part])
             yield from _table(part, parts[part])
+    yield from _why(known, [*parts["five classes"].values(), *parts["two classes"].values()])
+
+
+def _why(known: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
+    """What the models have besides the box, and what is said where nothing is declared."""
+    if not rows or "places" not in known:
+        return
+    yield "### Why so little hangs on the box\n"
+    alone = {name: one for name, one in known["places"].items() if isinstance(one, dict)}
+    yield (
+        "Other places tell polyps from the two other classes as well. A linear head on the same "
+        "network, which sees one place and grey elsewhere, out of fold on the "
+        f"{known['places']['images']} development images (corners of 36 % of the side; there is "
+        "some bowel in all of these places):\n"
+    )
+    yield from lines(["place", "AUROC"], ([name, figure(one)] for name, one in alone.items()))
+    undeclared = [row["undeclared"] for row in rows]
+    named = Counter(
+        name for one in undeclared for name in {n.replace(MOVED, "") for n in one["decides"]}
+    )
+    each = ", ".join(f"{name} in {n}" for name, n in named.most_common())
+    yield (
+        f"Where nothing is declared, the {len(rows)} models of the images as they are get "
+        f"{_verdicts(undeclared)}; named: {each or 'nothing'}. Polyps and the other classes come "
+        "in different frames (a black strip on the left, the printed text, how the eight-sided "
+        "picture is cut), so a warning of the border is right, and it is the larger fault of "
+        f"these data. The {INSET} is then 18 % of the side. The box is twice as wide, and where "
+        "it is missing the frame is black there too: only a corner as large as the box, which "
+        "`--modality endoscopy` declares, can show it.\n"
+    )
 
 
 def _explained(part: str, rows: Mapping[str, Row]) -> Iterator[str]:
@@ -232,11 +289,11 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "The border and the corners of every image are exchanged for those of another image, "
         "whatever its class, before anything is learned, and declared to be no evidence (the "
-        "layout of `--modality xray`). Then nothing there can tell a class, and a FAIL is a false "
-        "alarm. The last column says what is found in the images as they are, where nothing is "
-        "declared (`natural`, `microscopy`).\n"
+        "layout of `--modality xray`), twice over. Then nothing there can tell a class, and a FAIL "
+        "is a false alarm. The last column says what is found in the images as they are, where "
+        "nothing is declared (`natural`, `microscopy`).\n"
     )
-    head = ["data", "model", "AUROC", "exchanged, declared", "seen from", "as they are"]
+    head = ["data", "model", "AUROC", "exchanged", "visible", "skill left", "as they are"]
     yield from lines(
         head,
         (
@@ -245,20 +302,69 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
                 row["key"],
                 figure(row["undeclared"]["auroc"]),
                 ", ".join(_said(one) for one in row["exchanged"]),
-                f"{100 * max(one['smallest'] for one in row['exchanged']):.0f} in 100",
-                _said(row["undeclared"]),
+                f"{100 * max(one['smallest'] for one in row['exchanged']):.0f}",
+                f"{100 * _left(row['exchanged']):.0f} %",
+                _warned(row["undeclared"]),
             ]
             for data, models in rows.items()
             for row in models
         ),
     )
+    models = [row for data in rows.values() for row in data]
+    yield (
+        "*visible*: the smallest effect at the edge that would have been seen, in 100 labels, of "
+        "the blunter of the audits; where it is above 10 there is no verdict. *skill left*: when "
+        "all but the edge comes from other images, at most.\n"
+    )
+    yield from _left_over(models)
+    named = Counter(name for row in models for name in dict.fromkeys(row["undeclared"]["decides"]))
+    each = ", ".join(f"{name} in {n}" for name, n in named.most_common()) or "nothing"
+    yield (
+        f"As they are, {_verdicts([row['undeclared'] for row in models])} of {len(models)}; named: "
+        f"{each}. That is true and harmless: the scene and the tissue go on to the edge of the "
+        "picture (a road, the sky, stained cells), so what is seen there is evidence like any "
+        "other. The audit cannot know that, and asks; whoever reads it should answer *yes, this is "
+        "acceptable*. Nothing there can FAIL as long as nobody declares it.\n"
+    )
+
+
+def _left(audits: Sequence[Row]) -> float:
+    """The largest share of skill that is left without the evidence."""
+    pairs = [one["left"] for one in audits]
+    return float(max(max(0.0, after - 0.5) / (before - 0.5) for before, after in pairs))
+
+
+def _left_over(models: Sequence[Row]) -> Iterator[str]:
+    """Warnings, where the edge tells nothing, that skill is left without the evidence."""
+    warned = [row for row in models if any(o["verdict"] == "WARN" for o in row["exchanged"])]
+    if not warned:
+        return
+    cured = sum(all(o["verdict"] != "WARN" for o in row["unmatched"]) for row in warned)
+    yield (
+        f"{len(warned)} of {len(models)} models are warned of although the edge tells nothing: "
+        f"{100 * _left([o for row in warned for o in row['exchanged']]):.0f} % of their skill "
+        "seems left without the evidence. That is a fault of the audit. What is put into an image "
+        "is made as bright along the seam as the image is there, and where the classes differ in "
+        "brightness this gives away the class of the image that it is put into. With that "
+        f"switched off, {100 * _left([o for row in warned for o in row['unmatched']]):.0f} % is "
+        f"left, and {cured} of {len(warned)} are not warned of. No FAIL can come of it.\n"
+    )
+
+
+def _warned(audit: Row) -> str:
+    """The verdict, and by the labels that follow each place named."""
+    each = [
+        f"{name.replace(MOVED, ' (moved)')} {100 * audit['regions'][name]['value']:.0f} in 100"
+        for name in audit["decides"]
+    ]
+    return str(audit["verdict"]) + (f": {', '.join(each)}" if each else "")
 
 
 # --------------------------------------------------------------------------- files
 
 
 def _files(known: Mapping[str, Any]) -> Iterator[str]:
-    sets = [data for data in ("chest_xray_originals", "chest_xray_aspect256") if data in known]
+    sets = [data for data in FILES if data in known]
     if not sets:
         return
     yield "## X-rays: files that tell the class\n"
