@@ -250,5 +250,5 @@ def test_a_member_that_is_an_ensemble_is_refused(
     crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
 ) -> None:
     nested = dataclasses.replace(MEAN, members=(STEM, MEAN))
-    with pytest.raises(ScenarioError, match=r"two or more frozen networks"):
+    with pytest.raises(ScenarioError, match=r"two or more that join none"):
         cross_fitted(nested, table, make_folds(table, 3), extractor)
