@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.audit.effects import LEVEL
+from medgraft.audit.evidence import POINTS, RANKING
 from medgraft.audit.planted import USES
 from medgraft.audit.regions import CORNERS, MOVED, RING
 from medgraft.files import written_file
@@ -16,6 +17,7 @@ from page import figure, lines
 Row = Mapping[str, Any]
 INSET = CORNERS[2]  # the region that holds it
 FILES = ("chest_xray_originals", "chest_xray_aspect256")
+MOVED_INSET = f"{INSET}{MOVED}"  # put into the opposite corner
 PARTS = {
     "five classes": "### Five classes, as they are",
     "two classes": "### Polyps against a clean or a normal bowel, as they are",
@@ -28,7 +30,8 @@ Written by `make results-audits` from experiments/results/real_audits.json; do n
 questions that have an answer: is a black box found that is known to tell the classes of endoscopic
 images; is nothing found where nothing is; and are files found whose making tells the class. How the
 audits work say [audit.md](../audit.md) and [data-audit.md](../data-audit.md). Brackets hold 95 %
-intervals. All limits were fixed before the first of these models was looked at.
+intervals. What counts as a fall and as found was fixed before the first of these models was looked
+at; how many pairs of donors are drawn was not ([ledger](ledger.md)).
 """
 
 
@@ -98,14 +101,10 @@ def _counted(rows: Sequence[Row]) -> str:
         seen = sum(row["endoscopy"]["regions"][INSET]["p"] < LEVEL for row in surely)
         text += (
             f"With `--modality endoscopy` the audit sees the {INSET} in {seen} of these "
-            f"{len(surely)} (p < {LEVEL}), and {sum(fails(row['endoscopy']) for row in surely)} "
-            f"FAIL for it. "
+            f"{len(surely)} (p < {LEVEL}); {_failing(surely)}. "
         )
     if quiet:
-        text += (
-            f"Of the {len(quiet)} of which that is not sure, "
-            f"{sum(fails(row['endoscopy']) for row in quiet)} FAIL for it. "
-        )
+        text += f"Of the {len(quiet)} of which a loss is not sure, {_failing(quiet)}. "
     return f"{text}Verdicts: {_verdicts([row['endoscopy'] for row in rows])}."
 
 
@@ -123,6 +122,14 @@ def falls(row: Row) -> str:
 def fails(audit: Row) -> bool:
     """Whether an audit is failed for the place of the inset."""
     return bool(audit["verdict"] == "FAIL" and audit["decides"].get(INSET) == "severe")
+
+
+def _failing(rows: Sequence[Row]) -> str:
+    """How many models FAIL for the place of the inset, and how many only for it moved."""
+    audits = [row["endoscopy"] for row in rows]
+    moved = sum(MOVED_INSET in one["decides"] and not fails(one) for one in audits)
+    more = f", {moved} more for what it holds, put into the opposite corner" if moved else ""
+    return f"{sum(map(fails, audits))} FAIL for it{more}"
 
 
 def _most(row: Row) -> float:
@@ -177,7 +184,8 @@ def _why(known: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
     """What the models have besides the box, and what is said where nothing is declared."""
     if not rows or "places" not in known:
         return
-    yield "### Why so little hangs on the box\n"
+    yield "### What that says\n"
+    yield from _unequal(rows)
     alone = {name: one for name, one in known["places"].items() if isinstance(one, dict)}
     yield (
         "Other places tell polyps from the two other classes as well. A linear head on the same "
@@ -195,11 +203,45 @@ def _why(known: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
         f"Where nothing is declared, the {len(rows)} models of the images as they are get "
         f"{_verdicts(undeclared)}; named: {each or 'nothing'}. Polyps and the other classes come "
         "in different frames (a black strip on the left, the printed text, how the eight-sided "
-        "picture is cut), so a warning of the border is right, and it is the larger fault of "
-        f"these data. The {INSET} is then 18 % of the side. The box is twice as wide, and where "
-        "it is missing the frame is black there too: only a corner as large as the box, which "
-        "`--modality endoscopy` declares, can show it.\n"
+        "picture is cut), as anybody can see who looks at them. So a warning of the border is most "
+        f"likely right, and names the larger fault of these data. The {INSET} is then 18 % of the "
+        "side. The box is twice as wide, and where it is missing the frame is black there too: "
+        "only a corner as large as the box, which `--modality endoscopy` declares, can show it.\n"
     )
+
+
+def _unequal(rows: Sequence[Row]) -> Iterator[str]:
+    """Where what is lost without the box and what the audit says do not go together."""
+    missed = [row for row in rows if falls(row) and row["endoscopy"]["verdict"] != "FAIL"]
+    if missed:
+        most = max(row["endoscopy"]["regions"][INSET]["value"] for row in missed)
+        yield (
+            f"{len(missed)} models surely lose something without the box and do not FAIL: "
+            f"by {max(map(_most, missed)):.3f} of AUROC at most, and {100 * most:.0f} in "
+            "100 labels at most follow that corner. A place decides from "
+            f"{100 * POINTS:.0f} labels or {RANKING} of AUROC on, so these are too small to "
+            "matter, not overlooked.\n"
+        )
+    moved = [
+        row
+        for row in rows
+        if MOVED_INSET in row["endoscopy"]["decides"] and not fails(row["endoscopy"])
+    ]
+    if moved:
+        yield (
+            f"Of {len(moved)} models the corner decides only once it is put into the opposite "
+            "one, where it covers bowel that the rest of the image shows: a FAIL by the rule, but "
+            "one that says less of images as they are.\n"
+        )
+    more = [row for row in rows if not falls(row) and fails(row["endoscopy"])]
+    if more:
+        most = max(row["endoscopy"]["regions"][INSET]["value"] for row in more)
+        yield (
+            f"{len(more)} FAIL though it is not sure that they lose anything: without the box "
+            "other places still tell the class, but where the corner speaks against them it turns "
+            f"labels ({100 * most:.0f} in 100 at most). The corner holds the frame and some bowel "
+            "besides the box; the audit cannot say which of them it was.\n"
+        )
 
 
 def _explained(part: str, rows: Mapping[str, Row]) -> Iterator[str]:
@@ -265,7 +307,12 @@ def _points(effect: Row | None) -> str:
 def _said(audit: Row) -> str:
     """The verdict, and the places that it names."""
     severe = [name for name, one in audit["decides"].items() if one == "severe"]
-    named = dict.fromkeys(name.replace(MOVED, "") for name in severe or audit["decides"])
+    names = severe or list(audit["decides"])
+    # A corner that is named where it is need not be named again for where it was put.
+    named = dict.fromkeys(
+        name.replace(MOVED, "" if name.replace(MOVED, "") in names else " (moved)")
+        for name in names
+    )
     return f"{audit['verdict']}" + (f": {', '.join(named)}" if named else "")
 
 
@@ -293,7 +340,15 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
         "is a false alarm. The last column says what is found in the images as they are, where "
         "nothing is declared (`natural`, `microscopy`).\n"
     )
-    head = ["data", "model", "AUROC", "exchanged", "visible", "skill left", "as they are"]
+    head = [
+        "data",
+        "model",
+        "AUROC, as they are",
+        "exchanged",
+        "visible",
+        "skill left",
+        "as they are",
+    ]
     yield from lines(
         head,
         (
@@ -313,7 +368,7 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
     models = [row for data in rows.values() for row in data]
     yield (
         "*visible*: the smallest effect at the edge that would have been seen, in 100 labels, of "
-        "the blunter of the audits; where it is above 10 there is no verdict. *skill left*: when "
+        "the blunter of the audits; where it is above 10 there can be no PASS. *skill left*: when "
         "all but the edge comes from other images, at most.\n"
     )
     yield from _left_over(models)
@@ -321,10 +376,10 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
     each = ", ".join(f"{name} in {n}" for name, n in named.most_common()) or "nothing"
     yield (
         f"As they are, {_verdicts([row['undeclared'] for row in models])} of {len(models)}; named: "
-        f"{each}. That is true and harmless: the scene and the tissue go on to the edge of the "
-        "picture (a road, the sky, stained cells), so what is seen there is evidence like any "
-        "other. The audit cannot know that, and asks; whoever reads it should answer *yes, this is "
-        "acceptable*. Nothing there can FAIL as long as nobody declares it.\n"
+        f"{each}. That is sensible as a question and would not be as a FAIL: scene and tissue go "
+        "on to the edge of the picture (a road, the sky, stained cells), so that what is seen "
+        "there is most likely evidence like any other. The audit cannot know that, and asks. As "
+        "long as nobody declares the place, it cannot FAIL.\n"
     )
 
 
