@@ -55,17 +55,16 @@ def cross_fit_tuned(
         runs.append(_in_fold(bench, depth, inputs, folds, k))
         scores[folds.assignment == k] = runs[-1].scores
     histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
-    deployed = runs
+    further = []
     if bench.recipe.deploy == "once":
-        deployed = [_once_more(bench, depth, inputs, runs)]
-        histories["all images"] = deployed[0].history
+        further = [_once_more(bench, depth, inputs, runs)]
+        histories["all images"] = further[0].history
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         kept = judged(scores, development, folds, began)
-        unique = {id(run): run.seconds for run in [*runs, *deployed]}
-        kept["seconds"] = np.array(sum(unique.values()))
+        kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
         extractor.cache.put("predictions", key, kept)
-    networks = [_fitted(bench, run, calibrator_of(kept)) for run in deployed]
+    networks = [_fitted(bench, run, calibrator_of(kept)) for run in further or runs]
     fitted = networks[0] if len(networks) == 1 else _together(bench, networks)
     crossed = finished(fitted, kept, development, folds)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
