@@ -477,7 +477,7 @@ def test_ctrl_c_stops_with_130_and_resume_goes_on(images: Path, tmp_path: Path) 
         if (out / "run.jsonl").is_file():
             break
         time.sleep(0.1)
-    time.sleep(3)
+    time.sleep(0.5)  # a study of few images takes seconds
     os.kill(running.pid, signal.SIGINT)
     _, error = running.communicate(timeout=60)
     assert running.returncode == 130
