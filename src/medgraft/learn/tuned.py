@@ -25,7 +25,7 @@ from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
-from medgraft.learn.crossed import CrossFitted, Fitted, calibrator_of, finished, judged, key_of
+from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
@@ -77,12 +77,14 @@ def fold_networks(
 
     The trainings are those of `cross_fit_tuned`, from the cache.
     """
-    crossed = cross_fit_tuned(scenario, development, folds, extractor, None)
+    deployed = cross_fit_tuned(scenario, development, folds, extractor, None).fitted
+    if isinstance(deployed, FittedEnsemble):
+        networks = [one for one in deployed.members if isinstance(one, FittedFrozen)]
+        return tuple(dataclasses.replace(one, operating=deployed.operating) for one in networks)
+    assert isinstance(deployed, FittedFrozen)  # for the type checker
     bench = Workbench.of(scenario, development, extractor, view=folds.view)
     depth, _ = _depth(bench, folds)
     inputs = bench.inputs(depth)
-    deployed = crossed.fitted
-    assert isinstance(deployed, Fitted)  # for the type checker
     runs = [_in_fold(bench, depth, inputs, folds, k) for k in range(folds.n_folds)]
     return tuple(
         dataclasses.replace(_fitted(bench, run, deployed.calibrator), operating=deployed.operating)
