@@ -16,7 +16,7 @@ from medgraft.audit.sample import sampled
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.explain.agreement import agreement
-from medgraft.explain.cam import networks_of
+from medgraft.explain.cam import has_cam, networks_of
 from medgraft.explain.measured import Measured
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
 from medgraft.learn.frozen import FittedFrozen
@@ -97,7 +97,7 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     """What is left of the maps when weights are shuffled, of the model with the most images."""
     most = max(mapped, key=lambda one: len(one.maps)).part
     networks = networks_of(most.fitted)  # of those of several folds, the first stands for all
-    if not networks or not _has_cam(networks[0]):
+    if not has_cam(most.fitted) or not _has_places(networks[0]):
         text = (
             "Whether the heatmaps depend on what was learned was not tested: this model joins "
             "several networks, inputs or layers without places, of which no single map is read."
@@ -118,10 +118,10 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     return [_shuffled(chance, steps)]
 
 
-def _has_cam(fitted: FittedFrozen) -> bool:
-    """Whether one graph leads from the image to the score, through a tap with places."""
+def _has_places(fitted: FittedFrozen) -> bool:
+    """Whether the head's tap has any."""
     tap = fitted.extractor.backbone(fitted.spec.backbone).tap(fitted.spec.taps[-1])
-    return bool(tap.stride) and tap.side > 1 and fitted.torch_graph() is not None
+    return bool(tap.stride) and tap.side > 1
 
 
 def stays(chance: Estimate, shuffled: Estimate) -> bool | None:
