@@ -7,6 +7,7 @@ file to answer `--help`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -445,6 +446,19 @@ def show_skipped(rows: Iterable[Skipped]) -> None:
     """Each image that could not be read, with its reason."""
     for row in rows:
         typer.echo(f"skipped {row.source}: {row.reason}", err=True)
+
+
+def show_written(paths: Iterable[Path]) -> None:
+    """Each file that was written, a line each."""
+    from medgraft.data.listing import shown
+
+    for path in paths:
+        typer.echo(f"written: {shown(str(path))}")
+
+
+def show_json(answer: object) -> None:
+    """An answer for scripts, as they read it."""
+    typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
 
 
 # --------------------------------------------------------------------------- plain words

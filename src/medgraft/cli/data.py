@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -90,11 +89,10 @@ def profile(
         else ()
     )
     if as_json:
-        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+        terminal.show_json(found.json())
     else:
         terminal.show_findings(found)
-        for path in written:
-            typer.echo(f"written: {shown(str(path))}")
+        terminal.show_written(written)
     if fail_on and found.at_least(fail_on):
         raise typer.Exit(3)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +57,7 @@ def predict(
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
     if as_json:
         found: Any = rows if shares is None else {"class_shares": shares.json(), "images": rows}
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        terminal.show_json(found)
         return
     terminal.show_predictions(rows, fitted.classes)
     if shares is not None:
@@ -110,11 +109,10 @@ def evaluate(
         else ()
     )
     if as_json:
-        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+        terminal.show_json(found.json())
         return
     terminal.show_external(found)
-    for path in written:
-        typer.echo(f"written: {shown(str(path))}")
+    terminal.show_written(written)
 
 
 @app.command()
@@ -195,11 +193,10 @@ def audit(
         else ()
     )
     if as_json:
-        typer.echo(json.dumps(found.json(), indent=1, ensure_ascii=False))
+        terminal.show_json(found.json())
     else:
         terminal.show_audit(found)
-        for path in written:
-            typer.echo(f"written: {shown(str(path))}")
+        terminal.show_written(written)
     if found.audit.result.verdict in unwanted[fail_on]:
         raise typer.Exit(3)
 
