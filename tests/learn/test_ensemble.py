@@ -18,11 +18,9 @@ from medgraft.errors import BundleError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.combine import cross_combine
-from medgraft.learn.criteria import auroc_within
 from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble, share
 from medgraft.learn.fit import cross_fitted, load
-from medgraft.learn.heads import nested_scores
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.learn.stack import Stack, fit_stack, log_mean, stacked
 from medgraft.types import Canvas, ImageTable, Scenario
@@ -124,22 +122,6 @@ def test_a_stack_is_fitted_on_what_saw_neither_the_fold_nor_the_image() -> None:
     assert nothing is None
     expected = (members[0].unchanged + members[1].unchanged) / 2
     np.testing.assert_allclose(np.exp(mean.scores), expected)
-
-
-def test_members_that_know_nothing_stack_to_nothing() -> None:
-    """Eight of noise: chance within the folds, where their pooled scores gave .57 (n = 60)."""
-    areas = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        y, fold = rng.permutation(np.arange(60) % 2), np.arange(60) % 5
-        members = []
-        for _ in range(8):
-            X = rng.standard_normal((60, 30)).astype(np.float32)
-            one = nested_scores("lda", X, y, fold)
-            members.append(calibrated(OutOfFold(one.scores, one.inner, one.final_scores), y, fold))
-        found, _ = cross_combine("stack", members, y, fold)
-        areas.append(auroc_within(y, found.scores, fold))
-    assert abs(np.mean(areas) - 0.5) < 3 * np.std(areas) / np.sqrt(len(areas))
 
 
 # --------------------------------------------------------------------------- fitted
