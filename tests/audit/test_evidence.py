@@ -154,8 +154,9 @@ def test_an_image_exchanged_with_itself_is_itself_and_what_lies_outside_stays() 
     )
     mask = np.zeros((50, 50), dtype=bool)
     mask[5:30, 10:45] = True
-    for same in exchanged(ours, ours, mask, alphas(mask)):
-        assert (same.pixels == ours.pixels).all()
+    flat = Canvas("", np.full((50, 50, 3), 70, np.uint8), Geometry.identity(50, 50))
+    for same in exchanged(flat, flat, mask, alphas(mask)):
+        assert (same.pixels == flat.pixels).all()
     before = ours.pixels.copy()
     for changed in exchanged(ours, theirs, mask, alphas(mask)):
         assert (changed.pixels[~mask] == ours.pixels[~mask]).all()
@@ -176,6 +177,34 @@ def test_what_is_put_in_depends_on_nothing_of_the_donor_but_the_region() -> None
     one, _ = exchanged(ours, donor, mask, alphas(mask))
     two, _ = exchanged(ours, brighter, mask, alphas(mask))
     assert (one.pixels == two.pixels).all()
+
+
+@pytest.mark.parametrize("place", [np.s_[:20, :20], np.s_[15:35, 10:40], np.s_[:, :]])
+def test_nothing_that_is_removed_leaves_a_trace(place: tuple[slice, slice]) -> None:
+    """Two recipients that differ inside the region, as their classes do, become the same image."""
+    rng = np.random.default_rng(0)
+    dark = rng.integers(20, 60, (50, 50), np.uint8)
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[place] = True
+    whole, _ = alphas(mask)
+    bright = np.where(whole == 1, dark + 120, dark).astype(np.uint8)
+    donor = Canvas("", rng.integers(0, 255, (50, 50), np.uint8), Geometry.identity(50, 50))
+    one, two = (
+        next(exchanged(Canvas("", pixels, donor.geometry), donor, mask, alphas(mask)))
+        for pixels in (dark, bright)
+    )
+    assert (one.pixels == two.pixels).all()
+
+
+def test_a_donor_is_made_as_bright_as_what_is_around_it() -> None:
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[10:30, 10:40] = True
+    ours, theirs = (
+        Canvas("", np.full((50, 50), grey, np.uint8), Geometry.identity(50, 50))
+        for grey in (90, 80)
+    )
+    made, _ = exchanged(ours, theirs, mask, alphas(mask))
+    assert (made.pixels == 90).all()
 
 
 def test_grey_and_colour_go_together() -> None:
