@@ -74,7 +74,7 @@ def roc_curve(
         The class is unknown, or all images are of it, or none.
     """
     y, score = _task(predictions, of)
-    positives, negatives = score_blocks(y, score)
+    positives, negatives, _ = score_blocks(y, score)
 
     def corners(weights: Weights) -> tuple[Floats, Floats]:
         return _shares_from_top(sums(negatives, weights)), _shares_from_top(
