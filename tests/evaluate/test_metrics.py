@@ -10,7 +10,7 @@ from sklearn import metrics as truth
 
 from medgraft.errors import DataError
 from medgraft.evaluate import metrics as m
-from medgraft.evaluate.calibration import cross_fit_thresholds
+from medgraft.evaluate.calibration import cross_fit, cross_fit_thresholds
 from medgraft.evaluate.intervals import ones
 from medgraft.types import Operating
 
@@ -118,6 +118,19 @@ def test_what_differs_between_folds_alone_is_no_ranking(make):
     p = np.where(fold == 0, 0.2, 0.8)
     assert truth.roc_auc_score(y, p) == pytest.approx(0.7)
     assert value(m.judge(make(y, p, fold=fold), Operating(0.5, "")), "auroc") == 0.5
+
+
+def test_noise_calibrated_by_the_other_folds_ranks_one_half(make):
+    """A fold rich in positives is given the others' poorer share: pooled, noise ranks below .5."""
+    pooled, within = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        y, fold = rng.integers(0, 2, 60), rng.integers(0, 5, 60)
+        p = cross_fit(rng.normal(size=(60, 2)), y, fold)
+        pooled.append(truth.roc_auc_score(y, p[:, 1]))
+        within.append(m.auroc(y == 1, p[:, 1], fold))
+    assert np.mean(pooled) < 0.45
+    assert np.mean(within) == pytest.approx(0.5, abs=0.03)
 
 
 def test_folds_without_a_class_count_no_pair_and_folds_of_one_class_are_joined(make):

@@ -180,12 +180,13 @@ def _mean(values: Floats) -> Estimate:
 
 def _ranking(swaps: Swaps, odds: Floats, some: np.ndarray, row: int) -> float:
     """AUROC with the region from the own class minus with it from the other, less the seam's."""
-    truth = recipients_are_first(swaps)[some]
+    truth, part = recipients_are_first(swaps)[some].ravel(), _parts(swaps)[some].ravel()
     areas = []
     for variant in (0, 1):
         first, second = odds[some, row, :, 0, variant], odds[some, row, :, 1, variant]
+        first, second = first.ravel(), second.ravel()
         own, other = np.where(truth, first, second), np.where(truth, second, first)
-        areas.append(auroc(truth.ravel(), own.ravel()) - auroc(truth.ravel(), other.ravel()))
+        areas.append(auroc(truth, own, part) - auroc(truth, other, part))
     return float(areas[0] - areas[1])
 
 
@@ -199,6 +200,11 @@ def recipients_are_first(swaps: Swaps) -> np.ndarray:
     )
 
 
+def _parts(swaps: Swaps) -> Ints:
+    """(units, recipients) whose model answered: answers of two are never ranked as one."""
+    return np.array([[unit.part] * len(unit.recipients) for unit in swaps.units])
+
+
 def without_region(swaps: Swaps, row: int) -> tuple[float, float]:
     """AUROC of the recipients as they are, and with a region that no longer tells their class.
 
@@ -209,4 +215,5 @@ def without_region(swaps: Swaps, row: int) -> tuple[float, float]:
     removed = log_odds(swaps.prob, a, b)[:, row, :, :, 0].mean(axis=2)
     said = np.stack([swaps.parts[u.part].said.y_prob[list(u.recipients)] for u in swaps.units])
     before = log_odds(said, a, b)
-    return auroc(truth.ravel(), before.ravel()), auroc(truth.ravel(), removed.ravel())
+    yes, part = truth.ravel(), _parts(swaps).ravel()
+    return auroc(yes, before.ravel(), part), auroc(yes, removed.ravel(), part)
