@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from medgraft.audit.regions import Role
@@ -198,12 +199,13 @@ def _mean(values: Floats) -> Estimate:
 
 def _ranking(swaps: Swaps, odds: Floats, some: np.ndarray, row: int) -> float:
     """AUROC with the region from the own class minus with it from the other, less the seam's."""
-    truth = recipients_are_first(swaps)[some]
+    truth, part = recipients_are_first(swaps)[some].ravel(), _parts(swaps)[some].ravel()
     areas = []
     for variant in (0, 1):
         first, second = odds[some, row, :, 0, variant], odds[some, row, :, 1, variant]
+        first, second = first.ravel(), second.ravel()
         own, other = np.where(truth, first, second), np.where(truth, second, first)
-        areas.append(auroc(truth.ravel(), own.ravel()) - auroc(truth.ravel(), other.ravel()))
+        areas.append(auroc(truth, own, part) - auroc(truth, other, part))
     return float(areas[0] - areas[1])
 
 
@@ -215,6 +217,11 @@ def recipients_are_first(swaps: Swaps) -> np.ndarray:
             for u in swaps.units
         ]
     )
+
+
+def _parts(swaps: Swaps) -> Ints:
+    """(units, recipients) whose model answered: answers of two are never ranked as one."""
+    return np.array([[unit.part] * len(unit.recipients) for unit in swaps.units])
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +250,8 @@ def without_region(swaps: Swaps, row: int) -> SkillLeft:
     groups = np.array(
         [swaps.parts[u.part].table.groups[i] for u in swaps.units for i in u.recipients]
     )
-    areas = _auroc_under(truth, before), _auroc_under(truth, removed)
+    part = _parts(swaps).ravel()
+    areas = [_auroc_under(truth, score, part) for score in (before, removed)]
 
     def share(weights: Floats) -> Floats:
         whole, left = (area(weights)[None] - 0.5 for area in areas)
@@ -257,14 +265,15 @@ def without_region(swaps: Swaps, row: int) -> SkillLeft:
     return SkillLeft(float(areas[0](one)[0]), float(areas[1](one)[0]), left)
 
 
-def _auroc_under(truth: np.ndarray, score: Floats) -> Callable[[Floats], Floats]:
-    """AUROC (n_resamples,) of scores (n,) under weights (n, n_resamples)."""
+def _auroc_under(truth: NDArray[np.bool_], score: Floats, part: Ints) -> Callable[[Floats], Floats]:
+    """AUROC (n_resamples,) of scores (n,) under weights (n, n_resamples), of pairs of one part."""
     right = score[truth][:, None] - score[~truth]
-    wins = (right > 0) + 0.5 * (right == 0)  # (positives, negatives)
+    same = (part[truth][:, None] == part[~truth]).astype(np.float32)
+    wins = same * ((right > 0) + 0.5 * (right == 0))  # (positives, negatives)
 
     def area(weights: Floats) -> Floats:
         yes, no = weights[truth], weights[~truth]
-        pairs = yes.sum(axis=0) * no.sum(axis=0)
+        pairs = (yes * (same @ no)).sum(axis=0)
         found = (yes * (wins @ no)).sum(axis=0) / np.maximum(pairs, 1e-9)
         return np.asarray(np.where(pairs > 0, found, np.nan))
 

@@ -28,6 +28,7 @@ from medgraft.types import (
     FittedScenario,
     ImageTable,
     Ints,
+    Operating,
     Predictions,
     Severity,
     Skipped,
@@ -167,14 +168,16 @@ def drawn(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
 
 
 def _ranked(parts: Sequence[Part]) -> Estimate:
-    """AUROC of the images as they are, over all parts."""
-    columns = ("ids", "groups", "splits", "fold", "y_true", "scores", "y_prob")
+    """AUROC of the images as they are, of all parts; each model's answers are a fold."""
+    columns = ("ids", "groups", "splits", "y_true", "scores", "y_prob")
     joined = {name: np.concatenate([getattr(p.said, name) for p in parts]) for name in columns}
+    joined["fold"] = np.arange(len(parts)).repeat([len(p.said) for p in parts])
     first = parts[0].said
     said = Predictions(first.scenario, first.classes, first.positive, **joined)
     if len(np.unique(said.y_true)) < 2:
         return Estimate(float("nan"), 0.0, 1.0, len(said), "not measured: images of one class only")
-    return estimate_all([said], "auroc")[0]
+    no_label = Operating(0.5, "none chosen")  # a ranking needs none
+    return estimate_all([said], "auroc", {said.scenario: no_label})[0]
 
 
 # --------------------------------------------------------------------------- what is said

@@ -233,7 +233,7 @@ def _paired(
 
 def _delong_serves(case: Case, metric: str) -> bool:
     binary = case.positive is not None and len(case.present) == 2
-    return metric == "auroc" and binary and not repeats(case.groups)
+    return metric == "auroc" and binary and not repeats(case.groups) and case.one_stratum
 
 
 def _by_delong(a: Case, b: Case, sampling: Sampling) -> Difference:

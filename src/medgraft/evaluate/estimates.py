@@ -40,6 +40,7 @@ from medgraft.evaluate.metrics import (
     judge,
     out_of_fold,
     statistics,
+    strata,
 )
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
@@ -116,7 +117,7 @@ def closed_form(metric: str, case: Case, sampling: Sampling) -> Estimate | None:
             "npv": case.labels != p,
         }[metric]
         return proportion(right[among], case.groups[among], sampling)
-    if metric == "auroc" and p is not None and not repeats(case.groups):
+    if metric == "auroc" and p is not None and not repeats(case.groups) and case.one_stratum:
         return delong(*case.ranked[0], sampling.level) if len(case.present) == 2 else None
     return None
 
@@ -195,7 +196,7 @@ def _rank_bounds(
 ) -> tuple[float, float]:
     positives, negatives = case.groups_in(y), case.groups_in(~y)
     if metric == "auroc":
-        bounds = newcombe(auroc(y, score), positives, negatives, level)
+        bounds = newcombe(auroc(y, score, strata(y, case.fold)), positives, negatives, level)
     else:
         value = float(average_precision(y, score)(ones(len(y)))[0])
         bounds = wilson(value * positives, positives, level)
