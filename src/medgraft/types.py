@@ -293,7 +293,8 @@ class Folds:
 
     ids, groups, assignment : (n,); `assignment[i]` in 0 .. n_folds - 1 is the fold that judges
     image i. Groups are whole in it. view : what is done to images when they are judged, though
-    never when they teach (`data.augment.judging_view`); None judges them as they are.
+    never when they teach (`data.augment.judging_view`); None judges them as they are. metric : by
+    which scenarios are compared, and what a scenario leaves open is chosen inside of the folds.
     """
 
     ids: Strings
@@ -302,11 +303,13 @@ class Folds:
     n_folds: int
     seed: int
     view: Edit | None = None
+    metric: str = "auroc"
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        view = (self.view.key,) if self.view else ()
-        return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist(), *view)
+        view = self.view.key if self.view else ""
+        columns = (self.ids, self.groups, self.assignment)
+        return digest([column.tolist() for column in columns], view, self.metric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
 from medgraft.features.tail import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.workbench import HOLDOUT, Workbench
-from medgraft.types import Comparison, Estimate, Floats, Folds, Ints, Predictions
+from medgraft.learn.workbench import HOLDOUT, Trained, Workbench
+from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
@@ -131,7 +131,7 @@ def search_depth(
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
             run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)
-            found.append(_predictions(bench, depth, judges, run.scores))
+            found.append(_predictions(bench, depth, judges, run))
             seconds.append(run.seconds)
         estimates = estimate_all(found, metric)
         trials += [
@@ -146,7 +146,7 @@ def search_depth(
     deepest = depths[-1]
     inputs = frozen.inputs(deepest)
     untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
-    head = _predictions(bench, "a linear head", judges, untrained.scores)
+    head = _predictions(bench, "a linear head", judges, untrained)
     *comparisons, gain = compare(last[0], [*last[1:], head], metric)
     return DepthSearch(
         metric, last[0].scenario, tuple(trials), tuple(comparisons), len(judges), gain
@@ -162,8 +162,9 @@ def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
     return rows[taken]
 
 
-def _predictions(bench: Workbench, depth: str, rows: Ints, scores: Floats) -> Predictions:
-    """What a depth said of the inner holdout."""
+def _predictions(bench: Workbench, depth: str, rows: Ints, run: Trained) -> Predictions:
+    """What a depth said of the inner holdout, in the view that is judged in."""
+    scores = run.scores if run.changed is None else run.changed
     table = bench.development.select(rows)
     # Of no fold: it has no threshold of its own.
     return Predictions.of(depth, table, scores, softmax(scores, axis=1))

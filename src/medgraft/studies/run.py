@@ -71,8 +71,10 @@ RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the re
 class Study:
     """A finished study: the result, and what the report draws it from.
 
-    oof, test : predictions by scenario key. validation, tested : the recommended scenario's
-    Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
+    oof, test : predictions by scenario key, oof of images as they were judged (`Folds.view`).
+    unchanged : out of fold, of the recommended scenario and of images as they are, as in use.
+    validation, tested : Evaluations of `unchanged` and of its test; by_patient : its test
+    Evaluation with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it.
     """
@@ -83,6 +85,7 @@ class Study:
     planned: tuple[Planned, ...]
     oof: Mapping[str, Predictions]
     test: Mapping[str, Predictions]
+    unchanged: Predictions
     fitted: FittedScenario
     validation: Evaluation
     tested: Evaluation | None
@@ -136,7 +139,7 @@ def run_study(
     clock.lap("judge the scenarios out of fold")
 
     oof = [found[entry.scenario.key].predictions for entry in planned]
-    estimates = dict(zip([p.scenario for p in oof], estimate_all(oof, options.metric), strict=True))
+    estimates = _estimates(oof, options.metric, folds)
     found_oof = {p.scenario: p for p in oof}
     values = [estimates[p.scenario].value for p in oof]
     choice = recommend(oof, values, options.metric)
@@ -154,7 +157,7 @@ def run_study(
         choice = audited.choice
         clock.lap("audit the evidence")
     chosen = found[choice.recommended]
-    validation = evaluate(chosen.predictions)
+    validation = evaluate(chosen.unchanged)
     if store is not None:
         store.event("recommended", key=choice.recommended, margin=choice.margin)
 
@@ -171,7 +174,7 @@ def run_study(
         *table.findings,
         *_about_sizes(options, extractor, shorter),
         *surface,
-        *_profile(table, chosen.predictions, planned, extractor, options.seed),
+        *_profile(table, chosen.unchanged, planned, extractor, options.seed),
     )
     clock.lap("check the data")
     result = StudyResult(
@@ -212,6 +215,7 @@ def run_study(
         planned=planned,
         oof=found_oof,
         test=test,
+        unchanged=chosen.unchanged,
         fitted=chosen.fitted,
         validation=validation,
         tested=tested,
@@ -271,6 +275,7 @@ def _folds(
     it from who learned the subject.
     """
     plain = make_folds(development, options.n_folds, options.seed)
+    plain = dataclasses.replace(plain, metric=options.metric)
     trained = bool(set(TRAINED) & set(options.families))
     if options.validate == "plain" or (options.validate == "auto" and not trained):
         return plain, ()
@@ -397,6 +402,17 @@ def _judge(
     return {scenario.key: found[scenario.key] for scenario in scenarios}
 
 
+def _estimates(oof: Sequence[Predictions], metric: str, folds: Folds) -> dict[str, Estimate]:
+    """The metric of every scenario by key; it says where images were judged changed."""
+    found = dict(zip([p.scenario for p in oof], estimate_all(oof, metric), strict=True))
+    if folds.view is None:
+        return found
+    return {
+        key: dataclasses.replace(one, method=f"{one.method}; images in changed views")
+        for key, one in found.items()
+    }
+
+
 def _look_at_test(
     test_table: ImageTable,
     found: Mapping[str, CrossFitted],
@@ -463,12 +479,13 @@ def _with_all(
     choice: Recommendation,
     evaluation: Evaluation | None,
 ) -> dict[str, Mapping[str, Estimate]]:
-    """The metric of every scenario, and every metric of the recommended one."""
+    """The metric of every scenario, and every other metric of the recommended one."""
     found: dict[str, Mapping[str, Estimate]] = {
         key: {metric: estimate} for key, estimate in estimates.items()
     }
     if evaluation is not None:
-        found[choice.recommended] = evaluation.estimates
+        own = found[choice.recommended]
+        found[choice.recommended] = {**evaluation.estimates, **own}
     return found
 
 

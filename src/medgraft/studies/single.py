@@ -123,7 +123,7 @@ def run_single(
         extractor.progress.say("Everything is frozen; looking at the test split once.")
         test = crossed.fitted.predict(table.test)[0]
         tested = evaluate(test, crossed.fitted.operating)
-    return Single(table, options, folds, crossed, evaluate(crossed.predictions), test, tested)
+    return Single(table, options, folds, crossed, evaluate(crossed.unchanged), test, tested)
 
 
 def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> ImageTable:
