@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from medgraft.types import digest
 
@@ -65,6 +66,13 @@ class Figure:
         """
         room = 0.0 if bound.low == bound.high else slack * self.error
         return not bound.low - room <= self.value <= bound.high + room
+
+    def chance_off(self, bound: Bound, slack: float) -> float:
+        """How likely it would be `off` with other random numbers if its truth were nominal."""
+        if bound.low == bound.high or not self.error > 0:
+            return 0.0
+        low, high = ((end - bound.nominal) / self.error for end in (bound.low, bound.high))
+        return float(stats.norm.cdf(low - slack) + stats.norm.sf(high + slack))
 
 
 @dataclass(frozen=True, eq=False)

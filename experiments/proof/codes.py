@@ -1,4 +1,4 @@
-"""Made-up CNN codes whose classes' distance is known, and medgraft's own way from codes to a model.
+"""Made-up CNN codes whose classes' distance is known, and what a model of them is truly worth.
 
 50 features, unit variance. Two classes lie `delta` apart, the difference spread over ten features;
 of eight, each has a feature of its own that is `delta` higher. A patient's images share its class
@@ -10,14 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
-from medgraft.data.split import make_folds
-from medgraft.evaluate.calibration import Calibrator, choose_threshold
-from medgraft.learn.crossed import calibrator_of, judged
-from medgraft.learn.estimators import KNNHead
-from medgraft.learn.heads import HEADS, Head, NestedScores, nested_scores
-from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Source
+from medgraft.types import Floats, ImageTable, Ints, Source
 from proof.scores import NAMES, POSITIVE, noise, numbered, patients
 
 FEATURES = 50
@@ -65,71 +60,14 @@ def table_of(y: Ints, patient: Ints, classes: int, splits: str = "train") -> Ima
     )
 
 
-# --------------------------------------------------------------------------- the product's own way
-
-
-@dataclass(frozen=True, eq=False)
-class Crossed:
-    """What cross-validation leaves of a head: out of fold, and what is deployed."""
-
-    head: str
-    nested: NestedScores
-    folds: Folds
-    predictions: Predictions
-    calibrator: Calibrator
-    threshold: float
-
-    def deployed(self, X: Floats) -> Floats:
-        """Scores (n, n_classes) of new images before calibration."""
-        return np.asarray(self.nested.head.decision_function(X))
-
-
-def cross(head: str, X: Floats, table: ImageTable, folds: Folds) -> Crossed:
-    """Cross-validate a head on codes as a study does; the one place that knows how."""
-    nested = nested_scores(
-        head, X, table.labels, folds.assignment, folds.n_folds, groups=table.groups
-    )
-    return finish(head, nested, nested.scores, table, folds)
-
-
-def finish(
-    head: str, nested: NestedScores, scores: Floats, table: ImageTable, folds: Folds
-) -> Crossed:
-    """Probabilities, the deployed calibrator and threshold, as a study makes them."""
-    kept = judged(scores, table, folds, 0.0)
-    said = Predictions.of(head, table, kept["scores"], kept["y_prob"], folds.assignment)
-    threshold = choose_threshold(said).threshold if table.positive else np.nan
-    return Crossed(head, nested, folds, said, calibrator_of(kept), threshold)
-
-
-def cross_images(head: str, X: Floats, y: Ints, patient: Ints, classes: int) -> Crossed:
-    """`cross` of drawn images, in five folds."""
-    table = table_of(y, patient, classes)
-    return cross(head, X, table, make_folds(table))
-
-
-def fold_models(one: Crossed, X: Floats, y: Ints) -> list[Head]:
-    """The models that judged, fitted again at the strengths that were chosen.
-
-    Their scores are the ones that `nested_scores` gave, to four digits; it keeps no models.
-    """
-    models = []
-    for k, strength in enumerate(one.nested.chosen):
-        inside = one.folds.assignment != k
-        kind = HEADS[one.head]
-        model = KNNHead(int(strength)) if kind is KNNHead else kind(strength)  # type: ignore[arg-type]
-        models.append(model.fit(X[inside], y[inside]))
-    return models
-
-
 # --------------------------------------------------------------------------- judging on many images
 
 
-def auroc(y: Ints, scores: Floats) -> float:
-    """Macro one-against-rest, by ranks, of scores (n, n_classes)."""
+def auroc(y: Ints, log_p: Floats) -> float:
+    """Macro one-against-rest, by ranks, of log probabilities (n, n_classes)."""
     areas = []
-    for c in [1] if scores.shape[1] == 2 else range(scores.shape[1]):
-        ranks, yes = stats.rankdata(scores[:, c]), y == c
+    for c in [1] if log_p.shape[1] == 2 else range(log_p.shape[1]):
+        ranks, yes = stats.rankdata(log_p[:, c]), y == c
         p = int(yes.sum())
         areas.append((ranks[yes].sum() - p * (p + 1) / 2) / (p * (len(y) - p)))
     return float(np.mean(areas))
@@ -168,6 +106,16 @@ def recalibrated(y: Ints, scores: Floats) -> tuple[float, Floats]:
     return float(theta[0]) / scale, log_p
 
 
+def intercept(y: Ints, prob: Floats) -> float:
+    """What must be added to the log odds of the second class for its mean probability to be right.
+
+    0 where probabilities (n, 2) are neither too high nor too low on the whole.
+    """
+    logit = special.logit(np.clip(prob[:, 1], 1e-12, 1 - 1e-12))
+    share = (y == 1).mean()
+    return float(optimize.brentq(lambda a: special.expit(logit + a).mean() - share, -50, 50))
+
+
 def log_loss(y: Ints, log_p: Floats) -> float:
     """The mean of what the true class's probability loses, none below 1e-7."""
     return -float(np.maximum(log_p[np.arange(len(y)), y], np.log(1e-7)).mean())
@@ -178,14 +126,14 @@ def balanced_accuracy(y: Ints, given: Ints) -> float:
     return float(np.mean([(given[y == c] == c).mean() for c in np.unique(y)]))
 
 
-def best_balanced_accuracy(y: Ints, scores: Floats) -> float:
+def best_balanced_accuracy(y: Ints, log_p: Floats) -> float:
     """Of two classes the best over all thresholds, of more by the most probable when recalibrated.
 
     The classes' shares are equal where there are more than two.
     """
-    if scores.shape[1] > 2:
-        return balanced_accuracy(y, recalibrated(y, scores)[1].argmax(axis=1))
-    order = np.argsort(scores[:, 1])
+    if log_p.shape[1] > 2:
+        return balanced_accuracy(y, recalibrated(y, log_p)[1].argmax(axis=1))
+    order = np.argsort(log_p[:, 1])
     yes = y[order] == 1
     below = np.cumsum(~yes) / (~yes).sum() + 1 - np.cumsum(yes) / yes.sum()
     return float(below.max()) / 2

@@ -11,17 +11,16 @@ from medgraft.evaluate.estimates import evaluate
 from medgraft.types import Floats, Ints
 from proof.cell import Bound, Cell
 from proof.codes import (
-    Crossed,
     World,
     auroc,
     balanced_accuracy,
     best_balanced_accuracy,
-    cross_images,
-    fold_models,
     log_loss,
     recalibrated,
+    table_of,
 )
 from proof.intervals import RESAMPLES
+from proof.product import Promise, cross, fold_models
 
 DELTA = 2.5  # the best AUROC there can be is .961 of two classes, .98 of eight
 NEW = 3000  # images that the truth is measured on, new in every run
@@ -61,32 +60,36 @@ def _run(rng: np.random.Generator, head: str, classes: int, n: int, size: int) -
     world = World(classes, DELTA)
     X, y, patient = world.draw(rng, n, size)
     new, truth, _ = world.draw(rng, NEW)
-    one = cross_images(head, X, y, patient, classes)
+    one = cross(head, X, table_of(y, patient, classes))
     own = [np.asarray(model.decision_function(new)) for model in fold_models(one, X, y)]
-    judging = float(np.mean([auroc(truth, scores) for scores in own]))
-    attainable = np.mean([log_loss(truth, recalibrated(truth, scores)[1]) for scores in own])
-    said = evaluate(one.predictions, metrics=("auroc", "log_loss"), sampling=RESAMPLES).estimates
+    best = [recalibrated(truth, scores)[1] for scores in own]  # of several classes, what is ranked
+    judging = float(np.mean([auroc(truth, log_p) for log_p in best]))
+    attainable = np.mean([log_loss(truth, log_p) for log_p in best])
+    predictions = one.promise.predictions
+    said = evaluate(predictions, metrics=("auroc", "log_loss"), sampling=RESAMPLES).estimates
     return {
         "AUROC of the judging models": judging,
         "AUROC out of fold": said["auroc"].value - judging,
         "AUROC covers": float(said["auroc"].low <= judging <= said["auroc"].high),
         "log loss out of fold": said["log_loss"].value / float(attainable),
-        **deployed(one, one.deployed(new), truth, said["auroc"].value),
+        **deployed(one.promise, one.scores(new), truth, said["auroc"].value),
     }
 
 
-def deployed(one: Crossed, scores: Floats, truth: Ints, said: float) -> dict[str, float]:
+def deployed(one: Promise, scores: Floats, truth: Ints, said: float) -> dict[str, float]:
     """What the deployed model does on new images: scores (n, n_classes), classes (n,)."""
     prob = one.calibrator(scores)
-    log_p = np.log(np.maximum(prob, 1e-12))
+    log_p = np.asarray(np.log(np.maximum(prob, 1e-12)))
     slope, _ = recalibrated(truth, log_p)
     least = log_loss(truth, recalibrated(truth, scores)[1])
     given = prob.argmax(axis=1) if prob.shape[1] > 2 else (prob[:, 1] >= one.threshold).astype(int)
+    area = auroc(truth, log_p)
     return {
-        "AUROC against deployed": said - auroc(truth, scores),
+        "AUROC of the deployed model": area,
+        "AUROC against deployed": said - area,
         "log loss deployed": log_loss(truth, log_p) / least,
         "slope deployed": slope,
-        "balanced accuracy lost": best_balanced_accuracy(truth, scores)
+        "balanced accuracy lost": best_balanced_accuracy(truth, log_p)
         - balanced_accuracy(truth, given),
     }
 
@@ -107,7 +110,7 @@ def bounds(n: int, size: int) -> dict[str, Bound]:
         "AUROC covers": Bound(0.95, low, 0.98 if step < 2 else 1.0, why),
         "log loss out of fold": Bound(1.0, 0.95, loss, why),
         "AUROC against deployed": Bound(0.0, -far, far, why),
-        "log loss deployed": Bound(1.0, 1.0, loss, why),
+        "log loss deployed": Bound(1.0, 0.99, loss, why),
         "slope deployed": Bound(1.0, 1 - slope, 1 + slope, why),
-        "balanced accuracy lost": Bound(0.0, 0.0, lost, why),
+        "balanced accuracy lost": Bound(0.0, -0.005, lost, why),
     }

@@ -55,8 +55,8 @@ def _cell(classes: int, auroc: float, n: int, size: int, stretch: float) -> Cell
         "images": f"{n}",
         "a patient": f"{size}",
     }
-    short = {(2, 0.92, 150, 1): 400, (2, 0.98, 300, 1): 400, (2, 0.92, 300, 10): 300,
-             (2, 0.98, 600, 3): 150, (8, 0.92, 150, 1): 100}  # fmt: skip
+    short = {(2, 0.92, 150, 1): 400, (2, 0.98, 300, 1): 400, (2, 0.98, 300, 10): 300,
+             (2, 0.92, 300, 3): 300, (8, 0.92, 150, 1): 100}  # fmt: skip
     sample = short.get((classes, auroc, n, size), 0) if stretch == 1 else 0
     run = partial(_run, classes=classes, auroc=auroc, n=n, size=size, stretch=stretch)
     return Cell("intervals", setting, run, runs, _bounds(truth, n, size), sample)
