@@ -495,12 +495,14 @@ Answer = Literal["better", "worse", "no difference seen"]
 class Question:
     """A question that a study answers for its data, `comparison` being what is new against what is.
 
-    Its p is corrected for the number of questions of the study.
+    Its p is corrected for the number of questions of the study. corrected : there was a choice of
+    what is compared, and the comparison discounts it.
     """
 
     text: str
     comparison: Comparison
     answer: Answer
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

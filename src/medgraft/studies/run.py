@@ -22,6 +22,7 @@ from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.tail import last_map
@@ -141,14 +142,14 @@ def run_study(
     oof = [found[entry.scenario.key].predictions for entry in planned]
     estimates = _estimates(oof, options.metric, folds)
     found_oof = {p.scenario: p for p in oof}
-    values = [estimates[p.scenario].value for p in oof]
-    choice = recommend(oof, values, options.metric)
+    drawn = resample_in_and_out(oof, options.metric)
+    choice = recommend(drawn)
     clock.lap("compare and recommend")
     audited = None
     if options.audit:
         audited = audit_candidates(
             choice,
-            lambda failed: recommend(oof, values, options.metric, failed),
+            lambda failed: recommend(drawn, failed),
             lambda key: audit_unseen(
                 scenario_of(planned, key), development, folds, options, extractor
             ),
@@ -203,9 +204,7 @@ def run_study(
         seconds=clock.total(),
         questions=answer(
             [entry.scenario for entry in planned],
-            found_oof,
-            {key: estimate.value for key, estimate in estimates.items()},
-            options.metric,
+            drawn,
         ),
     )
     return Study(

@@ -184,6 +184,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
                 "question": row.text,
                 "answer": row.answer,
                 **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
+                "corrected": row.corrected,
             }
             for row in result.questions
         ],
