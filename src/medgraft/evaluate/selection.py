@@ -234,7 +234,8 @@ def compare_chosen(drawn: Resampled, choose: PairChoice) -> Comparison:
     is unbiased however many there were to choose from. The interval is that of the pair chosen on
     all images, moved to this difference and, where that is wider, as wide as that of the pairs
     which bags choose: the best show less noise than they have. p comes from the difference over
-    the standard error, which is the interval's half-width over its normal quantile.
+    the standard error, which is the interval's half-width over its normal quantile. Where no bag
+    chooses another pair, nothing was chosen, and the comparison is the pair's own.
     """
     new, held = (int(index[0]) for index in choose(drawn.values[:, None]))
     (plain,) = compare(
@@ -242,7 +243,8 @@ def compare_chosen(drawn: Resampled, choose: PairChoice) -> Comparison:
     )
     news, helds = choose(drawn.in_bag)
     judged = judged_out_of_bag(drawn, news) - judged_out_of_bag(drawn, helds)
-    if not np.isfinite(judged).any():
+    chosen = len(np.unique(news)) > 1 or len(np.unique(helds)) > 1
+    if not (chosen and np.isfinite(judged).any()):
         return plain
     difference = float(np.nanmean(judged))
     variance = _variance_of_differences(drawn.in_bag)

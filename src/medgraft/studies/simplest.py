@@ -118,7 +118,8 @@ def expected_distance(worth: Floats, inside: Floats, outside: Floats, margin: fl
     likely = records[(1 - _share_of_noise(worth, inside)) * records <= margin]
     known = np.where(np.isfinite(worth), worth, 0.0)[:, None]
     bags, judged = known + inside, known + outside
-    behind = bags.max(axis=0) - bags
+    defined = np.isfinite(bags)  # a bag can lack a class
+    behind = np.where(defined, bags.max(axis=0) - np.where(defined, bags, 0.0), np.inf)
     best = _at(judged, behind.argmin(axis=0))
     for gap in likely[::-1]:
         if _mean(best - _at(judged, (behind <= gap).argmax(axis=0))) <= REHEARSED * margin:
