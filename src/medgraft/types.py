@@ -397,10 +397,15 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """The threshold on the positive class's probability, and the rule that chose it."""
+    """The threshold on the positive class's probability, and the rule that chose it.
+
+    by_group : the threshold for the mean probability of a group's images; None where no group
+    repeated among the images it was chosen on.
+    """
 
     threshold: float
     rule: str
+    by_group: float | None = None
 
 
 @runtime_checkable
