@@ -117,6 +117,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.report import lower_end
     from medgraft.report.gather import trainings
     from medgraft.report.naming import short_names, shorten_keys
     from medgraft.report.words import name_metric
@@ -154,6 +155,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console.print(table)
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
     console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
+    if said := lower_end.sentence(result):
+        console.print(f"{said}\n", markup=False)
     show_questions(result)
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:

@@ -400,10 +400,15 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """The threshold on the positive class's probability, and the rule that chose it."""
+    """The threshold on the positive class's probability, and the rule that chose it.
+
+    by_group : the threshold for the mean probability of a group's images; None where no group
+    repeated among the images it was chosen on.
+    """
 
     threshold: float
     rule: str
+    by_group: float | None = None
 
 
 @runtime_checkable
@@ -511,6 +516,27 @@ class Comparison:
     p: float
 
 
+NotGiven = Literal["", "few images", "still telling"]
+
+
+@dataclass(frozen=True, slots=True)
+class LowerEnd:
+    """What a figure would be if how the images were made meant nothing elsewhere.
+
+    estimate : of the selection metric, None where it is not given. surface_auroc : how well how the
+    images were made (their surface) alone tells the classes; surface_auroc_weighted : under the
+    weights that take this away. n_effective : groups that the weights leave, of the class with the
+    fewest. reason : why it is not given: fewer than 20 such groups ("few images"), or the surface
+    tells the classes under the weights too ("still telling").
+    """
+
+    estimate: Estimate | None
+    n_effective: float
+    surface_auroc: float
+    surface_auroc_weighted: float
+    reason: NotGiven = ""
+
+
 Answer = Literal["better", "worse", "no difference seen"]
 
 
@@ -589,6 +615,7 @@ class StudyResult:
     versions: Mapping[str, str]
     seconds: float
     questions: tuple[Question, ...] = ()
+    lower_end: LowerEnd | None = None
 
 
 # --------------------------------------------------------------------------- being watched

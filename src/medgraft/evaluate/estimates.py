@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from medgraft.evaluate.calibration import cross_fit_group_thresholds
+from medgraft.evaluate.groups import by_group, operating_of_groups
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -224,41 +226,18 @@ def _table_bounds(metric: str, case: Case, level: float) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def by_group(predictions: Predictions) -> Predictions:
-    """One row a group: the mean of its images' probabilities and scores, for results by patient.
+def evaluate_by_group(
+    predictions: Predictions, operating: Operating | None = None, sampling: Sampling = DEFAULT
+) -> Evaluation | None:
+    """`evaluate` with one row a group (`groups.by_group`); None where no group repeats.
 
-    Nothing is decided about groups whose images have different labels (or splits): they
-    give one row for each, which keeps their group, so that intervals still know they belong
-    together. Ids become the group's name, with label and split where that is not unique.
+    Labels come from the threshold for groups: that of `operating`, or out of fold those that the
+    other folds chose. A threshold that was chosen without groups stands in.
     """
-    p = predictions
-    keys = np.array([p.groups, p.y_true.astype(str), p.splits])
-    _, first, index, count = np.unique(
-        keys, axis=1, return_index=True, return_inverse=True, return_counts=True
-    )
-    index = index.ravel()
-
-    def mean(columns: Floats) -> Floats:
-        sums = np.zeros((len(count), columns.shape[1]))
-        np.add.at(sums, index, columns)
-        return sums / count[:, None]
-
-    groups = p.groups[first]
-    _, inverse, times = np.unique(groups, return_inverse=True, return_counts=True)
-    names = np.array(p.classes)[p.y_true[first]]
-    full = [
-        f"{group} {name} {split}".rstrip()
-        for group, name, split in zip(groups, names, p.splits[first], strict=True)
-    ]
-    return Predictions(
-        scenario=p.scenario,
-        classes=p.classes,
-        positive=p.positive,
-        ids=np.where(times[inverse] > 1, full, groups),
-        groups=groups,
-        splits=p.splits[first],
-        fold=p.fold[first],
-        y_true=p.y_true[first],
-        scores=mean(p.scores),
-        y_prob=mean(p.y_prob),
-    )
+    if not repeats(predictions.groups):
+        return None
+    rows = by_group(predictions)
+    if operating is not None:
+        return evaluate(rows, operating_of_groups(operating), sampling=sampling)
+    chosen = predictions.positive is not None and out_of_fold(predictions)
+    return evaluate(rows, cross_fit_group_thresholds(rows) if chosen else None, sampling=sampling)

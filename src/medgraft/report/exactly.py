@@ -33,11 +33,18 @@ def section(judged: Judged) -> dict[str, object]:
         "columns": [_column(title, one) for title, one in judged.columns.items()],
         "metrics": _metrics(evaluation),
         "methods": _methods(evaluation),
-        "by_patient_note": BY_PATIENT if PATIENT in judged.columns else "",
+        "by_patient_note": _by_patient(judged.columns.get(PATIENT)),
         "curves": drawn,
         "curves_sentence": sentence,
         "reliability": _reliability(judged),
     }
+
+
+def _by_patient(evaluation: Evaluation | None) -> str:
+    if evaluation is None or evaluation.operating is None:
+        return BY_PATIENT if evaluation else ""
+    threshold = words.number(evaluation.operating.threshold)
+    return f"{BY_PATIENT} It is called {evaluation.positive} when that mean reaches {threshold}."
 
 
 def _column(title: str, evaluation: Evaluation) -> dict[str, object]:

@@ -26,6 +26,7 @@ from medgraft.types import (
     Estimate,
     Finding,
     FittedScenario,
+    LowerEnd,
     Predictions,
     ScenarioResult,
     StudyResult,
@@ -175,6 +176,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "corrected": {
             name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
+        "lower_end": result.lower_end and _lower_end(result.lower_end),
         "comparisons": [
             {k: _number(v) for k, v in dataclasses.asdict(row).items()}
             for row in result.comparisons
@@ -191,6 +193,17 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "audit": result.audit and audit_json(result.audit),
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
+    }
+
+
+def _lower_end(found: LowerEnd) -> dict[str, Any]:
+    given = found.estimate and dataclasses.asdict(found.estimate)
+    numbers = ("n_effective", "surface_auroc", "surface_auroc_weighted")
+    return {
+        **{name: given and _number(given[name]) for name in ("value", "low", "high")},
+        **{name: _number(getattr(found, name)) for name in numbers},
+        "method": given and given["method"],
+        "reason": found.reason or None,
     }
 
 
