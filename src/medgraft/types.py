@@ -570,7 +570,10 @@ class AuditResult:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What a study found; `result.json` is this and nothing else."""
+    """What a study found; `result.json` is this and nothing else.
+
+    calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
+    """
 
     metric: str
     table: ImageTable
@@ -584,6 +587,7 @@ class StudyResult:
     versions: Mapping[str, str]
     seconds: float
     questions: tuple[Question, ...] = ()
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched
