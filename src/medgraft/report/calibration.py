@@ -15,9 +15,9 @@ CLOSE_AVERAGE = 0.05
 SAID = 0.9  # the probability whose meaning is told
 
 RULE = (
-    "Probabilities that are exactly right are warned of in one study of twenty. A slope surely "
-    f"beyond {TOLERATED[0]:.2f} to {TOLERATED[1]:.1f}, or an average surely off by more than "
-    f"{100 * MOST_OFF:.0f} points, fails."
+    "Of studies whose probabilities mean what they say, one in "
+    f"{1 / (1 - LEVEL):.0f} is warned of. A slope surely beyond {TOLERATED[0]:.2f} to "
+    f"{TOLERATED[1]:.1f}, or an average surely off by more than {100 * MOST_OFF:.0f} points, fails."
 )
 
 
@@ -115,10 +115,10 @@ def _off(found: Calibration) -> str:
     if not wrong:
         return ""
     name, one = max(wrong.items(), key=lambda item: abs(item[1].value))
-    side = "more often" if one.value > 0 else "less often"
+    side = "high" if one.value > 0 else "low"
     low, high = sorted(abs(100 * end) for end in (one.low, one.high))
     return (
-        f"On average {name} is said {100 * abs(one.value):.1f} points {side} than it is "
+        f"The average probability of {name} is {100 * abs(one.value):.1f} points too {side} "
         f"({low:.1f} to {high:.1f})."
     )
 
