@@ -601,7 +601,10 @@ class AuditResult:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What a study found; `result.json` is this and nothing else."""
+    """What a study found; `result.json` is this and nothing else.
+
+    calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
+    """
 
     metric: str
     table: ImageTable
@@ -616,6 +619,7 @@ class StudyResult:
     seconds: float
     questions: tuple[Question, ...] = ()
     lower_end: LowerEnd | None = None
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched

@@ -71,6 +71,21 @@ def recalibrate(predictions: Predictions) -> Calibration:
     )
 
 
+def comes_true(found: Calibration, stated: Floats) -> NDArray[np.float64]:
+    """How often, by the fit, what was stated (0..1) of the positive class comes true; as `stated`.
+
+    Raises
+    ------
+    ValueError
+        There is no curve: more than two classes, or no slope.
+    """
+    if found.curve is None:
+        raise ValueError("only of two classes with a slope is it known what a probability means")
+    slope, intercept = found.curve
+    logits = special.logit(np.clip(stated, CLIP, 1 - CLIP))
+    return np.asarray(special.expit(slope * logits + intercept))
+
+
 def calibration_p(predictions: Predictions) -> float:
     """The p of `recalibrate` alone, for many predictions: of 20 that are right, one has p < .05."""
     return _test(_model(predictions))

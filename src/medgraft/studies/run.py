@@ -205,6 +205,10 @@ def run_study(
             drawn,
         ),
         lower_end=least,
+        calibration={
+            "validation": validation.calibration,
+            "test": None if tested is None else tested.calibration,
+        },
     )
     return Study(
         result=result,
