@@ -66,7 +66,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     assert content["schema"] == 1
     assert set(content) == {
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
-        "lower_end", "comparisons", "questions", "audit", "versions", "seconds",
+        "lower_end", "calibration", "comparisons", "questions", "audit", "versions", "seconds",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
