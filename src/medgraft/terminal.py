@@ -280,9 +280,10 @@ def show_external(found: External) -> None:
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Every metric with its interval, and the threshold that the labels are given at."""
+    """Every metric with its interval, whether probabilities come true, and the threshold."""
     from rich.table import Table
 
+    from medgraft.report.calibration import figures, sentence
     from medgraft.report.words import name_metric
 
     table = Table(
@@ -292,7 +293,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     table.add_column("metric")
     for heading in ("value", "95 % interval", "n"):
         table.add_column(heading, justify="right")
-    for name, estimate in evaluation.estimates.items():
+    for name, estimate in figures(evaluation).items():
         table.add_row(
             name_metric(name),
             _number(estimate.value),
@@ -300,6 +301,8 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
             f"{estimate.n:,}",
         )
     _console().print(table)
+    if said := sentence(evaluation):
+        _console().print(said, markup=False)
     if evaluation.operating is not None:
         threshold, rule = evaluation.operating.threshold, evaluation.operating.rule
         typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")

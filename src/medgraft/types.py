@@ -460,11 +460,33 @@ class Estimate:
     method: str
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether stated probabilities come true (`evaluate/recalibration.py`).
+
+    slope : below 1 they are too extreme, above 1 too moderate; None where it cannot be told, which
+    `reason` then says. intercept : of two classes, in log odds at slope 1; above 0 the positive
+    class is more frequent than stated. averages : mean stated probability minus the class's share,
+    by class (of two the positive one). curve : slope and intercept fitted together, of two classes.
+    p : of the test that slope is 1 and there is no bias. needed : so many images like these would
+    probably tell what is well enough calibrated from what is not; 0 where no number would.
+    """
+
+    slope: Estimate | None
+    intercept: Estimate | None
+    averages: Mapping[str, Estimate]
+    curve: tuple[float, float] | None
+    p: float
+    needed: int
+    reason: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """All metrics of one set of predictions, and the table of counts they come from.
 
     confusion : (n_classes, n_classes) counts, rows the truth, columns the label given.
+    calibration : None where it was not asked for.
     """
 
     estimates: Mapping[str, Estimate]
@@ -474,6 +496,7 @@ class Evaluation:
     operating: Operating | None
     n_images: int
     n_groups: int
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,7 +573,10 @@ class AuditResult:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What a study found; `result.json` is this and nothing else."""
+    """What a study found; `result.json` is this and nothing else.
+
+    calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
+    """
 
     metric: str
     table: ImageTable
@@ -564,6 +590,7 @@ class StudyResult:
     versions: Mapping[str, str]
     seconds: float
     questions: tuple[Question, ...] = ()
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched

@@ -19,6 +19,7 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
+from medgraft.studies.store import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, Skipped
 
 
@@ -93,6 +94,7 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
             }
             for name, estimate in evaluation.estimates.items()
         },
+        "calibration": calibration_json(evaluation.calibration),
     }
 
 

@@ -253,9 +253,18 @@ def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Differen
 
 
 def _mover(a: Case, b: Case, metric: str, sampling: Sampling) -> Difference:
-    """A difference from two intervals: each end's distances, squared and added."""
-    one, two = (estimate(case, [metric], sampling)[metric] for case in (a, b))
-    value = one.value - two.value
-    low = value - float(np.hypot(one.value - one.low, two.high - two.value))
-    high = value + float(np.hypot(one.high - one.value, two.value - two.low))
+    """A difference from the two intervals, as if the images were not the same."""
+    return difference_apart(*(estimate(case, [metric], sampling)[metric] for case in (a, b)))
+
+
+def difference_apart(a: Estimate, b: Estimate) -> Difference:
+    """`a` minus `b`, of images that have nothing to do with each other; p is not given (1).
+
+    Each end's distances, squared and added (Zou and Donner 2008): where both intervals hold their
+    95 %, 0 lies outside once in twenty where there is no difference. That the two intervals do not
+    meet happens once in 180 only.
+    """
+    value = a.value - b.value
+    low = value - float(np.hypot(a.value - a.low, b.high - b.value))
+    high = value + float(np.hypot(a.high - a.value, b.value - b.low))
     return Difference(value, low, high, 1.0)

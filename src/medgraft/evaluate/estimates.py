@@ -41,6 +41,7 @@ from medgraft.evaluate.metrics import (
     out_of_fold,
     statistics,
 )
+from medgraft.evaluate.recalibration import recalibrate
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
 
@@ -56,7 +57,8 @@ def evaluate(
     ----------
     threshold : for two classes, see `judge`; leave it out for out-of-fold predictions, whose
         labels then come from cross-fitted thresholds.
-    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default.
+    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default, and then whether
+        the probabilities come true.
 
     Raises
     ------
@@ -74,6 +76,7 @@ def evaluate(
         operating=_operating(predictions, threshold),
         n_images=len(case.y),
         n_groups=len(np.unique(case.groups)),
+        calibration=recalibrate(predictions) if metrics is None else None,
     )
 
 

@@ -207,6 +207,10 @@ def run_study(
             {key: estimate.value for key, estimate in estimates.items()},
             options.metric,
         ),
+        calibration={
+            "validation": validation.calibration,
+            "test": None if tested is None else tested.calibration,
+        },
     )
     return Study(
         result=result,

@@ -23,6 +23,7 @@ from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.types import (
     SCHEMA,
     AuditResult,
+    Calibration,
     Estimate,
     Finding,
     FittedScenario,
@@ -175,6 +176,9 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "corrected": {
             name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
+        "calibration": {
+            name: calibration_json(found) for name, found in result.calibration.items()
+        },
         "comparisons": [
             {k: _number(v) for k, v in dataclasses.asdict(row).items()}
             for row in result.comparisons
@@ -190,6 +194,22 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "audit": result.audit and audit_json(result.audit),
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
+    }
+
+
+def calibration_json(found: Calibration | None) -> dict[str, Any] | None:
+    """Whether probabilities come true, in result.json and in what `medgraft evaluate` prints."""
+    if found is None:
+        return None
+    known = {name: one for name in ("slope", "intercept") if (one := getattr(found, name))}
+    return {
+        "slope": None,
+        "intercept": None,
+        **_estimates(known),
+        "averages": _estimates(found.averages),
+        "p": found.p,
+        "needed": found.needed or None,
+        "reason": found.reason or None,
     }
 
 
