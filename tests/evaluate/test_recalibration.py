@@ -87,7 +87,7 @@ def test_slope_and_bias_are_those_that_a_calibrator_would_undo(n_classes: int) -
     assert found.slope.low < fitted.slope < found.slope.high
     if found.curve is not None:
         assert found.curve[1] == pytest.approx(fitted.biases[1] - fitted.biases[0], abs=1e-2)
-    assert found.p == pytest.approx(1 / 1000)
+    assert found.p < 0.002
 
 
 @pytest.mark.parametrize(("n", "size", "d"), [(60, 1, 2.9), (300, 1, 1.0), (300, 10, 2.9)])
@@ -194,3 +194,28 @@ def test_the_number_of_images_that_would_do_does() -> None:
         slope = recalibrate(stated(y, p)).slope
         within += slope is not None and slope.low > 2 / 3 and slope.high < 3 / 2
     assert within >= 12
+
+
+def test_large_data_are_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the patients say the same, with intervals as wide as a fifth allows."""
+    y, p, groups = binormal(np.random.default_rng(2), 6_000, size=3)
+    whole = recalibrate(stated(y, p, groups)).slope
+    monkeypatch.setattr("medgraft.evaluate.recalibration.LARGEST", 4 * 1_200)
+    some = recalibrate(stated(y, p, groups)).slope
+    assert whole is not None
+    assert some is not None
+    assert (whole.n, some.n) == (6_000, 1_200)
+    assert some.high - some.low == pytest.approx(5**0.5 * (whole.high - whole.low), rel=0.2)
+
+
+def test_a_narrow_interval_is_the_profile_likelihoods(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, p, groups = binormal(np.random.default_rng(2), 4_000, size=2)
+    wald = recalibrate(stated(y, p, groups)).slope
+    monkeypatch.setattr("medgraft.evaluate.recalibration.NARROW", 0.0)
+    profile = recalibrate(stated(y, p, groups)).slope
+    assert wald is not None
+    assert profile is not None
+    assert "Wald" in wald.method
+    assert "profile" in profile.method
+    assert wald.low == pytest.approx(profile.low, abs=0.01)
+    assert wald.high == pytest.approx(profile.high, abs=0.01)
