@@ -1,8 +1,7 @@
 """Which rule recommends best, by simulation: the table of docs/decisions/0015.
 
 Twenty scenarios, simplest first, the best worth an AUROC of .90 and the margin .01. Called as
-`python experiments/rules_of_choice.py [runs]`; prints Markdown. 50 runs a cell take three minutes
-of one core.
+`python experiments/rules_of_choice.py [runs]`; prints Markdown. 50 runs take three minutes.
 """
 
 from __future__ import annotations
