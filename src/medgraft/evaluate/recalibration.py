@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.intervals import number_groups, wilson
 from medgraft.types import Calibration, Estimate, Floats, Ints, Predictions
 
@@ -90,6 +89,18 @@ def comes_true(found: Calibration, stated: Floats) -> NDArray[np.float64]:
     return np.asarray(special.expit(slope * logits + intercept))
 
 
+def recalibrated(predictions: Predictions) -> NDArray[np.float64]:
+    """The probabilities (n, n_classes) that the fit makes of those stated; these where it cannot.
+
+    They mean what they say on these images by construction, and judge nothing.
+    """
+    whole = _model(predictions)
+    if _cannot(dataclasses.replace(whole, group=np.arange(len(whole.y)), n_groups=len(whole.y)),
+               predictions.classes, _test(whole)):  # fmt: skip
+        return np.asarray(predictions.y_prob, np.float64)
+    return np.asarray(special.softmax(whole.design @ _fit(whole), axis=1))
+
+
 def calibration_p(predictions: Predictions) -> float:
     """The p of `recalibrate` alone, for many predictions: of 20 that are right, one has p < .05."""
     return _test(_model(_some(predictions)))
@@ -123,8 +134,8 @@ def _model(predictions: Predictions) -> _Model:
 
 def _reference(predictions: Predictions) -> int:
     """The class whose bias is 0: the other than the positive one, or the first."""
-    positive = positive_column(predictions)
-    return 0 if positive is None else 1 - positive
+    classes, positive = predictions.classes, predictions.positive
+    return 1 - classes.index(positive) if len(classes) == 2 and positive in classes else 0
 
 
 def _cannot(whole: _Model, classes: tuple[str, ...], p: float) -> str:
