@@ -10,6 +10,7 @@ import numpy as np
 
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.evaluate.intervals import Sampling
+from medgraft.evaluate.selection import Resampled, resample_in_and_out
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, recommend
 from medgraft.types import Predictions, Question, Scenario
@@ -138,7 +139,7 @@ def _winner(rng: np.random.Generator, kind: str, n: int, size: int) -> dict[str,
     d = WINNERS[kind]
     said = two_classes(rng, n, size, d, 0.7, folds=True)
     values = [one.value for one in estimate_all(said, "auroc", sampling=RESAMPLES)]
-    choice = recommended(said, values)
+    choice = recommended(said)
     truth = true_auroc(d[int(choice.recommended[1:])])
     corrected = choice.corrected
     return {
@@ -157,10 +158,14 @@ def questions(
     scenarios: Sequence[Scenario], said: Mapping[str, Predictions]
 ) -> tuple[Question, ...]:
     """What a study asks of these scenarios, and its answers."""
-    values = [one.value for one in estimate_all(list(said.values()), "auroc", sampling=RESAMPLES)]
-    return answer(scenarios, said, dict(zip(said, values, strict=True)), "auroc")
+    return answer(scenarios, drawn(list(said.values())))
 
 
-def recommended(said: Sequence[Predictions], values: Sequence[float]) -> Recommendation:
+def recommended(said: Sequence[Predictions]) -> Recommendation:
     """What a study recommends of these scenarios, given simplest first."""
-    return recommend(said, values, "auroc")
+    return recommend(drawn(said))
+
+
+def drawn(said: Sequence[Predictions]) -> Resampled:
+    """The resamples that both rest on."""
+    return resample_in_and_out(said, "auroc", sampling=RESAMPLES)

@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 from scipy import special
 
-from medgraft.evaluate.compare import bias_corrected, compare
+from medgraft.evaluate.compare import compare
 from medgraft.evaluate.estimates import evaluate
+from medgraft.evaluate.selection import bias_corrected
 from medgraft.types import Estimate, Ints, Operating, Predictions
 from proof.cell import Bound, Cell
 from proof.codes import World, table_of

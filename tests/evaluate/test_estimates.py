@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.estimates import evaluate
+from medgraft.evaluate.groups import by_group
 from medgraft.evaluate.intervals import Sampling, wilson
 from medgraft.evaluate.metrics import BINARY, COMMON
 from medgraft.types import Operating

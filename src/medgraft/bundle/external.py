@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medgraft.bundle.model import bundle_folder, in_classes_of, run_of
 from medgraft.bundle.shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.errors import DataError
-from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
+from medgraft.studies.store import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, Skipped
 
 
@@ -93,6 +92,7 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
             }
             for name, estimate in evaluation.estimates.items()
         },
+        "calibration": calibration_json(evaluation.calibration),
     }
 
 
@@ -119,17 +119,16 @@ def evaluate_model(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
-    repeated = len(np.unique(predictions.groups)) < len(predictions)
     metric, learned, seen = _learned_from(folder.absolute().parent, predictions)
     adjusted = None
     if class_shares != TRAINING:
         prob, groups = predictions.y_prob, predictions.groups
         shares = class_shares_of(class_shares, fitted.classes, learned, prob, groups)
-        adjusted = _adjusted(predictions, fitted.operating, shares, repeated)
+        adjusted = _adjusted(predictions, fitted.operating, shares)
     return External(
         predictions=predictions,
         by_image=evaluate(predictions, fitted.operating),
-        by_patient=evaluate(by_group(predictions), fitted.operating) if repeated else None,
+        by_patient=evaluate_by_group(predictions, fitted.operating),
         skipped=(*table.skipped, *skipped),
         metric=metric,
         learned=learned,
@@ -173,7 +172,7 @@ def write_external(
 
 
 def _adjusted(
-    predictions: Predictions, operating: Operating | None, shares: ClassShares, repeated: bool
+    predictions: Predictions, operating: Operating | None, shares: ClassShares
 ) -> Adjusted:
     """The same predictions at other class shares, judged by the most probable class."""
     p = predictions
@@ -185,7 +184,7 @@ def _adjusted(
         shares=shares,
         predictions=moved,
         by_image=evaluate(moved, rule),
-        by_patient=evaluate(by_group(moved), rule) if repeated else None,
+        by_patient=evaluate_by_group(moved, rule),
         changed=int((before != give_labels(moved.y_prob, positive, 0.5)).sum()),
     )
 

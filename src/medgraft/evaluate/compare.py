@@ -1,13 +1,13 @@
-"""Scenarios against each other on the same images: differences, many at once, and the winner's due.
+"""Scenarios against each other on the same images: differences, and many at once.
 
 All comparisons are paired: every scenario is judged under the same resamples of whole groups (or
-by DeLong's paired test where no group repeats). What serves a choice refuses the test split.
+by DeLong's paired test where no group repeats). What serves a choice refuses the test split; that
+something was chosen is the business of `selection.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -28,13 +28,10 @@ from medgraft.evaluate.intervals import (
     repeats,
 )
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, judge, statistics
-from medgraft.types import Comparison, Estimate, Floats, Ints, Predictions
+from medgraft.types import Comparison, Estimate, Floats, Predictions
 
 Purpose = Literal["choose", "report"]
 """Whether something is decided by a comparison (no test split), or only reported."""
-
-Choice = Callable[[Floats], Ints]
-"""From metrics (n_scenarios, n_resamples) to the chosen scenario of each resample."""
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
@@ -84,7 +81,7 @@ def compare(
     scenarios = [reference, *others]
     if purpose == "choose":
         require_development(scenarios, "a comparison that chooses")
-    cases = _paired(scenarios, thresholds)
+    cases = paired_cases(scenarios, thresholds)
     if not others:
         return ()
     if _delong_serves(cases[0], metric):
@@ -131,7 +128,7 @@ def estimate_all(
 
     Where the bootstrap is needed, the resamples are drawn once and shared.
     """
-    cases = _paired(scenarios, thresholds)
+    cases = paired_cases(scenarios, thresholds)
     if closed_form(metric, cases[0], sampling) is None:
         values, samples = resample(cases, metric, sampling)
         return tuple(
@@ -152,68 +149,7 @@ def resample(cases: Sequence[Case], metric: str, sampling: Sampling) -> tuple[Fl
     return values, bootstrap(weigh, cases[0].groups, sampling)
 
 
-def bias_corrected(
-    scenarios: Sequence[Predictions],
-    metric: str,
-    thresholds: Mapping[str, Threshold] | None = None,
-    choose: Choice | None = None,
-    sampling: Sampling = DEFAULT,
-) -> Estimate:
-    """What the winner's out-of-fold figure is worth once its having been chosen is discounted.
-
-    BBC-CV (Tsamardinos et al. 2018), with groups as the units: in each resample the scenario is
-    chosen by the groups drawn and judged by those left out; the value is the mean of the
-    judgements, the interval their percentiles. About 37 % of the groups are left out each time,
-    so that the interval is rather too wide than too narrow. Where the winner's own figure has no
-    spread under resampling (it is perfect), the interval is at least as wide as its own, by name.
-
-    Parameters
-    ----------
-    choose : the rule of choice; by default the best value of `metric`.
-
-    Raises
-    ------
-    LeakError, DataError
-        As `compare`.
-    """
-    require_development(scenarios, "the correction of the winner's figure")
-    cases = _paired(scenarios, thresholds)
-    prepared = [statistics(case, [metric]) for case in cases]
-    pick = choose or (lambda values: _best(values, metric))
-
-    def judge_out_of_bag(weights: Weights) -> Floats:
-        left_out = (weights == 0).astype(weights.dtype)
-        inside = np.concatenate([statistic(weights) for statistic in prepared])
-        outside = np.concatenate([statistic(left_out) for statistic in prepared])
-        return outside[pick(inside), np.arange(inside.shape[1])][None]
-
-    groups = cases[0].groups
-    judged = bootstrap(judge_out_of_bag, groups, sampling)[0]
-    judged = judged[np.isfinite(judged)]
-    low, high = percentile(judged, sampling)
-    plain = np.concatenate([statistic(ones(len(groups))) for statistic in prepared])
-    winner = cases[int(pick(plain)[0])]
-    own = estimate(winner, [metric], sampling)[metric]
-    if not high - low > 1e-6:  # nothing was lost by choosing: the winner's own interval holds
-        return replace(own, method=f"no spread out of bag; {own.method}")
-    value = float(judged.mean())
-    method = f"bootstrap bias correction over {len(cases)} scenarios, {len(judged)} resamples"
-    perfect = own.value in (own.low, own.high)
-    if perfect and (own.low < low or own.high > high):
-        # resamples of a perfect winner know nothing of the errors it has not made yet
-        low, high = min(low, own.low), max(high, own.high)
-        method += f"; at least as wide as the winner's own interval, {own.method}"
-    return Estimate(value, low, high, len(groups), method)
-
-
-def _best(values: Floats, metric: str) -> Ints:
-    """The best scenario of each resample; where a metric is undefined, it does not win."""
-    worth = -values if metric in LOWER_IS_BETTER else values
-    best: Ints = np.where(np.isnan(worth), -np.inf, worth).argmax(axis=0)
-    return best
-
-
-def _paired(
+def paired_cases(
     scenarios: Sequence[Predictions], thresholds: Mapping[str, Threshold] | None
 ) -> list[Case]:
     """The scenarios' cases, once they are known to be of the same images."""
@@ -233,7 +169,7 @@ def _paired(
 
 def _delong_serves(case: Case, metric: str) -> bool:
     binary = case.positive is not None and len(case.present) == 2
-    return metric == "auroc" and binary and not repeats(case.groups)
+    return metric == "auroc" and binary and not repeats(case.groups) and case.one_stratum
 
 
 def _by_delong(a: Case, b: Case, sampling: Sampling) -> Difference:
@@ -253,9 +189,18 @@ def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Differen
 
 
 def _mover(a: Case, b: Case, metric: str, sampling: Sampling) -> Difference:
-    """A difference from two intervals: each end's distances, squared and added."""
-    one, two = (estimate(case, [metric], sampling)[metric] for case in (a, b))
-    value = one.value - two.value
-    low = value - float(np.hypot(one.value - one.low, two.high - two.value))
-    high = value + float(np.hypot(one.high - one.value, two.value - two.low))
+    """A difference from the two intervals, as if the images were not the same."""
+    return difference_apart(*(estimate(case, [metric], sampling)[metric] for case in (a, b)))
+
+
+def difference_apart(a: Estimate, b: Estimate) -> Difference:
+    """`a` minus `b`, of images that have nothing to do with each other; p is not given (1).
+
+    Each end's distances, squared and added (Zou and Donner 2008): where both intervals hold their
+    95 %, 0 lies outside once in twenty where there is no difference. That the two intervals do not
+    meet happens once in 180 only.
+    """
+    value = a.value - b.value
+    low = value - float(np.hypot(a.value - a.low, b.high - b.value))
+    high = value + float(np.hypot(a.high - a.value, b.value - b.low))
     return Difference(value, low, high, 1.0)

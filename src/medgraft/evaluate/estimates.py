@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from medgraft.evaluate.calibration import cross_fit_group_thresholds
+from medgraft.evaluate.groups import by_group, operating_of_groups
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -40,7 +42,9 @@ from medgraft.evaluate.metrics import (
     judge,
     out_of_fold,
     statistics,
+    strata,
 )
+from medgraft.evaluate.recalibration import recalibrate
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
 
@@ -56,7 +60,8 @@ def evaluate(
     ----------
     threshold : for two classes, see `judge`; leave it out for out-of-fold predictions, whose
         labels then come from cross-fitted thresholds.
-    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default.
+    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default, and then whether
+        the probabilities come true.
 
     Raises
     ------
@@ -74,6 +79,7 @@ def evaluate(
         operating=_operating(predictions, threshold),
         n_images=len(case.y),
         n_groups=len(np.unique(case.groups)),
+        calibration=recalibrate(predictions) if metrics is None else None,
     )
 
 
@@ -116,7 +122,7 @@ def closed_form(metric: str, case: Case, sampling: Sampling) -> Estimate | None:
             "npv": case.labels != p,
         }[metric]
         return proportion(right[among], case.groups[among], sampling)
-    if metric == "auroc" and p is not None and not repeats(case.groups):
+    if metric == "auroc" and p is not None and not repeats(case.groups) and case.one_stratum:
         return delong(*case.ranked[0], sampling.level) if len(case.present) == 2 else None
     return None
 
@@ -195,7 +201,7 @@ def _rank_bounds(
 ) -> tuple[float, float]:
     positives, negatives = case.groups_in(y), case.groups_in(~y)
     if metric == "auroc":
-        bounds = newcombe(auroc(y, score), positives, negatives, level)
+        bounds = newcombe(auroc(y, score, strata(y, case.fold)), positives, negatives, level)
     else:
         value = float(average_precision(y, score)(ones(len(y)))[0])
         bounds = wilson(value * positives, positives, level)
@@ -220,41 +226,18 @@ def _table_bounds(metric: str, case: Case, level: float) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def by_group(predictions: Predictions) -> Predictions:
-    """One row a group: the mean of its images' probabilities and scores, for results by patient.
+def evaluate_by_group(
+    predictions: Predictions, operating: Operating | None = None, sampling: Sampling = DEFAULT
+) -> Evaluation | None:
+    """`evaluate` with one row a group (`groups.by_group`); None where no group repeats.
 
-    Nothing is decided about groups whose images have different labels (or splits): they
-    give one row for each, which keeps their group, so that intervals still know they belong
-    together. Ids become the group's name, with label and split where that is not unique.
+    Labels come from the threshold for groups: that of `operating`, or out of fold those that the
+    other folds chose. A threshold that was chosen without groups stands in.
     """
-    p = predictions
-    keys = np.array([p.groups, p.y_true.astype(str), p.splits])
-    _, first, index, count = np.unique(
-        keys, axis=1, return_index=True, return_inverse=True, return_counts=True
-    )
-    index = index.ravel()
-
-    def mean(columns: Floats) -> Floats:
-        sums = np.zeros((len(count), columns.shape[1]))
-        np.add.at(sums, index, columns)
-        return sums / count[:, None]
-
-    groups = p.groups[first]
-    _, inverse, times = np.unique(groups, return_inverse=True, return_counts=True)
-    names = np.array(p.classes)[p.y_true[first]]
-    full = [
-        f"{group} {name} {split}".rstrip()
-        for group, name, split in zip(groups, names, p.splits[first], strict=True)
-    ]
-    return Predictions(
-        scenario=p.scenario,
-        classes=p.classes,
-        positive=p.positive,
-        ids=np.where(times[inverse] > 1, full, groups),
-        groups=groups,
-        splits=p.splits[first],
-        fold=p.fold[first],
-        y_true=p.y_true[first],
-        scores=mean(p.scores),
-        y_prob=mean(p.y_prob),
-    )
+    if not repeats(predictions.groups):
+        return None
+    rows = by_group(predictions)
+    if operating is not None:
+        return evaluate(rows, operating_of_groups(operating), sampling=sampling)
+    chosen = predictions.positive is not None and out_of_fold(predictions)
+    return evaluate(rows, cross_fit_group_thresholds(rows) if chosen else None, sampling=sampling)

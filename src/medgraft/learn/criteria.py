@@ -10,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
 
 from medgraft.errors import FitError
 from medgraft.evaluate.calibration import best_threshold, fit_calibrator
-from medgraft.evaluate.metrics import COMMON, LOWER_IS_BETTER, Case, give_labels, statistics
+from medgraft.evaluate.metrics import (
+    COMMON,
+    LOWER_IS_BETTER,
+    Case,
+    auroc,
+    give_labels,
+    statistics,
+)
 from medgraft.types import Floats, Ints
 
 Criterion = Callable[[Ints, Floats, Ints], float]
@@ -39,21 +45,13 @@ def criterion(metric: str) -> Criterion:
 def auroc_within(y: Ints, scores: Floats, cell: Ints) -> float:
     """The share of pairs within a cell that are ranked right, the mean over the classes present.
 
-    The area under the ROC curve by ranks (Mann and Whitney), of each cell weighed by its pairs
-    (LeDell, Petersen and van der Laan 2015); .5 where no cell holds two classes.
+    The area under the ROC curve of cells weighed by their pairs (LeDell, Petersen and van der Laan
+    2015); .5 where no cell holds two classes.
     """
-    present = np.unique(y)
-    columns = [1] if scores.shape[1] == 2 else present
-    right, pairs = np.zeros(len(columns)), np.zeros(len(columns))
-    for c in np.unique(cell):
-        here = cell == c
-        for i, k in enumerate(columns):
-            yes = y[here] == k
-            p = int(yes.sum())
-            ranks = rankdata(scores[here, k])
-            right[i] += ranks[yes].sum() - p * (p + 1) / 2
-            pairs[i] += p * (len(yes) - p)
-    return float(np.mean(right[pairs > 0] / pairs[pairs > 0])) if pairs.any() else 0.5
+    columns = [1] if scores.shape[1] == 2 else np.unique(y).tolist()
+    areas = np.array([auroc(y == k, scores[:, k], cell) for k in columns])
+    areas = areas[np.isfinite(areas)]
+    return float(areas.mean()) if len(areas) else 0.5
 
 
 def _calibrated(metric: str, y: Ints, scores: Floats, cell: Ints) -> float:
@@ -72,6 +70,7 @@ def _calibrated(metric: str, y: Ints, scores: Floats, cell: Ints) -> float:
         labels=give_labels(prob, positive, at),
         prob=prob,
         groups=np.arange(len(y)).astype(str),
+        fold=cell,
         classes=tuple(map(str, range(prob.shape[1]))),
         positive=positive,
     )

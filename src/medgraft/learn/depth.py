@@ -15,8 +15,14 @@ import numpy as np
 from scipy.special import softmax
 
 from medgraft.data.split import holdout
-from medgraft.evaluate.compare import compare, estimate_all
+from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.selection import (
+    best,
+    compare_chosen,
+    compare_with_best,
+    resample_in_and_out,
+)
 from medgraft.features.tail import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
 from medgraft.learn.workbench import HOLDOUT, Trained, Workbench
@@ -45,7 +51,7 @@ class DepthSearch:
 
     trials : of all rungs. comparisons : in the last rung, the chosen depth against each other.
     holdout : how many images judged. gain : the chosen depth against a linear head on the frozen
-    network, learned from the images of the last rung.
+    network, learned from the images of the last rung. Both know that the depth was chosen there.
     """
 
     metric: str
@@ -147,10 +153,12 @@ def search_depth(
     inputs = frozen.inputs(deepest)
     untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
     head = _predictions(bench, "a linear head", judges, untrained)
-    *comparisons, gain = compare(last[0], [*last[1:], head], metric)
-    return DepthSearch(
-        metric, last[0].scenario, tuple(trials), tuple(comparisons), len(judges), gain
+    comparisons = compare_with_best(resample_in_and_out(last, metric))
+    gain = compare_chosen(
+        resample_in_and_out([head, *last], metric),
+        lambda values: (1 + best(values[1:], metric), np.zeros(values.shape[1], np.int64)),
     )
+    return DepthSearch(metric, last[0].scenario, tuple(trials), comparisons, len(judges), gain)
 
 
 def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:

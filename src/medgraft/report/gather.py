@@ -10,9 +10,9 @@ import numpy as np
 
 from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import positive_column
-from medgraft.evaluate.compare import bias_corrected
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
+from medgraft.evaluate.selection import bias_corrected
 from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
