@@ -16,7 +16,7 @@ import numpy as np
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
 from medgraft.profile.confounders import confounders, told_by
-from medgraft.profile.labels import suspects, wrong_labels
+from medgraft.profile.labels import search, wrong_labels
 from medgraft.profile.likeness import numbering_or_leakage
 from medgraft.profile.metadata import metadata_probe
 from medgraft.profile.profile import class_shares
@@ -148,7 +148,7 @@ def _labels(rng: np.random.Generator, due: bool, said: Predictions) -> bool:
     moved = rng.integers(1, len(said.classes), len(said))
     y = np.where(turned, (said.y_true + moved) % len(said.classes), said.y_true)
     said = dataclasses.replace(said, y_true=y)
-    return _warned(wrong_labels(said, suspects(said)))
+    return _warned(wrong_labels(said, search(said)))
 
 
 def shift(rng: np.random.Generator, due: bool, n: int, size: int) -> bool:
