@@ -29,7 +29,7 @@ def verdict(found: Calibration) -> Verdict:
     """
     averages = list(found.averages.values())
     slopes = [found.slope] if found.slope else []
-    if found.p <= 1 - LEVEL:
+    if is_refuted(found):
         if any(_beyond(one, *TOLERATED) for one in slopes):
             return "FAIL"
         if any(_beyond(one, -MOST_OFF, MOST_OFF) for one in averages):
@@ -42,6 +42,11 @@ def verdict(found: Calibration) -> Verdict:
     return "PASS" if known and bounded else "INCONCLUSIVE"
 
 
+def is_refuted(found: Calibration) -> bool:
+    """Whether the test rejects that the probabilities are right."""
+    return found.p <= 1 - LEVEL + 1e-9
+
+
 def sentence(judged: Evaluation) -> str:
     """What was found, in words; '' where nothing was asked."""
     found = judged.calibration
@@ -50,7 +55,7 @@ def sentence(judged: Evaluation) -> str:
     word = verdict(found)
     if word == "INCONCLUSIVE":
         return f"{_figures(found)}. {_too_few(found, judged.n_images)}"
-    if found.p > 1 - LEVEL:
+    if not is_refuted(found):
         return f"{_figures(found)}: the probabilities mean what they say, as far as can be seen."
     if word == "PASS":
         return f"{_figures(found)}: surely not exactly right, but too close to it to matter."

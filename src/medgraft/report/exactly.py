@@ -180,17 +180,20 @@ def _reliability(content: Judged) -> dict[str, object] | None:
     judged = content.evaluation
     binary = judged.positive is not None and len(judged.classes) == 2
     what = judged.positive if binary and judged.positive else "the class given"
-    gaps = [one.observed.value - one.predicted for one in bins]
-    worst = bins[int(np.argmax(np.abs(gaps)))]
-    came_true = f"were {what}" if binary else "were called right"
-    curve = judged.calibration if binary else None
-    if curve is not None and curve.curve is None:
-        curve = None
-    line = " The curve is what slope and intercept make of them." if curve else ""
     caption = (
         f"Each point holds about {words.plural(bins[0].observed.n, 'image')}, the line its 95 % "
-        "interval; on the dashed line a probability means what it says. Furthest off: of the "
-        f"images given about {words.percent(worst.predicted)}, "
-        f"{words.percent(worst.observed.value)} {came_true}.{line}"
+        "interval; on the dashed line a probability means what it says."
     )
-    return {"svg": figures.reliability("kept", bins, what, curve), "caption": caption}
+    found = judged.calibration
+    if found is not None and calibration.is_refuted(found):  # else the furthest is so by chance
+        gaps = [one.observed.value - one.predicted for one in bins]
+        worst = bins[int(np.argmax(np.abs(gaps)))]
+        caption += (
+            f" Furthest off: of the images given about {words.percent(worst.predicted)}, "
+            f"{words.percent(worst.observed.value)} "
+            f"{f'were {what}' if binary else 'were called right'}."
+        )
+    fitted = found if binary and found is not None and found.curve is not None else None
+    if fitted is not None:
+        caption += " The curve is what slope and intercept make of them."
+    return {"svg": figures.reliability("kept", bins, what, fitted), "caption": caption}
