@@ -1,8 +1,8 @@
 """Scenarios against each other on the same images: differences, and many at once.
 
-All comparisons are paired: every scenario is judged under the same resamples of whole groups (or
-by DeLong's paired test where no group repeats). What serves a choice refuses the test split; that
-something was chosen is the business of `selection.py`.
+All comparisons are paired: what counts is by how much each image, or group of images, moves one
+scenario's figure more than the other's. What serves a choice refuses the test split; that something
+was chosen is the business of `selection.py`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from scipy import stats
 
 from medgraft.errors import DataError
 from medgraft.evaluate.calibration import require_development
-from medgraft.evaluate.estimates import closed_form, estimate, from_samples
+from medgraft.evaluate.estimates import estimate
+from medgraft.evaluate.influence import influence, spread
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Difference,
     Sampling,
     Weights,
     bootstrap,
-    delong_paired,
     ones,
     percentile,
-    repeats,
 )
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, judge, statistics
 from medgraft.types import Comparison, Estimate, Floats, Predictions
@@ -59,12 +58,11 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """`metric` of the reference minus that of each other scenario, with intervals and Holm's p.
 
-    Intervals: DeLong's paired ones for the AUROC of two classes where no group repeats, else
-    percentiles of the differences under shared resamples. There p comes from the difference over
-    its bootstrap standard error, since counting resamples could not go below one in 2,000, which
-    Holm would multiply away. Where two scenarios that differ show no spread (both perfect), the
-    interval is joined from their own ones as if they were independent (MOVER, Zou and Donner
-    2008), and p is 1.
+    Intervals and p: t from the differences of influences, summed over groups, which for the AUROC
+    is DeLong's paired test (DeLong et al. 1988); for the expected calibration error, percentiles
+    of the differences under shared resamples, and p from their standard error. Where two scenarios
+    that differ show no spread (both perfect), the interval is joined from their own ones as if
+    they were independent (MOVER, Zou and Donner 2008), and p is 1.
 
     Parameters
     ----------
@@ -84,14 +82,14 @@ def compare(
     cases = paired_cases(scenarios, thresholds)
     if not others:
         return ()
-    if _delong_serves(cases[0], metric):
-        found = [_by_delong(cases[0], case, sampling) for case in cases[1:]]
-    else:
+    if metric == "ece":
         values, samples = resample(cases, metric, sampling)
         found = [
             _by_bootstrap(values[0] - values[i], samples[0] - samples[i], sampling)
             for i in range(1, len(cases))
         ]
+    else:
+        found = _by_influence(cases, metric, sampling)
     for i, case in enumerate(cases[1:]):
         if found[i].low == found[i].high and not np.array_equal(case.prob, cases[0].prob):
             found[i] = _mover(cases[0], case, metric, sampling)
@@ -124,17 +122,8 @@ def estimate_all(
     thresholds: Mapping[str, Threshold] | None = None,
     sampling: Sampling = DEFAULT,
 ) -> tuple[Estimate, ...]:
-    """One metric of many scenarios, the same numbers as `evaluate` one by one.
-
-    Where the bootstrap is needed, the resamples are drawn once and shared.
-    """
+    """One metric of many scenarios, the same numbers as `evaluate` one by one."""
     cases = paired_cases(scenarios, thresholds)
-    if closed_form(metric, cases[0], sampling) is None:
-        values, samples = resample(cases, metric, sampling)
-        return tuple(
-            from_samples(metric, case, float(value), row, sampling)
-            for case, value, row in zip(cases, values, samples, strict=True)
-        )
     return tuple(estimate(case, [metric], sampling)[metric] for case in cases)
 
 
@@ -167,14 +156,26 @@ def paired_cases(
     return [judge(scenario, points.get(scenario.scenario)) for scenario in scenarios]
 
 
-def _delong_serves(case: Case, metric: str) -> bool:
-    binary = case.positive is not None and len(case.present) == 2
-    return metric == "auroc" and binary and not repeats(case.groups) and case.one_stratum
+def _by_influence(cases: Sequence[Case], metric: str, sampling: Sampling) -> list[Difference]:
+    """The first case's figure minus that of each other."""
+    values = [statistics(case, [metric])(ones(len(case.y)))[0, 0] for case in cases]
+    moved = [influence(case, metric) for case in cases]
+    found = []
+    for other, (value, own) in enumerate(zip(values[1:], moved[1:], strict=True), start=1):
+        difference = float(values[0] - value)
+        variance, freedom = spread(moved[0] - own, cases[other], metric, skewed=False)
+        found.append(_by_error(difference, variance, freedom, sampling))
+    return found
 
 
-def _by_delong(a: Case, b: Case, sampling: Sampling) -> Difference:
-    (y, score), (_, other) = a.ranked[0], b.ranked[0]
-    return delong_paired(y, score, other, sampling.level)
+def _by_error(value: float, variance: float, freedom: float, sampling: Sampling) -> Difference:
+    """A t interval and p; where there is no spread to judge by, no width and p = 1."""
+    if not variance > 1e-18:
+        return Difference(value, value, value, 1.0)
+    error = float(np.sqrt(variance))
+    half = float(stats.t.isf(sampling.tail, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    return Difference(value, value - half, value + half, p)
 
 
 def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Difference:

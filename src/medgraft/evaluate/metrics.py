@@ -298,7 +298,7 @@ def _calibration_error(case: Case) -> Statistic:
     return weigh
 
 
-def _losses(case: Case) -> dict[str, Floats]:
+def losses(case: Case) -> dict[str, Floats]:
     """What each image loses (n,), for the metrics that are plain means."""
     own = case.prob[np.arange(len(case.y)), case.y].astype(np.float64)
     truth = np.eye(len(case.classes))[case.y]
@@ -363,12 +363,11 @@ def statistics(case: Case, metrics: Sequence[str]) -> Statistic:
         A metric is unknown, or wants two classes where there are more.
     """
     check_metrics(metrics, case)
-    table = confusion(case)
-    losses = _losses(case)
+    table = confusion(case) if set(metrics) & set(FROM_TABLE) else None
     prepared: dict[str, Callable[[Weights], Floats]] = {}
     for metric in metrics:
-        if metric in losses:
-            prepared[metric] = _mean_loss(losses[metric])
+        if metric in ("brier", "log_loss"):
+            prepared[metric] = _mean_loss(losses(case)[metric])
         elif metric == "ece":
             prepared[metric] = _calibration_error(case)
         elif metric == "auroc":
@@ -378,7 +377,7 @@ def statistics(case: Case, metrics: Sequence[str]) -> Statistic:
             prepared[metric] = _macro([average_precision(y, score) for y, score in case.ranked])
 
     def weigh(weights: Weights) -> Floats:
-        counts = table(weights) if set(metrics) & set(FROM_TABLE) else None
+        counts = None if table is None else table(weights)
         rows = []
         for metric in metrics:
             if counts is not None and metric in FROM_TABLE:
