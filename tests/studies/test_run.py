@@ -66,13 +66,19 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     assert content["schema"] == 1
     assert set(content) == {
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
-        "comparisons", "questions", "audit", "versions", "seconds",
+        "comparisons", "questions", "audit", "calibration", "versions",
+        "seconds",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
     mine = by_key[content["recommended"]]
     assert {"auroc", "sensitivity", "ece", "log_loss"} <= mine["test"].keys()
     assert mine["operating"]["rule"] == "highest balanced accuracy"
+    assert set(content["calibration"]) == {"validation", "test"}
+    for found in content["calibration"].values():
+        assert (found["slope"] is None) == bool(found["reason"])
+        assert 0 < found["p"] <= 1
+        assert set(found["averages"]) == {content["data"]["positive"]}
     for row in content["scenarios"]:
         for estimates in (row["validation"], row["test"]):
             estimate = estimates["auroc"]
