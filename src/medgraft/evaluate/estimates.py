@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.evaluate.influence import bounds, compared, influence, spread
+from medgraft.evaluate.influence import bounds, influence, spread
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -39,10 +39,12 @@ from medgraft.evaluate.metrics import (
     auroc,
     average_precision,
     check_metrics,
+    compared,
     confusion,
     judge,
     out_of_fold,
     statistics,
+    strata,
 )
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
@@ -230,7 +232,7 @@ def _rank_bounds(
     metric: str, case: Case, y: NDArray[np.bool_], score: Floats, level: float
 ) -> tuple[float, float]:
     if metric == "auroc":
-        here = compared(y, case.fold)
+        here = compared(y, strata(y, case.fold))
         counts = case.groups_in(y & here), case.groups_in(~y & here)
         found = newcombe(auroc(y, score, case.fold), *counts, level)
     else:

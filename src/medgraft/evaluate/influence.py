@@ -18,6 +18,7 @@ from medgraft.evaluate.metrics import (
     FROM_TABLE,
     LOWER_IS_BETTER,
     Case,
+    compared,
     confusion,
     losses,
     strata,
@@ -40,13 +41,6 @@ def influence(case: Case, metric: str) -> Floats:
         return _table_influence(case, metric)
     loss = losses(case)[metric]
     return np.asarray((loss - loss.mean()) / len(loss))
-
-
-def compared(y: NDArray[np.bool_], fold: Ints) -> NDArray[np.bool_]:
-    """Which images (n,) an AUROC rests on: those whose fold holds an image of the other class."""
-    by = strata(y, fold)
-    found: NDArray[np.bool_] = np.isin(by, np.intersect1d(by[y], by[~y]))
-    return found
 
 
 def ranking_influence(y: NDArray[np.bool_], score: Floats, fold: Ints) -> Floats:
@@ -127,7 +121,7 @@ def spread(moved: Floats, case: Case, metric: str, *, paired: bool = False) -> t
     kind = np.zeros(len(moved), np.int64) if metric in PLAIN_MEANS else case.y
     here, lost = np.ones(len(moved), bool), 0
     if metric == "auroc":
-        here = np.any([compared(y, case.fold) for y, _ in case.ranked], axis=0)
+        here = np.any([compared(y, strata(y, case.fold)) for y, _ in case.ranked], axis=0)
         lost = 0 if paired or case.one_stratum else len(np.unique(case.fold[here])) - 1
     total, own, certain = np.zeros(n_groups), [], []
     squares = 0.0
