@@ -429,7 +429,7 @@ def _auroc(y: Ints, scores: Floats) -> float:
     areas = []
     for c in columns:
         yes = y == c
-        p, ranks = int(yes.sum()), rankdata(scores[:, c])
+        p, ranks = int(yes.sum()), rankdata(scores[:, c].astype(np.float64))
         areas.append((ranks[yes].sum() - p * (p + 1) / 2) / (p * (len(y) - p)))
     return float(np.mean(areas))
 
