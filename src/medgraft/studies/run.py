@@ -38,6 +38,7 @@ from medgraft.profile.confounders import (
 )
 from medgraft.profile.glance import read_glances
 from medgraft.profile.profile import Evidence, examine
+from medgraft.profile.seen import Traces
 from medgraft.studies.audited import (
     audit_candidates,
     audit_unseen,
@@ -74,7 +75,8 @@ class Study:
     oof, test : predictions by scenario key. validation, tested : the recommended scenario's
     Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
-    key, of the recommended scenario and of those that failed before it.
+    key, of the recommended scenario and of those that failed before it. traces : by which the
+    images learned from are known.
     """
 
     result: StudyResult
@@ -90,6 +92,7 @@ class Study:
     seconds: Mapping[str, float]
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
+    traces: Traces
 
 
 def run_study(
@@ -167,11 +170,12 @@ def run_study(
         store.event("test split looked at", images=len(table.test), scenarios=len(test))
     clock.lap("look at the test split once")
 
+    checked, traces = _profile(table, chosen.predictions, planned, extractor, options.seed)
     findings = (
         *table.findings,
         *_about_sizes(options, extractor, shorter),
         *surface,
-        *_profile(table, chosen.predictions, planned, extractor, options.seed),
+        *checked,
     )
     clock.lap("check the data")
     result = StudyResult(
@@ -219,6 +223,7 @@ def run_study(
         seconds=clock.laps,
         training={key: c.training for key, c in found.items() if c.training is not None},
         audits=audited.audits if audited else {},
+        traces=traces,
     )
 
 
@@ -423,16 +428,21 @@ def _profile(
     planned: Sequence[Planned],
     extractor: Extractor,
     seed: int,
-) -> tuple[Finding, ...]:
-    """The data checks, with codes and out-of-fold predictions of the recommended scenario."""
+) -> tuple[tuple[Finding, ...], Traces]:
+    """The data checks, with codes and out-of-fold predictions of the recommended scenario.
+
+    And what the images to learn from are known by from now on, which the same look at them gives.
+    """
     scenario = scenario_of(planned, oof.scenario)
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
     plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
-    codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
-    glances = read_glances(table, reading_of(plain, extractor).canvas, extractor)
-    return examine(table, Evidence(codes, glances, oof), seed=seed).findings
+    spec = reading_of(plain, extractor).canvas
+    codes, _ = extractor.codes(table, spec)
+    glances = read_glances(table, spec, extractor)
+    findings = examine(table, Evidence(codes, glances, oof), seed=seed).findings
+    return findings, Traces.of(table.development, glances, spec)
 
 
 def _results(
