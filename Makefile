@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits prove-audit lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises prove-audit prove-statistics lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,8 +38,14 @@ results-evidence: $(READY) ## where chest X-ray models look, by lung masks; writ
 results-audits: $(READY) ## what the audits say of real data with known faults; writes docs/results/real-audits.md
 	$(BIN)/python experiments/real_audits.py
 
+results-promises: $(READY) ## what two versions promise of real data, and what comes true; writes docs/results/promises.md
+	$(BIN)/python experiments/promises.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
+
+prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
+	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)
 
 lint: $(READY) ## style, types, and the rule that imports go down only
 	$(BIN)/ruff check .

@@ -94,7 +94,7 @@ def looked_at(scenario: Scenario, pairs: int, extractor: medgraft.Extractor) -> 
         "verdict": audit.result.verdict,
         "smallest": audit.result.smallest_effect,
         "auroc": dataclasses.asdict(audit.ranked),
-        "left": audit.left,
+        "left": audit.left and dataclasses.asdict(audit.left),
         "pairs": effects[OUTSIDE].pairs,
         **{
             side: {
@@ -174,7 +174,7 @@ def page(known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(name: str, one: Mapping[str, Any]) -> list[str]:
-    before, after = one["left"]
+    before, after = one["left"]["before"], one["left"]["without"]
     skill = max(0.0, after - 0.5) / (before - 0.5)
     return [
         f"{name} ({one['pairs']} pairs)",

@@ -310,7 +310,7 @@ def audited(
         "images": audit.ranked.n,
         "auroc": dataclasses.asdict(audit.ranked),
         "decides": deciding(audit),
-        "left": audit.left,
+        "left": audit.left and dataclasses.asdict(audit.left),
         "doubts": [one.text for one in audit.result.findings if one.check in NO_VERDICT],
         "regions": {
             effect.region: {

@@ -385,8 +385,7 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
 
 def _left(audits: Sequence[Row]) -> float:
     """The largest share of skill that is left without the evidence."""
-    pairs = [one["left"] for one in audits]
-    return float(max(max(0.0, after - 0.5) / (before - 0.5) for before, after in pairs))
+    return float(max(one["left"]["share"]["value"] for one in audits))
 
 
 def _left_over(models: Sequence[Row]) -> Iterator[str]:

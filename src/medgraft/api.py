@@ -224,7 +224,11 @@ class Audited:
                 {**asdict(effect), "points": _finite(effect.points)} for effect in audit.effects
             ],
             "without_evidence": audit.left
-            and dict(zip(("auroc", "auroc_without"), audit.left, strict=True)),
+            and {
+                "auroc": audit.left.before,
+                "auroc_without": audit.left.without,
+                "share": asdict(audit.left.share),
+            },
             "options": asdict(audit.options),
             "images": self.images,
             "names_learned_from": self.seen.same_name or 0,

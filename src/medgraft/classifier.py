@@ -27,6 +27,7 @@ from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import make_folds
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
@@ -56,9 +57,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     """CNN codes of a pretrained network with a calibrated head on top.
 
     Fitting cross-validates every candidate tap with groups whole and the head's strength chosen
-    inside each fold, takes the simplest tap that is surely not much worse than the best (the rule
-    of `medgraft.study`), calibrates its probabilities on the out-of-fold scores, and refits its
-    head once on all images. Codes and out-of-fold scores are kept in the cache by content, of
+    inside each fold, takes the simplest tap that is expected to lose little against the best (the
+    rule of `medgraft.study`), calibrates its probabilities on the out-of-fold scores, and refits
+    its head once on all images. Codes and out-of-fold scores are kept in the cache by content, of
     files and of arrays, so that `cross_val_score` and `GridSearchCV` read each image once.
 
     Parameters
@@ -192,7 +193,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.taps_ = dict(zip([entry.scenario.tap for entry in planned], values, strict=True))
         chosen, self.auroc_ = 0, estimates[0]
         if len(oof) > 1:
-            choice = recommend(oof, values, METRIC)
+            choice = recommend(resample_in_and_out(oof, METRIC))
             chosen = [p.scenario for p in oof].index(choice.recommended)
             self.auroc_ = choice.corrected
         self.fitted_ = cast(FittedFrozen, found[chosen].fitted)

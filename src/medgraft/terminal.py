@@ -117,6 +117,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.report import lower_end
     from medgraft.report.gather import trainings
     from medgraft.report.naming import short_names, shorten_keys
     from medgraft.report.words import name_metric
@@ -154,6 +155,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console.print(table)
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
     console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
+    if said := lower_end.sentence(result):
+        console.print(f"{said}\n", markup=False)
     show_questions(result)
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:
@@ -280,9 +283,10 @@ def show_external(found: External) -> None:
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
-    """Every metric with its interval, and the threshold that the labels are given at."""
+    """Every metric with its interval, whether probabilities come true, and the threshold."""
     from rich.table import Table
 
+    from medgraft.report.calibration import figures, sentence
     from medgraft.report.words import name_metric
 
     table = Table(
@@ -292,7 +296,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     table.add_column("metric")
     for heading in ("value", "95 % interval", "n"):
         table.add_column(heading, justify="right")
-    for name, estimate in evaluation.estimates.items():
+    for name, estimate in figures(evaluation).items():
         table.add_row(
             name_metric(name),
             _number(estimate.value),
@@ -300,6 +304,8 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
             f"{estimate.n:,}",
         )
     _console().print(table)
+    if said := sentence(evaluation):
+        _console().print(said, markup=False)
     if evaluation.operating is not None:
         threshold, rule = evaluation.operating.threshold, evaluation.operating.rule
         typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")

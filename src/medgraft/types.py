@@ -315,7 +315,8 @@ class Folds:
 
     ids, groups, assignment : (n,); `assignment[i]` in 0 .. n_folds - 1 is the fold that judges
     image i. Groups are whole in it. view : what is done to images when they are judged, though
-    never when they teach (`data.augment.judging_view`); None judges them as they are.
+    never when they teach (`data.augment.judging_view`); None judges them as they are. metric : by
+    which scenarios are compared, and what a scenario leaves open is chosen inside of the folds.
     """
 
     ids: Strings
@@ -324,11 +325,13 @@ class Folds:
     n_folds: int
     seed: int
     view: Edit | None = None
+    metric: str = "auroc"
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        view = (self.view.key,) if self.view else ()
-        return digest(self.ids.tolist(), self.groups.tolist(), self.assignment.tolist(), *view)
+        view = self.view.key if self.view else ""
+        columns = (self.ids, self.groups, self.assignment)
+        return digest([column.tolist() for column in columns], view, self.metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,10 +422,15 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Operating:
-    """The threshold on the positive class's probability, and the rule that chose it."""
+    """The threshold on the positive class's probability, and the rule that chose it.
+
+    by_group : the threshold for the mean probability of a group's images; None where no group
+    repeated among the images it was chosen on.
+    """
 
     threshold: float
     rule: str
+    by_group: float | None = None
 
 
 @runtime_checkable
@@ -479,11 +487,33 @@ class Estimate:
     method: str
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether stated probabilities come true (`evaluate/recalibration.py`).
+
+    slope : below 1 they are too extreme, above 1 too moderate; None where it cannot be told, which
+    `reason` then says. intercept : of two classes, in log odds at slope 1; above 0 the positive
+    class is more frequent than stated. averages : mean stated probability minus the class's share,
+    by class (of two the positive one). curve : slope and intercept fitted together, of two classes.
+    p : of the test that slope is 1 and there is no bias. needed : so many images like these would
+    probably tell what is well enough calibrated from what is not; 0 where no number would.
+    """
+
+    slope: Estimate | None
+    intercept: Estimate | None
+    averages: Mapping[str, Estimate]
+    curve: tuple[float, float] | None
+    p: float
+    needed: int
+    reason: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """All metrics of one set of predictions, and the table of counts they come from.
 
     confusion : (n_classes, n_classes) counts, rows the truth, columns the label given.
+    calibration : None where it was not asked for.
     """
 
     estimates: Mapping[str, Estimate]
@@ -493,6 +523,7 @@ class Evaluation:
     operating: Operating | None
     n_images: int
     n_groups: int
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,6 +538,27 @@ class Comparison:
     p: float
 
 
+NotGiven = Literal["", "few images", "still telling"]
+
+
+@dataclass(frozen=True, slots=True)
+class LowerEnd:
+    """What a figure would be if how the images were made meant nothing elsewhere.
+
+    estimate : of the selection metric, None where it is not given. surface_auroc : how well how the
+    images were made (their surface) alone tells the classes; surface_auroc_weighted : under the
+    weights that take this away. n_effective : groups that the weights leave, of the class with the
+    fewest. reason : why it is not given: fewer than 20 such groups ("few images"), or the surface
+    tells the classes under the weights too ("still telling").
+    """
+
+    estimate: Estimate | None
+    n_effective: float
+    surface_auroc: float
+    surface_auroc_weighted: float
+    reason: NotGiven = ""
+
+
 Answer = Literal["better", "worse", "no difference seen"]
 
 
@@ -514,12 +566,14 @@ Answer = Literal["better", "worse", "no difference seen"]
 class Question:
     """A question that a study answers for its data, `comparison` being what is new against what is.
 
-    Its p is corrected for the number of questions of the study.
+    Its p is corrected for the number of questions of the study. corrected : there was a choice of
+    what is compared, and the comparison discounts it.
     """
 
     text: str
     comparison: Comparison
     answer: Answer
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,7 +623,10 @@ class AuditResult:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What a study found; `result.json` is this and nothing else."""
+    """What a study found; `result.json` is this and nothing else.
+
+    calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
+    """
 
     metric: str
     table: ImageTable
@@ -583,6 +640,8 @@ class StudyResult:
     versions: Mapping[str, str]
     seconds: float
     questions: tuple[Question, ...] = ()
+    lower_end: LowerEnd | None = None
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched

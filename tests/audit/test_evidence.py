@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
 from medgraft.types import (
     Canvas,
+    Estimate,
     FeatureSpec,
     Floats,
     Geometry,
@@ -154,8 +156,9 @@ def test_an_image_exchanged_with_itself_is_itself_and_what_lies_outside_stays() 
     )
     mask = np.zeros((50, 50), dtype=bool)
     mask[5:30, 10:45] = True
-    for same in exchanged(ours, ours, mask, alphas(mask)):
-        assert (same.pixels == ours.pixels).all()
+    flat = Canvas("", np.full((50, 50, 3), 70, np.uint8), Geometry.identity(50, 50))
+    for same in exchanged(flat, flat, mask, alphas(mask)):
+        assert (same.pixels == flat.pixels).all()
     before = ours.pixels.copy()
     for changed in exchanged(ours, theirs, mask, alphas(mask)):
         assert (changed.pixels[~mask] == ours.pixels[~mask]).all()
@@ -176,6 +179,34 @@ def test_what_is_put_in_depends_on_nothing_of_the_donor_but_the_region() -> None
     one, _ = exchanged(ours, donor, mask, alphas(mask))
     two, _ = exchanged(ours, brighter, mask, alphas(mask))
     assert (one.pixels == two.pixels).all()
+
+
+@pytest.mark.parametrize("place", [np.s_[:20, :20], np.s_[15:35, 10:40], np.s_[:, :]])
+def test_nothing_that_is_removed_leaves_a_trace(place: tuple[slice, slice]) -> None:
+    """Two recipients that differ inside the region, as their classes do, become the same image."""
+    rng = np.random.default_rng(0)
+    dark = rng.integers(20, 60, (50, 50), np.uint8)
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[place] = True
+    whole, _ = alphas(mask)
+    bright = np.where(whole == 1, dark + 120, dark).astype(np.uint8)
+    donor = Canvas("", rng.integers(0, 255, (50, 50), np.uint8), Geometry.identity(50, 50))
+    one, two = (
+        next(exchanged(Canvas("", pixels, donor.geometry), donor, mask, alphas(mask)))
+        for pixels in (dark, bright)
+    )
+    assert (one.pixels == two.pixels).all()
+
+
+def test_a_donor_is_made_as_bright_as_what_is_around_it() -> None:
+    mask = np.zeros((50, 50), dtype=bool)
+    mask[10:30, 10:40] = True
+    ours, theirs = (
+        Canvas("", np.full((50, 50), grey, np.uint8), Geometry.identity(50, 50))
+        for grey in (90, 80)
+    )
+    made, _ = exchanged(ours, theirs, mask, alphas(mask))
+    assert (made.pixels == 90).all()
 
 
 def test_grey_and_colour_go_together() -> None:
@@ -227,7 +258,7 @@ def test_a_classifier_that_reads_a_declared_corner_fails_for_that_corner(
     assert corner.points.value > 0.5
     assert corner.p < 0.001
     assert audit.left is not None
-    assert audit.left[1] > 0.9  # all skill is left without the evidence
+    assert audit.left.without > 0.9  # all skill is left without the evidence
     assert audit.turned[CORNERS[0]]
 
 
@@ -249,9 +280,50 @@ def test_a_classifier_that_reads_the_middle_passes_and_says_what_it_would_have_s
     assert middle.p < 0.001
     assert middle.points.value > 0.3
     assert audit.left is not None
-    before, after = audit.left
-    assert before > 0.9
-    assert abs(after - 0.5) < 0.15  # nothing is left without the evidence
+    assert audit.left.before > 0.9
+    assert abs(audit.left.without - 0.5) < 0.15  # nothing is left without the evidence
+    assert audit.left.share.low <= audit.left.share.value <= audit.left.share.high < 0.5
+
+
+def answers(n: int, left: float, rng: np.random.Generator) -> Any:
+    """Swaps of n pairs whose recipients keep `left` of their log odds' distance between classes."""
+    labels = np.arange(2 * n) % 2
+    before = rng.standard_normal(2 * n) + 2.0 * labels
+    after = rng.standard_normal(2 * n) + 2.0 * left * labels
+
+    def prob(odds: Floats) -> Floats:
+        p = 1 / (1 + np.exp(-odds))
+        return np.stack([1 - p, p], axis=-1)
+
+    groups = np.array([f"p{i}" for i in range(2 * n)])
+    part = SimpleNamespace(
+        said=SimpleNamespace(y_prob=prob(before)),
+        table=SimpleNamespace(labels=labels, groups=groups),
+    )
+    rows = np.arange(2 * n).reshape(n, 2)
+    units = [SimpleNamespace(part=0, classes=(0, 1), recipients=tuple(r)) for r in rows.tolist()]
+    given = np.broadcast_to(prob(after[rows])[:, None, :, None, None], (n, 1, 2, 2, 2, 2))
+    return SimpleNamespace(parts=[part], units=units, prob=given)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.3])
+def test_the_interval_of_skill_left_covers_the_truth(left: float) -> None:
+    """Two normals 2 and 2 * left apart: AUROC Φ(apart / √2)."""
+    truth = (stats.norm.cdf(2 * left / 2**0.5) - 0.5) / (stats.norm.cdf(2 / 2**0.5) - 0.5)
+    found = [
+        effects.without_region(answers(60, left, np.random.default_rng(seed)), 0).share
+        for seed in range(150)
+    ]
+    covered = np.mean([one.low <= truth <= one.high for one in found])
+    assert covered > 0.95 - 3 * (0.95 * 0.05 / 150) ** 0.5
+    surely = np.mean([one.low > truth for one in found])
+    assert surely < 0.025 + 3 * (0.025 * 0.975 / 150) ** 0.5
+
+
+def test_an_effect_that_the_interval_leaves_possible_is_not_ruled_out() -> None:
+    none = Estimate(0.0, 0.0, 0.0, 60, "")
+    assert effects.upper(none) == pytest.approx(3.8415 / (60 + 3.8415), abs=1e-4)  # Wilson, 0 of 60
+    assert effects.upper(Estimate(-0.05, -0.12, 0.02, 1000, "")) == pytest.approx(0.12)
 
 
 def test_content_that_tells_no_class_does_not_fail_a_classifier_that_reacts_to_it(

@@ -32,12 +32,12 @@ def noisy(seed=0, n=200):
     return y, 3 * rng.normal(size=n) + 2 * y - 5
 
 
-def test_two_classes_solve_platts_equations():
-    """Platt's fit is where the smoothed targets and probabilities agree in sum and in moment."""
+def test_two_classes_solve_the_equations_of_smoothed_targets():
+    """The fit is where the smoothed targets and probabilities agree in sum and in moment."""
     y, f = noisy()
     p = fit_calibrator(two(f), y)(two(f))[:, 1]
     n1, n0 = (y == 1).sum(), (y == 0).sum()
-    target = np.where(y == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))
+    target = np.where(y == 1, (n1 + 0.5) / (n1 + 1), 0.5 / (n0 + 1))
     assert abs((p - target).sum()) < 1e-4
     assert abs(((p - target) * f).sum()) < 1e-3
 
@@ -57,7 +57,7 @@ def test_three_classes_solve_the_equations_of_the_log_loss():
     scores = 2 * rng.normal(size=(300, 3)) + 3 * np.eye(3)[y] + [1, 0, -4]
     p = fit_calibrator(scores, y)(scores)
     n = np.bincount(y)
-    target = (1 + np.eye(3)[y] * n[y][:, None]) / (n[y] + 3)[:, None]
+    target = (0.5 + np.eye(3)[y] * n[y][:, None]) / (n[y] + 1.5)[:, None]
     np.testing.assert_allclose(target.sum(axis=1), 1)
     np.testing.assert_allclose((p - target).sum(axis=0), 0, atol=1e-3)
     assert abs(((p - target) * scores).sum()) < 1e-2
@@ -113,6 +113,23 @@ def test_an_image_has_no_say_in_its_own_calibration():
     assert (before[fold != 1] != after[fold != 1]).all()
     others = fit_calibrator(two(f)[fold != 1], y[fold != 1])
     assert (before[fold == 1] == others(two(f)[fold == 1])).all()
+
+
+def test_scores_of_two_units_are_calibrated_each_by_its_own():
+    """Two strengths, a hundredfold apart: from inner scores of each fold both come out right."""
+    rng = np.random.default_rng(0)
+    y, fold = rng.integers(0, 2, 4000), np.arange(4000) % 2
+    f = rng.normal(size=4000) + 2 * y - 1
+    truth = 1 / (1 + np.exp(-2 * f))
+    unit = np.array([0.1, 10.0])
+    inner = np.stack([np.where((fold == k)[:, None], np.nan, unit[k] * two(f)) for k in (0, 1)])
+    scores = unit[fold][:, None] * two(f)
+    nested = cross_fit(scores, y, fold, inner)[:, 1]
+    np.testing.assert_allclose(nested, truth, atol=0.03)
+    pooled = cross_fit(scores, y, fold)[:, 1]
+    assert np.abs(pooled - truth).max() > 0.3
+    other_view = cross_fit(scores, y, fold, inner, of=scores + np.array([0.0, 1.0]))[:, 1]
+    assert (other_view > nested).all()
 
 
 @pytest.mark.parametrize("fold", [np.zeros(4, int), np.array([-1, -1, 0, 1])])

@@ -95,3 +95,17 @@ def test_reliability_of_few_values_has_few_bins(make):
         (pytest.approx(0.2), 0.5, 2),
         (pytest.approx(0.9), 1.0, 2),
     ]
+
+
+def test_the_area_out_of_fold_is_the_auroc_within_folds(make):
+    rng = np.random.default_rng(2)
+    y, fold = rng.integers(0, 2, 90), rng.integers(0, 5, 90)
+    p = np.clip(np.round(rng.normal(0.3 + 0.2 * y + 0.1 * fold, 0.2), 1), 0, 1)
+    curve = roc_curve(make(y, p, fold=fold), sampling=QUICK)
+    assert (np.diff(curve.x) >= 0).all()
+    assert (np.diff(curve.y) >= -1e-12).all()
+    assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == pytest.approx((0, 0, 1, 1))
+    area = np.trapezoid(curve.y, curve.x)
+    assert area == pytest.approx(auroc(y == 1, p, fold), abs=1e-6)
+    assert abs(area - auroc(y == 1, p)) > 0.02
+    assert (curve.low <= curve.high).all()

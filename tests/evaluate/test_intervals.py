@@ -11,7 +11,7 @@ from medgraft.evaluate.intervals import (
     bootstrap,
     bootstrap_weights,
     delong,
-    delong_paired,
+    freedom_of,
     newcombe,
     percentile,
     placements,
@@ -86,22 +86,6 @@ def test_delong_equals_the_plain_structural_components():
     assert (found.low, found.high) == pytest.approx(tuple(expected))
 
 
-def test_paired_delong_equals_the_covariance_of_components():
-    rng = np.random.default_rng(1)
-    y = rng.random(60) < 0.5
-    shared = rng.normal(size=60)
-    a, b = shared + y + rng.normal(size=60), shared + 0.5 * y + rng.normal(size=60)
-    (a10, a01), (b10, b01) = _placements_by_hand(y, a), _placements_by_hand(y, b)
-    cov = np.cov(a10, b10) / y.sum() + np.cov(a01, b01) / (~y).sum()  # (2, 2), ddof 1
-    error = np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
-    found = delong_paired(y, a, b)
-    assert found.value == pytest.approx(a10.mean() - b10.mean())
-    assert found.high - found.low == pytest.approx(2 * np.sqrt(Z2) * error)
-    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.value) / error))
-    turned = delong_paired(y, b, a)
-    assert turned == pytest.approx((-found.value, -found.high, -found.low, found.p))
-
-
 @pytest.mark.parametrize("score", [[0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]])
 def test_delong_without_spread_falls_back(score):
     y = np.array([False, False, True, True])
@@ -165,13 +149,35 @@ def test_the_bootstrap_of_a_mean_has_its_known_error():
 def test_proportion_knows_groups():
     hit = np.array([True, True, False, False, True])
     assert proportion(hit, np.arange(5).astype(str)) == wilson(3, 5)
-    perfect = proportion(np.ones(12, bool), np.arange(12).astype(str).repeat(1))
-    assert perfect.low == pytest.approx(12 / (12 + Z2))
     # Twelve images of four patients, all right: four units.
     grouped = proportion(np.ones(12, bool), (np.arange(12) // 3).astype(str))
     assert (grouped.low, grouped.high) == pytest.approx((4 / (4 + Z2), 1))
     assert "4 groups" in grouped.method
     assert grouped.n == 12
+
+
+def test_effective_number_by_hand():
+    """Eight patients of two images: five both right, three both wrong."""
+    hit = np.array([True] * 10 + [False] * 6)
+    found = proportion(hit, (np.arange(16) // 2).astype(str))
+    # Sums 2 (3/8) five times, -2 (5/8) three times: squares 7.5, fourth powers 8.90625.
+    variance = 8 / 7 * 7.5 / 16**2
+    kurtosis = 8 * 8.90625 / 7.5**2
+    freedom = min(7, 16 / (kurtosis - 1 + 2 / 7))
+    told = (15 / 64) / variance * (np.sqrt(Z2) / stats.t.ppf(0.975, freedom)) ** 2
+    expected = wilson(10 / 16 * told, told)
+    assert (found.value, found.n) == (10 / 16, 16)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert "8 groups (so few may cover less" in found.method
+
+
+def test_freedom_is_that_of_a_normal_variance_or_less():
+    assert freedom_of(np.array([0.0, 0.0, 0.0])) == 2
+    rng = np.random.default_rng(0)
+    assert freedom_of(rng.normal(size=4000)) > 3600
+    # One of ten groups holds it all: kurtosis 10, 20 / (9 + 2/9).
+    assert freedom_of(np.array([1.0] + [0.0] * 9)) == pytest.approx(20 / (9 + 2 / 9))
+    assert freedom_of(np.array([-1.0, 1.0] * 6)) == 11
 
 
 def test_undefined_resamples_drop_out():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from sklearn import metrics as truth
 
 from medgraft.errors import DataError
 from medgraft.evaluate import metrics as m
-from medgraft.evaluate.calibration import cross_fit_thresholds
+from medgraft.evaluate.calibration import cross_fit, cross_fit_thresholds
 from medgraft.evaluate.intervals import ones
 from medgraft.types import Operating
 
@@ -85,6 +87,60 @@ def test_a_whole_chunk_of_resamples_equals_each_alone(make, metric):
     np.testing.assert_allclose(together, alone, rtol=2e-5)
 
 
+def within_folds(y, score, fold, w):
+    """Scikit-learn's AUROC fold by fold, each weighing as many pairs as it has."""
+    right = pairs = 0.0
+    for k in np.unique(fold):
+        here = fold == k
+        own = w[here & y].sum() * w[here & ~y].sum()
+        if own:
+            right += own * truth.roc_auc_score(y[here], score[here], sample_weight=w[here])
+            pairs += own
+    return right / pairs
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [2, 4])
+def test_auroc_out_of_fold_is_that_of_the_pairs_within_folds(make, seed, classes):
+    case, w = (random_binary if classes == 2 else random_many)(make, seed)
+    fold = np.random.default_rng(seed).integers(0, 5, len(case.y))
+    case = dataclasses.replace(case, fold=fold)
+    columns = [1] if classes == 2 else range(4)
+    for weights in (np.ones(len(case.y)), w):
+        expected = [within_folds(case.y == k, case.prob[:, k], fold, weights) for k in columns]
+        assert value(case, "auroc", weights) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_what_differs_between_folds_alone_is_no_ranking(make):
+    """Scores shifted by fold: pooled they would rank .7, within folds each pair ties."""
+    fold = np.repeat([0, 1], 10)
+    y = np.concatenate([np.arange(10) < 3, np.arange(10) < 7]).astype(int)
+    p = np.where(fold == 0, 0.2, 0.8)
+    assert truth.roc_auc_score(y, p) == pytest.approx(0.7)
+    assert value(m.judge(make(y, p, fold=fold), Operating(0.5, "")), "auroc") == 0.5
+
+
+def test_noise_calibrated_by_the_other_folds_ranks_one_half(make):
+    """A fold rich in positives is given the others' poorer share: pooled, noise ranks below .5."""
+    pooled, within = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        y, fold = rng.integers(0, 2, 60), rng.integers(0, 5, 60)
+        p = cross_fit(rng.normal(size=(60, 2)), y, fold)
+        pooled.append(truth.roc_auc_score(y, p[:, 1]))
+        within.append(m.auroc(y == 1, p[:, 1], fold))
+    assert np.mean(pooled) < 0.45
+    assert np.mean(within) == pytest.approx(0.5, abs=0.03)
+
+
+def test_folds_without_a_class_count_no_pair_and_folds_of_one_class_are_joined(make):
+    y, p = [0, 1, 1, 1, 0, 0], [0.2, 0.6, 0.1, 0.1, 0.9, 0.9]
+    case = m.judge(make(y, p, fold=[0, 0, 1, 1, 2, 2]), Operating(0.5, ""))
+    assert value(case, "auroc") == 1  # fold 0 alone has a pair
+    lone = m.judge(make(y, p, fold=[0, 1, 1, 1, 0, 0]), Operating(0.5, ""))
+    assert value(lone, "auroc") == pytest.approx(truth.roc_auc_score(y, p))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=30))
 def test_auroc_is_the_share_of_pairs_ranked_right(rows):
@@ -151,8 +207,6 @@ def test_labels_come_from_the_rule_of_the_predictions(make):
 
 
 def test_the_positive_class_need_not_be_the_second(make):
-    import dataclasses
-
     plain = make([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.6])
     turned = dataclasses.replace(
         plain, classes=("ill", "normal"), y_true=1 - plain.y_true, y_prob=plain.y_prob[:, ::-1]

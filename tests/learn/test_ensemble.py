@@ -17,10 +17,12 @@ from medgraft.data.split import make_folds
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.combine import cross_combine
 from medgraft.learn.crossed import CrossFitted
-from medgraft.learn.ensemble import FittedEnsemble, cross_combine, log_mean, share, stacked
+from medgraft.learn.ensemble import FittedEnsemble, share
 from medgraft.learn.fit import cross_fitted, load
-from medgraft.learn.stack import Stack, fit_stack
+from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
+from medgraft.learn.stack import Stack, fit_stack, log_mean, stacked
 from medgraft.types import Canvas, ImageTable, Scenario
 
 STEM = Scenario("probe", "tf_efficientnet_lite0", "stem", "svm", sizes=(32,))
@@ -81,30 +83,45 @@ def test_a_stack_multiplies_powers_of_probabilities() -> None:
     np.testing.assert_allclose(found[0] / found.sum(), by_hand / by_hand.sum())
 
 
-def test_the_weights_that_judge_a_fold_were_chosen_without_it() -> None:
-    rng = np.random.default_rng(0)
+def member(noise: float, y: np.ndarray, fold: np.ndarray, seed: int) -> Probabilities:
+    """A member that sees the truth through noise, and says something else of an image each time."""
+    rng = np.random.default_rng(seed)
+
+    def scores() -> np.ndarray:
+        f = (2 * y - 1) + noise * rng.standard_normal(len(y))
+        return np.column_stack([-f, f]) / 2
+
+    inner = np.stack([np.where((fold == k)[:, None], np.nan, scores()) for k in range(3)])
+    return calibrated(OutOfFold(scores(), inner, scores(), scores()), y, fold)
+
+
+def test_a_stack_is_fitted_on_what_saw_neither_the_fold_nor_the_image() -> None:
     y, fold = np.arange(60) % 2, np.arange(60) // 2 % 3
-    members = []
-    for noise in (0.4, 1.5):
-        logit = (2 * y - 1) + noise * rng.standard_normal(60)
-        members.append(np.column_stack([1 / (1 + np.exp(logit)), 1 / (1 + np.exp(-logit))]))
-    scores, stack = cross_combine("stack", members, y, fold)
-    assert stack == fit_stack([np.log(p) for p in members], y)
+    members = [member(noise, y, fold, seed) for seed, noise in enumerate((0.4, 1.5))]
+    found, stack = cross_combine("stack", members, y, fold)
+    assert stack == fit_stack([np.log(m.final) for m in members], y)
+    np.testing.assert_allclose(found.final, stacked([m.final for m in members], stack))
+    assert found.inner is not None
     for k in range(3):
         outside = fold != k
-        without = fit_stack([np.log(p[outside]) for p in members], y[outside])
-        np.testing.assert_allclose(
-            scores[~outside], stacked([p[~outside] for p in members], without), atol=1e-9
-        )
+        seen = [m.inner[k][outside] for m in members if m.inner is not None]
+        without = fit_stack([np.log(p) for p in seen], y[outside])
+        np.testing.assert_allclose(found.inner[k][outside], stacked(seen, without), atol=1e-9)
+        assert np.isnan(found.inner[k][~outside]).all()
+        for ours, field in ((found.scores, "unchanged"), (found.changed, "changed")):
+            theirs = stacked([getattr(m, field)[~outside] for m in members], without)
+            assert ours is not None
+            np.testing.assert_allclose(ours[~outside], theirs, atol=1e-9)
     # What a fold says of its own images moves no weight that judges them.
     lied = y.copy()
     lied[fold == 0] = 1 - lied[fold == 0]
     other, _ = cross_combine("stack", members, lied, fold)
-    np.testing.assert_array_equal(other[fold == 0], scores[fold == 0])
-    assert not np.allclose(other[fold == 1], scores[fold == 1])
+    np.testing.assert_array_equal(other.scores[fold == 0], found.scores[fold == 0])
+    assert not np.allclose(other.scores[fold == 1], found.scores[fold == 1])
     mean, nothing = cross_combine("mean", members, y, fold)
     assert nothing is None
-    np.testing.assert_allclose(np.exp(mean), (members[0] + members[1]) / 2)
+    expected = (members[0].unchanged + members[1].unchanged) / 2
+    np.testing.assert_allclose(np.exp(mean.scores), expected)
 
 
 # --------------------------------------------------------------------------- fitted

@@ -158,7 +158,7 @@ def test_out_of_fold_the_bright_are_told_apart(
     np.testing.assert_allclose(oof.y_prob.sum(axis=1), 1)
     assert np.isfinite(oof.scores).all()
     right = (oof.y_prob.argmax(axis=1) == table.labels).mean()
-    assert right > (0.6 if "all said" in name else 0.75)  # six numbers of hard shares tell less
+    assert right >= (0.6 if "all said" in name else 0.75)  # six numbers of hard shares tell less
     assert crossed[name].fitted.operating is not None
 
 

@@ -2,9 +2,10 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,8 +14,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from medgraft.errors import FitError
 from medgraft.learn import heads
+from medgraft.learn.criteria import auroc_within, criterion
 from medgraft.learn.estimators import TEMPERATURE
-from medgraft.learn.heads import HEADS, METRICS, head_from_arrays, nested_scores
+from medgraft.learn.heads import HEADS, head_from_arrays, nested_scores
 
 
 def codes_of_patients(n_groups=40, d=12, n_classes=2, n_folds=4, seed=0):
@@ -150,7 +152,7 @@ def test_is_a_scikit_learn_estimator(name):
 # ------------------------------------------------------------------ nested choice
 
 
-def naive(name, X, y, fold, metric, groups_of_pairs=None):
+def naive(name, X, y, fold, metric):
     """The nested loop as a textbook has it, with the head as a single estimator."""
     kind, n_folds = HEADS[name], int(fold.max()) + 1
     strengths = kind.strengths(X.shape[1])
@@ -163,7 +165,7 @@ def naive(name, X, y, fold, metric, groups_of_pairs=None):
                 train = outside[fold[outside] != j]
                 held = outside[fold[outside] == j]
                 inner[held] = kind(strength).fit(X[train], y[train]).decision_function(X[held])
-            table[k, s] = metric(y[outside], inner[outside])
+            table[k, s] = metric(y[outside], inner[outside], fold[outside])
         best = strengths[int(np.flatnonzero(table[k] >= table[k].max() - heads.TIE)[0])]
         held = fold == k
         scores[held] = kind(best).fit(X[~held], y[~held]).decision_function(X[held])
@@ -174,8 +176,12 @@ def naive(name, X, y, fold, metric, groups_of_pairs=None):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_equals_the_naive_nested_loop(name, n_classes):
     X, y, fold, _ = codes_of_patients(n_classes=n_classes, n_groups=36)
-    ours = nested_scores(name, X, y, fold, metric=lambda y, s: round(METRICS["auroc"](y, s), 2))
-    theirs, path = naive(name, X, y, fold, lambda y, s: round(METRICS["auroc"](y, s), 2))
+
+    def metric(*of):
+        return round(auroc_within(*of), 2)
+
+    ours = nested_scores(name, X, y, fold, metric=metric)
+    theirs, path = naive(name, X, y, fold, metric)
     assert list(ours.path) == list(path)
     np.testing.assert_allclose(list(ours.path.values()), list(path.values()), atol=6e-3)
     assert np.abs(ours.scores - theirs).max() < 5e-3 * theirs.std()
@@ -184,7 +190,11 @@ def test_equals_the_naive_nested_loop(name, n_classes):
 def test_strength_is_what_scikit_learn_would_choose():
     X, y, fold, _ = codes_of_patients(n_groups=60)
     exact = X.astype(np.float64)  # in single precision its search may end in the noise of sums
-    ours = nested_scores("logistic", X, y, fold, class_weight=None, metric="log_loss")
+
+    def likelihood(y, scores, cell):
+        return -log_loss(y, softmax(scores, axis=1)[:, 1])
+
+    ours = nested_scores("logistic", X, y, fold, class_weight=None, metric=likelihood)
     for C, value in ours.path.items():
         per_fold = []
         for k in range(4):
@@ -266,8 +276,12 @@ def test_repeats_bit_for_bit_and_leaves_its_inputs(name):
 def test_rows_of_no_weight_are_judged_but_not_learned_from(name):
     X, y, fold, _ = codes_of_patients()
     ignored = np.arange(len(y)) % 6 == 0
-    result = nested_scores(name, X, y, fold, sample_weight=1.0 - ignored)
-    alone = nested_scores(name, X[~ignored], y[~ignored], fold[~ignored])
+
+    def metric(*of):  # rounded, for the solver promises no pair that is all but tied
+        return round(auroc_within(*of), 2)
+
+    result = nested_scores(name, X, y, fold, metric=metric, sample_weight=1.0 - ignored)
+    alone = nested_scores(name, X[~ignored], y[~ignored], fold[~ignored], metric=metric)
     assert result.chosen == alone.chosen
     assert np.abs(result.scores[~ignored] - alone.scores).max() < 5e-3 * alone.scores.std()
     assert np.isfinite(result.scores).all()
@@ -302,30 +316,11 @@ def test_refusals_say_what_to_do(name):
 def test_the_stronger_penalty_wins_a_tie():
     X, y, fold, _ = codes_of_patients()
     for name, kind in HEADS.items():
-        result = nested_scores(name, X, y, fold, metric=lambda y, s: 1.0)
+        result = nested_scores(name, X, y, fold, metric=lambda y, s, cell: 1.0)
         assert result.final == kind.strengths(X.shape[1])[0]
     C = heads.LinearSVMHead.strengths(100)
     assert list(C) == sorted(C)
     assert C[2] == pytest.approx(1 / 100)  # 1/d is on the grid
-
-
-@pytest.mark.parametrize("n_classes", [2, 4])
-def test_metrics_agree_with_scikit_learn(n_classes):
-    rng = np.random.default_rng(0)
-    y, scores = np.arange(80) % n_classes, rng.standard_normal((80, n_classes)).round(1)
-    if n_classes == 2:
-        scores[:, 0] = -scores[:, 1]
-    probability = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    area = roc_auc_score(y, scores[:, 1]) if n_classes == 2 else np.mean(
-        [roc_auc_score(y == c, scores[:, c]) for c in range(n_classes)]
-    )  # fmt: skip
-    assert METRICS["auroc"](y, scores) == pytest.approx(area)
-    label = scores.argmax(axis=1)
-    assert METRICS["balanced_accuracy"](y, scores) == pytest.approx(
-        balanced_accuracy_score(y, label)
-    )
-    assert METRICS["accuracy"](y, scores) == pytest.approx((label == y).mean())
-    assert METRICS["log_loss"](y, scores) == pytest.approx(-log_loss(y, probability))
 
 
 @pytest.mark.parametrize("n_folds", [2, 4])
@@ -337,7 +332,7 @@ def test_identical_images_teach_nothing_and_raise_nothing(name, value, n_folds):
     y, fold = np.arange(24) % 2, np.arange(24) // 2 % n_folds
     nested = nested_scores(name, X, y, fold, n_folds)
     np.testing.assert_allclose(nested.scores, np.tile(nested.scores[0], (24, 1)), atol=1e-6)
-    assert METRICS["auroc"](y, nested.scores) == 0.5
+    assert auroc_within(y, nested.scores, fold) == 0.5
     scores = HEADS[name]().fit(X, y).decision_function(X)
     np.testing.assert_allclose(scores, np.tile(scores[0], (24, 1)), atol=1e-6)
 
@@ -372,3 +367,85 @@ def test_identical_images_in_uneven_folds_raise_nothing(name, n_classes):
         for k in range(5):
             of_fold = nested.scores[fold == k]
             np.testing.assert_allclose(of_fold, np.tile(of_fold[0], (len(of_fold), 1)), atol=1e-6)
+
+
+# ------------------------------------------------------------------ scores that have one unit
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("by_fold", [False, True])
+def test_inner_scores_and_those_of_the_final_strength_equal_a_plain_loop(name, by_fold):
+    X, y, fold, _ = codes_of_patients(n_groups=60, seed=3)
+    found = nested_scores(name, (lambda k: X) if by_fold else X, y, fold)
+    if name == "rbf":  # its landmarks are those of each fold
+        assert np.isnan(found.inner[0][fold == 0]).all()
+        assert np.isfinite(found.final_scores).all()
+        return
+    kind, spread = HEADS[name], found.scores.std()
+    for k in range(4):
+        assert np.isnan(found.inner[k][fold == k]).all()
+        held, train = fold == k, fold != k
+        head = kind(found.final).fit(X[train], y[train])
+        assert np.abs(found.final_scores[held] - head.decision_function(X[held])).max() < (
+            5e-3 * spread
+        )
+        for j in set(range(4)) - {k}:
+            train, held = (fold != k) & (fold != j), fold == j
+            head = kind(found.chosen[k]).fit(X[train], y[train])
+            ours = found.inner[k][held]
+            assert np.abs(ours - head.decision_function(X[held])).max() < 5e-3 * spread
+
+
+def test_where_nothing_can_be_chosen_there_are_no_inner_scores():
+    X, y, *_ = codes_of_patients(n_groups=4)
+    group = np.arange(12) // 3
+    found = nested_scores("logistic", X, y, (group // 2) % 2, groups=group)
+    assert found.inner is None
+    np.testing.assert_array_equal(found.scores, found.final_scores)
+
+
+# ------------------------------------------------------------------ what strengths are chosen by
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_ranks_are_compared_within_cells_and_weighed_by_their_pairs(n_classes):
+    """scikit-learn's area of each cell; a shift of one cell changes nothing."""
+    rng = np.random.default_rng(0)
+    y, cell = rng.integers(0, n_classes, 90), np.repeat([0, 1, 2], [20, 30, 40])
+    scores = (rng.standard_normal((90, n_classes)) + np.eye(n_classes)[y]).round(1)
+    if n_classes == 2:
+        scores[:, 0] = -scores[:, 1]
+    areas = []
+    for k in [1] if n_classes == 2 else range(n_classes):
+        parts = [(y[cell == c] == k, scores[cell == c, k]) for c in range(3)]
+        pairs = [yes.sum() * (~yes).sum() for yes, _ in parts]
+        areas.append(np.average([roc_auc_score(*part) for part in parts], weights=pairs))
+    assert auroc_within(y, scores, cell) == pytest.approx(np.mean(areas))
+    shifted = scores + 64.0 * (cell == 1)[:, None]
+    assert auroc_within(y, shifted.round(1), cell) == pytest.approx(np.mean(areas))
+    assert auroc_within(np.zeros(90, int), scores, cell) == 0.5
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "accuracy", "macro_f1", "mcc", "auprc"])
+def test_a_criterion_asks_nothing_of_the_scores_unit(metric):
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 200)
+    f = rng.standard_normal(200) + 1.5 * y
+    values = [
+        criterion(metric)(y, np.stack([-a * f - b, a * f + b], axis=1), np.zeros(200, int))
+        for a, b in ((1, 0), (300, 0), (0.01, 5))
+    ]
+    np.testing.assert_allclose(values, values[0], atol=1e-9)
+    assert 0.5 < values[0] < 1
+
+
+def test_losses_are_chosen_by_downwards_and_after_calibration():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 4000)
+    f = rng.standard_normal(4000) + 1.5 * y
+    scores = 7 * np.stack([-f, f], axis=1)
+    truth = 1 / (1 + np.exp(-(1.5 * f - 1.5**2 / 2)))  # of two normals 1.5 apart
+    cell = np.zeros(4000, int)
+    for metric, theirs in (("log_loss", log_loss(y, truth)), ("brier", ((truth - y) ** 2).mean())):
+        assert criterion(metric)(y, scores, cell) == pytest.approx(-theirs, rel=0.01)
+    assert criterion("log_loss")(y, 0 * scores, cell) < criterion("log_loss")(y, scores, cell)

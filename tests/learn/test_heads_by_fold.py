@@ -11,8 +11,9 @@ from sklearn.svm import SVC
 
 from medgraft.errors import FitError
 from medgraft.learn import heads, kernel
+from medgraft.learn.criteria import auroc_within
 from medgraft.learn.estimators import RBFHead
-from medgraft.learn.heads import HEADS, METRICS, nested_scores
+from medgraft.learn.heads import HEADS, nested_scores
 from medgraft.learn.kernel import fit_landmarks, rbf, stratified
 
 
@@ -53,7 +54,7 @@ def naive_by_fold(name, codes, y, fold, metric):
                 train = outside & (fold != j)
                 head = kind(strength).fit(X[train], y[train])
                 inner[fold == j] = head.decision_function(X[fold == j])
-            rows[-1].append(metric(y[outside], inner[outside]))
+            rows[-1].append(metric(y[outside], inner[outside], fold[outside]))
         best = kind.strengths(X.shape[1])[heads._best(np.array(rows[-1]))]
         head = kind(best).fit(X[outside], y[outside])
         scores[~outside] = head.decision_function(X[~outside])
@@ -71,8 +72,8 @@ def test_equals_the_naive_loop_over_codes_of_different_widths(name):
         rng = np.random.default_rng(50 if k is None else k)
         return (X @ rng.standard_normal((10, widths[k]))).astype(np.float32)
 
-    def metric(y, scores):
-        return round(METRICS["auroc"](y, scores), 2)
+    def metric(*of):
+        return round(auroc_within(*of), 2)
 
     ours = nested_scores(name, codes, y, fold, metric=metric)
     scores, mean, final = naive_by_fold(name, codes, y, fold, metric)
@@ -97,7 +98,8 @@ def test_only_one_folds_codes_are_held(name):
         return mine
 
     nested_scores(name, codes, y, fold)
-    assert asked == [0, 1, 2, 3, None]
+    assert asked[:5] == [0, 1, 2, 3, None]
+    assert asked[5:] == sorted(set(asked[5:]))  # once more, under the final strength
 
 
 def test_codes_of_the_wrong_rows_are_refused():
@@ -210,10 +212,13 @@ def test_landmarks_come_from_the_fold_s_training_rows_only(monkeypatch, as_funct
         return marks
 
     monkeypatch.setattr("medgraft.learn.estimators.fit_landmarks", spy)
-    nested_scores("rbf", (lambda k: X) if as_function else X, y, fold)
+    found = nested_scores("rbf", (lambda k: X) if as_function else X, y, fold)
+    again = [k for k in range(4) if found.chosen[k] != found.final]
+    assert again  # folds that are judged under the final strength, too
     assert [set(rows) for rows in seen] == [
         *(set(np.flatnonzero(fold != k)) for k in range(4)),
         set(range(len(X))),
+        *(set(np.flatnonzero(fold != k)) for k in again),
     ]
 
 

@@ -13,12 +13,8 @@ from medgraft.data.ingest import LoadOptions, load
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.profile.confounders import (
-    confounders,
-    measure,
-    read_surface,
-    told_by,
-)
+from medgraft.profile.confounders import confounders, told_by
+from medgraft.profile.glance import read_glances, surface_of
 from medgraft.types import Canvas, Geometry, ImageTable, Predictions
 
 
@@ -45,16 +41,16 @@ def extractor(tmp_path: Path) -> Extractor:
     return Extractor(Cache(tmp_path / "cache"), workers=1)
 
 
-def surface_of(table: ImageTable, extractor: Extractor) -> Predictions:
+def told(table: ImageTable, extractor: Extractor) -> Predictions:
     spec = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=48)
-    return told_by(read_surface(table, spec, extractor), table)
+    return told_by(read_glances(table, spec, extractor).surface, table)
 
 
 # --------------------------------------------------------------------------- what is measured
 
 
 def test_a_flat_picture_has_its_level_and_no_sharpness() -> None:
-    numbers = measure(canvas_of(np.full((32, 32), 77, np.uint8), source=(100, 200)))
+    numbers = surface_of(canvas_of(np.full((32, 32), 77, np.uint8), source=(100, 200)))
     assert len(numbers) == 20
     assert numbers[:2] == [77, 0]
     assert numbers[2:9] == [77] * 7
@@ -68,9 +64,9 @@ def test_the_border_is_its_own_and_grey_in_colour_is_grey() -> None:
     pixels = np.full((32, 32), 50, np.uint8)
     pixels[:2] = pixels[-2:] = 200
     pixels[:, :2] = pixels[:, -2:] = 200
-    grey = measure(canvas_of(pixels))
+    grey = surface_of(canvas_of(pixels))
     assert grey[9:11] == [200, 0]
-    colour = measure(canvas_of(np.repeat(pixels[..., None], 3, axis=2)))
+    colour = surface_of(canvas_of(np.repeat(pixels[..., None], 3, axis=2)))
     np.testing.assert_allclose(colour, grey, atol=1e-4)
 
 
@@ -78,11 +74,21 @@ def test_sharpness_falls_where_a_picture_is_blurred_and_colour_is_seen() -> None
     rng = np.random.default_rng(0)
     sharp = rng.integers(0, 256, (64, 64)).astype(np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(sharp, (0, 0), 2), np.uint8)
-    fine, coarse = (measure(canvas_of(pixels))[11] for pixels in (sharp, blurred))
+    fine, coarse = (surface_of(canvas_of(pixels))[11] for pixels in (sharp, blurred))
     assert coarse < fine - 2
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
-    assert measure(canvas_of(red))[14] > 180  # a of Lab: red
+    assert surface_of(canvas_of(red))[14] > 180  # a of Lab: red
+
+
+def test_quantiles_and_moments_are_numpys() -> None:
+    pixels = np.random.default_rng(1).integers(3, 250, (37, 41)).astype(np.uint8)
+    numbers = surface_of(canvas_of(pixels))
+    levels = np.array([1, 10, 25, 50, 75, 90, 99]) / 100
+    expected = [pixels.mean(), pixels.std(), *np.quantile(pixels, levels)]
+    np.testing.assert_allclose(numbers[:9], expected, atol=1e-9)
+    laplacian = cv2.Laplacian(pixels, cv2.CV_64F)
+    assert numbers[11] == pytest.approx(np.log1p(laplacian.var()))
 
 
 # --------------------------------------------------------------------------- what it tells
@@ -92,17 +98,17 @@ def test_exposure_that_goes_with_the_class_is_found_and_kept(
     tmp_path: Path, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = images(tmp_path / "images", 120, darker=60)
-    surface = surface_of(table, extractor)
+    surface = told(table, extractor)
     (finding,) = confounders(surface)
     assert finding.severity == "warn"
     assert float(finding.numbers["auroc"]) > 0.97
     monkeypatch.setattr(extractor, "canvases", lambda *args: pytest.fail("measured again"))
-    np.testing.assert_array_equal(surface_of(table, extractor).y_prob, surface.y_prob)
+    np.testing.assert_array_equal(told(table, extractor).y_prob, surface.y_prob)
 
 
 def test_exposure_that_goes_with_nothing_is_not_found(tmp_path: Path, extractor: Extractor) -> None:
     table = images(tmp_path / "images", 120, darker=0)
-    surface = surface_of(table, extractor)
+    surface = told(table, extractor)
     assert confounders(surface) == ()
     assert auroc(surface.y_true == 1, surface.y_prob[:, 1]) < 0.75
     for k in range(5):  # judged out of fold, patients whole

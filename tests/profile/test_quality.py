@@ -28,7 +28,13 @@ def glances(n: int = 100, **changed: dict[int, float]) -> Glances:
         for row, value in rows.items():
             columns[name][row] = value
     ids = np.array([f"{i:03}" for i in range(n)])
-    return Glances(ids=ids, hashes=np.zeros((n, 32), np.uint8), pixels=ids, **columns)
+    return Glances(
+        ids=ids,
+        hashes=np.zeros((n, 32), np.uint8),
+        pixels=ids,
+        **columns,
+        surface=np.zeros((n, 20)),
+    )
 
 
 def found(seen: Glances) -> dict[str, Finding]:
@@ -88,12 +94,12 @@ def test_a_glance_measures_what_it_says() -> None:
     pixels = np.full((32, 64), 128, np.uint8)
     pixels[:, :16], pixels[:, 48:] = 0, 255
     geometry = Geometry.identity(32, 64)
-    _, _, _, numbers = glance(Canvas("", pixels, geometry))
+    _, _, _, numbers, _ = glance(Canvas("", pixels, geometry))
     mean, spread, _, dark, bright, border, height, width = numbers
     assert (dark, bright, height, width) == (0.25, 0.25, 32, 64)
     assert mean == (0 + 128 + 128 + 255) / 4
     assert spread == pytest.approx(np.std([0, 128, 128, 255]))
-    assert border == border_of(pixels).mean()
+    assert border == pytest.approx(border_of(pixels).mean())
     ring = np.zeros((32, 32), np.uint8)
     ring[2:-2, 2:-2] = 9
     assert set(border_of(ring)) == {0}

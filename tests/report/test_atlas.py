@@ -196,7 +196,7 @@ def test_the_surest_right_image_of_the_first_four_classes(
         y_prob=y_prob,
     )
     study = SimpleNamespace(
-        oof={"key": oof},
+        unchanged=oof,
         result=SimpleNamespace(recommended="key", table=None),
         fitted=SimpleNamespace(operating=None, spec=None),
     )

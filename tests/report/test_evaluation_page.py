@@ -13,7 +13,7 @@ from test_report_page import Page
 
 from medgraft.bundle.external import External, write_external
 from medgraft.bundle.model import history_of
-from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.report.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import write_predictions
 from medgraft.types import Estimate, Operating, Predictions, SeenBefore, Skipped
@@ -35,7 +35,7 @@ def content(predictions: Predictions) -> EvaluationInput:
         metric="auroc",
         predictions=predictions,
         evaluation=evaluate(predictions, AT, sampling=fabricate.FAST),
-        by_patient=evaluate(by_group(predictions), AT, sampling=fabricate.FAST),
+        by_patient=evaluate_by_group(predictions, AT, fabricate.FAST),
         skipped=SKIPPED,
         learned={"NORMAL": 900, "PNEUMONIA": 100},
         command="medgraft evaluate runs/chest 'elsewhere/hospital b' --out E",

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraft.evaluate.compare import difference_apart
 from medgraft.evaluate.curves import ReliabilityBin
-from medgraft.report import figures, images, verdicts, words
+from medgraft.evaluate.intervals import delong
+from medgraft.evaluate.recalibration import recalibrate
+from medgraft.report import calibration, figures, images, verdicts, words
 from medgraft.report.build import _where
 from medgraft.report.content import DepthPoint
-from medgraft.types import Comparison, Estimate, Evaluation, Finding, Grouping
+from medgraft.types import Calibration, Comparison, Estimate, Evaluation, Finding, Grouping
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -141,16 +144,35 @@ def test_labels_at_the_ends_of_equal_lines_do_not_overlap() -> None:
 # --------------------------------------------------------------------------- verdicts
 
 
-def judged(ece: Estimate, confusion: list[list[int]], auroc: Estimate) -> Evaluation:
+def calibrated(
+    slope: tuple[float, float] | None = (0.9, 1.1),
+    average: tuple[float, float] = (-0.02, 0.03),
+    p: float = 0.4,
+    reason: str = "",
+) -> Calibration:
+    """A calibration with these intervals, and estimates in their middle."""
+    middle = None if slope is None else Estimate(sum(slope) / 2, *slope, 200, "Firth")
+    return Calibration(
+        middle,
+        Estimate(0, -0.2, 0.2, 200, "Firth"),
+        {"PNEUMONIA": Estimate(sum(average) / 2, *average, 200, "t")},
+        None if middle is None else (middle.value, 0.0),
+        p,
+        344,
+        reason,
+    )
+
+
+def judged(found: Calibration | None, confusion: list[list[int]], auroc: Estimate) -> Evaluation:
     counts = np.array(confusion, dtype=np.int64)
     n = int(counts.sum())
     return Evaluation(
-        {"auroc": auroc, "ece": ece}, counts, ("NORMAL", "PNEUMONIA"), "PNEUMONIA", None, n, n
+        {"auroc": auroc}, counts, ("NORMAL", "PNEUMONIA"), "PNEUMONIA", None, n, n, found
     )
 
 
 SHARP = Estimate(0.96, 0.95, 0.97, 200, "DeLong")
-KEPT = Estimate(0.02, 0.01, 0.04, 200, "bootstrap")
+KEPT = calibrated()
 
 
 @pytest.fixture(scope="module")
@@ -164,20 +186,49 @@ def cards(content: verdicts.ReportInput, evaluation: Evaluation) -> dict[str, st
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "word"),
+    ("found", "word", "says"),
     [
-        (0.05, 0.03, 0.09, "PASS"),
-        (0.051, 0.03, 0.09, "WARN"),
-        (0.2, 0.1, 0.3, "WARN"),
-        (0.2, 0.101, 0.3, "FAIL"),
-        (float("nan"), 0, 1, "not run"),
+        (calibrated(), "PASS", "mean what they say"),
+        (calibrated((0.6, 1.1)), "INCONCLUSIVE", "about 350 like these would do"),
+        (calibrated(average=(-0.02, 0.11)), "INCONCLUSIVE", "200 images cannot tell"),
+        (calibrated((0.85, 0.95), p=0.01), "PASS", "too close to it to matter"),
+        (calibrated((0.7, 0.95), p=0.01), "WARN", "of images given 90 % for PNEUMONIA, about 86 %"),
+        (calibrated((0.4, 0.6), p=0.01), "FAIL", "too extreme"),
+        (calibrated((1.6, 2.4), p=0.01), "FAIL", "too moderate"),
+        (calibrated(average=(0.02, 0.09), p=0.01), "WARN", "is 5.5 points too high (2.0 to 9.0)"),
+        (calibrated(average=(-0.2, -0.11), p=0.01), "FAIL", "15.5 points too low"),
+        (calibrated((0.7, 1.3), p=0.01), "WARN", "which way they err is not sure"),
+        (calibrated(None, reason="all images are NORMAL"), "INCONCLUSIVE", "all images are NORMAL"),
+        (None, "not run", "Not measured"),
     ],
 )
 def test_calibration(
-    content: verdicts.ReportInput, value: float, low: float, high: float, word: str
+    content: verdicts.ReportInput, found: Calibration | None, word: str, says: str
 ) -> None:
-    ece = Estimate(value, low, high, 200, "bootstrap")
-    assert cards(content, judged(ece, [[90, 10], [10, 90]], SHARP))["Calibration"] == word
+    evaluation = judged(found, [[90, 10], [10, 90]], SHARP)
+    changed = dataclasses.replace(content, test_evaluation=evaluation)
+    card = next(card for card in verdicts.verdicts(changed) if card.title == "Calibration")
+    assert card.word == word
+    assert says in card.text
+
+
+def test_right_probabilities_are_warned_of_at_the_stated_rate() -> None:
+    """Of right probabilities at most one in twenty warns or fails; wrong ones do nearly all."""
+    base = fabricate.predictions(("a", "b"), "b", 300, "test", 0, 1.0)
+    said = {1.0: [], 0.4: [], 2.5: []}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        y = (rng.random(300) < 0.4).astype(int)
+        logit = 2 * (rng.normal(size=300) + 2 * y - 1) + np.log(0.4 / 0.6)
+        for slope, found in said.items():
+            p = 1 / (1 + np.exp(-logit / slope))
+            one = dataclasses.replace(
+                base, y_true=y, y_prob=np.stack([1 - p, p], axis=1), groups=base.ids
+            )
+            found.append(calibration.verdict(recalibrate(one)))
+    assert sum(word in {"WARN", "FAIL"} for word in said[1.0]) <= 5  # two expected
+    assert said[1.0].count("PASS") > 24
+    assert min(said[0.4].count("FAIL"), said[2.5].count("FAIL")) > 36
 
 
 @pytest.mark.parametrize(
@@ -190,13 +241,37 @@ def test_enough_images(content: verdicts.ReportInput, half: float, normal: int, 
     assert found["Enough images"] == word
 
 
-def test_agreement_needs_intervals_that_meet(content: verdicts.ReportInput) -> None:
-    confusion = [[90, 10], [10, 90]]
-    corrected = content.result.corrected  # 0.983 to 0.991
-    meets = Estimate(0.98, 0.97, corrected.low, 200, "DeLong")
-    misses = Estimate(0.97, 0.96, corrected.low - 0.001, 200, "DeLong")
-    assert cards(content, judged(KEPT, confusion, meets))["New images"] == "PASS"
-    assert cards(content, judged(KEPT, confusion, misses))["New images"] == "WARN"
+@pytest.mark.parametrize(("distance", "word"), [(0.9, "PASS"), (1.1, "WARN"), (-1.1, "WARN")])
+def test_agreement_is_of_the_difference_and_not_of_intervals(
+    content: verdicts.ReportInput, distance: float, word: str
+) -> None:
+    """Half-widths of .004 and .003 make one of .005, whether or not the intervals meet."""
+    corrected = Estimate(0.9, 0.896, 0.904, 400, "BBC")
+    result = dataclasses.replace(content.result, corrected=corrected)
+    value = 0.9 + 0.005 * distance
+    test = Estimate(value, value - 0.003, value + 0.003, 400, "DeLong")
+    evaluation = judged(KEPT, [[90, 10], [10, 90]], test)
+    changed = dataclasses.replace(content, result=result, test_evaluation=evaluation)
+    card = verdicts.verdicts(changed)[-1]
+    assert card.word == word
+    assert "(95 % interval " in card.text
+    assert test.low < corrected.high  # the intervals meet, both ways
+    assert test.high > corrected.low
+
+
+def test_agreement_is_denied_at_the_stated_rate() -> None:
+    """Two sets from one population: the intervals part in 1 of 180, the difference in 1 of 20."""
+    rng, apart, parted = np.random.default_rng(0), [], []
+    for _ in range(400):
+        found = []
+        for n in (300, 200):
+            y = rng.random(n) < 0.4
+            found.append(delong(y, rng.normal(size=n) + 2 * y))
+        d = difference_apart(*found)
+        apart.append(d.low > 0 or d.high < 0)
+        parted.append(found[0].low > found[1].high or found[1].low > found[0].high)
+    assert 0.03 <= np.mean(apart) <= 0.075
+    assert np.mean(parted) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -229,10 +304,10 @@ def test_without_patients_no_leak_between_them_can_be_ruled_out(
 
 
 def test_few_test_images_agree_with_anything(content: verdicts.ReportInput) -> None:
-    low = content.result.corrected.low
-    wide = Estimate(0.9, 0.8, low + 0.001, 26, "DeLong")  # meets, ±0.09
+    value = content.result.corrected.value
+    wide = Estimate(0.9, 0.8, value + 0.001, 26, "DeLong")  # ±0.09
     assert cards(content, judged(KEPT, [[9, 1], [1, 9]], wide))["New images"] == "INCONCLUSIVE"
-    apart = dataclasses.replace(wide, high=low - 0.001)
+    apart = dataclasses.replace(wide, high=value - 0.02)
     assert cards(content, judged(KEPT, [[9, 1], [1, 9]], apart))["New images"] == "WARN"
 
 

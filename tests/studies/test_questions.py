@@ -9,6 +9,8 @@ import pytest
 
 from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare
+from medgraft.evaluate.intervals import Sampling
+from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.studies.questions import answer
 from medgraft.types import Predictions, Scenario
 
@@ -49,8 +51,10 @@ def asked(
 ) -> list[tuple[str, str, str, str]]:
     """(question, new, held against, answer); equal skills give equal predictions."""
     oof = {scenario.key: judged(scenario, skill) for scenario, skill in skills.items()}
-    given = values or {scenario.key: skill for scenario, skill in skills.items()}
-    found = answer(list(skills), oof, given, metric)
+    drawn = resample_in_and_out(list(oof.values()), metric, sampling=Sampling(resamples=300))
+    if values:
+        drawn = dataclasses.replace(drawn, values=np.array([values[key] for key in oof]))
+    found = answer(list(skills), drawn)
     return [(q.text, q.comparison.a, q.comparison.b, q.answer) for q in found]
 
 
@@ -130,13 +134,13 @@ def test_p_is_corrected_for_the_number_of_questions_and_the_interval_is_the_pair
     ways = [probe(augment="xray4"), probe(edits=("clahe2-8",)), probe(edits=("raw+clahe2-8",))]
     oof = {PLAIN.key: judged(PLAIN, 1.0, seed=0)}
     oof |= {way.key: judged(way, 1.0 + 0.3 * i, seed=i + 1) for i, way in enumerate(ways)}
-    found = answer([PLAIN, *ways], oof, dict.fromkeys(oof, 0.5), "auroc")
+    found = answer([PLAIN, *ways], resample_in_and_out(list(oof.values()), "auroc"))
     alone = [compare(oof[way.key], [oof[PLAIN.key]], "auroc")[0] for way in ways]
     p = sorted(one.p for one in alone)
     steps = np.maximum.accumulate([min(1, 3 * p[0]), min(1, 2 * p[1]), p[2]])
     assert sorted(q.comparison.p for q in found) == pytest.approx(steps)
     for q, one in zip(found, alone, strict=True):
-        assert (q.comparison.low, q.comparison.high) == (one.low, one.high)
+        assert (q.comparison.low, q.comparison.high) == pytest.approx((one.low, one.high))
         assert (q.answer == "no difference seen") == (q.comparison.p >= 0.05)
 
 
@@ -151,4 +155,18 @@ def test_the_test_split_answers_no_question() -> None:
     views = probe(augment="xray4")
     oof = {s.key: judged(s, 1.0, split="test") for s in (PLAIN, views)}
     with pytest.raises(LeakError):
-        answer([PLAIN, views], oof, dict.fromkeys(oof, 0.5), "auroc")
+        answer([PLAIN, views], resample_in_and_out(list(oof.values()), "auroc"))
+
+
+def test_a_choice_that_was_made_is_discounted_and_said() -> None:
+    """Twenty codes that are as good as the one probe: the best of them is not better."""
+    codes = [probe(family="vlad", params=(("k", str(k)),)) for k in range(20)]
+    oof = [judged(one, 1.5, seed) for seed, one in enumerate([PLAIN, *codes])]
+    drawn = resample_in_and_out(oof, "auroc")
+    (found,) = answer([PLAIN, *codes], drawn)
+    assert found.corrected
+    plain = drawn.values[1:].max() - drawn.values[0]
+    assert plain > found.comparison.difference + 0.01
+    (alone,) = answer([PLAIN, codes[3]], resample_in_and_out([oof[0], oof[4]], "auroc"))
+    assert not alone.corrected
+    assert alone.comparison.difference == pytest.approx(drawn.values[4] - drawn.values[0])

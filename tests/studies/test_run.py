@@ -66,7 +66,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     assert content["schema"] == 1
     assert set(content) == {
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
-        "comparisons", "questions", "audit", "versions", "seconds",
+        "lower_end", "calibration", "comparisons", "questions", "audit", "versions", "seconds",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
@@ -78,6 +78,10 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
             estimate = estimates["auroc"]
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
             assert estimate["method"]
+    least = content["lower_end"]
+    assert (least["value"] is None) == (least["reason"] is not None)
+    assert 0 <= least["surface_auroc"] <= 1
+    assert 0 < mine["operating"]["by_group"] < 1  # phantoms' patients have several images
     assert sum(content["data"]["splits"].values()) == content["data"]["n_images"]
     assert content["audit"]["verdict"] == "INCONCLUSIVE"  # of so few patients
     assert "few_images" in {finding["check"] for finding in content["audit"]["findings"]}

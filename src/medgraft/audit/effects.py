@@ -15,15 +15,22 @@ its level. With more than two classes a region has one T a class, of the pairs w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from medgraft.audit.regions import Role
 from medgraft.audit.swap import LEAST, Part, Swaps, log_odds
-from medgraft.evaluate.intervals import DEFAULT, bootstrap, percentile
+from medgraft.evaluate.intervals import (
+    DEFAULT,
+    bootstrap,
+    describe_bootstrap,
+    percentile,
+    wilson,
+)
 from medgraft.evaluate.metrics import auroc
 from medgraft.types import Estimate, Floats, Ints
 
@@ -40,7 +47,8 @@ class RegionEffect:
     many images in a hundred (as a share) the label follows the donor's class. ranking : AUROC with
     every region from the own class, minus with every region from the other. shift : mean of D.
     p : corrected for the family. visible : the smallest share of labels whose turning would have
-    been seen with 80 % power. pairs : of donors.
+    been seen, with 80 % power by D, or because it lies above the upper end of `points`. pairs : of
+    donors.
     """
 
     region: str
@@ -86,16 +94,17 @@ def region_effects(
             column = int(best[place])
             some = of[:, column]
             d = shift[some, row]
+            points = _mean(follows[some, row])
             found.append(
                 RegionEffect(
                     swaps.regions[row].name,
                     swaps.regions[row].role,
                     swaps.parts[0].fitted.classes[column] if n_classes > 2 else "",
-                    _mean(follows[some, row]),
+                    points,
                     _ranking(swaps, odds, some, row),
                     float(d.mean()),
                     float(p.reshape(len(rows), -1)[place, column]),
-                    turned(swaps.parts, seen(d, limit)),
+                    min(turned(swaps.parts, seen(d, limit)), upper(points)),
                     int(some.sum()),
                 )
             )
@@ -121,6 +130,16 @@ def seen(d: Floats, limit: float) -> float:
         return np.inf
     t = limit * np.sqrt((n - 1) / (n - limit**2))
     return float((t + stats.norm.ppf(POWER)) * d.std(ddof=1) / np.sqrt(n))
+
+
+def upper(points: Estimate) -> float:
+    """The largest share of labels that what was seen to follow leaves possible (97.5 %).
+
+    Where hardly a label follows, resamples know nothing of those that did not by chance: Wilson's
+    end of the same share of the pairs stands in where it is higher.
+    """
+    share = abs(points.value)
+    return max(abs(points.low), abs(points.high), wilson(share * points.n, points.n).high)
 
 
 def turned(parts: Sequence[Part], shift: float) -> float:
@@ -180,12 +199,13 @@ def _mean(values: Floats) -> Estimate:
 
 def _ranking(swaps: Swaps, odds: Floats, some: np.ndarray, row: int) -> float:
     """AUROC with the region from the own class minus with it from the other, less the seam's."""
-    truth = recipients_are_first(swaps)[some]
+    truth, part = recipients_are_first(swaps)[some].ravel(), _parts(swaps)[some].ravel()
     areas = []
     for variant in (0, 1):
         first, second = odds[some, row, :, 0, variant], odds[some, row, :, 1, variant]
+        first, second = first.ravel(), second.ravel()
         own, other = np.where(truth, first, second), np.where(truth, second, first)
-        areas.append(auroc(truth.ravel(), own.ravel()) - auroc(truth.ravel(), other.ravel()))
+        areas.append(auroc(truth, own, part) - auroc(truth, other, part))
     return float(areas[0] - areas[1])
 
 
@@ -199,14 +219,62 @@ def recipients_are_first(swaps: Swaps) -> np.ndarray:
     )
 
 
-def without_region(swaps: Swaps, row: int) -> tuple[float, float]:
-    """AUROC of the recipients as they are, and with a region that no longer tells their class.
+def _parts(swaps: Swaps) -> Ints:
+    """(units, recipients) whose model answered: answers of two are never ranked as one."""
+    return np.array([[unit.part] * len(unit.recipients) for unit in swaps.units])
 
-    The region comes from donors of both classes, and the mean of the two answers is ranked.
+
+@dataclass(frozen=True, slots=True)
+class SkillLeft:
+    """AUROC with the evidence and without it, and the share of the skill above chance that is left.
+
+    share : (without - 1/2) / (before - 1/2), 0 at least, with its interval.
     """
-    truth = recipients_are_first(swaps)
+
+    before: float
+    without: float
+    share: Estimate
+
+
+def without_region(swaps: Swaps, row: int) -> SkillLeft:
+    """What is left of the ranking of recipients with a region that no longer tells their class.
+
+    The region comes from donors of both classes, and the mean of the two answers is ranked. The
+    interval resamples the recipients' patients, who lose their skill together.
+    """
+    truth = recipients_are_first(swaps).ravel()
     a, b = (np.array([unit.classes[k] for unit in swaps.units]) for k in (0, 1))
-    removed = log_odds(swaps.prob, a, b)[:, row, :, :, 0].mean(axis=2)
+    removed = log_odds(swaps.prob, a, b)[:, row, :, :, 0].mean(axis=2).ravel()
     said = np.stack([swaps.parts[u.part].said.y_prob[list(u.recipients)] for u in swaps.units])
-    before = log_odds(said, a, b)
-    return auroc(truth.ravel(), before.ravel()), auroc(truth.ravel(), removed.ravel())
+    before = log_odds(said, a, b).ravel()
+    groups = np.array(
+        [swaps.parts[u.part].table.groups[i] for u in swaps.units for i in u.recipients]
+    )
+    part = _parts(swaps).ravel()
+    areas = [_auroc_under(truth, score, part) for score in (before, removed)]
+
+    def share(weights: Floats) -> Floats:
+        whole, left = (area(weights)[None] - 0.5 for area in areas)
+        return np.asarray(np.maximum(left, 0) / np.maximum(whole, LEAST))
+
+    one = np.ones((len(truth), 1))
+    low, high = percentile(bootstrap(share, groups, DEFAULT)[0], DEFAULT)
+    value = float(share(one)[0, 0])
+    method = describe_bootstrap(groups, DEFAULT)
+    left = Estimate(value, min(low, value), max(high, value), len(truth), method)
+    return SkillLeft(float(areas[0](one)[0]), float(areas[1](one)[0]), left)
+
+
+def _auroc_under(truth: NDArray[np.bool_], score: Floats, part: Ints) -> Callable[[Floats], Floats]:
+    """AUROC (n_resamples,) of scores (n,) under weights (n, n_resamples), of pairs of one part."""
+    right = score[truth][:, None] - score[~truth]
+    same = (part[truth][:, None] == part[~truth]).astype(np.float32)
+    wins = same * ((right > 0) + 0.5 * (right == 0))  # (positives, negatives)
+
+    def area(weights: Floats) -> Floats:
+        yes, no = weights[truth], weights[~truth]
+        pairs = (yes * (same @ no)).sum(axis=0)
+        found = (yes * (wins @ no)).sum(axis=0) / np.maximum(pairs, 1e-9)
+        return np.asarray(np.where(pairs > 0, found, np.nan))
+
+    return area

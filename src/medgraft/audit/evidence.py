@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.audit.besides import look_besides
-from medgraft.audit.effects import RegionEffect, region_effects, without_region
+from medgraft.audit.effects import RegionEffect, SkillLeft, region_effects, without_region
 from medgraft.audit.kept import swap_kept
 from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
 from medgraft.audit.strategies import Strategy
@@ -28,6 +28,7 @@ from medgraft.types import (
     FittedScenario,
     ImageTable,
     Ints,
+    Operating,
     Predictions,
     Severity,
     Skipped,
@@ -41,7 +42,7 @@ WEAK = 0.65  # AUROC below which a model has no evidence to speak of
 FEW = 50  # images of a class below which nothing is decided
 FEW_PAIRS = 30  # of donors
 UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
-LEFT, HALF = 0.25, 0.50  # of the skill, without the evidence: a warning, a severe one
+LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
 DECIDES = "region_decides"  # the one check that can fail a model
 NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
@@ -70,8 +71,8 @@ class AuditOptions:
 class Audit:
     """A verdict, and what it rests on.
 
-    ranked : AUROC of the images as they are. left : AUROC before and after the evidence was taken
-    away, None where no evidence was named. turned : by region, ids of images whose label followed.
+    ranked : AUROC of the images as they are. left : what is left of it where the evidence was taken
+    away, None where none was named. turned : by region, ids of images whose label followed.
     strategies : clusters of heatmaps that stand apart.
     """
 
@@ -79,7 +80,7 @@ class Audit:
     options: AuditOptions
     ranked: Estimate
     effects: tuple[RegionEffect, ...]
-    left: tuple[float, float] | None
+    left: SkillLeft | None
     turned: dict[str, tuple[str, ...]]
     swaps: Swaps | None
     skipped: tuple[Skipped, ...]
@@ -143,7 +144,10 @@ def audit_evidence(
         besides, strategies = look_besides(parts, layout, POINTS, options.seed)
         findings = (*findings, *besides)
     smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
-    result = AuditResult(_verdict(findings, smallest), smallest, findings)
+    verdict = _verdict(findings, smallest)
+    if verdict == "INCONCLUSIVE" and not {f.check for f in findings} & NO_VERDICT:
+        findings = (*findings, _too_few(len(units), smallest, len(parts[0].fitted.classes)))
+    result = AuditResult(verdict, smallest, findings)
     return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped), strategies)
 
 
@@ -164,14 +168,16 @@ def drawn(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
 
 
 def _ranked(parts: Sequence[Part]) -> Estimate:
-    """AUROC of the images as they are, over all parts."""
-    columns = ("ids", "groups", "splits", "fold", "y_true", "scores", "y_prob")
+    """AUROC of the images as they are, of all parts; each model's answers are a fold."""
+    columns = ("ids", "groups", "splits", "y_true", "scores", "y_prob")
     joined = {name: np.concatenate([getattr(p.said, name) for p in parts]) for name in columns}
+    joined["fold"] = np.arange(len(parts)).repeat([len(p.said) for p in parts])
     first = parts[0].said
     said = Predictions(first.scenario, first.classes, first.positive, **joined)
     if len(np.unique(said.y_true)) < 2:
         return Estimate(float("nan"), 0.0, 1.0, len(said), "not measured: images of one class only")
-    return estimate_all([said], "auroc")[0]
+    no_label = Operating(0.5, "none chosen")  # a ranking needs none
+    return estimate_all([said], "auroc", {said.scenario: no_label})[0]
 
 
 # --------------------------------------------------------------------------- what is said
@@ -277,35 +283,53 @@ def _does_not_decide(role: str, effects: Sequence[RegionEffect]) -> Finding:
         "info",
         f"Of the regions {what}, these do not decide ({names}): none turns {100 * POINTS:.0f} in "
         f"100 labels for certain. An effect on {max(1, np.ceil(100 * visible)):.0f} in 100 would "
-        "have been seen (power 80 %).",
+        "have been seen (power 80 %, or above what is left possible).",
         {**_numbers(largest), "visible": visible},
     )
 
 
-def _about_evidence(left: tuple[float, float] | None, regions: Sequence[Region]) -> list[Finding]:
+def _about_evidence(left: SkillLeft | None, regions: Sequence[Region]) -> list[Finding]:
     """How much skill is left without the evidence."""
     if left is None:
         return []
-    before, after = left
-    skill = max(0.0, after - 0.5) / max(before - 0.5, 1e-9)
+    share = left.share
     inside = any(region.name == INSIDE for region in regions)
     where = "what is inside the masks" if inside else "everything that was not declared"
     text = (
         f"With {where} exchanged for that of other patients of either class, the model still ranks "
-        f"with an AUROC of {after:.3f} instead of {before:.3f}: {100 * skill:.0f} % of its skill "
+        f"with an AUROC of {left.without:.3f} instead of {left.before:.3f}: "
+        f"{100 * share.value:.0f} % of its skill ({100 * share.low:.0f} to {100 * share.high:.0f}) "
         "does not need the evidence."
     )
-    severity: Severity = "severe" if skill >= HALF else "warn" if skill > LEFT else "info"
+    severity: Severity = "severe" if share.low >= HALF else "warn" if share.low > LEFT else "info"
+    if severity == "info" and share.high > LEFT:
+        text += f" That it is more than {100 * LEFT:.0f} % cannot be ruled out."
     numbers: dict[str, float | int | str] = {
         "region": INSIDE if inside else "not declared",
-        "effect": skill,
-        "auroc": before,
-        "auroc_without": after,
+        "effect": share.value,
+        "low": share.low,
+        "high": share.high,
+        "auroc": left.before,
+        "auroc_without": left.without,
     }
     remedy = "Train on images in which only the evidence tells the classes apart."
     return [
         Finding("sufficiency", severity, text, numbers, (), remedy if severity != "info" else "")
     ]
+
+
+def _too_few(pairs: int, smallest: float, n_classes: int) -> Finding:
+    """How many images would do, as what can be seen falls with the root of the pairs."""
+    wanted = int(np.ceil(pairs * (smallest / UNSEEN) ** 2))
+    images = int(np.ceil(2 * wanted / n_classes))
+    return Finding(
+        "power",
+        "info",
+        f"With {pairs} pairs of patients an effect on {np.ceil(100 * smallest):.0f} in 100 labels "
+        f"could have been missed, and {100 * UNSEEN:.0f} are the most that may. About {wanted} "
+        f"pairs would do: images of {images} patients of each class, and --pairs {wanted}.",
+        {"pairs": pairs, "wanted": wanted, "images_a_class": images, "visible": smallest},
+    )
 
 
 def _verdict(findings: Sequence[Finding], smallest: float) -> Verdict:
@@ -322,8 +346,8 @@ def _verdict(findings: Sequence[Finding], smallest: float) -> Verdict:
 # --------------------------------------------------------------------------- small parts
 
 
-def _left(swaps: Swaps, regions: Sequence[Region]) -> tuple[float, float] | None:
-    """AUROC before and after the evidence is taken away, where it was named."""
+def _left(swaps: Swaps, regions: Sequence[Region]) -> SkillLeft | None:
+    """What is left where the evidence is taken away, if it was named."""
     rows = [row for row, region in enumerate(regions) if region.role == "evidence"]
     return without_region(swaps, rows[0]) if rows else None
 

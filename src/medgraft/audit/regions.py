@@ -196,3 +196,10 @@ def alphas(mask: Mask) -> tuple[Floats, Floats]:
     whole = np.clip(depth / feather, 0, 1).astype(np.float32)
     inner = np.clip(depth / feather - 1, 0, 1).astype(np.float32)
     return whole, whole - inner
+
+
+def outside(mask: Mask) -> Mask:
+    """(side, side) what lies around a region, as wide as its seam; nothing where it has no edge."""
+    width = 2 * round(max(2.0, FEATHER * len(mask)))
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1), np.uint8))
+    return np.asarray((near > 0) & ~mask)

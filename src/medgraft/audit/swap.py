@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.audit.regions import Mask, Region, alphas, shifted
+from medgraft.audit.regions import Mask, Region, alphas, outside, shifted
 from medgraft.data.masks import read_mask
 from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
@@ -251,8 +251,9 @@ def exchanged(
 ) -> Iterator[Canvas]:
     """The recipient with the donor's pixels where `mask` is, and with those of the seam alone.
 
-    The donor's region is first made as bright along the seam as the recipient's is there. What it
-    looks like then depends on nothing of the donor but the region.
+    The donor's region is first made as bright at its edge as the recipient is just outside of it.
+    So the image depends on the donor's region and on what the recipient keeps, and on nothing that
+    is removed: recipients that differ further inside than the seam fades become the same image.
     """
     ours, theirs = _alike(recipient.pixels, donor.pixels)
     theirs = np.ascontiguousarray(shifted(theirs, move))
@@ -261,7 +262,7 @@ def exchanged(
         yield from (recipient, recipient)
         return
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    matched = theirs[box] + _brighter(ours, theirs, faded[1] > 0)
+    matched = theirs[box] + _brighter(ours, theirs, faded[1] > 0, outside(mask))
     for alpha in faded:
         pixels = ours.copy()
         weight = alpha[box] if ours.ndim == 2 else alpha[box][..., None]
@@ -281,14 +282,16 @@ def _alike(ours: Pixels, theirs: Pixels) -> tuple[Pixels, Pixels]:
     return first, second
 
 
-def _brighter(ours: Pixels, theirs: Pixels, seam: Mask) -> NDArray[np.float32]:
-    """By how much the recipient is brighter along the seam, a channel; `BRIGHTER` at most.
+def _brighter(ours: Pixels, theirs: Pixels, seam: Mask, outside: Mask) -> NDArray[np.float32]:
+    """By how much the recipient outside is brighter than the donor's seam, a channel.
 
-    Medians, so that a mark on the seam hardly counts; bounded, for a dark corner may be what tells.
+    Medians, so that a mark there hardly counts; `BRIGHTER` at most, for a dark corner may be what
+    tells. The recipient's own seam is not looked at: it lies inside the region, and its brightness,
+    printed on what is pasted, would tell the recipient's class.
     """
-    if not seam.any():
+    if not (seam.any() and outside.any()):
         return np.zeros(ours.shape[2:], np.float32)
-    more = np.median(ours[seam], axis=0) - np.median(theirs[seam], axis=0)
+    more = np.median(ours[outside], axis=0) - np.median(theirs[seam], axis=0)
     bounded: NDArray[np.float32] = np.clip(more, -BRIGHTER, BRIGHTER).astype(np.float32)
     return bounded
 

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.seen import recognise
 from medgraft.bundle.shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.errors import DataError
-from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
 from medgraft.learn.fit import load
+from medgraft.studies.store import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 
@@ -99,6 +98,7 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
             }
             for name, estimate in evaluation.estimates.items()
         },
+        "calibration": calibration_json(evaluation.calibration),
     }
 
 
@@ -135,16 +135,15 @@ def evaluate_model(
             "nothing of how it does on others; give images it has not seen"
         )
     everything, predictions = predictions, predictions.select(~met)
-    repeated = len(np.unique(predictions.groups)) < len(predictions)
     adjusted = None
     if class_shares != TRAINING:
         prob, groups = predictions.y_prob, predictions.groups
         shares = class_shares_of(class_shares, fitted.classes, history.learned, prob, groups)
-        adjusted = _adjusted(predictions, fitted.operating, shares, repeated)
+        adjusted = _adjusted(predictions, fitted.operating, shares)
     return External(
         predictions=predictions,
         by_image=evaluate(predictions, fitted.operating),
-        by_patient=evaluate(by_group(predictions), fitted.operating) if repeated else None,
+        by_patient=evaluate_by_group(predictions, fitted.operating),
         skipped=(*table.skipped, *skipped),
         seen=seen,
         with_seen=evaluate(everything, fitted.operating) if met.any() else None,
@@ -190,7 +189,7 @@ def write_external(
 
 
 def _adjusted(
-    predictions: Predictions, operating: Operating | None, shares: ClassShares, repeated: bool
+    predictions: Predictions, operating: Operating | None, shares: ClassShares
 ) -> Adjusted:
     """The same predictions at other class shares, judged by the most probable class."""
     p = predictions
@@ -202,6 +201,6 @@ def _adjusted(
         shares=shares,
         predictions=moved,
         by_image=evaluate(moved, rule),
-        by_patient=evaluate(by_group(moved), rule) if repeated else None,
+        by_patient=evaluate_by_group(moved, rule),
         changed=int((before != give_labels(moved.y_prob, positive, 0.5)).sum()),
     )

@@ -17,7 +17,7 @@ from medgraft.types import FittedScenario, Floats, Operating, Strings
 
 TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
 # A threshold chosen for its balanced accuracy does not depend on shares, and so says nothing of
-# which label is the likelier one at others.
+# which label is the likelier one at others; nor does one chosen so for patients.
 MOST_PROBABLE = Operating(0.5, "the most probable class at these class shares")
 ASSUMPTION = (
     "only the mix of classes changed, and the images of one class look as they did in training; "

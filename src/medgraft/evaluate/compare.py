@@ -1,13 +1,13 @@
-"""Scenarios against each other on the same images: differences, many at once, and the winner's due.
+"""Scenarios against each other on the same images: differences, and many at once.
 
-All comparisons are paired: every scenario is judged under the same resamples of whole groups (or
-by DeLong's paired test where no group repeats). What serves a choice refuses the test split.
+All comparisons are paired: what counts is by how much each image, or group of images, moves one
+scenario's figure more than the other's. What serves a choice refuses the test split; that something
+was chosen is the business of `selection.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,26 +15,22 @@ from scipy import stats
 
 from medgraft.errors import DataError
 from medgraft.evaluate.calibration import require_development
-from medgraft.evaluate.estimates import closed_form, estimate, from_samples
+from medgraft.evaluate.estimates import estimate
+from medgraft.evaluate.influence import influence, spread
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Difference,
     Sampling,
     Weights,
     bootstrap,
-    delong_paired,
     ones,
     percentile,
-    repeats,
 )
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, judge, statistics
-from medgraft.types import Comparison, Estimate, Floats, Ints, Predictions
+from medgraft.types import Comparison, Estimate, Floats, Predictions
 
 Purpose = Literal["choose", "report"]
 """Whether something is decided by a comparison (no test split), or only reported."""
-
-Choice = Callable[[Floats], Ints]
-"""From metrics (n_scenarios, n_resamples) to the chosen scenario of each resample."""
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
@@ -62,12 +58,11 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """`metric` of the reference minus that of each other scenario, with intervals and Holm's p.
 
-    Intervals: DeLong's paired ones for the AUROC of two classes where no group repeats, else
-    percentiles of the differences under shared resamples. There p comes from the difference over
-    its bootstrap standard error, since counting resamples could not go below one in 2,000, which
-    Holm would multiply away. Where two scenarios that differ show no spread (both perfect), the
-    interval is joined from their own ones as if they were independent (MOVER, Zou and Donner
-    2008), and p is 1.
+    Intervals and p: t from the differences of influences, summed over groups, which for the AUROC
+    is DeLong's paired test (DeLong et al. 1988); for the expected calibration error, percentiles
+    of the differences under shared resamples, and p from their standard error. Where two scenarios
+    that differ show no spread (both perfect), the interval is joined from their own ones as if
+    they were independent (MOVER, Zou and Donner 2008), and p is 1.
 
     Parameters
     ----------
@@ -84,17 +79,17 @@ def compare(
     scenarios = [reference, *others]
     if purpose == "choose":
         require_development(scenarios, "a comparison that chooses")
-    cases = _paired(scenarios, thresholds)
+    cases = paired_cases(scenarios, thresholds)
     if not others:
         return ()
-    if _delong_serves(cases[0], metric):
-        found = [_by_delong(cases[0], case, sampling) for case in cases[1:]]
-    else:
+    if metric == "ece":
         values, samples = resample(cases, metric, sampling)
         found = [
             _by_bootstrap(values[0] - values[i], samples[0] - samples[i], sampling)
             for i in range(1, len(cases))
         ]
+    else:
+        found = _by_influence(cases, metric, sampling)
     for i, case in enumerate(cases[1:]):
         if found[i].low == found[i].high and not np.array_equal(case.prob, cases[0].prob):
             found[i] = _mover(cases[0], case, metric, sampling)
@@ -127,17 +122,8 @@ def estimate_all(
     thresholds: Mapping[str, Threshold] | None = None,
     sampling: Sampling = DEFAULT,
 ) -> tuple[Estimate, ...]:
-    """One metric of many scenarios, the same numbers as `evaluate` one by one.
-
-    Where the bootstrap is needed, the resamples are drawn once and shared.
-    """
-    cases = _paired(scenarios, thresholds)
-    if closed_form(metric, cases[0], sampling) is None:
-        values, samples = resample(cases, metric, sampling)
-        return tuple(
-            from_samples(metric, case, float(value), row, sampling)
-            for case, value, row in zip(cases, values, samples, strict=True)
-        )
+    """One metric of many scenarios, the same numbers as `evaluate` one by one."""
+    cases = paired_cases(scenarios, thresholds)
     return tuple(estimate(case, [metric], sampling)[metric] for case in cases)
 
 
@@ -152,68 +138,7 @@ def resample(cases: Sequence[Case], metric: str, sampling: Sampling) -> tuple[Fl
     return values, bootstrap(weigh, cases[0].groups, sampling)
 
 
-def bias_corrected(
-    scenarios: Sequence[Predictions],
-    metric: str,
-    thresholds: Mapping[str, Threshold] | None = None,
-    choose: Choice | None = None,
-    sampling: Sampling = DEFAULT,
-) -> Estimate:
-    """What the winner's out-of-fold figure is worth once its having been chosen is discounted.
-
-    BBC-CV (Tsamardinos et al. 2018), with groups as the units: in each resample the scenario is
-    chosen by the groups drawn and judged by those left out; the value is the mean of the
-    judgements, the interval their percentiles. About 37 % of the groups are left out each time,
-    so that the interval is rather too wide than too narrow. Where the winner's own figure has no
-    spread under resampling (it is perfect), the interval is at least as wide as its own, by name.
-
-    Parameters
-    ----------
-    choose : the rule of choice; by default the best value of `metric`.
-
-    Raises
-    ------
-    LeakError, DataError
-        As `compare`.
-    """
-    require_development(scenarios, "the correction of the winner's figure")
-    cases = _paired(scenarios, thresholds)
-    prepared = [statistics(case, [metric]) for case in cases]
-    pick = choose or (lambda values: _best(values, metric))
-
-    def judge_out_of_bag(weights: Weights) -> Floats:
-        left_out = (weights == 0).astype(weights.dtype)
-        inside = np.concatenate([statistic(weights) for statistic in prepared])
-        outside = np.concatenate([statistic(left_out) for statistic in prepared])
-        return outside[pick(inside), np.arange(inside.shape[1])][None]
-
-    groups = cases[0].groups
-    judged = bootstrap(judge_out_of_bag, groups, sampling)[0]
-    judged = judged[np.isfinite(judged)]
-    low, high = percentile(judged, sampling)
-    plain = np.concatenate([statistic(ones(len(groups))) for statistic in prepared])
-    winner = cases[int(pick(plain)[0])]
-    own = estimate(winner, [metric], sampling)[metric]
-    if not high - low > 1e-6:  # nothing was lost by choosing: the winner's own interval holds
-        return replace(own, method=f"no spread out of bag; {own.method}")
-    value = float(judged.mean())
-    method = f"bootstrap bias correction over {len(cases)} scenarios, {len(judged)} resamples"
-    perfect = own.value in (own.low, own.high)
-    if perfect and (own.low < low or own.high > high):
-        # resamples of a perfect winner know nothing of the errors it has not made yet
-        low, high = min(low, own.low), max(high, own.high)
-        method += f"; at least as wide as the winner's own interval, {own.method}"
-    return Estimate(value, low, high, len(groups), method)
-
-
-def _best(values: Floats, metric: str) -> Ints:
-    """The best scenario of each resample; where a metric is undefined, it does not win."""
-    worth = -values if metric in LOWER_IS_BETTER else values
-    best: Ints = np.where(np.isnan(worth), -np.inf, worth).argmax(axis=0)
-    return best
-
-
-def _paired(
+def paired_cases(
     scenarios: Sequence[Predictions], thresholds: Mapping[str, Threshold] | None
 ) -> list[Case]:
     """The scenarios' cases, once they are known to be of the same images."""
@@ -231,14 +156,26 @@ def _paired(
     return [judge(scenario, points.get(scenario.scenario)) for scenario in scenarios]
 
 
-def _delong_serves(case: Case, metric: str) -> bool:
-    binary = case.positive is not None and len(case.present) == 2
-    return metric == "auroc" and binary and not repeats(case.groups)
+def _by_influence(cases: Sequence[Case], metric: str, sampling: Sampling) -> list[Difference]:
+    """The first case's figure minus that of each other."""
+    values = [statistics(case, [metric])(ones(len(case.y)))[0, 0] for case in cases]
+    moved = [influence(case, metric) for case in cases]
+    found = []
+    for other, (value, own) in enumerate(zip(values[1:], moved[1:], strict=True), start=1):
+        difference = float(values[0] - value)
+        variance, freedom = spread(moved[0] - own, cases[other], metric, skewed=False)
+        found.append(_by_error(difference, variance, freedom, sampling))
+    return found
 
 
-def _by_delong(a: Case, b: Case, sampling: Sampling) -> Difference:
-    (y, score), (_, other) = a.ranked[0], b.ranked[0]
-    return delong_paired(y, score, other, sampling.level)
+def _by_error(value: float, variance: float, freedom: float, sampling: Sampling) -> Difference:
+    """A t interval and p; where there is no spread to judge by, no width and p = 1."""
+    if not variance > 1e-18:
+        return Difference(value, value, value, 1.0)
+    error = float(np.sqrt(variance))
+    half = float(stats.t.isf(sampling.tail, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    return Difference(value, value - half, value + half, p)
 
 
 def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Difference:
@@ -253,9 +190,18 @@ def _by_bootstrap(value: float, samples: Floats, sampling: Sampling) -> Differen
 
 
 def _mover(a: Case, b: Case, metric: str, sampling: Sampling) -> Difference:
-    """A difference from two intervals: each end's distances, squared and added."""
-    one, two = (estimate(case, [metric], sampling)[metric] for case in (a, b))
-    value = one.value - two.value
-    low = value - float(np.hypot(one.value - one.low, two.high - two.value))
-    high = value + float(np.hypot(one.high - one.value, two.value - two.low))
+    """A difference from the two intervals, as if the images were not the same."""
+    return difference_apart(*(estimate(case, [metric], sampling)[metric] for case in (a, b)))
+
+
+def difference_apart(a: Estimate, b: Estimate) -> Difference:
+    """`a` minus `b`, of images that have nothing to do with each other; p is not given (1).
+
+    Each end's distances, squared and added (Zou and Donner 2008): where both intervals hold their
+    95 %, 0 lies outside once in twenty where there is no difference. That the two intervals do not
+    meet happens once in 180 only.
+    """
+    value = a.value - b.value
+    low = value - float(np.hypot(a.value - a.low, b.high - b.value))
+    high = value + float(np.hypot(a.high - a.value, b.value - b.low))
     return Difference(value, low, high, 1.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
+    Statistic,
     Weights,
     bootstrap,
     ones,
@@ -25,9 +27,10 @@ from medgraft.evaluate.metrics import (
     judge,
     score_blocks,
     score_blocks_of_positives,
+    strata,
     sums,
 )
-from medgraft.types import Estimate, Floats, Predictions
+from medgraft.types import Estimate, Floats, Predictions, Strings
 
 GRID: NDArray[np.float64] = np.linspace(0, 1, 101)
 
@@ -55,14 +58,14 @@ class ReliabilityBin:
     observed: Estimate
 
 
-Read = Callable[[Floats, Floats], Floats]
-"""From the curve's coordinates under one resample to its height on the grid."""
-
-
 def roc_curve(
     predictions: Predictions, of: str | None = None, sampling: Sampling = DEFAULT
 ) -> Curve:
     """The ROC curve of one class against the rest, with a pointwise band over groups.
+
+    Out of fold it is the mean of the folds' curves at each specificity, each with as much weight
+    as it has pairs of a positive and a negative, so that the area below is the AUROC, which counts
+    pairs within folds.
 
     Parameters
     ----------
@@ -74,20 +77,47 @@ def roc_curve(
         The class is unknown, or all images are of it, or none.
     """
     y, score = _task(predictions, of)
-    positives, negatives = score_blocks(y, score)
+    positives, negatives, first = score_blocks(y, score, strata(y, predictions.fold))
+    folds = [slice(*ends) for ends in pairwise([*first.tolist(), positives.shape[0]])]
 
-    def corners(weights: Weights) -> tuple[Floats, Floats]:
-        return _shares_from_top(sums(negatives, weights)), _shares_from_top(
-            sums(positives, weights)
-        )
+    def corners(weights: Weights) -> list[tuple[Floats, Floats, Floats]]:
+        pos, neg = sums(positives, weights), sums(negatives, weights)
+        return [
+            (_shares_from_top(n), _shares_from_top(m), m.sum(axis=0) * n.sum(axis=0))
+            for m, n in ((pos[rows], neg[rows]) for rows in folds)
+        ]
 
-    def read(x: Floats, height: Floats) -> Floats:
-        return np.interp(GRID, x, height)
+    def heights(weights: Weights) -> Floats:
+        found = corners(weights)
+        share = _shares([pairs for *_, pairs in found])  # (n_folds, n_resamples)
+        values = np.where(np.isnan(share).any(axis=0), np.nan, np.zeros((len(GRID), 1)))
+        for (x, height, _), own in zip(found, share, strict=True):
+            for b in np.flatnonzero(own > 0):
+                values[:, b] += own[b] * np.interp(GRID, x[:, b], height[:, b])
+        return values
 
-    x, height = (column[:, 0] for column in corners(ones(len(y))))
-    low, high = _band(corners, read, predictions.groups, sampling)
+    x, height = _mean_curve(corners(ones(len(y))))
+    on_grid = heights(ones(len(y)))[:, 0]
+    band = _band(heights, predictions.groups, sampling)
     units = np.where(GRID < 1, len(np.unique(predictions.groups[y])), 0)
-    return _curve(x, height, read(x, height), (low, high), units, sampling)
+    return _curve(x, height, on_grid, band, units, sampling)
+
+
+def _shares(pairs: Sequence[Floats]) -> Floats:
+    """What part of all pairs each fold has, (n_folds, n_resamples); nan where there are none."""
+    total = np.sum(pairs, axis=0)
+    return np.stack(pairs) / np.where(total > 0, total, np.nan)
+
+
+def _mean_curve(folds: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats]:
+    """The corners of the folds' mean curve, x and y (n_corners,): where any fold has one."""
+    if len(folds) == 1:
+        return folds[0][0][:, 0], folds[0][1][:, 0]
+    share = _shares([pairs for *_, pairs in folds])[:, 0]
+    knots = np.unique(np.concatenate([x[:, 0] for x, *_ in folds]))
+    both_sides = (knots[:, None] + [-1e-9, 1e-9]).ravel()  # a curve may rise upright
+    heights = [np.interp(both_sides, x[:, 0], height[:, 0]) for x, height, _ in folds]
+    return knots.repeat(2), np.asarray(share @ np.stack(heights))
 
 
 def precision_recall_curve(
@@ -113,9 +143,17 @@ def precision_recall_curve(
         return steps
 
     x, height = (column[:, 0] for column in corners(ones(len(y))))
-    low, high = _band(corners, read, predictions.groups, sampling)
+
+    def heights(weights: Weights) -> Floats:
+        recall, precision = corners(weights)
+        values = np.full((len(GRID), recall.shape[1]), np.nan)
+        for b in np.flatnonzero(recall[-1] > 0):  # a positive was drawn
+            values[:, b] = read(recall[:, b], precision[:, b])
+        return values
+
+    band = _band(heights, predictions.groups, sampling)
     units = np.ceil(GRID * len(np.unique(predictions.groups[y])))
-    return _curve(x, height, read(x, height), (low, high), np.maximum(units, 1), sampling)
+    return _curve(x, height, read(x, height), band, np.maximum(units, 1), sampling)
 
 
 def reliability(
@@ -164,21 +202,8 @@ def _shares_from_top(blocks: Floats) -> Floats:
     return shares
 
 
-def _band(
-    corners: Callable[[Weights], tuple[Floats, Floats]],
-    read: Read,
-    groups: NDArray[np.str_],
-    sampling: Sampling,
-) -> tuple[Floats, Floats]:
-    """Pointwise percentiles (101,) of the curve under resamples of groups."""
-
-    def heights(weights: Weights) -> Floats:
-        x, y = corners(weights)
-        values = np.full((len(GRID), x.shape[1]), np.nan)
-        for b in np.flatnonzero((x[-1] > 0) & (y[-1] > 0)):  # both classes were drawn
-            values[:, b] = read(x[:, b], y[:, b])
-        return values
-
+def _band(heights: Statistic, groups: Strings, sampling: Sampling) -> tuple[Floats, Floats]:
+    """Pointwise percentiles (101,) of the curve's heights on the grid under resamples of groups."""
     samples = bootstrap(heights, groups, sampling)  # (101, n_resamples)
     low, high = np.nanquantile(samples, [sampling.tail, 1 - sampling.tail], axis=1)
     return low, high

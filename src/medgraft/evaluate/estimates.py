@@ -1,23 +1,28 @@
 """Predictions to Estimates: each metric with its interval and how it was got.
 
-Wilson for proportions and DeLong for AUROC where every image is its own group, the bootstrap over
-groups elsewhere, and a fallback that is named where resampling shows nothing.
+Wilson for proportions, DeLong for AUROC, t intervals from influences for the rest, all of them with
+groups as the units where images repeat, and a fallback that is named where they show no spread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from medgraft.evaluate.calibration import cross_fit_group_thresholds
+from medgraft.evaluate.groups import by_group, operating_of_groups
+from medgraft.evaluate.influence import bounds, compared, influence, spread
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
     bootstrap,
     delong,
     describe_bootstrap,
+    describe_groups,
     newcombe,
     ones,
     percentile,
@@ -41,6 +46,7 @@ from medgraft.evaluate.metrics import (
     out_of_fold,
     statistics,
 )
+from medgraft.evaluate.recalibration import recalibrate
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
 
@@ -56,7 +62,8 @@ def evaluate(
     ----------
     threshold : for two classes, see `judge`; leave it out for out-of-fold predictions, whose
         labels then come from cross-fitted thresholds.
-    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default.
+    metrics : names among `COMMON` and, for two classes, `BINARY`; all by default, and then whether
+        the probabilities come true.
 
     Raises
     ------
@@ -74,6 +81,7 @@ def evaluate(
         operating=_operating(predictions, threshold),
         n_images=len(case.y),
         n_groups=len(np.unique(case.groups)),
+        calibration=recalibrate(predictions) if metrics is None else None,
     )
 
 
@@ -88,59 +96,93 @@ def _operating(predictions: Predictions, threshold: Threshold) -> Operating | No
 def estimate(
     case: Case, metrics: Sequence[str], sampling: Sampling = DEFAULT
 ) -> dict[str, Estimate]:
-    """Some metrics of one case; closed forms where the law has them, else one shared bootstrap."""
-    closed = {metric: closed_form(metric, case, sampling) for metric in metrics}
-    rest = [metric for metric, found in closed.items() if found is None]
-    weigh = statistics(case, rest) if rest else None
-    drawn: dict[str, Estimate] = {}
-    if weigh is not None:
-        values = weigh(ones(len(case.y)))[:, 0]
-        samples = bootstrap(weigh, case.groups, sampling)
-        for metric, value, row in zip(rest, values, samples, strict=True):
-            drawn[metric] = from_samples(metric, case, float(value), row, sampling)
-    return {metric: closed[metric] or drawn[metric] for metric in metrics}
+    """Some metrics of one case, each by the form that covers (decision 0014).
+
+    Proportions: `proportion`. AUROC of two classes, images independent, in one stratum: DeLong.
+    The expected calibration error: the bootstrap. All others: a t interval from influences.
+    """
+    check_metrics(metrics, case)
+    counted = {metric: _counted(metric, case, sampling) for metric in metrics}
+    rest = [metric for metric, found in counted.items() if found is None]
+    values = statistics(case, rest)(ones(len(case.y)))[:, 0] if rest else ()
+    others = {
+        metric: _resampled(case, float(value), sampling)
+        if metric == "ece"
+        else _linear(metric, case, float(value), sampling.level)
+        for metric, value in zip(rest, values, strict=True)
+    }
+    return {metric: counted[metric] or others[metric] for metric in metrics}
 
 
-def closed_form(metric: str, case: Case, sampling: Sampling) -> Estimate | None:
-    """Proportions (Wilson, or the bootstrap of their own images), and AUROC by DeLong."""
-    check_metrics([metric], case)
-    p = case.positive
-    right = case.labels == case.y
+def _counted(metric: str, case: Case, sampling: Sampling) -> Estimate | None:
+    """A proportion by Wilson, of its own images; None for what is no proportion."""
+    p, right = case.positive, case.labels == case.y
     if metric == "accuracy":
         return proportion(right, case.groups, sampling)
-    if p is not None and metric in BINARY:
-        among = {
-            "sensitivity": case.y == p,
-            "specificity": case.y != p,
-            "ppv": case.labels == p,
-            "npv": case.labels != p,
-        }[metric]
-        return proportion(right[among], case.groups[among], sampling)
-    if metric == "auroc" and p is not None and not repeats(case.groups):
-        return delong(*case.ranked[0], sampling.level) if len(case.present) == 2 else None
-    return None
+    if p is None or metric not in BINARY:
+        return None
+    among = {
+        "sensitivity": case.y == p,
+        "specificity": case.y != p,
+        "ppv": case.labels == p,
+        "npv": case.labels != p,
+    }[metric]
+    return proportion(right[among], case.groups[among], sampling)
 
 
-def from_samples(
-    metric: str, case: Case, value: float, samples: Floats, sampling: Sampling
-) -> Estimate:
-    """The Estimate of a metric from its value and its bootstrap samples (n_resamples,).
+def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
+    """A t interval from influences; a fallback that is named where they have no spread."""
+    if not np.isfinite(value):
+        return _fallback(metric, case, value, level)
+    alone = not repeats(case.groups)
+    if metric == "auroc" and case.positive is not None and alone and case.one_stratum:
+        found = delong(*case.ranked[0], level)
+        return replace(found, method=found.method + _all_pairs(case))
+    variance, freedom = spread(influence(case, metric), case, metric)
+    ends = (-1.0, 1.0) if metric == "mcc" else (0.0, 1.0)
+    if not variance > 1e-15 or value in ends:
+        return _fallback(metric, case, value, level)
+    low, high = bounds(metric, value, float(np.sqrt(variance)), freedom, level)
+    high = min(high, _largest(metric, case))
+    n = len(case.y)
+    return Estimate(value, min(low, value), max(high, value), n, _linear_method(metric, case))
 
-    The percentile interval; for ece see `_calibration_interval`. Samples without spread, and a
-    class from a single group, get a fallback that is named.
-    """
-    low, high = percentile(samples, sampling)
-    lone = case.positive is not None and min(case.groups_in(case.y == k) for k in case.present) < 2
-    if not high - low > 1e-6 or (lone and metric not in LOWER_IS_BETTER):
-        return _fallback(metric, case, value, sampling.level)
-    kind = "percentile"
-    if metric == "ece":
-        low, high = _calibration_interval(value, samples, high, sampling)
-        kind = "noise-corrected"
-    method = describe_bootstrap(case.groups, sampling, kind)
+
+def _linear_method(metric: str, case: Case) -> str:
+    """How `_linear` got an interval, for `Estimate.method`."""
+    scale = "log" if metric in LOWER_IS_BETTER else "Fisher's z" if metric == "mcc" else "logit"
+    name = "influence values"
+    if metric == "auroc":
+        name = "DeLong"
+        if not case.one_stratum:
+            name += " within folds"
+    method = f"{name} {describe_groups(case.groups)}, {scale} scale"
     absent = len(case.classes) - len(case.present)
     if absent and metric in ("auroc", "auprc", "balanced_accuracy"):
         method += f"; over the {len(case.present)} of {len(case.classes)} classes present"
+    return method + (_all_pairs(case) if metric == "auroc" else "")
+
+
+def _all_pairs(case: Case) -> str:
+    """The word that pairs across folds were ranked, since no fold holds both classes."""
+    lone = case.one_stratum and len(np.unique(case.fold)) > 1
+    return "; pairs across folds, as none holds both classes" if lone else ""
+
+
+def _largest(metric: str, case: Case) -> float:
+    """The largest value that a metric can have."""
+    most = -float(np.log(CLIP)) if metric == "log_loss" else 1.0
+    return 2.0 if metric == "brier" and case.positive is None else most
+
+
+def _resampled(case: Case, value: float, sampling: Sampling) -> Estimate:
+    """The expected calibration error, by the bootstrap over groups."""
+    samples = bootstrap(statistics(case, ["ece"]), case.groups, sampling)[0]
+    low, high = percentile(samples, sampling)
+    if not high - low > 1e-6:
+        return _fallback("ece", case, value, sampling.level)
+    low, high = _calibration_interval(value, samples, high, sampling)
+    method = describe_bootstrap(case.groups, sampling, "noise-corrected")
     return Estimate(value, min(low, value), max(high, value), len(case.y), method)
 
 
@@ -161,7 +203,7 @@ def _calibration_interval(
 
 
 def _fallback(metric: str, case: Case, value: float, level: float) -> Estimate:
-    """An interval where resampling shows no spread: closed forms with groups as the units.
+    """An interval where the images show no spread: closed forms with groups as the units.
 
     auroc: Newcombe's. auprc: Wilson's, of the positives' groups (Boyd et al. 2013 take it for such
     a proportion). What comes from the confusion table: its value where each class's recall lies at
@@ -177,8 +219,7 @@ def _fallback(metric: str, case: Case, value: float, level: float) -> Estimate:
         low, high = _table_bounds(metric, case, level)
         method = "at the Wilson bounds of each class's recall (no spread)"
     elif metric in LOWER_IS_BETTER:
-        largest = {"log_loss": -np.log(CLIP), "ece": 1.0, "brier": 1.0}[metric]
-        largest *= 2.0 if metric == "brier" and case.positive is None else 1.0
+        largest = _largest(metric, case)
         units = len(np.unique(case.groups))
         share = wilson(value / largest * units, units, level)
         low, high = share.low * largest, share.high * largest
@@ -193,13 +234,14 @@ def _fallback(metric: str, case: Case, value: float, level: float) -> Estimate:
 def _rank_bounds(
     metric: str, case: Case, y: NDArray[np.bool_], score: Floats, level: float
 ) -> tuple[float, float]:
-    positives, negatives = case.groups_in(y), case.groups_in(~y)
     if metric == "auroc":
-        bounds = newcombe(auroc(y, score), positives, negatives, level)
+        here = compared(y, case.fold)
+        counts = case.groups_in(y & here), case.groups_in(~y & here)
+        found = newcombe(auroc(y, score, case.fold), *counts, level)
     else:
-        value = float(average_precision(y, score)(ones(len(y)))[0])
-        bounds = wilson(value * positives, positives, level)
-    return bounds.low, bounds.high
+        value, positives = float(average_precision(y, score)(ones(len(y)))[0]), case.groups_in(y)
+        found = wilson(value * positives, positives, level)
+    return found.low, found.high
 
 
 def _table_bounds(metric: str, case: Case, level: float) -> tuple[float, float]:
@@ -220,41 +262,18 @@ def _table_bounds(metric: str, case: Case, level: float) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def by_group(predictions: Predictions) -> Predictions:
-    """One row a group: the mean of its images' probabilities and scores, for results by patient.
+def evaluate_by_group(
+    predictions: Predictions, operating: Operating | None = None, sampling: Sampling = DEFAULT
+) -> Evaluation | None:
+    """`evaluate` with one row a group (`groups.by_group`); None where no group repeats.
 
-    Nothing is decided about groups whose images have different labels (or splits): they
-    give one row for each, which keeps their group, so that intervals still know they belong
-    together. Ids become the group's name, with label and split where that is not unique.
+    Labels come from the threshold for groups: that of `operating`, or out of fold those that the
+    other folds chose. A threshold that was chosen without groups stands in.
     """
-    p = predictions
-    keys = np.array([p.groups, p.y_true.astype(str), p.splits])
-    _, first, index, count = np.unique(
-        keys, axis=1, return_index=True, return_inverse=True, return_counts=True
-    )
-    index = index.ravel()
-
-    def mean(columns: Floats) -> Floats:
-        sums = np.zeros((len(count), columns.shape[1]))
-        np.add.at(sums, index, columns)
-        return sums / count[:, None]
-
-    groups = p.groups[first]
-    _, inverse, times = np.unique(groups, return_inverse=True, return_counts=True)
-    names = np.array(p.classes)[p.y_true[first]]
-    full = [
-        f"{group} {name} {split}".rstrip()
-        for group, name, split in zip(groups, names, p.splits[first], strict=True)
-    ]
-    return Predictions(
-        scenario=p.scenario,
-        classes=p.classes,
-        positive=p.positive,
-        ids=np.where(times[inverse] > 1, full, groups),
-        groups=groups,
-        splits=p.splits[first],
-        fold=p.fold[first],
-        y_true=p.y_true[first],
-        scores=mean(p.scores),
-        y_prob=mean(p.y_prob),
-    )
+    if not repeats(predictions.groups):
+        return None
+    rows = by_group(predictions)
+    if operating is not None:
+        return evaluate(rows, operating_of_groups(operating), sampling=sampling)
+    chosen = predictions.positive is not None and out_of_fold(predictions)
+    return evaluate(rows, cross_fit_group_thresholds(rows) if chosen else None, sampling=sampling)

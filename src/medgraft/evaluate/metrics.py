@@ -3,12 +3,14 @@
 Every metric is prepared once and then weighed under many resamples at a time; its plain value is
 the one under equal weights, so that value and bootstrap cannot disagree on the definition.
 
-auroc, auprc: more than two classes, the mean of each class present against the rest; auprc is the
-average precision. macro_f1: over the classes that occur in the truth or among the labels. mcc: 0
-where it is undefined. brier: two classes, the mean of (p - y)² of the positive; more, the mean over
-images of the sum over classes, twice as large. log_loss: natural, probabilities below 1e-7 count
-as 1e-7. ece: 15 bins of equal mass of the positive's probability, or with more than two classes
-of the most probable one's; ties share a bin.
+auroc, auprc: more than two classes, the mean of each class present against the rest. auroc: of
+pairs of images that the same fold judged, for the scores of two models have no common scale
+(LeDell, Petersen and van der Laan 2015); where no fold holds both classes, of all pairs. auprc is
+the average precision, over all folds. macro_f1: over the classes that occur in the truth or among
+the labels. mcc: 0 where it is undefined. brier: two classes, the mean of (p - y)² of the positive;
+more, the mean over images of the sum over classes, twice as large. log_loss: natural,
+probabilities below 1e-7 count as 1e-7. ece: 15 bins of equal mass of the positive's probability,
+or with more than two classes of the most probable one's; ties share a bin.
 """
 
 from __future__ import annotations
@@ -52,14 +54,16 @@ Threshold = Operating | Floats | None
 class Case:
     """What the metrics need of n predictions.
 
-    y, labels : (n,) true and given class. prob : (n, n_classes). groups : (n,). positive : the
-    positive class's column, None where there are more than two classes.
+    y, labels : (n,) true and given class. prob : (n, n_classes). groups : (n,). fold : (n,) the
+    fold that judged, -1 outside cross-validation. positive : the positive class's column, None
+    where there are more than two classes.
     """
 
     y: Ints
     labels: Ints
     prob: Floats
     groups: Strings
+    fold: Ints
     classes: tuple[str, ...]
     positive: int | None
 
@@ -73,6 +77,11 @@ class Case:
         """Truth and score of each ranking task: the positive class, or each class present."""
         columns = self.present if self.positive is None else [self.positive]
         return [(self.y == k, self.prob[:, k]) for k in columns]
+
+    @property
+    def one_stratum(self) -> bool:
+        """Whether all pairs count when images are ranked, not only those within a fold."""
+        return all(len(np.unique(strata(y, self.fold))) == 1 for y, _ in self.ranked)
 
     def groups_in(self, rows: NDArray[np.bool_]) -> int:
         """How many groups some rows come from."""
@@ -104,7 +113,8 @@ def judge(predictions: Predictions, threshold: Threshold = None) -> Case:
         )
     points = 0.0 if positive is None else _points(predictions, threshold)
     labels = give_labels(prob, positive, points)
-    return Case(y, labels, prob, predictions.groups, predictions.classes, positive)
+    fold = np.asarray(predictions.fold, np.int64)
+    return Case(y, labels, prob, predictions.groups, fold, predictions.classes, positive)
 
 
 def give_labels(prob: Floats, positive: int | None, threshold: Floats | float) -> Ints:
@@ -138,23 +148,37 @@ def out_of_fold(predictions: Predictions) -> bool:
 # --------------------------------------------------------------------------- ranking
 
 
-def score_blocks(y: NDArray[np.bool_], score: Floats) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Sum weights in the order of the scores, in as few rows as the ROC curve has corners.
+def strata(y: NDArray[np.bool_], fold: Ints) -> Ints:
+    """The fold of each image (n,) where some fold holds both classes, else all as one stratum.
+
+    The latter is the fallback for folds of one class each, as where every patient is a fold.
+    """
+    both = np.intersect1d(fold[y], fold[~y])
+    return fold if len(both) else np.zeros_like(fold)
+
+
+def score_blocks(
+    y: NDArray[np.bool_], score: Floats, fold: Ints | None = None
+) -> tuple[sparse.csr_array, sparse.csr_array, Ints]:
+    """Sum weights in the order of folds and scores, in as few rows as the ROC curve has corners.
 
     Returns two (n_blocks, n) matrices, of the positives and of the negatives, from the lowest
-    score up. Tied images share a block; neighbours of one class are merged, which changes no
-    comparison between a positive and a negative, and makes 2,000 resamples a matter of
-    milliseconds.
+    score of a fold up, and the first block of each fold (n_folds,). Tied images share a block;
+    neighbours of one class are merged, which changes no comparison between a positive and a
+    negative, and makes 2,000 resamples a matter of milliseconds.
     """
-    order = np.argsort(score, kind="stable")
-    truth, values = y[order].astype(np.int8), score[order]
-    tie = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    fold = np.zeros(len(y), np.int64) if fold is None else fold
+    order = np.lexsort((score, fold))
+    truth, values, own = y[order].astype(np.int8), score[order], fold[order]
+    new_fold = np.concatenate([[True], own[1:] != own[:-1]])
+    tie = np.flatnonzero(new_fold | np.concatenate([[True], values[1:] != values[:-1]]))
     least, most = np.minimum.reduceat(truth, tie), np.maximum.reduceat(truth, tie)
     mixed = least != most
     new = np.ones(len(tie), bool)
-    new[1:] = mixed[1:] | mixed[:-1] | (most[1:] != most[:-1])
+    new[1:] = mixed[1:] | mixed[:-1] | (most[1:] != most[:-1]) | new_fold[tie[1:]]
     block = (np.cumsum(new) - 1).repeat(np.diff(np.append(tie, len(y))))
-    return _indicator(block, order, truth == 1), _indicator(block, order, truth == 0)
+    rows = (_indicator(block, order, truth == kind) for kind in (1, 0))
+    return *rows, block[new_fold]
 
 
 def _indicator(block: Ints, column: Ints, keep: NDArray[np.bool_]) -> sparse.csr_array:
@@ -170,13 +194,16 @@ def sums(rows: sparse.csr_array, weights: Weights) -> Floats:
     return total
 
 
-def _auroc(y: NDArray[np.bool_], score: Floats) -> Statistic:
-    positives, negatives = score_blocks(y, score)
+def _auroc(y: NDArray[np.bool_], score: Floats, fold: Ints) -> Statistic:
+    positives, negatives, first = score_blocks(y, score, strata(y, fold))
 
     def weigh(weights: Weights) -> Floats:
         pos, neg = sums(positives, weights), sums(negatives, weights)  # (n_blocks, n_resamples)
-        below = np.cumsum(neg, axis=0) - neg / 2
-        return _ratio(np.einsum("rb,rb->b", pos, below), pos.sum(axis=0) * neg.sum(axis=0))
+        below = np.cumsum(neg, axis=0) - neg / 2  # of this fold and of all before it
+        m, n = (np.add.reduceat(one, first, axis=0) for one in (pos, neg))  # (n_folds, n_resamples)
+        before = np.cumsum(n, axis=0) - n
+        right = np.einsum("rb,rb->b", pos, below) - np.einsum("kb,kb->b", m, before)
+        return _ratio(right, np.einsum("kb,kb->b", m, n))
 
     return weigh
 
@@ -271,7 +298,7 @@ def _calibration_error(case: Case) -> Statistic:
     return weigh
 
 
-def _losses(case: Case) -> dict[str, Floats]:
+def losses(case: Case) -> dict[str, Floats]:
     """What each image loses (n,), for the metrics that are plain means."""
     own = case.prob[np.arange(len(case.y)), case.y].astype(np.float64)
     truth = np.eye(len(case.classes))[case.y]
@@ -336,20 +363,21 @@ def statistics(case: Case, metrics: Sequence[str]) -> Statistic:
         A metric is unknown, or wants two classes where there are more.
     """
     check_metrics(metrics, case)
-    table = confusion(case)
-    losses = _losses(case)
+    table = confusion(case) if set(metrics) & set(FROM_TABLE) else None
     prepared: dict[str, Callable[[Weights], Floats]] = {}
     for metric in metrics:
-        if metric in losses:
-            prepared[metric] = _mean_loss(losses[metric])
+        if metric in ("brier", "log_loss"):
+            prepared[metric] = _mean_loss(losses(case)[metric])
         elif metric == "ece":
             prepared[metric] = _calibration_error(case)
-        elif metric in ("auroc", "auprc"):
-            prepare = _auroc if metric == "auroc" else average_precision
-            prepared[metric] = _macro([prepare(y, score) for y, score in case.ranked])
+        elif metric == "auroc":
+            tasks = [_auroc(y, score, case.fold) for y, score in case.ranked]
+            prepared[metric] = _macro(tasks)
+        elif metric == "auprc":
+            prepared[metric] = _macro([average_precision(y, score) for y, score in case.ranked])
 
     def weigh(weights: Weights) -> Floats:
-        counts = table(weights) if set(metrics) & set(FROM_TABLE) else None
+        counts = None if table is None else table(weights)
         rows = []
         for metric in metrics:
             if counts is not None and metric in FROM_TABLE:
@@ -376,12 +404,17 @@ def check_metrics(metrics: Sequence[str], case: Case) -> None:
             )
 
 
-def auroc(y: NDArray[np.bool_], score: Floats) -> float:
+def auroc(y: NDArray[np.bool_], score: Floats, fold: Ints | None = None) -> float:
     """The probability that a positive scores higher than a negative, ties counting half.
+
+    Parameters
+    ----------
+    y, score : (n,). fold : (n,) which model gave the score; only pairs of one model are counted.
 
     Examples
     --------
     >>> auroc(np.array([False, True, False, True]), np.array([0.1, 0.3, 0.3, 0.8]))
     0.875
     """
-    return float(_auroc(y, score)(ones(len(y)))[0])
+    judged_by = np.zeros(len(y), np.int64) if fold is None else fold
+    return float(_auroc(y, score, judged_by)(ones(len(y)))[0])

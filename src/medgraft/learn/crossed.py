@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.evaluate.calibration import Calibrator, choose_threshold, cross_fit, fit_calibrator
+from medgraft.evaluate.calibration import Calibrator, choose_threshold
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.types import (
     FittedScenario,
     Floats,
@@ -27,7 +28,7 @@ from medgraft.types import (
 if TYPE_CHECKING:
     from medgraft.learn.depth import TrainingLog
 
-RECIPE = "7"  # raise it when a change of code changes out-of-fold numbers
+RECIPE = "8"  # raise it when a change of code changes out-of-fold numbers
 
 Fitted = FittedFrozen | FittedEnsemble
 
@@ -36,10 +37,15 @@ Fitted = FittedFrozen | FittedEnsemble
 class CrossFitted:
     """What cross-validation leaves: out-of-fold predictions, and the refit on all of them.
 
-    seconds : what it took when it was first computed. training : of a network that was trained.
+    predictions : of the images as they were judged, by which scenarios are compared. unchanged : of
+    the images as they are, as they will be in use; the same where they were judged so.
+    probabilities : out of fold, for ensembles to be fitted on. seconds : what it took when it was
+    first computed. training : of a network that was trained.
     """
 
     predictions: Predictions
+    unchanged: Predictions
+    probabilities: Probabilities
     fitted: FittedScenario
     seconds: float
     training: TrainingLog | None = None
@@ -65,17 +71,22 @@ def key_of(
 
 
 def judged(
-    scores: Floats, development: ImageTable, folds: Folds, began: float
+    found: OutOfFold, development: ImageTable, folds: Folds, began: float
 ) -> dict[str, NDArray[Any]]:
-    """Out-of-fold scores and probabilities (n, n_classes), and the calibrator of the refit."""
-    calibrator = fit_calibrator(scores, development.labels)
-    return {
-        "scores": scores,
-        "y_prob": cross_fit(scores, development.labels, folds.assignment),
-        "slope": np.array(calibrator.slope),
-        "biases": np.array(calibrator.biases),
+    """What is kept of a scenario: its scores and probabilities, and the calibrator of the refit."""
+    p = calibrated(found, development.labels, folds.assignment)
+    arrays = {
+        "scores": found.scores,
+        "changed.scores": found.changed,
+        "y_prob": p.unchanged,
+        "changed.y_prob": p.changed,
+        "inner": None if p.inner is None else p.inner.astype(np.float32),
+        "final": p.final,
+        "slope": np.array(p.calibrator.slope),
+        "biases": np.array(p.calibrator.biases),
         "seconds": np.array(time.perf_counter() - began),
     }
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
@@ -87,12 +98,27 @@ def finished(
     fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
 ) -> CrossFitted:
     """The out-of-fold predictions that were kept, and the refit with its threshold."""
-    predictions = Predictions.of(
-        fitted.scenario.key, development, kept["scores"], kept["y_prob"], folds.assignment
+
+    def said(scores: Floats, prob: Floats) -> Predictions:
+        return Predictions.of(fitted.scenario.key, development, scores, prob, folds.assignment)
+
+    predictions = unchanged = said(kept["scores"], kept["y_prob"])
+    if folds.view is not None:
+        predictions = said(kept["changed.scores"], kept["changed.y_prob"])
+    operating = choose_threshold(unchanged) if development.positive else None
+    return CrossFitted(
+        predictions=predictions,
+        unchanged=unchanged,
+        probabilities=Probabilities(
+            unchanged=kept["y_prob"],
+            inner=kept.get("inner"),
+            final=kept["final"],
+            changed=kept.get("changed.y_prob"),
+            calibrator=calibrator_of(kept),
+        ),
+        fitted=dataclasses.replace(fitted, operating=operating),
+        seconds=float(kept["seconds"]),
     )
-    operating = choose_threshold(predictions) if development.positive else None
-    fitted = dataclasses.replace(fitted, operating=operating)
-    return CrossFitted(predictions, fitted, float(kept["seconds"]))
 
 
 def arrays_under(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:

@@ -15,12 +15,18 @@ import numpy as np
 from scipy.special import softmax
 
 from medgraft.data.split import holdout
-from medgraft.evaluate.compare import compare, estimate_all
+from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.selection import (
+    best,
+    compare_chosen,
+    compare_with_best,
+    resample_in_and_out,
+)
 from medgraft.features.tail import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.workbench import HOLDOUT, Workbench
-from medgraft.types import Comparison, Estimate, Floats, Folds, Ints, Predictions
+from medgraft.learn.workbench import HOLDOUT, Trained, Workbench
+from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
@@ -45,7 +51,7 @@ class DepthSearch:
 
     trials : of all rungs. comparisons : in the last rung, the chosen depth against each other.
     holdout : how many images judged. gain : the chosen depth against a linear head on the frozen
-    network, learned from the images of the last rung.
+    network, learned from the images of the last rung. Both know that the depth was chosen there.
     """
 
     metric: str
@@ -131,7 +137,7 @@ def search_depth(
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
             run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)
-            found.append(_predictions(bench, depth, judges, run.scores))
+            found.append(_predictions(bench, depth, judges, run))
             seconds.append(run.seconds)
         estimates = estimate_all(found, metric)
         trials += [
@@ -146,11 +152,13 @@ def search_depth(
     deepest = depths[-1]
     inputs = frozen.inputs(deepest)
     untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
-    head = _predictions(bench, "a linear head", judges, untrained.scores)
-    *comparisons, gain = compare(last[0], [*last[1:], head], metric)
-    return DepthSearch(
-        metric, last[0].scenario, tuple(trials), tuple(comparisons), len(judges), gain
+    head = _predictions(bench, "a linear head", judges, untrained)
+    comparisons = compare_with_best(resample_in_and_out(last, metric))
+    gain = compare_chosen(
+        resample_in_and_out([head, *last], metric),
+        lambda values: (1 + best(values[1:], metric), np.zeros(values.shape[1], np.int64)),
     )
+    return DepthSearch(metric, last[0].scenario, tuple(trials), comparisons, len(judges), gain)
 
 
 def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
@@ -162,8 +170,9 @@ def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
     return rows[taken]
 
 
-def _predictions(bench: Workbench, depth: str, rows: Ints, scores: Floats) -> Predictions:
-    """What a depth said of the inner holdout."""
+def _predictions(bench: Workbench, depth: str, rows: Ints, run: Trained) -> Predictions:
+    """What a depth said of the inner holdout, in the view that is judged in."""
+    scores = run.scores if run.changed is None else run.changed
     table = bench.development.select(rows)
     # Of no fold: it has no threshold of its own.
     return Predictions.of(depth, table, scores, softmax(scores, axis=1))

@@ -31,51 +31,18 @@ from medgraft.learn.frozen import (
     predictions_of,
     read_bundle,
 )
-from medgraft.learn.stack import Stack, cross_fitted_stack, fit_stack
+from medgraft.learn.stack import Stack, log_mean, stacked
 from medgraft.types import (
     Canvas,
     FeatureSpec,
     FittedScenario,
     Floats,
     ImageTable,
-    Ints,
     Operating,
     Predictions,
     Scenario,
     Skipped,
 )
-
-LEAST = 1e-6  # of a probability whose logarithm is taken
-
-
-def log_mean(prob: Sequence[Floats]) -> Floats:
-    """The logarithm of the members' mean probability, (n, n_classes)."""
-    return _log(np.mean(np.stack(prob), axis=0))
-
-
-def stacked(prob: Sequence[Floats], stack: Stack) -> Floats:
-    """The members' log probabilities combined by a stack, (n, n_classes)."""
-    return stack([_log(p) for p in prob])
-
-
-def cross_combine(
-    how: str, prob: Sequence[Floats], y: Ints, fold: Ints
-) -> tuple[Floats, Stack | None]:
-    """Out-of-fold scores of members joined by their out-of-fold probabilities, and the stack.
-
-    how : `mean`, which fits nothing, or `stack`.
-    """
-    if how == "mean":
-        return log_mean(prob), None
-    logs = [_log(p) for p in prob]
-    return cross_fitted_stack(logs, y, fold), fit_stack(logs, y)
-
-
-def _log(p: Floats) -> Floats:
-    return np.asarray(np.log(np.maximum(p, LEAST)))
-
-
-COMBINE = ("mean", "stack")
 
 
 @dataclass(frozen=True, eq=False)

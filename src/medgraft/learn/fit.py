@@ -27,6 +27,7 @@ from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixt
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.reading import TRAINED, Reading, encoder_of, reading_of
+from medgraft.learn.combine import COMBINE, cross_combine
 from medgraft.learn.crossed import (
     CrossFitted,
     arrays_under,
@@ -35,10 +36,11 @@ from medgraft.learn.crossed import (
     judged,
     key_of,
 )
-from medgraft.learn.ensemble import COMBINE, FittedEnsemble, checked, cross_combine, read_ensemble
+from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
 from medgraft.learn.estimators import KNNHead
 from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
+from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.stack import Stack
 from medgraft.learn.tuned import cross_fit_tuned, fold_networks
 from medgraft.types import (
@@ -177,7 +179,7 @@ def unseen_models(
     for mine in rows:
         others = development.select(np.setdiff1d(np.arange(len(development)), mine))
         inner = make_folds(others, folds.n_folds, folds.seed)
-        inner = dataclasses.replace(inner, view=folds.view)
+        inner = dataclasses.replace(inner, view=folds.view, metric=folds.metric)
         found.append((cross_fitted(scenario, others, inner, extractor).fitted, mine))
     return tuple(found)
 
@@ -269,16 +271,34 @@ def _judge_frozen(
     else:
         source, encoder = _encoded_codes(scenario, found, readings, development, folds, extractor)
     y, weight, fold, groups = _rows(development, folds, sample_weight, views, len(readings))
-    nested = nested_scores(scenario.head, source, y, fold, sample_weight=weight, groups=groups)
-    judged_rows = nested.scores.reshape(len(readings), views, len(development), -1)[-1]
-    scores = judged_rows.mean(axis=0)
+    nested = nested_scores(
+        scenario.head,
+        source,
+        y,
+        fold,
+        metric=folds.metric,
+        sample_weight=weight,
+        groups=groups,
+    )
+
+    def of(scores: Floats) -> Floats:  # (readings, n, n_classes), the mean over views
+        shape = (len(readings), views, len(development), -1)
+        return np.asarray(scores.reshape(shape).mean(axis=1))
+
+    found_scores = of(nested.scores)
+    out_of_fold = OutOfFold(
+        scores=found_scores[0],
+        inner=None if nested.inner is None else np.stack([of(one)[0] for one in nested.inner]),
+        final=of(nested.final_scores)[0],
+        changed=found_scores[1] if folds.view else None,
+    )
     arrays, _ = nested.head.to_arrays()
     if isinstance(nested.head, KNNHead) and found is None:
         arrays = {"k": arrays["k"]}
     return {
         **{f"head.{name}": array for name, array in arrays.items()},
         **encoder,
-        **judged(scores, development, folds, began),
+        **judged(out_of_fold, development, folds, began),
     }
 
 
@@ -374,7 +394,7 @@ def _cross_fit_ensemble(
     ]
     key = key_of(
         scenario,
-        [[member.predictions.scores.tolist()] for member in members],
+        [[m.predictions.y_prob.tolist(), m.probabilities.final.tolist()] for m in members],
         development,
         folds,
         sample_weight,
@@ -382,10 +402,9 @@ def _cross_fit_ensemble(
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         began = time.perf_counter()
-        prob = [member.predictions.y_prob for member in members]
-        y = development.labels
-        scores, stack = cross_combine(scenario.head, prob, y, folds.assignment)
-        kept = judged(scores, development, folds, began)
+        prob = [member.probabilities for member in members]
+        found, stack = cross_combine(scenario.head, prob, development.labels, folds.assignment)
+        kept = judged(found, development, folds, began)
         if stack is not None:
             kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
         extractor.cache.put("predictions", key, kept)

@@ -7,7 +7,7 @@ that it judges, and the same head fitted on all rows. The classifiers themselves
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
-from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medgraft.errors import FitError
 from medgraft.features.encoders import product
+from medgraft.learn.criteria import Criterion, criterion
 from medgraft.learn.discriminant import discriminants
 from medgraft.learn.estimators import (
     NEIGHBOURS,
@@ -47,7 +46,6 @@ from medgraft.types import Floats, Ints
 
 Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
 Kind = type[LinearSVMHead] | type[LogisticHead] | type[LDAHead] | type[RBFHead] | type[KNNHead]
-Metric = str | Callable[[Ints, Floats], float]
 CodesByFold = Callable[[int | None], NDArray[Any]]
 
 TIE = 1e-4  # inner scores closer than this are equal: the solver promises no more
@@ -80,13 +78,22 @@ def head_from_arrays(
 class NestedScores:
     """Out-of-fold scores of a head whose strength was chosen without the fold it judges.
 
-    scores : (n, n_classes) of each row by the model that did not see its fold. chosen : the
-    strength (C, shrinkage or k) of each fold's model. final : that of `head`, which is fitted on
-    all rows. path : mean inner score of each strength, from the strongest penalty to the weakest;
-    empty where there were too few groups to choose by, and all strengths are `natural_strength`.
+    The unit of scores depends on the strength, so that those of two folds cannot be compared as
+    they are: `inner` calibrates those of a fold, and `final_scores` those of `head`.
+
+    scores : (n, n_classes) of each row by the model that did not see its fold. inner : (n_folds, n,
+    n_classes), for each fold what rows outside of it score, under the strength chosen for it, by
+    models that saw neither it nor them; nan in the fold; None where nothing could be chosen.
+    final_scores : (n, n_classes) of each row by a model that did not see its fold, under the
+    strength of `head`. chosen : the strength (C, shrinkage or k) of each fold's model. final : that
+    of `head`, which is fitted on all rows. path : mean inner score of each strength, from the
+    strongest penalty to the weakest; empty where there were too few groups to choose by, and all
+    strengths are `natural_strength`.
     """
 
     scores: Floats
+    inner: Floats | None
+    final_scores: Floats
     chosen: tuple[float, ...]
     final: float
     path: Mapping[float, float]
@@ -113,6 +120,10 @@ class _Plan:
         """Weights (n,) of the rows a model sees."""
         return self.weight * ~np.isin(self.cell, list(unseen))
 
+    def judged_by(self, k: int) -> NDArray[np.bool_]:
+        """The rows (n,) of fold k."""
+        return np.asarray(self.owner[self.cell] == k)
+
 
 Served = Mapping[frozenset[int], list[tuple[int, int]]]
 Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under every strength
@@ -120,29 +131,27 @@ Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under 
 
 def nested_scores(
     head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
-    class_weight: ClassWeight = "balanced", metric: Metric = "auroc", *,
+    class_weight: ClassWeight = "balanced", metric: str | Criterion = "auroc", *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
 ) -> NestedScores:  # fmt: skip
     """Cross-validate a head, its strength chosen within each training part.
 
     The inner folds of a fold are the other folds, so groups that are whole in `fold` stay whole,
     and the model that sees neither fold j nor fold k serves the choices for both. The strength with
-    the best metric on the pooled inner out-of-fold scores wins, the strongest penalty among those
-    within `TIE` of it. The final head's strength is the one that is best in the mean over folds.
+    the best metric on the inner out-of-fold scores wins (ranks within inner folds, see
+    `criteria.py`), the strongest penalty among those within `TIE` of it. The final head's strength
+    is the one that is best in the mean over folds.
     With two folds, one of them of fewer than three groups, nothing can be chosen inside a fold:
     every strength is `natural_strength`, and `path` is empty.
 
     Where codes are themselves fitted (an encoder, a PCA), X is a function: `X(k)` gives the codes
     (n, d_k) of all rows under what was fitted without fold k, from which fold k's strength is
-    chosen and its model fitted, and `X(None)` those fitted on all rows, for the final head. One
-    fold's codes are held at a time. Grids of strengths depend on d, so that the mean over folds is
-    taken by place in the grid; `path` names the places by the final head's. The inner models of a
+    chosen and its model fitted, and `X(None)` those fitted on all rows, for the final head. A fold
+    is asked for again where its strength is not the final one. One fold's codes are held at a time.
+    Grids of strengths depend on d, so that the mean over folds is taken by place in the grid;
+    `path` names the places by the final head's. The inner models of a
     fold share its codes, so that the choice (not the judgement) is a little too sure of itself.
     The landmarks of `rbf` are fitted in this way too, within an array.
-
-    A study compares scenarios by its own metric, but callers leave the strength inside a scenario
-    to the AUROC whatever that is, because it needs neither a threshold nor calibrated
-    probabilities, which are fitted later, on the scores that come out here.
 
     Parameters
     ----------
@@ -151,9 +160,8 @@ def nested_scores(
         such codes. y : (n,) labels.
     fold : (n,) in 0 .. n_folds - 1 (as many as occur by default). With two folds the inner
         folds are thirds of the other one, with `groups` (n,) whole (by default each row is one).
-    metric : 'auroc' (macro one-against-rest), 'accuracy', 'balanced_accuracy', 'log_loss' of the
-        softmax of the scores (its negative), or a function of y (n,) and scores (n, n_classes),
-        higher the better.
+    metric : a metric of studies, or a criterion of y (n,), scores (n, n_classes) and the inner fold
+        (n,) that judged each, higher the better.
 
     Raises
     ------
@@ -166,7 +174,8 @@ def nested_scores(
     labels = np.asarray(y)
     classes, index = np.unique(labels, return_inverse=True)
     weight = np.ones(len(index)) if sample_weight is None else np.asarray(sample_weight, float)
-    judge, fold = _metric(metric), np.asarray(fold)
+    judge = metric if callable(metric) else criterion(metric)
+    fold = np.asarray(fold)
     n_folds = int(fold.max()) + 1 if n_folds is None else n_folds
     plan = _plan(classes, index, weight, fold, n_folds, groups)
     search = _Search(head, labels, plan, class_weight, judge)
@@ -174,11 +183,19 @@ def nested_scores(
         for k in range(n_folds):
             search.step(_codes(X, k, len(labels)), [k], last=False)
         fitted = search.step(_codes(X, None, len(labels)), [], last=True)
+        for k in search.others(range(n_folds)):
+            search.again(_codes(X, k, len(labels)), k)
     else:
         fitted = search.step(X, list(range(n_folds)), last=True)
     assert fitted is not None  # for the type checker
     return NestedScores(
-        search.scores.astype(np.float64), tuple(search.chosen), search.final, search.path, fitted
+        scores=search.scores.astype(np.float64),
+        inner=np.stack(search.inner).astype(np.float64) if plan.inner else None,
+        final_scores=search.final_scores.astype(np.float64),
+        chosen=tuple(search.chosen),
+        final=search.final,
+        path=search.path,
+        head=fitted,
     )
 
 
@@ -194,42 +211,57 @@ def natural_strength(head: str, d: int) -> float:
 class _Search:
     """The nested choice under way: what each fold's turn leaves.
 
-    table : (n_folds, n_strengths) inner scores. chosen : a strength for each fold done. scores :
-    (n, n_classes) out of fold.
+    table : (n_folds, n_strengths) inner scores. places : in the grid, of the strength of each fold
+    done, and `place` of the final one. inner : for each fold done (n, n_classes), see
+    `NestedScores`. scores, final_scores : (n, n_classes) out of fold.
     """
 
     def __init__(
         self, head: str, labels: NDArray[Any], plan: _Plan, class_weight: ClassWeight,
-        judge: Callable[[Ints, Floats], float],
+        judge: Criterion,
     ) -> None:  # fmt: skip
         self.head, self.labels, self.plan = head, labels, plan
         self.class_weight, self.judge = class_weight, judge
         self.table: list[Floats] = []
+        self.places: list[int] = []
         self.chosen: list[float] = []
+        self.inner: list[Floats] = []
         self.scores = np.empty((len(plan.y), int(plan.y.max()) + 1), np.float32)
-        self.final, self.path = np.nan, dict[float, float]()
+        self.final_scores = np.empty_like(self.scores)
+        self.place, self.final, self.path = -1, np.nan, dict[float, float]()
+
+    def grid(self, X: NDArray[Any]) -> tuple[float, ...]:
+        """The strengths to choose among for codes X (n, d)."""
+        d = X.shape[1]
+        return (
+            HEADS[self.head].strengths(d) if self.plan.inner else (natural_strength(self.head, d),)
+        )
+
+    def others(self, folds: Iterable[int]) -> list[int]:
+        """Of these folds those whose strength is not the final one."""
+        return [k for k in folds if self.places[k] != self.place]
 
     def step(self, X: NDArray[Any], folds: list[int], *, last: bool) -> Head | None:
         """Choose for these folds, and judge them, by codes X (n, d); at the last, fit the head."""
-        natural = natural_strength(self.head, X.shape[1])
-        grid = HEADS[self.head].strengths(X.shape[1]) if self.plan.inner else (natural,)
+        grid = self.grid(X)
         whole = last and self.head in ("rbf", "knn")  # whose estimators keep rows of X themselves
         model = None if whole and not folds else self._model(X, folds)
-        table = (
-            self._inner(model, folds, grid)
-            if model and self.plan.inner
-            else np.zeros((len(folds), 1))
-        )
-        chosen = [grid[_best(row)] for row in table]
-        self.table, self.chosen = [*self.table, *table], self.chosen + chosen
+        if model is not None:
+            self._choose(model, folds, grid)
+        asked = [(k, self.chosen[k]) for k in folds]
         if last:
             mean = np.mean(self.table, axis=0)
-            self.final = grid[_best(mean)]
+            self.place = _best(mean)
+            self.final = grid[self.place]
             if self.plan.inner:
                 self.path = dict(zip(grid, mean.tolist(), strict=True))
-        strength = dict(zip(folds, chosen, strict=True))
+            asked += [(k, self.final) for k in self.others(folds)]
         final = self.final if last else None
-        arrays = model.outer(strength, final, self.scores) if model else {}
+        found, arrays = model.outer(asked, final) if model else ([], {})
+        for i, (k, scores) in enumerate(zip([k for k, _ in asked], found, strict=True)):
+            if i < len(folds):
+                self.scores[self.plan.judged_by(k)] = scores
+            self.final_scores[self.plan.judged_by(k)] = scores
         if final is None:
             return None
         kind = HEADS[self.head]
@@ -240,6 +272,29 @@ class _Search:
             return keeper.fit(X[taught], self.labels[taught], self.plan.weight[taught])
         arrays |= {"classes_": np.unique(self.labels), kind._strength: np.array(final)}
         return head_from_arrays(self.head, arrays, {"class_weight": self.class_weight})
+
+    def again(self, X: NDArray[Any], k: int) -> None:
+        """Judge a fold by its codes X (n, d) once more, under the final strength."""
+        found, _ = self._model(X, [k]).outer([(k, self.grid(X)[self.place])], None)
+        self.final_scores[self.plan.judged_by(k)] = found[0]
+
+    def _choose(
+        self, model: _Linear | _Neighbours, folds: list[int], grid: tuple[float, ...]
+    ) -> None:
+        """Find the strength of each of these folds."""
+        if not self.plan.inner:
+            self.table += [np.zeros(1) for _ in folds]
+            self.places += [0 for _ in folds]
+            self.chosen += [grid[0] for _ in folds]
+            return
+        for k, inner in zip(folds, self._inner(model, folds, grid), strict=True):
+            seen = (self.plan.owner[self.plan.cell] != k) & (self.plan.weight > 0)
+            cell = self.plan.cell[seen]
+            row = np.array([self.judge(self.plan.y[seen], one[seen], cell) for one in inner])
+            self.table.append(row)
+            self.places.append(_best(row))
+            self.inner.append(inner[self.places[-1]])
+        self.chosen += [grid[self.places[k]] for k in folds]
 
     def _model(self, X: NDArray[Any], folds: list[int]) -> _Linear | _Neighbours:
         """All models over one matrix; for `rbf` over the features of the fold's landmarks."""
@@ -260,10 +315,9 @@ class _Search:
     def _inner(
         self, model: _Linear | _Neighbours, folds: list[int], grid: tuple[float, ...]
     ) -> Floats:
-        """The inner score of each strength, for each of these folds: (folds, strengths)."""
+        """What each row scores for each fold's choice: (folds, strengths, n, n_classes)."""
         plan = self.plan
-        shape = (len(folds), len(grid), *self.scores.shape)
-        inner = np.full(shape, np.nan, np.float32)  # what each row scores for each fold's choice
+        inner = np.full((len(folds), len(grid), *self.scores.shape), np.nan, np.float32)
         served = {
             unseen: [(k, c) for k, c in serves if k in folds]
             for unseen, serves in plan.inner.items()
@@ -271,11 +325,7 @@ class _Search:
         }
         for (k, c), scores in model.inner(served, grid) if served else ():
             inner[folds.index(k)][:, plan.cell == c] = scores
-        table = np.empty(shape[:2])
-        for i, k in enumerate(folds):
-            seen = (plan.owner[plan.cell] != k) & (plan.weight > 0)
-            table[i] = [self.judge(plan.y[seen], scores[seen]) for scores in inner[i]]
-        return table
+        return inner
 
 
 def _codes(X: NDArray[Any] | CodesByFold, k: int | None, n: int) -> NDArray[Any]:
@@ -357,21 +407,22 @@ class _Linear:
                 yield (k, c), np.moveaxis(models.scores(held, slice(s * m, s * m + m)), 2, 0)
 
     def outer(
-        self, strength: Mapping[int, float], final: float | None, out: Floats
-    ) -> dict[str, Any]:
-        """Write the folds' scores into `out` (n, n_classes); what was fitted on all rows."""
-        unseen = [self.plan.outer[k] for k in strength]
-        column = list(strength.values())
+        self, asked: Sequence[tuple[int, float]], final: float | None
+    ) -> tuple[list[Floats], dict[str, Any]]:
+        """Scores (rows of the fold, n_classes) for each fold and strength; what all rows fitted."""
+        unseen = [self.plan.outer[k] for k, _ in asked]
+        column = [strength for _, strength in asked]
         if final is not None:
             unseen, column = [*unseen, frozenset[int]()], [*column, final]
         models = self._solve(unseen, np.array([column]).T)
-        for j, k in enumerate(strength):
-            held = self.plan.owner[self.plan.cell] == k
-            out[held] = models.scores(self.codes.X[held], slice(j, j + 1))[..., 0]
+        found: list[Floats] = [
+            models.scores(self.codes.X[self.plan.judged_by(k)], slice(j, j + 1))[..., 0]
+            for j, (k, _) in enumerate(asked)
+        ]
         if final is None:
-            return {}
-        coef, intercept = models.raw(self.codes, len(strength))
-        return {"coef_": coef, "intercept_": intercept}
+            return found, {}
+        coef, intercept = models.raw(self.codes, len(asked))
+        return found, {"coef_": coef, "intercept_": intercept}
 
 
 class _Neighbours:
@@ -408,58 +459,11 @@ class _Neighbours:
                 yield (k, c), self._scores(np.flatnonzero(self.plan.cell == c), unseen, grid)
 
     def outer(
-        self, strength: Mapping[int, float], final: float | None, out: Floats
-    ) -> dict[str, Any]:
-        """Write the folds' scores into `out` (n, n_classes); nothing is fitted on all rows."""
-        for k, neighbours in strength.items():
-            rows = np.flatnonzero(self.plan.owner[self.plan.cell] == k)
-            out[rows] = self._scores(rows, self.plan.outer[k], (neighbours,))[0]
-        return {}
-
-
-# --------------------------------------------------------------------------- metrics of choice
-
-
-def _auroc(y: Ints, scores: Floats) -> float:
-    """Area under the ROC curve by ranks (Mann and Whitney), mean over the classes present."""
-    classes = np.unique(y)
-    if len(classes) < 2:
-        return 0.5
-    columns = [1] if scores.shape[1] == 2 else classes
-    areas = []
-    for c in columns:
-        yes = y == c
-        p, ranks = int(yes.sum()), rankdata(scores[:, c].astype(np.float64))
-        areas.append((ranks[yes].sum() - p * (p + 1) / 2) / (p * (len(y) - p)))
-    return float(np.mean(areas))
-
-
-def _accuracy(y: Ints, scores: Floats) -> float:
-    return float((scores.argmax(axis=1) == y).mean())
-
-
-def _balanced_accuracy(y: Ints, scores: Floats) -> float:
-    right = scores.argmax(axis=1) == y
-    return float(np.mean([right[y == c].mean() for c in np.unique(y)]))
-
-
-def _log_loss(y: Ints, scores: Floats) -> float:
-    return float(log_softmax(scores, axis=1)[np.arange(len(y)), y].mean())
-
-
-METRICS: Mapping[str, Callable[[Ints, Floats], float]] = {
-    "auroc": _auroc,
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "log_loss": _log_loss,
-}
-
-
-def _metric(metric: Metric) -> Callable[[Ints, Floats], float]:
-    if callable(metric):
-        return metric
-    if metric not in METRICS:
-        raise FitError(
-            f"no metric {metric!r} to choose by; use a function or one of {', '.join(METRICS)}"
-        )
-    return METRICS[metric]
+        self, asked: Sequence[tuple[int, float]], final: float | None
+    ) -> tuple[list[Floats], dict[str, Any]]:
+        """Scores (rows of the fold, n_classes) for each fold and k; nothing is fitted on all."""
+        found: list[Floats] = []
+        for k, neighbours in asked:
+            rows = np.flatnonzero(self.plan.judged_by(k))
+            found.append(self._scores(rows, self.plan.outer[k], (neighbours,))[0])
+        return found, {}

@@ -4,9 +4,9 @@
 
 with p_m the softmax of the member's standardised scores. The weights minimise the log loss plus a
 mild pull to equal weights. Non-negative weights are what makes stacking work (Breiman, "Stacked
-regressions", Machine Learning 24, 1996); fitted on out-of-fold scores it is the super learner (van
-der Laan, Polley and Hubbard, Stat. Appl. Genet. Mol. Biol. 6, 2007). The combination's slope and
-biases are left to the calibrator that every scenario has.
+regressions", Machine Learning 24, 1996); fitted on scores of images that the members have not seen
+it is the super learner (van der Laan, Polley and Hubbard, Stat. Appl. Genet. Mol. Biol. 6, 2007).
+The combination's slope and biases are left to the calibrator that every scenario has.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from medgraft.errors import FitError
+from medgraft.evaluate.calibration import smoothed_targets
 from medgraft.types import Floats, Ints
 
+LEAST = 1e-6  # of a probability whose logarithm is taken
 PULL = 0.01  # nats of log loss that all the weight on one of two members costs
 
 
@@ -40,7 +42,7 @@ class Stack:
 
 
 def fit_stack(scores: Sequence[Floats], y: Ints, sample_weight: Floats | None = None) -> Stack:
-    """Fit a member's weight each by multinomial log loss, targets smoothed as Platt's are.
+    """Fit a member's weight each by multinomial log loss, with the calibrator's targets.
 
     A common slope and the classes' biases are fitted beside the weights, so that these say who is
     to be believed and not how far apart scores lie, and then forgotten: the calibrator finds them.
@@ -71,8 +73,7 @@ def fit_stack(scores: Sequence[Floats], y: Ints, sample_weight: Floats | None = 
     scales = tuple(_scale(s, weight) for s in scores)
     logs, m = _log_probabilities(scores, scales), len(scores)
     n_classes = logs.shape[2]
-    counts = np.bincount(y[weight > 0], minlength=n_classes)  # the calibrator's smoothed targets
-    target = (1 + counts[y, None] * np.eye(n_classes)[y]) / (counts[y, None] + n_classes)
+    target = smoothed_targets(y, np.bincount(y[weight > 0], minlength=n_classes))
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         """Of theta = (slope * weights (m,), biases (n_classes,)); the pull looks at shares only."""
@@ -97,35 +98,19 @@ def fit_stack(scores: Sequence[Floats], y: Ints, sample_weight: Floats | None = 
     return Stack(tuple((weights / weights.sum()).tolist()), scales)
 
 
-def cross_fitted_stack(
-    scores: Sequence[Floats], y: Ints, fold: Ints, sample_weight: Floats | None = None
-) -> NDArray[np.float64]:
-    """Out-of-fold scores (n, n_classes) of a stack whose weights the other folds' images chose.
+def log_mean(prob: Sequence[Floats]) -> Floats:
+    """The logarithm of the members' mean probability, (n, n_classes)."""
+    return log(np.mean(np.stack(prob), axis=0))
 
-    That is not fully nested: the other folds' scores come from members that learned from the judged
-    fold too, an influence of second order, by way of m - 1 free numbers.
 
-    Parameters
-    ----------
-    scores : m members' out-of-fold scores, each (n, n_classes).
-    y : (n,). fold : (n,) the fold that judged each image, the same for all members.
+def stacked(prob: Sequence[Floats], stack: Stack) -> Floats:
+    """The members' log probabilities combined by a stack, (n, n_classes)."""
+    return stack([log(p) for p in prob])
 
-    Raises
-    ------
-    FitError
-        As `fit_stack`, or all images in one fold.
-    """
-    _check(scores, y)
-    fold = np.asarray(fold)
-    if len(np.unique(fold)) < 2:
-        raise FitError("a stack is cross-fitted over two folds or more; all images are in one")
-    out = np.empty(scores[0].shape)
-    for k in np.unique(fold):
-        here = fold == k
-        weight = None if sample_weight is None else np.asarray(sample_weight, float)[~here]
-        stack = fit_stack([s[~here] for s in scores], y[~here], weight)
-        out[here] = stack([s[here] for s in scores])
-    return out
+
+def log(p: Floats) -> Floats:
+    """The logarithm of probabilities, `LEAST` at least."""
+    return np.asarray(np.log(np.maximum(p, LEAST)))
 
 
 def _check(scores: Sequence[Floats], y: Ints) -> None:

@@ -25,12 +25,19 @@ from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.tail import freeze_points
 from medgraft.learn.checkpoint import State
-from medgraft.learn.crossed import CrossFitted, calibrator_of, finished, judged, key_of
+from medgraft.learn.crossed import (
+    CrossFitted,
+    calibrator_of,
+    finished,
+    judged,
+    key_of,
+)
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
+from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.workbench import PROBE_C, Trained, Workbench
 from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
 
@@ -49,11 +56,7 @@ def cross_fit_tuned(
     key = key_of(scenario, recipes, development, folds, sample_weight)
     began = time.perf_counter()
     inputs = bench.inputs(depth)
-    runs = []
-    scores = np.zeros((len(development), len(development.classes)))
-    for k in range(folds.n_folds):
-        runs.append(_in_fold(bench, depth, inputs, folds, k))
-        scores[folds.assignment == k] = runs[-1].scores
+    runs = [_in_fold(bench, depth, inputs, folds, k) for k in range(folds.n_folds)]
     histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
     further = []
     if bench.recipe.deploy == "once":
@@ -61,7 +64,7 @@ def cross_fit_tuned(
         histories["all images"] = further[0].history
     kept = extractor.cache.get("predictions", key)
     if kept is None:
-        kept = judged(scores, development, folds, began)
+        kept = judged(_out_of_fold(runs, folds), development, folds, began)
         kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
         extractor.cache.put("predictions", key, kept)
     networks = [_fitted(bench, run, calibrator_of(kept)) for run in further or runs]
@@ -119,7 +122,9 @@ def held_out(
     run = bench.trained(depth, bench.inputs(depth), rows, judge, what, cap=cap)
     part = development.select(judge)
     inner = make_folds(part, folds.n_folds, folds.seed)
-    kept = judged(run.scores, part, inner, time.perf_counter())
+    inner = dataclasses.replace(inner, view=folds.view, metric=folds.metric)
+    out = OutOfFold(run.scores, None, run.scores, run.changed)
+    kept = judged(out, part, inner, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)
     crossed = finished(_fitted(bench, run, calibrator_of(kept)), kept, part, inner)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
@@ -131,6 +136,24 @@ def _in_fold(bench: Workbench, depth: str, inputs: Inputs, folds: Folds, k: int)
     inside = folds.assignment == k
     what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
     return bench.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+
+
+def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
+    """The scores of the images of every fold by its network.
+
+    Networks that stand between a fold and its image alone do not exist, so that each fold is
+    calibrated by the others' scores, which have about one unit: nothing was chosen in the folds.
+    """
+
+    def gather(parts: Sequence[Floats]) -> Floats:
+        scores = np.zeros((len(folds.assignment), parts[0].shape[1]))
+        for k, part in enumerate(parts):
+            scores[folds.assignment == k] = part
+        return scores
+
+    scores = gather([run.scores for run in runs])
+    changed = [run.changed for run in runs if run.changed is not None]
+    return OutOfFold(scores, None, scores, gather(changed) if changed else None)
 
 
 def _once_more(bench: Workbench, depth: str, inputs: Inputs, runs: Sequence[Trained]) -> Trained:
@@ -161,7 +184,7 @@ def _depth(bench: Workbench, folds: Folds) -> tuple[str, DepthSearch | None]:
     """From where the scenario is trained, and the search where that had to be found."""
     tap, depths = bench.scenario.tap, freeze_points(bench.backbone)
     if tap == BEST:
-        found = search_depth(bench, folds, searched(bench), "auroc")
+        found = search_depth(bench, folds, searched(bench), folds.metric)
         return found.chosen, found
     if tap not in depths:
         raise ScenarioError(

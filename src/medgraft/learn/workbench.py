@@ -38,7 +38,7 @@ from medgraft.learn.inputs import Chain, ComputedMaps, Images, Inputs, KeptMaps
 from medgraft.learn.recipe import Recipe, recipe_of
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING = "3"  # raise it when a change of code changes what training gives
+TRAINING = "4"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
@@ -49,12 +49,14 @@ ABSENT = 5.0  # logits below the least bias at which a class starts that no trai
 class Trained:
     """A network that was trained: arrays of its layers and head, and how it went.
 
-    scores : (n, n_classes) of the rows it was to judge. epochs : that its schedule had.
+    scores : (n, n_classes) of the rows it was to judge, as they are; changed : of the same in the
+    view that is judged by, where there is one. epochs : that its schedule had.
     """
 
     state: Mapping[str, NDArray[Any]]
     history: tuple[Epoch, ...]
     scores: Floats
+    changed: Floats | None
     seconds: float
     epochs: int
 
@@ -152,15 +154,15 @@ class Workbench:
         """What enters the layers behind `depth`, kept on disk where there is room."""
         return self._inputs(depth, self.specs(depth), self.chain)
 
-    def judging(self, depth: str, inputs: Inputs) -> Inputs:
-        """What enters the layers behind `depth` when images are judged.
+    def judging(self, depth: str, inputs: Inputs, *, changed: bool) -> Inputs:
+        """What enters the layers behind `depth` when images are judged, as they are or changed.
 
         inputs : of training, which judge too where the image alone, as it is, is looked at.
         """
-        if self.recipe.tta == 1 and not self.view:
+        chain = self.judged if changed else self.mild
+        if self.recipe.tta == 1 and not (changed and self.view):
             return inputs
-        specs = self.specs(depth, self.judged, self.recipe.tta)
-        return self._inputs(depth, specs, self.judged)
+        return self._inputs(depth, self.specs(depth, chain, self.recipe.tta), chain)
 
     def scores(self, training: Training, data: Data) -> Floats:
         """Scores (n, n_classes) of images that a training has not seen, the mean over views.
@@ -240,7 +242,7 @@ class Workbench:
             held = np.zeros(len(rows), dtype=bool)
             if epochs is None:
                 table = self.development
-                held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self.scenario.seed)
+                held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self._draw(judge))
             recipe = self.recipe.for_images(int((~held).sum()))
             training = Training(
                 self.network(depth, inputs, rows[~held]),
@@ -250,7 +252,7 @@ class Workbench:
                 checkpoint=checkpoint,
                 identity=identity,
             )
-            unseen = self.judging(depth, inputs)
+            unseen = self.judging(depth, inputs, changed=True)
             learned, stopping = self.data(inputs, rows[~held]), self.data(unseen, rows[held])
             total = (recipe.epochs if epochs is None else epochs) * len(learned.rows)
             with self.extractor.progress.task(what, total) as advance:
@@ -264,15 +266,16 @@ class Workbench:
                 why = f"the cap of {cap / 60:g} minutes was passed"
                 history[-1] = dataclasses.replace(history[-1], stopped=why)
             training.restore_best()
-            nothing = np.zeros((0, 0))
-            scores = self.scores(training, self.data(unseen, judge)) if len(judge) else nothing
+            as_is = self.judging(depth, inputs, changed=False)
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
-                "scores": scores,
+                "scores": self.scores(training, self.data(as_is, judge)),
                 "seconds": np.array(time.perf_counter() - began),
                 "epochs": np.array(recipe.epochs),
             }
+            if self.view:
+                kept["changed"] = self.scores(training, self.data(unseen, judge))
             if not capped:
                 cache.put("training", identity, kept)
                 checkpoint.unlink(missing_ok=True)
@@ -280,6 +283,7 @@ class Workbench:
             arrays_under(kept, "state"),
             tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
             kept["scores"],
+            kept.get("changed"),
             float(kept["seconds"]),
             int(kept["epochs"]),
         )
@@ -307,6 +311,14 @@ class Workbench:
             loss = functional.cross_entropy(network(maps), target)
             loss.backward()  # type: ignore[no-untyped-call]
         return steps * n / (time.perf_counter() - began)
+
+    def _draw(self, judge: Ints) -> int:
+        """A seed for what is held out of a training: another for each set of images it judges.
+
+        So that no image is held out in every fold, and none is without a say in the answer.
+        """
+        judged = self.development.content_hashes[judge].tolist()
+        return int(digest(self.scenario.seed, sorted(judged)), 16) % 2**32
 
     def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
         recipe = asdict(self.recipe)

@@ -121,9 +121,9 @@ def examine(table: ImageTable, evidence: Evidence, *, seed: int = 0) -> Checked:
     else:
         unchecked.append("a shift between training and test (no codes)")
     if oof is not None:
-        found = labels.suspects(oof)
+        found = labels.search(oof)
         findings += labels.wrong_labels(oof, found)
-        suggestions += labels.suggest(found)
+        suggestions += labels.suggest(found.suspects)
     else:
         unchecked.append(f"wrong labels ({evidence.no_oof})")
     if unchecked:

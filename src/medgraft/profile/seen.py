@@ -99,7 +99,7 @@ class Traces:
                     looks.append(glance(canvas))
                 tick(1)
         if rows:
-            hashes, clear, pixels, _ = zip(*looks, strict=True)
+            hashes, clear, pixels, *_ = zip(*looks, strict=True)
             close = _close(np.array(hashes), self.hashes[self.clear])
             close &= np.array(clear) >= CLEAR
             found[rows] = close | _among(_short(np.array(pixels)), self.pixels)

@@ -110,7 +110,7 @@ def measure_shift(table: ImageTable, codes: FeatureTable, seed: int = 0) -> Shif
     sides = np.stack([test, *drawn], axis=1)  # (n, 1 + PERMUTATIONS), the truth first
     scores = tell_apart(parts, sides, fold)
     score = scores[:, 0]
-    area, *permuted = (auroc(sides[:, j], scores[:, j]) for j in range(sides.shape[1]))
+    area, *permuted = (auroc(sides[:, j], scores[:, j], fold) for j in range(sides.shape[1]))
     p = (1 + sum(value >= area for value in permuted)) / (1 + PERMUTATIONS)
     # Any rising function of the score will do for an AUROC, if it lies between 0 and 1.
     risen = 0.5 + score / (2 * max(float(np.abs(score).max()), 1e-12))

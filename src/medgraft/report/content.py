@@ -25,7 +25,7 @@ from medgraft.types import (
 )
 
 if TYPE_CHECKING:
-    from medgraft.audit.effects import RegionEffect
+    from medgraft.audit.effects import RegionEffect, SkillLeft
     from medgraft.audit.regions import Mask
     from medgraft.explain.layers import Atlas
     from medgraft.features.backbones import Card
@@ -160,7 +160,7 @@ class Evidence:
     """What an audit of the evidence found, with the images that show it.
 
     ranked : AUROC of the images as they are. effects : of every region; none where nothing could be
-    exchanged. left : AUROC before and after the evidence was taken away. pairs : of donors. models
+    exchanged. left : what is left of it without the evidence. pairs : of donors. models
     : that were asked, each about images of its own. example, places : an image, and where each
     region lies in it. minorities : of images that may be decided in another way.
     """
@@ -169,7 +169,7 @@ class Evidence:
     ranked: Estimate
     left_out: int = 0
     effects: tuple[RegionEffect, ...] = ()
-    left: tuple[float, float] | None = None
+    left: SkillLeft | None = None
     pairs: int = 0
     models: int = 1
     example: Pixels | None = None

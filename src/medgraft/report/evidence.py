@@ -36,7 +36,11 @@ def said(audit: AuditResult) -> str:
     if audit.verdict == "PASS":
         return f"No region that should not decide does. {seen}"
     if not grave or (audit.verdict == "INCONCLUSIVE" and grave[0].severity == "info"):
-        return f"No region was found to decide, but too little was visible. {seen}"
+        power = next((f.numbers for f in audit.findings if f.check == "power"), None)
+        wanted = (
+            f" About {power['images_a_class']} patients of each class would do." if power else ""
+        )
+        return f"No region was found to decide, but too little was visible. {seen}{wanted}"
     first = grave[0]
     if first.check != DECIDES:
         return words.sentence(first.text)

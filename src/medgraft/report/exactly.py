@@ -10,7 +10,7 @@ import numpy as np
 
 from medgraft.errors import DataError
 from medgraft.evaluate import curves
-from medgraft.report import figures, words
+from medgraft.report import calibration, figures, words
 from medgraft.report.content import Judged
 from medgraft.types import Estimate, Evaluation
 
@@ -33,28 +33,38 @@ def section(judged: Judged) -> dict[str, object]:
         "columns": [_column(title, one) for title, one in judged.columns.items()],
         "metrics": _metrics(evaluation),
         "methods": _methods(evaluation),
-        "by_patient_note": BY_PATIENT if PATIENT in judged.columns else "",
+        "by_patient_note": _by_patient(judged.columns.get(PATIENT)),
         "curves": drawn,
         "curves_sentence": sentence,
         "reliability": _reliability(judged),
+        "calibrated": calibration.sentence(evaluation),
     }
+
+
+def _by_patient(evaluation: Evaluation | None) -> str:
+    if evaluation is None or evaluation.operating is None:
+        return BY_PATIENT if evaluation else ""
+    threshold = words.number(evaluation.operating.threshold)
+    return f"{BY_PATIENT} It is called {evaluation.positive} when that mean reaches {threshold}."
 
 
 def _column(title: str, evaluation: Evaluation) -> dict[str, object]:
     n = f"n = {words.count(evaluation.n_images)}"
-    return {"title": title, "n": n, "evaluation": evaluation}
+    return {"title": title, "n": n, "figures": calibration.figures(evaluation)}
 
 
 def _metrics(evaluation: Evaluation) -> list[str]:
-    known = [name for name in words.METRICS if name in evaluation.estimates]
-    return known + [name for name in evaluation.estimates if name not in words.METRICS]
+    names = calibration.figures(evaluation)
+    known = [name for name in words.METRICS if name in names]
+    return known + [name for name in names if name not in words.METRICS]
 
 
 def _methods(evaluation: Evaluation) -> list[str]:
     """How the intervals were got, each way once with the figures it was used for."""
     used: dict[str, list[str]] = {}
+    estimates = calibration.figures(evaluation)
     for name in _metrics(evaluation):
-        method = re.sub(r" over \d+ groups", " over groups", evaluation.estimates[name].method)
+        method = re.sub(r" over \d+ groups", " over groups", estimates[name].method)
         used.setdefault(method, []).append(words.name_metric(name))
     return [f"{method}: {words.join(names)}." for method, names in used.items()]
 
@@ -170,13 +180,20 @@ def _reliability(content: Judged) -> dict[str, object] | None:
     judged = content.evaluation
     binary = judged.positive is not None and len(judged.classes) == 2
     what = judged.positive if binary and judged.positive else "the class given"
-    gaps = [one.observed.value - one.predicted for one in bins]
-    worst = bins[int(np.argmax(np.abs(gaps)))]
-    came_true = f"were {what}" if binary else "were called right"
     caption = (
         f"Each point holds about {words.plural(bins[0].observed.n, 'image')}, the line its 95 % "
-        "interval; on the dashed line a probability means what it says. Furthest off: of the "
-        f"images given about {words.percent(worst.predicted)}, "
-        f"{words.percent(worst.observed.value)} {came_true}."
+        "interval; on the dashed line a probability means what it says."
     )
-    return {"svg": figures.reliability("kept", bins, what), "caption": caption}
+    found = judged.calibration
+    if found is not None and calibration.is_refuted(found):  # else the furthest is so by chance
+        gaps = [one.observed.value - one.predicted for one in bins]
+        worst = bins[int(np.argmax(np.abs(gaps)))]
+        caption += (
+            f" Furthest off: of the images given about {words.percent(worst.predicted)}, "
+            f"{words.percent(worst.observed.value)} "
+            f"{f'were {what}' if binary else 'were called right'}."
+        )
+    fitted = found if binary and found is not None and found.curve is not None else None
+    if fitted is not None:
+        caption += " The curve is what slope and intercept make of them."
+    return {"svg": figures.reliability("kept", bins, what, fitted), "caption": caption}

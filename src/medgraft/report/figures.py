@@ -21,9 +21,10 @@ import numpy as np
 from markupsafe import Markup
 
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.recalibration import comes_true
 from medgraft.report import words
 from medgraft.report.content import DepthPoint
-from medgraft.types import Estimate, Question
+from medgraft.types import Calibration, Estimate, Question
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -337,14 +338,22 @@ def precision_recall(
         )
 
 
-def reliability(name: str, bins: Sequence[ReliabilityBin], what: str) -> Markup:
-    """How often what was said with some probability was so; on the diagonal, it was kept."""
+def reliability(
+    name: str, bins: Sequence[ReliabilityBin], what: str, fitted: Calibration | None = None
+) -> Markup:
+    """How often what was said with some probability was so; on the diagonal, it was kept.
+
+    fitted : its curve is drawn, where the probabilities stated reach.
+    """
     with drawing((SQUARE, SQUARE)) as figure:
         axes = _square(
             figure, f"stated probability of {words.shorten(what, 20)}", "share that was so"
         )
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1.2, ls=(0, (4, 4)))
         axes.text(0.62, 0.56, "as stated", color=MUTED, va="top")
+        if fitted is not None:
+            stated = np.linspace(bins[0].predicted, bins[-1].predicted, 200)
+            axes.plot(stated, comes_true(fitted, stated), color=SERIES[0], lw=1.2)
         for one in bins:
             axes.vlines(one.predicted, one.observed.low, one.observed.high, color=SERIES[0], lw=1.8)
             axes.plot(

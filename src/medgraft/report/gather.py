@@ -10,9 +10,9 @@ import numpy as np
 
 from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import positive_column
-from medgraft.evaluate.compare import bias_corrected
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
+from medgraft.evaluate.selection import bias_corrected
 from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
@@ -59,7 +59,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
     trained = study.training.get(key)
     return ReportInput(
         result=result,
-        oof=study.oof[key],
+        oof=study.unchanged,
         oof_evaluation=study.validation,
         how=HowTo(
             command=command or "medgraft.study(table)",
@@ -73,7 +73,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         test_evaluation=study.tested,
         by_patient=study.by_patient,
         depth=_depth(study, extractor),
-        cases=_cases(study, test if test is not None and len(test) else study.oof[key], extractor),
+        cases=_cases(study, test if test is not None and len(test) else study.unchanged, extractor),
         samples=_samples(study, extractor),
         examples=_examples(study, extractor),
         scenarios=tuple(entry.scenario for entry in study.planned),
@@ -292,7 +292,7 @@ def _samples(study: Study, extractor: Extractor) -> dict[str, tuple[tuple[str, P
 
 def _examples(study: Study, extractor: Extractor) -> tuple[Example, ...]:
     """Of each class the surest of the development images called right, through the layers."""
-    predictions = study.oof[study.result.recommended]
+    predictions = study.unchanged
     labels = _labels(predictions, study)
     rows = []
     for k in range(min(len(predictions.classes), MOST_EXAMPLES)):

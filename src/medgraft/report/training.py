@@ -27,8 +27,8 @@ DEPLOYED = "all images"  # the run that is deployed; it holds nothing out
 CHANGED = (
     "Out of fold, every scenario was judged on images it had not seen, moved, enlarged and lit a "
     "little differently, so that one that goes by sharpness, exposure or frame instead of the "
-    "subject fails, as it would in another hospital. Expect somewhat better figures on unchanged "
-    "images of the same source."
+    "subject fails, as it would in another hospital. Scenarios are compared by that; "
+    "probabilities, the threshold and the figures that go with them are of images as they are."
 )
 CHANGED_SHORT = (
     "Out of fold was judged on changed views of the images (moved, enlarged, lit differently): "
@@ -301,7 +301,7 @@ def _gained(search: DepthSearch) -> str:
     sure = "surely so" if gain.p < LEVEL else "which these images do not settle"
     return (
         f" Against a linear head on the frozen network, of the same images, training from there "
-        f"differs by {_gap(search.metric, gain)}: {sure}."
+        f"differs by {_gap(search.metric, gain)}, its having been chosen discounted: {sure}."
     )
 
 

@@ -125,7 +125,8 @@ def _tried_sentence(
     if tied:
         text += (
             f" {words.plural(len(tied), 'other')} cannot be told apart from {reference} "
-            f"(paired, corrected for the number of comparisons, p ≥ {TOLD_APART:g})."
+            f"(paired, corrected for the number of comparisons and for the best having been "
+            f"chosen, p ≥ {TOLD_APART:g})."
         )
     return text
 

@@ -13,15 +13,14 @@ from typing import Literal
 
 import numpy as np
 
+from medgraft.evaluate.compare import difference_apart
 from medgraft.features.reading import TRAINED
-from medgraft.report import evidence, words
+from medgraft.report import calibration, evidence, words
 from medgraft.report.content import ReportInput
 from medgraft.types import Comparison, Estimate, Evaluation, Finding
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
 
-WELL_CALIBRATED = 0.05  # the largest mean error of a stated probability that passes
-BADLY_CALIBRATED = 0.10
 SHARP = 0.025  # the largest half-width of the headline's interval that passes
 BLUNT = 0.075
 EARLY = 0.3  # share of the network's depth up to which a layer sees no shapes
@@ -159,22 +158,12 @@ def _evidence(content: ReportInput) -> Verdict:
 
 
 def _calibration(content: ReportInput) -> Verdict:
-    error = content.judged.estimates.get("ece")
-    if error is None or words.is_missing(error.value):
-        return Verdict(
-            "Calibration", "not run", "Not measured.", "reliability", "How good, exactly"
-        )
-    if error.value <= WELL_CALIBRATED:
-        word: Word = "PASS"
-    elif error.low > BADLY_CALIBRATED:
-        word = "FAIL"
-    else:
-        word = "WARN"
-    text = (
-        f"A stated probability is off by {_points(error.value)} points on average (95 % interval "
-        f"{_points(error.low)}–{_points(error.high)}). Up to {100 * WELL_CALIBRATED:g} passes, "
-        f"surely above {100 * BADLY_CALIBRATED:g} fails."
-    )
+    found = content.judged.calibration
+    if found is None:
+        text = "Not measured."
+        return Verdict("Calibration", "not run", text, "reliability", "How good, exactly")
+    text = f"{calibration.sentence(content.judged)} {calibration.RULE}"
+    word = calibration.verdict(found)
     return Verdict("Calibration", word, text, "reliability", "The reliability plot")
 
 
@@ -200,29 +189,33 @@ def _enough(content: ReportInput) -> Verdict:
 
 
 def _agreement(content: ReportInput) -> Verdict:
+    """Whether test and out-of-fold figure differ, at a rate of one in twenty where they do not."""
     metric = content.result.metric
     inside, outside = content.result.corrected, headline_estimate(content)
-    apart = outside.low > inside.high or outside.high < inside.low
+    apart = difference_apart(outside, inside)
     figures = (
-        f"{words.name_metric(metric)} {words.value(metric, inside.value)} "
-        f"({words.interval(metric, inside)}) out of fold and "
-        f"{words.value(metric, outside.value)} ({words.interval(metric, outside)}) on the test"
+        f"{words.name_metric(metric)} {words.value(metric, inside.value)} out of fold and "
+        f"{words.value(metric, outside.value)} on the test"
     )
-    if words.is_missing(outside.low) or words.is_missing(inside.low):
+    if words.is_missing(apart.low) or words.is_missing(apart.high):
         text = f"Not measured: {figures}."
         return Verdict("New images", "not run", text, "exactly", "All figures")
-    half = (outside.high - outside.low) / 2
-    if not apart and half > BLUNT:
-        text = f"{figures}: too few test images to say whether the two agree."
-        return Verdict("New images", "INCONCLUSIVE", text, "exactly", "All figures")
-    if apart:
+    figures += (
+        f", a difference of {words.difference(metric, apart.value)} (95 % interval "
+        f"{words.between(metric, apart)})"
+    )
+    if apart.low > 0 or apart.high < 0:
         why = "the test images differ from the development images"
         if content.changed:
             why += ", or it is that these were judged in changed views"
         text = f"{figures}: {why}. Expect the same of images from elsewhere."
-        return Verdict("New images", "WARN", text, "exactly", "All figures")
-    text = f"{figures}: the intervals meet."
-    return Verdict("New images", "PASS", text, "exactly", "All figures")
+        word: Word = "WARN"
+    elif (apart.high - apart.low) / 2 > BLUNT:
+        text, word = f"{figures}: too few images to say whether the two agree.", "INCONCLUSIVE"
+    else:
+        text, word = f"{figures}: none is seen.", "PASS"
+    text += " Where there is none, one study of twenty warns."
+    return Verdict("New images", word, text, "exactly", "All figures")
 
 
 def advice(content: ReportInput) -> list[str]:
@@ -326,7 +319,3 @@ def sureness(probability: float) -> str:
     """
     levels = ((0.6, "a close call"), (0.8, "moderate"), (0.95, "high"))
     return next((word for limit, word in levels if probability < limit), "very high")
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}"

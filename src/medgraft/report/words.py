@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from medgraft.types import Comparison, Estimate
+
+if TYPE_CHECKING:
+    from medgraft.evaluate.intervals import Difference
 
 MISSING = "not measured"
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"})
@@ -27,6 +31,8 @@ METRICS = {
     "brier": "Brier score",
     "log_loss": "log loss",
     "ece": "calibration error",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
 }
 GLOSSARY = {
     "auroc": "The chance that a random image of the positive class gets a higher score than a "
@@ -53,7 +59,12 @@ GLOSSARY = {
     "log_loss": "The mean of minus the logarithm of the probability given to the true class; "
     "lower is better, and one confident mistake weighs much.",
     "ece": "By how much a stated probability is off on average, over bins of equally many images; "
-    "0 means that of the images given 80 %, 80 % are so.",
+    "0 means that of the images given 80 %, 80 % are so. Chance alone makes it large on few "
+    "images, so nothing is judged by it.",
+    "calibration_slope": "By what the log odds stated must be multiplied to come true: 1 is right; "
+    "below 1 the probabilities are too extreme, above 1 too moderate.",
+    "calibration_intercept": "What must be added to the log odds stated for their average to come "
+    "true: 0 is right; above 0 the positive class is more frequent than stated.",
     "interval": "A 95 % interval: a range made by a method that, over many studies, holds the "
     "true value 95 times in 100. A wide one means that few images were looked at.",
     "out-of-fold": "Said of a prediction on an image that was not learned from: the development "
@@ -157,7 +168,7 @@ def interval(metric: str, estimate: Estimate | None) -> str:
     return f"{low} to {high}" if set(low + high) & set("−<>") else f"{low}–{high}"
 
 
-def between(metric: str, comparison: Comparison) -> str:
+def between(metric: str, comparison: Comparison | Difference) -> str:
     """The ends of a difference's interval, without brackets.
 
     >>> between("auroc", Comparison("a", "b", 0.01, -0.002, 0.022, 0.1))

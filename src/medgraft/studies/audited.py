@@ -1,7 +1,7 @@
 """The audit of a study's candidates, on development images that their models have not seen.
 
-What fails is not recommended while something that is surely as good does not fail. Nothing here
-sees the test split.
+What fails is not recommended while something that is close enough to the best does not fail.
+Nothing here sees the test split.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def audit_candidates(
     audit: Callable[[str], Audit],
     store: RunStore | None = None,
 ) -> Audited:
-    """Audit the recommended scenario, and where it fails those that are surely as good.
+    """Audit the recommended scenario, and where it fails the next that are close enough.
 
     choose : the recommendation without some keys. audit : of a key. Where all that are audited
     fail, the first stays recommended.
@@ -108,10 +108,10 @@ def explain_audits(audited: Audited) -> str:
     if mine.verdict == "FAIL":
         also = len(failed) - 1
         return f"It FAILs the audit of its evidence: {_first(audited.mine)} " + (
-            f"What is surely as good was audited too ({also} of them) and FAILs as well, so the "
-            "choice stands."
+            f"What is close enough to the best was audited too ({also} of them) and FAILs as well, "
+            "so the choice stands."
             if also
-            else "Nothing else is surely as good, so the choice stands."
+            else "Nothing else is close enough to the best, so the choice stands."
         )
     words = f"The audit of its evidence says {mine.verdict}"
     seen = f"an effect on {math.ceil(100 * mine.smallest_effect)} in 100 labels"

@@ -2,7 +2,8 @@
 
 A *way* is one thing done otherwise than plainly: contrast equalised, views added, larger inputs.
 Each way is asked about once, against the twin that is the same scenario but for it. Each family is
-asked about by its best scenario against the best probe. All are paired comparisons out of fold; p
+asked about by its best scenario against the best probe. All are paired comparisons out of fold.
+Where what is compared was the best of several, difference, interval and p discount that choice; p
 values are corrected for the number of questions (Holm), and a difference counts as seen where the
 corrected p is below .05.
 """
@@ -10,12 +11,15 @@ corrected p is below .05.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from medgraft.evaluate.compare import compare, holm
+import numpy as np
+
+from medgraft.evaluate.compare import holm
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
-from medgraft.types import Answer, Comparison, Predictions, Question, Scenario
+from medgraft.evaluate.selection import Resampled, best, compare_chosen
+from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario
 
 LEVEL = 0.05
 FAMILY_WORDS = {
@@ -26,72 +30,85 @@ FAMILY_WORDS = {
     "hybrid": "VGG's first blocks with trained separable ones",
 }
 
-Asked = tuple[str, str, str]
-"""A question, the key of what is new, and the key of what it is held against."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and among which scenarios its two sides are chosen, as places in the study.
+
+    twins : new and held go together in this order, and the best of `held` is taken with its twin;
+    else the best of each side is.
+    """
+
+    text: str
+    new: tuple[int, ...]
+    held: tuple[int, ...]
+    metric: str
+    twins: bool = False
+
+    def choose(self, values: Floats) -> tuple[Ints, Ints]:
+        """What is held against what, from the metric (n_scenarios, n_resamples) of all."""
+        new, held = np.array(self.new), np.array(self.held)
+        at = best(values[held], self.metric)
+        return new[at if self.twins else best(values[new], self.metric)], held[at]
+
+    def pair(self, values: Floats) -> tuple[int, int]:
+        """The two that are compared, from the metric on all images (n_scenarios,)."""
+        new, held = self.choose(values[:, None])
+        return int(new[0]), int(held[0])
 
 
-def answer(
-    scenarios: Sequence[Scenario],
-    oof: Mapping[str, Predictions],
-    values: Mapping[str, float],
-    metric: str,
-) -> tuple[Question, ...]:
+def answer(scenarios: Sequence[Scenario], drawn: Resampled) -> tuple[Question, ...]:
     """The questions that the compared scenarios allow, answered.
 
-    Parameters
-    ----------
-    scenarios : all that were judged, simplest first.
-    oof : out-of-fold predictions by key.
-    values : the metric by key.
-
-    Raises
-    ------
-    LeakError
-        Test images are among the predictions.
+    scenarios : all that were judged, simplest first. drawn : their metric, in this order, from
+    `resample_in_and_out`, which refuses test images.
     """
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    worth = {key: sign * v if math.isfinite(v) else -math.inf for key, v in values.items()}
-    asked = list(_about_ways(scenarios, worth))
-    pairs = {(new, held) for _, new, held in asked}
+    sign = -1 if drawn.metric in LOWER_IS_BETTER else 1
+    asked = list(_about_ways(scenarios, drawn))
+    pairs = {one.pair(drawn.values) for one in asked}
     # A pair that was asked about is not asked about again, for each question weakens the others.
-    asked += [one for one in _about_families(scenarios, worth) if one[1:] not in pairs]
-    found = [compare(oof[new], [oof[held]], metric)[0] for _, new, held in asked]
-    corrected = holm([comparison.p for comparison in found])
+    families = _about_families(scenarios, drawn.metric)
+    asked += [one for one in families if one.pair(drawn.values) not in pairs]
+    found = [compare_chosen(drawn, one.choose) for one in asked]
     return tuple(
-        _answered(text, dataclasses.replace(comparison, p=p), sign)
-        for (text, _, _), comparison, p in zip(asked, found, corrected, strict=True)
+        _answered(one, dataclasses.replace(comparison, p=p), sign)
+        for one, comparison, p in zip(asked, found, holm([c.p for c in found]), strict=True)
     )
 
 
-def _answered(text: str, comparison: Comparison, sign: int) -> Question:
+def _answered(asked: Asked, comparison: Comparison, sign: int) -> Question:
     found: Answer = "no difference seen"
     if comparison.p < LEVEL and comparison.difference != 0:
         found = "better" if sign * comparison.difference > 0 else "worse"
-    return Question(text, comparison, found)
+    several = max(len(asked.new), len(asked.held)) > 1
+    return Question(asked.text, comparison, found, corrected=several)
 
 
 # --------------------------------------------------------------------------- ways
 
 
-def _about_ways(scenarios: Sequence[Scenario], worth: Mapping[str, float]) -> Iterator[Asked]:
+def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Asked]:
     """Each way once, where its twin does best.
 
     Where some head and pooling were judged with every way, all are asked about with these, so that
     the answers can be laid side by side.
     """
+    places = {scenario.key: i for i, scenario in enumerate(scenarios)}
     found: dict[tuple[str, str], list[tuple[Scenario, Scenario]]] = {}
     for scenario in scenarios:
         way, twin = _way(scenario)
-        if twin is not None and twin.key in worth:
+        if twin is not None and twin.key in places:
             found.setdefault((scenario.backbone, way), []).append((scenario, twin))
     by_all = [{(twin.head, twin.pooling) for _, twin in pairs} for pairs in found.values()]
     shared = set.intersection(*by_all) if by_all else set()
     several = len({backbone for backbone, _ in found}) > 1
     for (backbone, way), pairs in found.items():
-        usual = [pair for pair in pairs if (pair[1].head, pair[1].pooling) in shared]
-        new, twin = max(usual or pairs, key=lambda pair: worth[pair[1].key])
+        usual = [pair for pair in pairs if (pair[1].head, pair[1].pooling) in shared] or pairs
+        new, held = (tuple(places[pair[side].key] for pair in usual) for side in (0, 1))
+        one = Asked("", new, held, drawn.metric, twins=True)
+        twin = scenarios[one.pair(drawn.values)[1]]
         place = f"{twin.tap} of {backbone}" if several else twin.tap
-        yield f"{way} ({place}, {twin.head})?", new.key, twin.key
+        yield dataclasses.replace(one, text=f"{way} ({place}, {twin.head})?")
 
 
 def _way(scenario: Scenario) -> tuple[str, Scenario | None]:
@@ -136,16 +153,14 @@ def edit_name(edit: str) -> str:
 # --------------------------------------------------------------------------- families
 
 
-def _about_families(scenarios: Sequence[Scenario], worth: Mapping[str, float]) -> Iterator[Asked]:
+def _about_families(scenarios: Sequence[Scenario], metric: str) -> Iterator[Asked]:
     """The best scenario of each other family against the best probe."""
-    best: dict[str, Scenario] = {}
-    for scenario in scenarios:  # the simplest of equals stays
-        held = best.get(scenario.family)
-        if held is None or worth[scenario.key] > worth[held.key]:
-            best[scenario.family] = scenario
-    probe = best.pop("probe", None)
-    for family, scenario in best.items():
-        if probe is not None:
+    members: dict[str, list[int]] = {}
+    for place, scenario in enumerate(scenarios):
+        members.setdefault(scenario.family, []).append(place)
+    probes = tuple(members.pop("probe", []))
+    for family, places in members.items():
+        if probes:
             words = FAMILY_WORDS.get(family, family)
             text = f"Is the best of {family} ({words}) better than the best probe?"
-            yield text, scenario.key, probe.key
+            yield Asked(text, tuple(places), probes, metric)

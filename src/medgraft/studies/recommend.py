@@ -1,35 +1,37 @@
-"""Which scenario to use, and why, in words.
+"""Which scenario to use, and why, in words; the rule itself stands in `simplest.py`.
 
-The rule: the simplest scenario that is surely not much worse than the best. "Not much" is one
-point of the metric, and at most a third of what the best has left to perfection; "surely" is the
-upper end of the paired 95 % interval of the loss. Nothing here may see the test split.
+Nothing here may see the test split.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medgraft.evaluate.compare import bias_corrected, compare, upper_loss
+from medgraft.evaluate.compare import upper_loss
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
-from medgraft.types import Comparison, Estimate, Floats, ImageTable, Ints, Predictions
-
-POINT = 0.01
-SHARE = 1 / 3
+from medgraft.evaluate.selection import (
+    Resampled,
+    best,
+    compare_with_best,
+    corrected_by,
+    judged_out_of_bag,
+)
+from medgraft.studies.simplest import Rule, allowed_loss
+from medgraft.types import Comparison, Estimate, ImageTable
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """The choice: `recommended` and `best` are keys; `margin` is the loss that was allowed.
 
-    comparisons : best against every other, in the order of `predictions`.
+    comparisons : best against every other, in the order of the scenarios.
     corrected : the recommended scenario's figure after correction for having been chosen.
-    close : keys of all that are surely close to the best, itself included, simplest first.
+    close : keys of all that are close enough to the best, itself included, simplest first.
     barred : of those, what may not be recommended.
+    cost : what choosing so loses against always taking the best, judged out of bag.
     """
 
     recommended: str
@@ -39,6 +41,7 @@ class Recommendation:
     corrected: Estimate
     close: tuple[str, ...] = ()
     barred: frozenset[str] = frozenset()
+    cost: float = 0.0
 
     def loss(self, key: str, metric: str) -> float:
         """The upper bound of what scenario `key` loses against the best."""
@@ -48,97 +51,31 @@ class Recommendation:
         return 0.0
 
 
-def allowed_loss(best: Floats | float, metric: str) -> Floats:
-    """The loss that simplicity may cost: `min(0.01, a third of what is left to perfection)`.
+def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
+    """Choose among scenarios, simplest first, by their out-of-fold predictions.
 
-    >>> float(allowed_loss(0.9, "auroc")), round(float(allowed_loss(0.994, "auroc")), 4)
-    (0.01, 0.002)
+    drawn : from `resample_in_and_out`, which refuses test images. barred : keys of what is not
+    chosen while anything else is close enough to the best.
     """
-    left = np.asarray(best) if metric in LOWER_IS_BETTER else 1 - np.asarray(best)
-    return np.asarray(np.minimum(POINT, SHARE * np.maximum(left, 0)))
-
-
-def recommend(
-    predictions: Sequence[Predictions],
-    values: Sequence[float],
-    metric: str,
-    barred: Collection[str] = (),
-) -> Recommendation:
-    """Choose among out-of-fold predictions, given simplest first.
-
-    values : (n_scenarios,) the metric of each. barred : keys of what is not chosen while anything
-    else is surely close to the best.
-
-    Raises
-    ------
-    LeakError
-        Test images are among them.
-    """
-    worth = -np.asarray(values) if metric in LOWER_IS_BETTER else np.asarray(values)
-    best = int(np.nanargmax(worth))
-    margin = float(allowed_loss(values[best], metric))
-    others = [p for i, p in enumerate(predictions) if i != best]
-    comparisons = compare(predictions[best], others, metric)
+    metric, keys = drawn.metric, [p.scenario for p in drawn.scenarios]
+    comparisons = compare_with_best(drawn)
     losses = {c.b: upper_loss(c, metric) for c in comparisons}
-    close = [i for i, p in enumerate(predictions) if i == best or losses[p.scenario] <= margin]
-    stopped = np.array([p.scenario in barred for p in predictions])
-    chosen = next((i for i in close if not stopped[i]), close[0])
-
-    # How far the bound of each loss lies above the loss itself, (n_scenarios,).
-    bounds = np.array([losses.get(p.scenario, 0.0) for p in predictions])
-    slack = bounds - (worth[best] - worth)
-    rule = functools.partial(choose_in_resamples, slack=slack, metric=metric, barred=stopped)
-    corrected = bias_corrected(predictions, metric, choose=rule)
-    corrected = replace(corrected, method=f"{corrected.method}; {REPEATED}")
+    rule = Rule.of(drawn, np.array([losses.get(key, 0.0) for key in keys]))
+    stopped = np.array([key in barred for key in keys])
+    chosen, repeated = rule.choose(stopped), rule.choose_in_bags(stopped)
+    top = int(best(drawn.values[:, None], metric)[0])
+    bests = judged_out_of_bag(drawn, best(drawn.in_bag[:, : len(repeated)], metric))
+    lost = bests - judged_out_of_bag(drawn, repeated)
     return Recommendation(
-        recommended=predictions[chosen].scenario,
-        best=predictions[best].scenario,
-        margin=margin,
+        recommended=keys[chosen],
+        best=keys[top],
+        margin=float(allowed_loss(drawn.values[top], metric)),
         comparisons=comparisons,
-        corrected=corrected,
-        close=tuple(predictions[i].scenario for i in close),
+        corrected=corrected_by(drawn, chosen, repeated),
+        cost=(-1 if metric in LOWER_IS_BETTER else 1) * float(np.nanmean(lost)),
+        close=tuple(keys[i] for i in np.flatnonzero(rule.close(rule.worth))),
         barred=frozenset(barred),
     )
-
-
-REPEATED = "the rule is repeated with the width of each loss's interval as on all images"
-
-
-def choose_in_resamples(
-    resampled: Floats, slack: Floats, metric: str, barred: NDArray[np.bool_] | None = None
-) -> Ints:
-    """The rule of `recommend` in each resample: the first scenario that surely loses little.
-
-    No resample is resampled again for the bound of a loss: the bound lies `slack` above the loss,
-    as it does on all images.
-
-    Parameters
-    ----------
-    resampled : (n_scenarios, n_resamples) of the metric; nan never wins.
-    slack : (n_scenarios,) upper bound of each loss minus the loss.
-    barred : (n_scenarios,) what is not chosen while anything else is close.
-
-    Returns
-    -------
-    (n_resamples,) index of the scenario chosen in each.
-
-    Examples
-    --------
-    >>> simple_first = np.array([[0.895, 0.895], [0.900, 0.900]])
-    >>> choose_in_resamples(simple_first, np.array([0.004, 0.0]), "auroc").tolist()
-    [0, 0]
-    >>> choose_in_resamples(simple_first, np.array([0.006, 0.0]), "auroc").tolist()
-    [1, 1]
-    """
-    value = -resampled if metric in LOWER_IS_BETTER else resampled
-    value = np.where(np.isnan(value), -np.inf, value)
-    top = value.max(axis=0)
-    margin = allowed_loss(-top if metric in LOWER_IS_BETTER else top, metric)
-    close = (value >= top - (margin - slack[:, None])) | (value == top)
-    if barred is not None:
-        free = close & ~barred[:, None]
-        close = np.where(free.any(axis=0), free, close)
-    return np.asarray(close.argmax(axis=0), np.int64)
 
 
 def explain_choice(
@@ -166,17 +103,14 @@ def explain_choice(
     fit_for = " and does not fail the audit of its evidence" if choice.barred else ""
     if choice.recommended == choice.best:
         text[0] += (
-            f"{choice.recommended} has the best {name}, {_figure(chosen)}, and no simpler one is "
-            f"surely within {choice.margin:.3f} of it{fit_for}."
+            f"{choice.recommended} has the best {name}, {_figure(chosen)}, and no simpler one can "
+            f"be expected to lose less than the {choice.margin:.4f} that is allowed{fit_for}."
         )
     else:
-        loss = choice.loss(choice.recommended, metric)
         text[0] += (
-            f"{choice.recommended} is the simplest that is surely close to the best{fit_for}: its "
-            f"{name} is "
-            f"{_figure(chosen)} against {_figure(best)} of {choice.best}, a loss of at most "
-            f"{max(loss, 0):.4f} (upper end of the paired 95 % interval) where {choice.margin:.4f} "
-            "was allowed."
+            f"{choice.recommended} is the simplest that {_promise(choice, metric)}{fit_for}: its "
+            f"{name} is {_figure(chosen)} against {_figure(best)} of {choice.best}, "
+            f"{_lost(choice, metric)}."
         )
     if len(by_tap) > 1:
         worth = [value if metric not in LOWER_IS_BETTER else -value for _, value in by_tap]
@@ -205,6 +139,32 @@ METRIC_WORDS = {
     "ece": "calibration error",
     "brier": "Brier score",
 }
+
+
+def _is_sure(choice: Recommendation, metric: str) -> bool:
+    return choice.loss(choice.recommended, metric) <= choice.margin
+
+
+def _promise(choice: Recommendation, metric: str) -> str:
+    if _is_sure(choice, metric):
+        return "is surely close to the best"
+    return f"can be expected to lose no more than the {choice.margin:.4f} that is allowed"
+
+
+def _lost(choice: Recommendation, metric: str) -> str:
+    """What is lost for simplicity, and how sure that is."""
+    loss = choice.loss(choice.recommended, metric)
+    if _is_sure(choice, metric):
+        return (
+            f"a loss of at most {max(loss, 0):.4f} (upper end of the paired 95 % interval) where "
+            f"{choice.margin:.4f} was allowed"
+        )
+    cost = f"lost {choice.cost:.4f} on average" if choice.cost > 0 else "lost nothing on average"
+    return (
+        "which is partly luck: rehearsed on images that had no part in the choice, choosing so "
+        f"instead of the best {cost}. To be sure these images are too few: the loss may be up to "
+        f"{loss:.4f} (upper end of the paired 95 % interval)"
+    )
 
 
 def _figure(estimate: Estimate) -> str:

@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medgraft.audit.evidence import Audit
 from medgraft.data.augment import judging_view
 from medgraft.data.decode import shorter_side
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.estimates import by_group, evaluate
+from medgraft.evaluate.estimates import evaluate, evaluate_by_group
+from medgraft.evaluate.overlap import lower_end
+from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.reading import TRAINED, encoder_of, reading_of
 from medgraft.features.tail import last_map
@@ -30,13 +30,8 @@ from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.depth import TrainingLog
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.workbench import Workbench
-from medgraft.profile.confounders import (
-    TELLING,
-    confounders,
-    read_surface,
-    told_by,
-)
-from medgraft.profile.glance import read_glances
+from medgraft.profile.confounders import TELLING, confounders, told_by
+from medgraft.profile.glance import Glances, read_glances
 from medgraft.profile.profile import Evidence, examine
 from medgraft.profile.seen import Traces
 from medgraft.studies.audited import (
@@ -72,8 +67,10 @@ RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the re
 class Study:
     """A finished study: the result, and what the report draws it from.
 
-    oof, test : predictions by scenario key. validation, tested : the recommended scenario's
-    Evaluations; by_patient : its test Evaluation with one row a group, where groups repeat.
+    oof, test : predictions by scenario key, oof of images as they were judged (`Folds.view`).
+    unchanged : out of fold, of the recommended scenario and of images as they are, as in use.
+    validation, tested : Evaluations of `unchanged` and of its test; by_patient : the latter (the
+    former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. traces : by which the
     images learned from are known.
@@ -85,6 +82,7 @@ class Study:
     planned: tuple[Planned, ...]
     oof: Mapping[str, Predictions]
     test: Mapping[str, Predictions]
+    unchanged: Predictions
     fitted: FittedScenario
     validation: Evaluation
     tested: Evaluation | None
@@ -124,10 +122,14 @@ def run_study(
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
     clock.lap("read the images")
+    plain = _plain_canvas(planned, extractor)
+    glances = read_glances(table, plain, extractor)
+    clock.lap("look at every image")
 
     development = table.development
     options = _bought(options, planned, development, extractor, store, clock)
-    folds, surface = _folds(development, options, planned, extractor)
+    surface = told_by(glances.surface[table.splits != "test"], development, options.seed)
+    folds, telling = _folds(development, options, surface, extractor)
     if folds.view is not None and "probe" not in dict(options.training):
         # A head that starts as a linear probe would start with what the surface tells.
         training = (*options.training, ("probe", "False"))
@@ -139,16 +141,16 @@ def run_study(
     clock.lap("judge the scenarios out of fold")
 
     oof = [found[entry.scenario.key].predictions for entry in planned]
-    estimates = dict(zip([p.scenario for p in oof], estimate_all(oof, options.metric), strict=True))
+    estimates = _estimates(oof, options.metric, folds)
     found_oof = {p.scenario: p for p in oof}
-    values = [estimates[p.scenario].value for p in oof]
-    choice = recommend(oof, values, options.metric)
+    drawn = resample_in_and_out(oof, options.metric)
+    choice = recommend(drawn)
     clock.lap("compare and recommend")
     audited = None
     if options.audit:
         audited = audit_candidates(
             choice,
-            lambda failed: recommend(oof, values, options.metric, failed),
+            lambda failed: recommend(drawn, failed),
             lambda key: audit_unseen(
                 scenario_of(planned, key), development, folds, options, extractor
             ),
@@ -157,25 +159,25 @@ def run_study(
         choice = audited.choice
         clock.lap("audit the evidence")
     chosen = found[choice.recommended]
-    validation = evaluate(chosen.predictions)
+    validation = evaluate(chosen.unchanged)
+    least = lower_end(chosen.predictions, surface, options.metric)
     if store is not None:
         store.event("recommended", key=choice.recommended, margin=choice.margin)
 
     # From here on every scenario is frozen, and the test split is looked at, once.
     progress.say("Every scenario is frozen; looking at the test split once.")
     test, tested, by_patient, test_estimates = _look_at_test(
-        table.test, found, choice, options.metric, chosen.fitted
+        table.test, found, choice, options.metric, chosen
     )
     if store is not None:
         store.event("test split looked at", images=len(table.test), scenarios=len(test))
     clock.lap("look at the test split once")
 
-    checked, traces = _profile(table, chosen.predictions, planned, extractor, options.seed)
     findings = (
         *table.findings,
         *_about_sizes(options, extractor, shorter),
-        *surface,
-        *checked,
+        *telling,
+        *_profile(table, chosen.unchanged, glances, planned, extractor, options.seed),
     )
     clock.lap("check the data")
     result = StudyResult(
@@ -204,10 +206,13 @@ def run_study(
         seconds=clock.total(),
         questions=answer(
             [entry.scenario for entry in planned],
-            found_oof,
-            {key: estimate.value for key, estimate in estimates.items()},
-            options.metric,
+            drawn,
         ),
+        lower_end=least,
+        calibration={
+            "validation": validation.calibration,
+            "test": None if tested is None else tested.calibration,
+        },
     )
     return Study(
         result=result,
@@ -216,6 +221,7 @@ def run_study(
         planned=planned,
         oof=found_oof,
         test=test,
+        unchanged=chosen.unchanged,
         fitted=chosen.fitted,
         validation=validation,
         tested=tested,
@@ -223,7 +229,7 @@ def run_study(
         seconds=clock.laps,
         training={key: c.training for key, c in found.items() if c.training is not None},
         audits=audited.audits if audited else {},
-        traces=traces,
+        traces=Traces.of(development, glances, plain),
     )
 
 
@@ -263,25 +269,25 @@ def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extracto
     return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
 
 
+def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
+    """On which every image is looked at: unedited, at the size of the first scenario."""
+    return dataclasses.replace(reading_of(planned[0].scenario, extractor).canvas, edits=())
+
+
 def _folds(
-    development: ImageTable,
-    options: StudyOptions,
-    planned: Sequence[Planned],
-    extractor: Extractor,
+    development: ImageTable, options: StudyOptions, surface: Predictions, extractor: Extractor
 ) -> tuple[Folds, tuple[Finding, ...]]:
-    """The folds that all scenarios share, and what was found about the images' surface.
+    """The folds that all scenarios share, and what is to be said where the surface was looked at.
 
     Images are judged in changed views where that was asked for, or where a network is to be trained
     and the surface tells the classes so well that the images as they are could not tell who learned
     it from who learned the subject.
     """
     plain = make_folds(development, options.n_folds, options.seed)
+    plain = dataclasses.replace(plain, metric=options.metric)
     trained = bool(set(TRAINED) & set(options.families))
     if options.validate == "plain" or (options.validate == "auto" and not trained):
         return plain, ()
-    spec = reading_of(planned[0].scenario, extractor).canvas
-    measured = read_surface(development, dataclasses.replace(spec, edits=()), extractor)
-    surface = told_by(measured, development, options.seed)
     findings = confounders(surface)
     (area,) = estimate_all([surface], "auroc")
     if options.validate == "auto" and area.low < TELLING:
@@ -402,47 +408,55 @@ def _judge(
     return {scenario.key: found[scenario.key] for scenario in scenarios}
 
 
+def _estimates(oof: Sequence[Predictions], metric: str, folds: Folds) -> dict[str, Estimate]:
+    """The metric of every scenario by key; it says where images were judged changed."""
+    found = dict(zip([p.scenario for p in oof], estimate_all(oof, metric), strict=True))
+    if folds.view is None:
+        return found
+    return {
+        key: dataclasses.replace(one, method=f"{one.method}; images in changed views")
+        for key, one in found.items()
+    }
+
+
 def _look_at_test(
     test_table: ImageTable,
     found: Mapping[str, CrossFitted],
     choice: Recommendation,
     metric: str,
-    chosen: FittedScenario,
+    chosen: CrossFitted,
 ) -> tuple[dict[str, Predictions], Evaluation | None, Evaluation | None, dict[str, Estimate]]:
-    """The one pass over the test split: the metric of every scenario, all metrics of the chosen."""
+    """The one pass over the test split: the metric of every scenario, all metrics of the chosen.
+
+    Its results by patient are out of fold where there is no test split.
+    """
     if not len(test_table):
-        return {}, None, None, {}
+        return {}, None, evaluate_by_group(chosen.unchanged), {}
     test = {key: cross.fitted.predict(test_table)[0] for key, cross in found.items()}
     thresholds = {key: cross.fitted.operating for key, cross in found.items()}
     estimates = estimate_all(list(test.values()), metric, thresholds)
     mine = test[choice.recommended]
-    tested = evaluate(mine, chosen.operating)
-    repeated = len(np.unique(mine.groups)) < len(mine)
-    by_patient = evaluate(by_group(mine), chosen.operating) if repeated else None
+    tested = evaluate(mine, chosen.fitted.operating)
+    by_patient = evaluate_by_group(mine, chosen.fitted.operating)
     return test, tested, by_patient, dict(zip(test, estimates, strict=True))
 
 
 def _profile(
     table: ImageTable,
     oof: Predictions,
+    glances: Glances,
     planned: Sequence[Planned],
     extractor: Extractor,
     seed: int,
-) -> tuple[tuple[Finding, ...], Traces]:
-    """The data checks, with codes and out-of-fold predictions of the recommended scenario.
-
-    And what the images to learn from are known by from now on, which the same look at them gives.
-    """
+) -> tuple[Finding, ...]:
+    """The data checks, with codes and out-of-fold predictions of the recommended scenario."""
     scenario = scenario_of(planned, oof.scenario)
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
     plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
-    spec = reading_of(plain, extractor).canvas
-    codes, _ = extractor.codes(table, spec)
-    glances = read_glances(table, spec, extractor)
-    findings = examine(table, Evidence(codes, glances, oof), seed=seed).findings
-    return findings, Traces.of(table.development, glances, spec)
+    codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
+    return examine(table, Evidence(codes, glances, oof), seed=seed).findings
 
 
 def _results(
@@ -473,12 +487,13 @@ def _with_all(
     choice: Recommendation,
     evaluation: Evaluation | None,
 ) -> dict[str, Mapping[str, Estimate]]:
-    """The metric of every scenario, and every metric of the recommended one."""
+    """The metric of every scenario, and every other metric of the recommended one."""
     found: dict[str, Mapping[str, Estimate]] = {
         key: {metric: estimate} for key, estimate in estimates.items()
     }
     if evaluation is not None:
-        found[choice.recommended] = evaluation.estimates
+        own = found[choice.recommended]
+        found[choice.recommended] = {**evaluation.estimates, **own}
     return found
 
 

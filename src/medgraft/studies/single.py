@@ -129,7 +129,7 @@ def run_single(
         tested = evaluate(test, crossed.fitted.operating)
     spec = dataclasses.replace(reading_of(scenario, extractor).canvas, edits=(), base=0)
     traces = Traces.of(development, read_glances(development, spec, extractor), spec)
-    validation = evaluate(crossed.predictions)
+    validation = evaluate(crossed.unchanged)
     return Single(table, options, folds, crossed, validation, test, tested, traces)
 
 

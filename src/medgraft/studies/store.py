@@ -24,9 +24,11 @@ from medgraft.profile.seen import Traces
 from medgraft.types import (
     SCHEMA,
     AuditResult,
+    Calibration,
     Estimate,
     Finding,
     FittedScenario,
+    LowerEnd,
     Predictions,
     ScenarioResult,
     StudyResult,
@@ -181,6 +183,10 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "corrected": {
             name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
+        "lower_end": result.lower_end and _lower_end(result.lower_end),
+        "calibration": {
+            name: calibration_json(found) for name, found in result.calibration.items()
+        },
         "comparisons": [
             {k: _number(v) for k, v in dataclasses.asdict(row).items()}
             for row in result.comparisons
@@ -190,12 +196,40 @@ def result_json(result: StudyResult) -> dict[str, Any]:
                 "question": row.text,
                 "answer": row.answer,
                 **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
+                "corrected": row.corrected,
             }
             for row in result.questions
         ],
         "audit": result.audit and audit_json(result.audit),
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
+    }
+
+
+def _lower_end(found: LowerEnd) -> dict[str, Any]:
+    given = found.estimate and dataclasses.asdict(found.estimate)
+    numbers = ("n_effective", "surface_auroc", "surface_auroc_weighted")
+    return {
+        **{name: given and _number(given[name]) for name in ("value", "low", "high")},
+        **{name: _number(getattr(found, name)) for name in numbers},
+        "method": given and given["method"],
+        "reason": found.reason or None,
+    }
+
+
+def calibration_json(found: Calibration | None) -> dict[str, Any] | None:
+    """Whether probabilities come true, in result.json and in what `medgraft evaluate` prints."""
+    if found is None:
+        return None
+    known = {name: one for name in ("slope", "intercept") if (one := getattr(found, name))}
+    return {
+        "slope": None,
+        "intercept": None,
+        **_estimates(known),
+        "averages": _estimates(found.averages),
+        "p": found.p,
+        "needed": found.needed or None,
+        "reason": found.reason or None,
     }
 
 

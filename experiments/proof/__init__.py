@@ -1,0 +1,1 @@
+"""What `make prove-statistics` simulates: truth that is known, held against what medgraft says."""

@@ -1,0 +1,91 @@
+"""From scores of models that have not seen an image to probabilities that keep their promise.
+
+Each fold's scores have a unit of their own, for a strength is chosen in each. So each is calibrated
+without it, and the deployed model by scores under its own strength. What is fitted on members of an
+ensemble is fitted on what had seen neither the fold it judges nor the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medgraft.evaluate.calibration import Calibrator, cross_fit, fit_calibrator
+from medgraft.types import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Scores of n images by models that have not seen them, before anything is calibrated.
+
+    scores : (n, n_classes) by each fold's model, of the images as they are. inner, final :
+    (n_folds, n, n_classes) and (n, n_classes), see `learn.heads.NestedScores`; where nothing was
+    chosen in the folds, there is no `inner` and `final` is `scores`. changed : (n, n_classes) of
+    the images in the view in which they are judged (`Folds.view`), where there is one.
+    """
+
+    scores: Floats
+    inner: Floats | None
+    final: Floats
+    changed: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """The same, calibrated; and the calibrator of the model that is deployed.
+
+    unchanged : (n, n_classes) of images as they are, each fold's by a calibrator without it.
+    inner : (n_folds, n, n_classes) given without fold k and without the image, nan in fold k; None
+    where there are none. final : (n, n_classes) by `calibrator`. changed : as `OutOfFold.changed`,
+    by the calibrators of `unchanged`.
+    """
+
+    unchanged: Floats
+    inner: Floats | None
+    final: Floats
+    changed: Floats | None
+    calibrator: Calibrator
+
+    def without(self, k: int) -> Floats:
+        """Probabilities (n, n_classes) by which something may be fitted that judges fold k.
+
+        Those of images outside of it, by models that saw neither. Of a network that was trained
+        there are none: then its out-of-fold ones, whose models learned from fold k.
+        """
+        return self.unchanged if self.inner is None else self.inner[k]
+
+
+def calibrated(found: OutOfFold, y: Ints, fold: Ints) -> Probabilities:
+    """Calibrate out-of-fold scores of n images, and the model that is deployed.
+
+    A view in which images are judged changes what they score, and no calibrator: in use images come
+    as they are.
+
+    Parameters
+    ----------
+    y : (n,) true class. fold : (n,) the fold that judged each image, 0 .. n_folds - 1.
+
+    Raises
+    ------
+    FitError, DataError
+        As `fit_calibrator` and `cross_fit`.
+    """
+    calibrator = fit_calibrator(found.final, y)
+    changed, inner = None, None
+    if found.changed is not None:
+        changed = cross_fit(found.scores, y, fold, found.inner, of=found.changed)
+    if found.inner is not None:
+        inner = np.stack(
+            [
+                fit_calibrator(scores[fold != k], y[fold != k])(scores)
+                for k, scores in enumerate(found.inner)
+            ]
+        )
+    return Probabilities(
+        unchanged=cross_fit(found.scores, y, fold, found.inner),
+        inner=inner,
+        final=calibrator(found.final),
+        changed=changed,
+        calibrator=calibrator,
+    )

@@ -1,0 +1,63 @@
+"""The sentence about the lower end: one for each case, on the page and in the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import fabricate
+import pytest
+
+from medgraft.report import lower_end
+from medgraft.report.build import render
+from medgraft.types import Estimate, LowerEnd, StudyResult
+
+METHOD = "overlap weights, percentile bootstrap over images, 2000 resamples"
+LOWER = LowerEnd(Estimate(0.95, 0.93, 0.97, 600, METHOD), 88.2, 0.944, 0.504)
+
+
+def said(found: LowerEnd | None, **changed: object) -> str:
+    result = dataclasses.replace(fabricate.study().result, lower_end=found)
+    return lower_end.sentence(dataclasses.replace(result, **changed))  # type: ignore[arg-type]
+
+
+def test_it_says_the_figure_its_condition_and_what_it_is_held_against() -> None:
+    text = said(LOWER)
+    assert text.startswith("Lower end of what to expect elsewhere: AUROC 0.950 (95 % interval 0.9")
+    assert "if how the images were made (exposure, sharpness, frame, file) meant nothing" in text
+    assert "AUROC 0.944" in text
+    assert "surface" not in text
+
+
+def test_where_it_is_the_same_it_says_so() -> None:
+    row = fabricate.study().result.scenarios[0].validation["auroc"]
+    assert said(dataclasses.replace(LOWER, estimate=row)).startswith("Lower end")
+    same = Estimate(0.995, 0.98, 0.999, 600, METHOD)
+    assert said(dataclasses.replace(LOWER, estimate=same)).startswith("This hardly rests on how")
+
+
+@pytest.mark.parametrize("reason", ["few images", "still telling"])
+def test_where_it_is_not_given_it_says_why(reason: str) -> None:
+    text = said(dataclasses.replace(LOWER, estimate=None, n_effective=4.4, reason=reason))  # type: ignore[arg-type]
+    assert text.startswith("How low this may fall elsewhere cannot be said: how the images")
+    assert ("only 4 patients or groups" in text) == (reason == "few images")
+    assert said(None) == ""
+
+
+def test_of_a_loss_it_is_the_upper_end() -> None:
+    result: StudyResult = fabricate.study().result
+    loss = Estimate(0.1, 0.08, 0.12, 600, METHOD)
+    rows = tuple(
+        dataclasses.replace(row, validation={"log_loss": loss}) for row in result.scenarios
+    )
+    worse = dataclasses.replace(LOWER, estimate=Estimate(0.3, 0.2, 0.4, 600, METHOD))
+    assert said(worse, metric="log_loss", scenarios=rows).startswith("Upper end of what to expect")
+    better = dataclasses.replace(LOWER, estimate=Estimate(0.05, 0.02, 0.09, 600, METHOD))
+    assert said(better, metric="log_loss", scenarios=rows).startswith("This hardly rests on")
+
+
+def test_the_page_has_it_beside_the_headline() -> None:
+    content = fabricate.study()
+    assert "Lower end of what" not in render(content)
+    with_it = dataclasses.replace(content.result, lower_end=LOWER)
+    page = render(dataclasses.replace(content, result=with_it))
+    assert page.index("<h1>") < page.index("Lower end of what") < page.index("May it be believed?")
