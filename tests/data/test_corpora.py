@@ -15,6 +15,7 @@ import pytest
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
 SECONDS = 5.0
+START = 60.0  # seconds that a busy machine may take to start Python and import what decodes
 MEGABYTES = 1000
 
 WATCHED = """
@@ -46,7 +47,7 @@ def decode_all(files: list[Path]) -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", WATCHED, *map(str, files)],
         capture_output=True,
-        timeout=SECONDS * len(files),
+        timeout=START + SECONDS * len(files),
         check=False,
     )
     lines = run.stdout.decode(errors="surrogateescape").splitlines()
