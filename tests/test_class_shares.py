@@ -12,6 +12,7 @@ import pytest
 
 from medgraft.bundle import external, model, predict, shares
 from medgraft.bundle.external import External, evaluate_model
+from medgraft.bundle.model import History
 from medgraft.bundle.shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Operating, Predictions, Source
@@ -56,7 +57,7 @@ def images(n: int, ill: int) -> ImageTable:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     for user in (external, shares):
-        monkeypatch.setattr(user, "run_of", lambda *_: ("auroc", LEARNED, set()))
+        monkeypatch.setattr(user, "history_of", lambda *_: History("auroc", LEARNED))
     return Path("run")
 
 

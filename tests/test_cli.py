@@ -43,6 +43,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of other patients, which no model here learned from."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "images"
+    write_phantoms(folder, n_patients=8, seed=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Path:
     folder = tmp_path_factory.mktemp("cli-cache")
     (folder / "graphs").symlink_to(graphs)
@@ -130,6 +138,64 @@ def test_evaluate_judges_by_image_and_by_patient(
     for estimate in found["by_image"]["metrics"].values():
         if estimate["value"] is not None:  # a predictive value of a label never given
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_evaluate_leaves_out_what_was_learned_from_under_whatever_name(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A training set with new names alone is refused; beside new images it is left out."""
+    import pyarrow.parquet as pq
+
+    frame = pq.read_table(run / "predictions.parquet").to_pandas().drop_duplicates("id")
+    learned = sorted(frame[frame["split"] != "test"]["id"])
+    new = sorted(frame[frame["split"] == "test"]["id"])
+    for number, id in enumerate(learned):
+        file = tmp_path / "data" / Path(id).parent / f"scan{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if number % 3:
+            shutil.copy(images / id, file)
+        else:
+            Image.open(images / id).convert("L").resize((200, 200)).save(file.with_suffix(".jpg"))
+    shutil.copytree(run / "model", tmp_path / "model")  # apart from its run
+    words = ["evaluate", str(tmp_path / "model"), str(tmp_path / "data"), "--json", "--no-groups"]
+    words += ["--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 1
+    assert f"learned from all {len(learned)} images" in capsys.readouterr().err
+    for id in new:
+        shutil.copy(images / id, tmp_path / "data" / id)
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    stored_anew = -(-len(learned) // 3)
+    assert found["seen"] == {
+        "n": len(learned) + len(new), "same_file": len(learned) - stored_anew,
+        "same_picture": stored_anew, "same_name": None, "same_patient": None,
+    }  # fmt: skip
+    assert found["by_image"]["n_images"] == len(new)
+    assert found["with_seen"]["n_images"] == len(learned) + len(new)
+    (tmp_path / "model" / "seen.safetensors").write_bytes(b"other")
+    assert call(*words, monkeypatch=monkeypatch) == 1
+    assert "is missing or was changed" in capsys.readouterr().err
+
+
+def test_a_model_without_traces_is_judged_on_everything_and_that_is_said(
+    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = tmp_path / "model"
+    shutil.copytree(run / "model", model)
+    (model / "seen.safetensors").unlink()
+    content = json.loads((model / "bundle.json").read_text())
+    del content["sha256"]["seen.safetensors"]
+    (model / "bundle.json").write_text(json.dumps(content))
+    words = ["evaluate", str(model), str(images), "--cache", str(cache_folder)]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    assert "cannot be known" in capsys.readouterr().err
+    assert call(*words, "--json", monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    n_images = sum(len(list((images / name).iterdir())) for name in ("lesion", "normal"))
+    assert found["by_image"]["n_images"] == found["seen"]["n"] == n_images
+    assert (found["seen"]["same_file"], found["with_seen"]) == (None, None)
 
 
 def test_evaluate_refuses_classes_the_model_does_not_know(
@@ -256,11 +322,11 @@ def test_predict_keeps_to_its_workers_and_its_cache(
 
 
 def test_evaluate_takes_data_of_one_class(
-    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    run: Path, elsewhere: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     normals = tmp_path / "normals"
-    shutil.copytree(images / "normal", normals / "normal")
+    shutil.copytree(elsewhere / "normal", normals / "normal")
     words = ["evaluate", str(run), str(normals), "--json", "--cache", str(cache_folder)]
     assert call(*words, "--out", str(tmp_path / "E"), monkeypatch=monkeypatch) == 0
     found = json.loads(capsys.readouterr().out)["by_image"]
@@ -272,11 +338,11 @@ def test_evaluate_takes_data_of_one_class(
 
 
 def test_evaluate_counts_a_patient_of_several_splits_once(
-    run: Path, images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    run: Path, elsewhere: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     for name in ("lesion", "normal"):
-        pictures = sorted((images / name).iterdir())[:4]
+        pictures = sorted((elsewhere / name).iterdir())[:4]
         for number, picture in enumerate(pictures):  # two patients a class, an image a split
             split = ("train", "test")[number % 2]
             file = tmp_path / split / name / f"{name}{number // 2}_{number % 2}.png"
@@ -304,12 +370,14 @@ def test_audit_says_how_many_images_the_model_learned_from(
     assert found["names_learned_from"] == (ours["split"] != "test").sum() > 0
     assert found["verdict"] == "INCONCLUSIVE"  # of 24 patients
     assert call(*words, monkeypatch=monkeypatch) == 0
-    warning = f"{found['names_learned_from']} of {len(ours)} images bear the name of one"
+    warning = f"learned from {found['names_learned_from']} of the {len(ours)} images"
     assert warning in capsys.readouterr().err
-    shutil.copytree(run / "model", tmp_path / "model")  # apart from its run, nobody can know
+    shutil.copytree(run / "model", tmp_path / "model")  # apart from its run, names are not known
     words[1] = str(tmp_path / "model")
     assert call(*words, "--json", monkeypatch=monkeypatch) == 0
-    assert json.loads(capsys.readouterr().out)["names_learned_from"] == 0
+    apart = json.loads(capsys.readouterr().out)
+    assert apart["names_learned_from"] == 0
+    assert apart["seen"]["same_file"] == found["names_learned_from"]
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "result.json"])

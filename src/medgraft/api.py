@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
-from medgraft.bundle.model import in_classes_of, load_with_history
+from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
+from medgraft.bundle.seen import recognise
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
@@ -26,6 +27,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.reading import Reading, reading_of
 from medgraft.features.taps import STAGES
 from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.audited import write_audit
 from medgraft.report.build import write_report
@@ -40,7 +42,16 @@ from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
 from medgraft.studies.single import Single, SingleOptions, run_single
 from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
-from medgraft.types import Estimate, ImageTable, Join, ResizeRule, Scenario, Skipped, Source
+from medgraft.types import (
+    Estimate,
+    ImageTable,
+    Join,
+    ResizeRule,
+    Scenario,
+    SeenBefore,
+    Skipped,
+    Source,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +139,7 @@ def study_to_folder(
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))
     predictions = [*finished.oof.values(), *finished.test.values()]
-    store.save(finished.result, predictions, finished.fitted)
+    store.save(finished.result, predictions, finished.fitted, finished.traces)
     extractor.cache.prune()
     return finished
 
@@ -184,6 +195,7 @@ def train_to_folder(
     write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
     with written_folder(out / "model") as folder:
         crossed.fitted.save(folder)
+        found.traces.write(folder)
     extractor.cache.prune()
     return found
 
@@ -192,14 +204,13 @@ def train_to_folder(
 class Audited:
     """An audit of a saved classifier, and what to hold against it.
 
-    images : that could have been audited, of which `seen` bear the id of one that the classifier
-    learned from (0 where its study's predictions are not beside it).
+    images : that could have been audited. seen : how many the classifier learned from.
     """
 
     scenario: str
     audit: Audit
     images: int
-    seen: int
+    seen: SeenBefore
     skipped: tuple[Skipped, ...]
 
     def json(self) -> dict[str, Any]:
@@ -220,7 +231,8 @@ class Audited:
             },
             "options": asdict(audit.options),
             "images": self.images,
-            "names_learned_from": self.seen,
+            "names_learned_from": self.seen.same_name or 0,
+            "seen": asdict(self.seen),
             "skipped": [asdict(row) for row in self.skipped],
         }
 
@@ -263,7 +275,9 @@ def audit_model(
         There is no classifier, or it was changed since it was saved.
     """
     options, extractor = options or AuditOptions(), extractor or Extractor()
-    fitted, learned = load_with_history(Path(model), extractor)
+    folder = bundle_folder(Path(model))
+    fitted = load_bundle(folder, extractor)
+    history = history_of(folder.absolute().parent, fitted.scenario.key)
     unread = table.skipped
     if (table.splits == "test").any():
         table = table.test
@@ -281,7 +295,7 @@ def audit_model(
         scenario=fitted.scenario.key,
         audit=audit,
         images=len(table),
-        seen=sum(id_ in learned for id_ in table.ids.tolist()),
+        seen=recognise(folder, history, fitted, table, extractor)[1],
         skipped=(*unread, *missing, *audit.skipped),
     )
 

@@ -265,6 +265,8 @@ def show_findings(audit: DataAudit) -> None:
 
 def show_external(found: External) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
+    from medgraft.report.seen import is_doubtful, of_evaluation
+
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
         show_evaluation(found.by_patient, "By patient or group")
@@ -273,12 +275,10 @@ def show_external(found: External) -> None:
         show_class_shares(found.adjusted.shares)
         typer.echo(f"{found.adjusted.changed:,} images get another label.")
         show_evaluation(found.adjusted.by_image, "By image, at these class shares")
-    if found.seen:
-        typer.echo(
-            f"warn: {found.seen:,} of {found.by_image.n_images:,} images bear the name of one the "
-            "model learned from; if they are the same, these figures flatter it",
-            err=True,
-        )
+    if found.with_seen is not None:
+        show_evaluation(found.with_seen, "By image, with those that the model learned from")
+    doubt = "warn: " if is_doubtful(found.seen) else ""
+    typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)
 
 
@@ -328,6 +328,7 @@ ROLES = {
 def show_audit(found: Audited) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
+    from medgraft.report.seen import of_audit
 
     audit, console = found.audit, _console()
     result, ranked = audit.result, audit.ranked
@@ -346,13 +347,8 @@ def show_audit(found: Audited) -> None:
     for finding in result.findings:
         text = f"{finding.severity}: {finding.text} {finding.remedy}".rstrip()
         console.print(text, markup=False)
-    if found.seen:
-        typer.echo(
-            f"warn: {found.seen:,} of {found.images:,} images bear the name of one the model "
-            "learned from; if they are the same, audit it on others, for of images it knows by "
-            "heart it may decide by other means",
-            err=True,
-        )
+    if doubt := of_audit(found.seen):
+        typer.echo(f"warn: {doubt}", err=True)
     reasons: dict[str, list[str]] = {}
     for row in found.skipped:
         reasons.setdefault(row.reason, []).append(row.source)

@@ -287,6 +287,28 @@ DescriptorStream = Callable[[], Iterator[DescriptorBatch]]
 # --------------------------------------------------------------------------- learning
 
 
+@dataclass(frozen=True, slots=True)
+class SeenBefore:
+    """How many of n images a classifier learned from, as far as that can be told.
+
+    same_file, same_picture : by their bytes, and by what they show though their bytes are others;
+    None where the classifier keeps no traces of its images. same_name : that bear the id of an
+    image learned from. same_patient : that are neither file nor picture, but of a group learned
+    from. These two are None where the predictions of its study are not beside it.
+    """
+
+    n: int = 0
+    same_file: int | None = None
+    same_picture: int | None = None
+    same_name: int | None = None
+    same_patient: int | None = None
+
+    @property
+    def certain(self) -> int:
+        """How many are surely images learned from."""
+        return (self.same_file or 0) + (self.same_picture or 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Folds:
     """One stored assignment of the development images to folds, shared by every scenario.

@@ -10,18 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
 SECONDS = 5.0
+START = 60.0  # seconds that a busy machine may take to start Python and import what decodes
 MEGABYTES = 1000
 
 WATCHED = """
-import resource, sys, time
+import sys, time
+from pathlib import Path
 from medgraft.data.decode import decode
 from medgraft.errors import DecodeError
 from medgraft.types import Source
 
+STATUS = Path("/proc/self/status")
 for path in sys.argv[1:]:
     print("begin", path, flush=True)
     start = time.perf_counter()
@@ -31,7 +35,9 @@ for path in sys.argv[1:]:
         assert "\\n" not in str(error) and path not in str(error), str(error)
     else:
         assert decoded.pixels.dtype == "uint8" and min(decoded.pixels.shape) > 0, path
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Not `ru_maxrss`: a child inherits the peak of the process that started it.
+    status = STATUS.read_text(encoding="ascii") if STATUS.exists() else "VmHWM: 0 kB"  # Linux only
+    peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
     print("end", f"{time.perf_counter() - start:.3f}", peak, flush=True)
 """
 
@@ -41,7 +47,7 @@ def decode_all(files: list[Path]) -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", WATCHED, *map(str, files)],
         capture_output=True,
-        timeout=SECONDS * len(files),
+        timeout=START + SECONDS * len(files),
         check=False,
     )
     lines = run.stdout.decode(errors="surrogateescape").splitlines()
@@ -65,5 +71,19 @@ def test_a_crash_would_be_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     decode_all([file])
     crashing = WATCHED.replace("decoded = decode(", "__import__('os').abort(")
     monkeypatch.setattr(sys.modules[__name__], "WATCHED", crashing)
+    with pytest.raises(AssertionError, match="begin"):
+        decode_all([file])
+
+
+def test_memory_is_the_decoders_and_not_that_of_these_tests(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(b"")
+    np.ones(400 << 20, np.uint8)  # once held is enough
+    monkeypatch.setattr(sys.modules[__name__], "MEGABYTES", 300)
+    decode_all([file])
+    greedy = WATCHED.replace("decoded = decode(", "b'1' * (400 << 20); decode(")
+    monkeypatch.setattr(sys.modules[__name__], "WATCHED", greedy)
     with pytest.raises(AssertionError, match="begin"):
         decode_all([file])

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from test_report_page import Page
 
-from medgraft.bundle.external import External, _learned_from, write_external
+from medgraft.bundle.external import External, write_external
+from medgraft.bundle.model import history_of
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.report.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import write_predictions
-from medgraft.types import Estimate, Operating, Predictions, Skipped
+from medgraft.types import Estimate, Operating, Predictions, SeenBefore, Skipped
 
 AT = Operating(0.5, "highest balanced accuracy")
 SKIPPED = (Skipped("far/away.png", "the file ends before the picture does"),)
@@ -108,23 +109,31 @@ def test_another_mix_of_classes_is_said_with_both_shares(
 
 
 @pytest.mark.parametrize(
-    ("seen", "learned", "said"),
+    ("seen", "warned", "said", "end"),
     [
-        (0, {"NORMAL": 1, "PNEUMONIA": 1}, "None of these images bears the name"),
-        (0, {}, "was not checked"),
-        (70, {"NORMAL": 1, "PNEUMONIA": 1}, "70 of the 90 images bear the name of an image"),
+        (SeenBefore(90, 0, 0, 0, 0), False, "None of these images is one that the model", "b."),
+        (SeenBefore(90, 0, 0, 9, 0), False, "None of these images is one that the model", "b."),
+        (SeenBefore(90, 0, 0), False, "other images of these patients is not known", "b."),
+        (SeenBefore(90, 0, 0, 0, 5), True, "5 other images are of a patient or group", "b."),
+        (SeenBefore(99, 6, 3, 0, 0), True, "learned from 9 of the 99 images (6", "has not seen."),
+        (SeenBefore(90, None, None, 0, 0), False, "None of these images bears the name", "b."),
+        (SeenBefore(90), False, "cannot be known", "b."),
+        (
+            SeenBefore(90, None, None, 70, 0), True, "70 of the 90 images bear the name of an",
+            "b, and it may have learned from 70 of them.",
+        ),
     ],
-)
+)  # fmt: skip
 def test_whether_the_images_were_learned_from_is_never_left_open(
-    content: EvaluationInput, seen: int, learned: dict[str, int], said: str
+    content: EvaluationInput, seen: SeenBefore, warned: bool, said: str, end: str
 ) -> None:
-    changed = dataclasses.replace(content, seen=seen, learned=learned)
+    both = content.evaluation if seen.certain else None
+    changed = dataclasses.replace(content, seen=seen, with_seen=both)
     page = Page(render_evaluation(changed))
     assert said in page.words
-    assert ("WARN" in page.words) == (seen > 0)
-    assert headline(changed).endswith(
-        "of hospital b, and it may have learned from 70 of them." if seen else "of hospital b."
-    )
+    assert ("WARN" in page.words) == warned
+    assert ("With the 9 learned from" in page.words) == bool(both)
+    assert headline(changed).endswith(end)
 
 
 def test_a_metric_these_data_leave_undefined_gives_way_to_accuracy(
@@ -156,14 +165,18 @@ def test_what_a_run_learned_from_is_counted_without_its_test_images(
     other = dataclasses.replace(rows, scenario="probe/other", splits=np.full(8, "train"))
     write_predictions(tmp_path / "predictions.parquet", [rows, other])
     (tmp_path / "result.json").write_text('{"metric": "mcc"}')
-    judged = predictions.select(np.arange(4, 12))  # 4 and 5 were learned from, 6 and 7 judged
-    assert _learned_from(tmp_path, judged) == ("mcc", {"NORMAL": 4, "PNEUMONIA": 2}, 2)
+    found = history_of(tmp_path, rows.scenario)
+    assert (found.metric, found.learned) == ("mcc", {"NORMAL": 4, "PNEUMONIA": 2})
+    assert found.ids == set(rows.ids[:6].tolist())
+    own = rows.groups == rows.ids  # an image without a patient is no patient
+    assert found.patients == set(rows.groups[:6][~own[:6]].tolist())
 
 
 def test_a_model_outside_its_run_is_not_guessed_about(
     predictions: Predictions, tmp_path: Path
 ) -> None:
-    assert _learned_from(tmp_path, predictions) == ("auroc", {}, 0)
+    found = history_of(tmp_path, predictions.scenario)
+    assert (found.metric, found.learned, found.ids) == ("auroc", {}, set())
 
 
 def test_page_and_json_are_written_whole(content: EvaluationInput, tmp_path: Path) -> None:
@@ -174,13 +187,18 @@ def test_page_and_json_are_written_whole(content: EvaluationInput, tmp_path: Pat
         dataclasses.replace(evaluation, estimates=undefined),
         None,
         SKIPPED,
-        seen=3,
+        SeenBefore(99, 7, 2, 3, 0),
+        with_seen=evaluation,
     )
     page, answer = write_external(tmp_path / "new" / "E", found, model="M", data="D")
     assert {file.name for file in page.parent.iterdir()} == {"evaluation.html", "evaluation.json"}
     assert "PPV not measured" in Page(page.read_text(encoding="utf-8")).words
     read = json.loads(answer.read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert (read["model"], read["data"], read["names_learned_from"]) == ("M", "D", 3)
+    assert read["seen"] == {
+        "n": 99, "same_file": 7, "same_picture": 2, "same_name": 3, "same_patient": 0,
+    }  # fmt: skip
+    assert read["with_seen"]["confusion"] == evaluation.confusion.tolist()
     assert read["by_image"]["metrics"]["ppv"]["value"] is None
     assert read["by_image"]["confusion"] == evaluation.confusion.tolist()
     assert read["skipped"] == [{"source": SKIPPED[0].source, "reason": SKIPPED[0].reason}]

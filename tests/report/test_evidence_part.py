@@ -32,6 +32,7 @@ from medgraft.types import (
     Operating,
     Predictions,
     Scenario,
+    SeenBefore,
 )
 
 SIDE = 64
@@ -83,7 +84,12 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 @pytest.fixture(scope="module")
 def page(audit: Audit) -> str:
     content = AuditInput(
-        "run/model", "/data/other <hospital>", "probe/a/b/svm", evidence_of(audit), 130, seen=3
+        "run/model",
+        "/data/other <hospital>",
+        "probe/a/b/svm",
+        evidence_of(audit),
+        130,
+        SeenBefore(130, 2, 1),
     )
     return render_audit(content)
 
@@ -140,7 +146,7 @@ def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_se
     assert f"Had any region turned {seen} in 100 labels" in page
     assert "Exchanged: the top left corner" in page
     assert page.count('<figure class="case exchange">') == 3
-    assert "3 of the 130 images bear the name" in page
+    assert "The model learned from 3 of the 130 images; audit it on others" in page
 
 
 def test_the_page_loads_nothing_escapes_names_and_describes_every_picture(page: str) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from medgraft import cli, terminal
 from medgraft.bundle import external
 from medgraft.evaluate.estimates import evaluate
-from medgraft.types import Scenario, StudyResult
+from medgraft.types import Scenario, SeenBefore, StudyResult
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,11 @@ def test_evaluate_writes_a_page_where_asked(
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     predictions = fabricate.predictions(("NORMAL", "PNEUMONIA"), "PNEUMONIA", 60, "test", 4, 1.5)
     found = external.External(
-        predictions, evaluate(predictions, sampling=fabricate.FAST), None, (), seen=5
+        predictions,
+        evaluate(predictions, sampling=fabricate.FAST),
+        None,
+        (),
+        SeenBefore(60, None, None, 5),
     )
     monkeypatch.setattr(external, "evaluate_model", lambda *_: found)
     out = tmp_path / "E"
@@ -138,7 +142,7 @@ def test_evaluate_writes_a_page_where_asked(
     plain = CliRunner().invoke(cli.app, asked)
     assert plain.exit_code == 0
     assert "written" not in plain.output
-    assert "5 of 60 images bear the name of one the model learned from" in plain.output
+    assert "5 of the 60 images bear the name of an image the model learned from" in plain.output
     written = CliRunner().invoke(cli.app, [*asked, "--out", str(out)])
     assert written.exit_code == 0, written.output
     assert sorted(path.name for path in out.iterdir()) == ["evaluation.html", "evaluation.json"]

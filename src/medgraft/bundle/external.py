@@ -9,34 +9,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medgraft.bundle.model import bundle_folder, in_classes_of, run_of
+from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
+from medgraft.bundle.seen import recognise
 from medgraft.bundle.shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.errors import DataError
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
-from medgraft.features.extract import Extractor
+from medgraft.features.extract import Extractor, without
 from medgraft.learn.fit import load
 from medgraft.studies.store import calibration_json
-from medgraft.types import Evaluation, ImageTable, Operating, Predictions, Skipped
+from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 
 @dataclass(frozen=True, eq=False)
 class External:
     """External validation: every metric by image and, where groups repeat, by patient.
 
-    learned, seen : images of each class the classifier learned from, and how many of the images
-    judged bear the id of one of them; empty and 0 where its study's predictions are not beside it.
-    metric : what its study chose by. adjusted : the same at other class shares, where asked for.
+    All of it is about images that the classifier did not learn from, as far as can be told. seen :
+    how many it did learn from. with_seen : the metrics by image with those counted in; None where
+    there are none. metric : what its study chose by. learned : images of each class that it learned
+    from; empty where its study's predictions are not beside it. adjusted : the same at other class
+    shares, where asked for.
     """
 
     predictions: Predictions
     by_image: Evaluation
     by_patient: Evaluation | None
     skipped: tuple[Skipped, ...]
+    seen: SeenBefore
+    with_seen: Evaluation | None = None
     metric: str = "auroc"
     learned: Mapping[str, int] = field(default_factory=dict)
-    seen: int = 0
     adjusted: Adjusted | None = None
 
     def json(self) -> dict[str, Any]:
@@ -48,7 +52,9 @@ class External:
             "by_patient": self.by_patient and _evaluation_json(self.by_patient),
             "skipped": [dataclasses.asdict(row) for row in self.skipped],
             "learned_from": dict(self.learned),
-            "names_learned_from": self.seen,
+            "names_learned_from": self.seen.same_name or 0,
+            "seen": dataclasses.asdict(self.seen),
+            "with_seen": self.with_seen and _evaluation_json(self.with_seen),
             **asked,
         }
 
@@ -99,7 +105,7 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 def evaluate_model(
     path: Path, table: ImageTable, extractor: Extractor, class_shares: str = TRAINING
 ) -> External:
-    """Judge a saved classifier on every labelled image of a table.
+    """Judge a saved classifier on the labelled images of a table that it did not learn from.
 
     class_shares : `training` leaves its answers as they are; with `estimate` (from the images,
     without their labels) or shares such as `0.3,0.7` they are also judged adjusted, beside them.
@@ -107,8 +113,9 @@ def evaluate_model(
     Raises
     ------
     DataError
-        The table holds a class the classifier does not know, or none of its images can be read;
-        or the shares make no sense (see `class_shares_of`).
+        The table holds a class the classifier does not know; none of its images can be read, or
+        all that can are images it learned from; or the shares make no sense (see
+        `class_shares_of`).
     """
     folder = bundle_folder(path)
     fitted = load(folder, extractor)
@@ -119,20 +126,29 @@ def evaluate_model(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
-    metric, learned, seen = _learned_from(folder.absolute().parent, predictions)
+    history = history_of(folder.absolute().parent, fitted.scenario.key)
+    met, seen = recognise(folder, history, fitted, without(table, skipped), extractor)
+    if met.all():
+        raise DataError(
+            f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
+            f"the same files, {seen.same_picture} the same pictures stored anew), so they say "
+            "nothing of how it does on others; give images it has not seen"
+        )
+    everything, predictions = predictions, predictions.select(~met)
     adjusted = None
     if class_shares != TRAINING:
         prob, groups = predictions.y_prob, predictions.groups
-        shares = class_shares_of(class_shares, fitted.classes, learned, prob, groups)
+        shares = class_shares_of(class_shares, fitted.classes, history.learned, prob, groups)
         adjusted = _adjusted(predictions, fitted.operating, shares)
     return External(
         predictions=predictions,
         by_image=evaluate(predictions, fitted.operating),
         by_patient=evaluate_by_group(predictions, fitted.operating),
         skipped=(*table.skipped, *skipped),
-        metric=metric,
-        learned=learned,
         seen=seen,
+        with_seen=evaluate(everything, fitted.operating) if met.any() else None,
+        metric=history.metric,
+        learned=history.learned,
         adjusted=adjusted,
     )
 
@@ -161,8 +177,9 @@ def write_external(
             evaluation=found.by_image,
             by_patient=found.by_patient,
             skipped=found.skipped,
-            learned=found.learned,
             seen=found.seen,
+            with_seen=found.with_seen,
+            learned=found.learned,
             command=command,
             version=importlib.metadata.version("medgraft"),
         ),
@@ -187,12 +204,3 @@ def _adjusted(
         by_patient=evaluate_by_group(moved, rule),
         changed=int((before != give_labels(moved.y_prob, positive, 0.5)).sum()),
     )
-
-
-def _learned_from(run: Path, predictions: Predictions) -> tuple[str, dict[str, int], int]:
-    """From the run a bundle lies in: its metric, what it learned from, and what is met again.
-
-    ('auroc', {}, 0) where the bundle was taken out of its run.
-    """
-    metric, learned, known = run_of(run, predictions.scenario)
-    return metric, learned, sum(name in known for name in predictions.ids.tolist())

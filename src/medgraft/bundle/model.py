@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,39 +43,44 @@ def load_model(
     return load(bundle_folder(Path(path)), Extractor(kept, engine=engine, workers=workers))
 
 
-def load_with_history(path: Path, extractor: Extractor) -> tuple[FittedScenario, frozenset[str]]:
-    """A saved classifier, and the ids of the images that it learned from.
-
-    The ids are those that its study's predictions hold; none where these are not beside it.
-
-    Raises
-    ------
-    BundleError
-        There is no classifier, or it or its run is damaged.
-    """
-    folder = bundle_folder(path)
-    fitted = load(folder, extractor)
-    return fitted, frozenset(run_of(folder.absolute().parent, fitted.scenario.key)[2])
-
-
 def bundle_folder(path: Path) -> Path:
     """RUN/model for a run, the path itself for a bundle."""
     inside = path / "model"
     return inside if not (path / "bundle.json").is_file() and inside.is_dir() else path
 
 
-def run_of(run: Path, scenario: str) -> tuple[str, dict[str, int], set[str]]:
-    """A run's metric, images of each class that a scenario learned from, and their ids."""
+@dataclass(frozen=True, eq=False)
+class History:
+    """What the folder of a classifier's study says of it; empty where it was taken out of it.
+
+    metric : what the study chose by. learned : images of each class that it learned from. ids :
+    theirs. patients : their groups, but for images that are a group of their own.
+    """
+
+    metric: str = "auroc"
+    learned: Mapping[str, int] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
+    patients: frozenset[str] = frozenset()
+
+
+def history_of(run: Path, scenario: str) -> History:
+    """What a run's folder says of one of its scenarios.
+
+    Raises
+    ------
+    BundleError
+        A file of the run is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file, result = run / "predictions.parquet", run / "result.json"
     if not file.is_file() or not result.is_file():
-        return "auroc", {}, set()
+        return History()
     try:
         rows = pq.read_table(
             file,
-            columns=["id", "truth"],
+            columns=["id", "group", "truth"],
             filters=[("scenario", "==", scenario), ("split", "!=", "test")],
         )
         metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
@@ -84,8 +91,13 @@ def run_of(run: Path, scenario: str) -> tuple[str, dict[str, int], set[str]]:
             "a copy of the folder model alone"
         ) from error
     truths, counts = np.unique(np.array(rows["truth"].to_pylist(), str), return_counts=True)
-    learned = dict(zip(truths.tolist(), counts.tolist(), strict=True))
-    return metric, learned, set(rows["id"].to_pylist())
+    ids, groups = rows["id"].to_pylist(), rows["group"].to_pylist()
+    return History(
+        metric,
+        dict(zip(truths.tolist(), counts.tolist(), strict=True)),
+        frozenset(ids),
+        frozenset(group for id, group in zip(ids, groups, strict=True) if group != id),
+    )
 
 
 def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.bundle.model import bundle_folder, run_of
+from medgraft.bundle.model import bundle_folder, history_of
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
 from medgraft.types import FittedScenario, Floats, Operating, Strings
@@ -126,7 +126,7 @@ def adjust_rows(
     run = bundle_folder(Path(model)).absolute().parent
     read = [row for row in rows if row["probabilities"]]
     ids = np.array([row["source"] for row in read], str)
-    _, learned, _ = run_of(run, fitted.scenario.key)
+    learned = history_of(run, fitted.scenario.key).learned
     before = [[row["probabilities"][name] for name in fitted.classes] for row in read]
     prob = np.array(before, float).reshape(len(read), len(fitted.classes))
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)

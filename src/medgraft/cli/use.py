@@ -86,7 +86,8 @@ def evaluate(
 ) -> None:
     """Judge MODEL on other labelled images (external validation), by image and by patient.
 
-    Every image of DATA is judged, whatever its split; nothing is chosen or refitted.
+    Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
+    it knows again under any name; nothing is chosen or refitted.
     """
     from medgraft.bundle.external import evaluate_model, write_external
     from medgraft.data.listing import shown

@@ -116,6 +116,7 @@ def placements(y: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
     Returns (positives,): the share of negatives below, and (negatives,): the share of positives
     above; ties count half. Both average to the AUROC. O(n log n) by midranks (Sun and Xu 2014).
     """
+    score = np.asarray(score, np.float64)  # ranks come in the type they are asked of
     ranks = stats.rankdata(score)
     m, n = int(y.sum()), int((~y).sum())
     positive = (ranks[y] - stats.rankdata(score[y])) / n

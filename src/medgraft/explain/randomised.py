@@ -125,7 +125,8 @@ def rank_correlations(a: NDArray[np.float32], b: NDArray[np.float32]) -> Floats:
     """Spearman's correlation of each pair of maps (n, height, width), (n,); nan if one is flat."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
+    # SciPy from 1.18 on ranks in the type that it is given, and float32 would round the sums.
+    ranks = [rankdata(maps.reshape(len(maps), -1).astype(np.float64), axis=1) for maps in (a, b)]
     centred = [rank - rank.mean(axis=1, keepdims=True) for rank in ranks]
     lengths = [np.sqrt((rank**2).sum(axis=1)) for rank in centred]
     product = (centred[0] * centred[1]).sum(axis=1)

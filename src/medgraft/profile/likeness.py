@@ -210,7 +210,7 @@ def chance_to_win(cosines: Floats, sizes: list[int]) -> Floats:
     >>> chance_to_win(np.array([[0.9, 0.1, 0.5, 0.3]]), [1, 1, 2]).tolist()
     [1.0, 0.0, 0.5]
     """
-    ranks = stats.rankdata(cosines, axis=1).mean(axis=0)
+    ranks = stats.rankdata(np.asarray(cosines, np.float64), axis=1).mean(axis=0)
     size = np.array(sizes)
     mean_rank = np.add.reduceat(ranks, np.cumsum([0, *sizes[:-1]])) / size
     chance: Floats = (mean_rank - (size + 1) / 2) / (len(ranks) - size)

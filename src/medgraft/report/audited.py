@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medgraft import files
-from medgraft.report import evidence, words
+from medgraft.report import evidence, seen, words
 from medgraft.report.content import AuditInput
 from medgraft.report.page import render_page
 
@@ -39,6 +39,7 @@ def render_audit(content: AuditInput) -> str:
             "skipped": content.skipped,
             "headline": words.sentence(f"{verdict}: {HEADLINES[verdict]}"),
             "facts": f"{words.plural(content.images, 'image')} of {name}",
+            "caution": seen.of_audit(content.seen),
             **evidence.section(content.evidence),
         },
     )

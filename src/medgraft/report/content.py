@@ -19,6 +19,7 @@ from medgraft.types import (
     Pixels,
     Predictions,
     Scenario,
+    SeenBefore,
     Skipped,
     StudyResult,
 )
@@ -255,7 +256,8 @@ class EvaluationInput:
 
     model, data : the classifier's folder and the data, as they were named. metric : what the page
     leads with. learned : images of each class the classifier learned from; empty where that is
-    not known. seen : how many of the images judged bear the id of an image it learned from.
+    not known. seen : how many of the images offered it learned from; those are left out, and
+    `with_seen` is what it would be with them (None where there are none).
     """
 
     model: str
@@ -266,7 +268,8 @@ class EvaluationInput:
     by_patient: Evaluation | None = None
     skipped: tuple[Skipped, ...] = ()
     learned: Mapping[str, int] = field(default_factory=dict)
-    seen: int = 0
+    seen: SeenBefore = field(default_factory=SeenBefore)
+    with_seen: Evaluation | None = None
     command: str = ""
     version: str = ""
 
@@ -276,7 +279,7 @@ class AuditInput:
     """Everything the page of a saved classifier's audit shows.
 
     model, data : the classifier's folder and the data, as they were named. images : that could have
-    been audited, of which `seen` bear the id of one that the classifier learned from.
+    been audited. seen : how many of them the classifier learned from.
     """
 
     model: str
@@ -284,7 +287,7 @@ class AuditInput:
     scenario: str
     evidence: Evidence
     images: int
-    seen: int = 0
+    seen: SeenBefore = field(default_factory=SeenBefore)
     skipped: tuple[Skipped, ...] = ()
     command: str = ""
     version: str = ""

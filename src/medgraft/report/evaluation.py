@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft import files
-from medgraft.report import exactly, verdicts, words
+from medgraft.report import exactly, seen, verdicts, words
 from medgraft.report.content import EvaluationInput, Judged
 from medgraft.report.page import render_page
 from medgraft.types import Estimate
@@ -34,6 +34,8 @@ def render_evaluation(content: EvaluationInput) -> str:
     columns = {"By image": evaluation}
     if content.by_patient is not None:
         columns[exactly.PATIENT] = content.by_patient
+    if content.with_seen is not None:
+        columns[f"With the {words.count(content.seen.certain)} learned from"] = content.with_seen
     sentence = (
         f"All of this is about {words.images_of_groups(evaluation.n_images, evaluation.n_groups)}. "
         "Nothing was chosen or refitted on them."
@@ -48,7 +50,8 @@ def render_evaluation(content: EvaluationInput) -> str:
             "gloss": verdicts.gloss(metric, evaluation),
             "operating_sentence": verdicts.operating_sentence(evaluation),
             "facts": _facts(content),
-            "caution": _caution(content),
+            "caution": seen.of_evaluation(content.seen),
+            "doubtful": seen.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
             **exactly.section(Judged(content.predictions, evaluation, sentence, columns)),
         },
@@ -59,12 +62,14 @@ def headline(content: EvaluationInput) -> str:
     """How good the classifier is on these images, how sure that is, on how many: one sentence."""
     evaluation = content.evaluation
     metric, estimate = _leading(content)
-    seen = f", and it may have learned from {words.count(content.seen)} of them"
+    new = " that it has not seen" if content.seen.certain else ""
+    named = content.seen.same_name if content.seen.same_file is None else 0
+    doubt = f", and it may have learned from {words.count(named)} of them" if named else ""
     return words.sentence(
         f"{verdicts.subject(evaluation.classes, evaluation.positive)} with "
         f"{words.name_metric(metric)} {words.value(metric, estimate.value)} (95 % interval "
         f"{words.interval(metric, estimate)}) on {words.plural(estimate.n, 'image')} of "
-        f"{Path(content.data).name or content.data}{seen if content.seen else ''}"
+        f"{Path(content.data).name or content.data}{new}{doubt}"
     )
 
 
@@ -88,26 +93,6 @@ def _facts(content: EvaluationInput) -> str:
             *classes,
             f"{words.count(len(content.skipped))} skipped",
         ]
-    )
-
-
-def _caution(content: EvaluationInput) -> str:
-    """What cannot be known from here: whether the classifier learned from these very images."""
-    n = len(content.predictions)
-    if content.seen:
-        return (
-            f"{words.count(content.seen)} of the {words.plural(n, 'image')} bear the name of an "
-            "image this model learned from. If they are the same images, these figures flatter it; "
-            "leave them out and judge again."
-        )
-    if content.learned:
-        return (
-            "None of these images bears the name of one the model learned from. Copies under other "
-            "names, and other images of the same patients, would not be noticed here."
-        )
-    return (
-        "The images this model learned from are not listed beside it, so whether any of them is "
-        "among these was not checked. If some are, these figures flatter it."
     )
 
 

@@ -33,6 +33,7 @@ from medgraft.learn.workbench import Workbench
 from medgraft.profile.confounders import TELLING, confounders, told_by
 from medgraft.profile.glance import Glances, read_glances
 from medgraft.profile.profile import Evidence, examine
+from medgraft.profile.seen import Traces
 from medgraft.studies.audited import (
     audit_candidates,
     audit_unseen,
@@ -71,7 +72,8 @@ class Study:
     validation, tested : Evaluations of `unchanged` and of its test; by_patient : the latter (the
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
-    key, of the recommended scenario and of those that failed before it.
+    key, of the recommended scenario and of those that failed before it. traces : by which the
+    images learned from are known.
     """
 
     result: StudyResult
@@ -88,6 +90,7 @@ class Study:
     seconds: Mapping[str, float]
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
+    traces: Traces
 
 
 def run_study(
@@ -119,7 +122,8 @@ def run_study(
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
     clock.lap("read the images")
-    glances = _glances(table, planned, extractor)
+    plain = _plain_canvas(planned, extractor)
+    glances = read_glances(table, plain, extractor)
     clock.lap("look at every image")
 
     development = table.development
@@ -225,6 +229,7 @@ def run_study(
         seconds=clock.laps,
         training={key: c.training for key, c in found.items() if c.training is not None},
         audits=audited.audits if audited else {},
+        traces=Traces.of(development, glances, plain),
     )
 
 
@@ -264,10 +269,9 @@ def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extracto
     return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
 
 
-def _glances(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> Glances:
-    """One look at every image, unedited, at the size of the first scenario."""
-    spec = reading_of(planned[0].scenario, extractor).canvas
-    return read_glances(table, dataclasses.replace(spec, edits=()), extractor)
+def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
+    """On which every image is looked at: unedited, at the size of the first scenario."""
+    return dataclasses.replace(reading_of(planned[0].scenario, extractor).canvas, edits=())
 
 
 def _folds(

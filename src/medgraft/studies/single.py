@@ -20,6 +20,8 @@ from medgraft.features.tail import INPUT
 from medgraft.learn.crossed import CrossFitted
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.tuned import held_out
+from medgraft.profile.glance import read_glances
+from medgraft.profile.seen import Traces
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Scenario, Skipped
 
 VALIDATE = ("plain", "changed")
@@ -59,7 +61,8 @@ class Single:
 
     table : the images that could be read. crossed : predictions of images not learned from, out
     of fold or of the one holdout, and the fitted classifier. validation, tested : their
-    Evaluations; tested is None where no test split was looked at.
+    Evaluations; tested is None where no test split was looked at. traces : by which the images
+    learned from are known.
     """
 
     table: ImageTable
@@ -69,6 +72,7 @@ class Single:
     validation: Evaluation
     test: Predictions | None
     tested: Evaluation | None
+    traces: Traces
 
 
 def classic_scenario(
@@ -123,7 +127,10 @@ def run_single(
         extractor.progress.say("Everything is frozen; looking at the test split once.")
         test = crossed.fitted.predict(table.test)[0]
         tested = evaluate(test, crossed.fitted.operating)
-    return Single(table, options, folds, crossed, evaluate(crossed.unchanged), test, tested)
+    spec = dataclasses.replace(reading_of(scenario, extractor).canvas, edits=(), base=0)
+    traces = Traces.of(development, read_glances(development, spec, extractor), spec)
+    validation = evaluate(crossed.unchanged)
+    return Single(table, options, folds, crossed, validation, test, tested, traces)
 
 
 def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> ImageTable:

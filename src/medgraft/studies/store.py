@@ -20,6 +20,7 @@ import numpy as np
 
 from medgraft.errors import MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.profile.seen import Traces
 from medgraft.types import (
     SCHEMA,
     AuditResult,
@@ -93,12 +94,17 @@ class RunStore:
         return found
 
     def save(
-        self, result: StudyResult, predictions: list[Predictions], fitted: FittedScenario
+        self,
+        result: StudyResult,
+        predictions: list[Predictions],
+        fitted: FittedScenario,
+        traces: Traces,
     ) -> None:
         """Write what the study found, `result.json` last."""
         write_predictions(self.folder / "predictions.parquet", predictions)
         with written_folder(self.folder / "model") as folder:
             fitted.save(folder)
+            traces.write(folder)
         write_json(self.folder / "result.json", result_json(result))
         self.event("finished", recommended=result.recommended)
 
