@@ -170,6 +170,17 @@ def test_a_member_that_changes_changes_the_ensemble(
     assert not np.allclose(again.predictions.scores, crossed["mean"].predictions.scores)
 
 
+def test_all_that_a_member_said_is_in_the_key() -> None:
+    y, fold = np.arange(60) % 2, np.arange(60) // 2 % 3
+    one = member(1.0, y, fold, 0)
+    assert one.fingerprint == member(1.0, y, fold, 0).fingerprint
+    for part in ("unchanged", "inner", "final", "changed"):
+        array = getattr(one, part).copy()
+        array.flat[-1] = 0.25
+        assert dataclasses.replace(one, **{part: array}).fingerprint != one.fingerprint, part
+    assert dataclasses.replace(one, changed=None).fingerprint != one.fingerprint
+
+
 # --------------------------------------------------------------------------- bundles
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import fabricate
@@ -178,6 +179,33 @@ def test_an_ensemble_shows_its_cases_without_maps() -> None:
     reason, maps = gather._maps(ensemble(), [None, None], ["a", "b"])  # type: ignore[list-item]
     assert "answers of several" in reason
     assert maps == [(), ()]
+
+
+def test_maps_are_kept_under_all_that_decides_them() -> None:
+    def network(**other: Any) -> Any:
+        weights = np.arange(6.0) + other.get("more", 0)
+        return SimpleNamespace(
+            scenario=SimpleNamespace(key="k"), classes=other.get("classes", ("a", "b")),
+            spec=SimpleNamespace(recipe={"decoder": other.get("decoder", "2")}),
+            head=SimpleNamespace(to_arrays=lambda: ({"coef": weights}, {})),
+        )  # fmt: skip
+
+    picture = SimpleNamespace(pixels=np.zeros((2, 2), np.uint8))
+    brighter = SimpleNamespace(pixels=np.ones((2, 2), np.uint8))
+    keys = {
+        gather._maps_key(networks, [shown], [target], [tap])
+        for networks, shown, target, tap in (
+            ([network()], picture, "a", "t"),
+            ([network(), network()], picture, "a", "t"),
+            ([network(more=1)], picture, "a", "t"),
+            ([network(decoder="3")], picture, "a", "t"),
+            ([network(classes=("b", "a"))], picture, "a", "t"),
+            ([network()], brighter, "a", "t"),
+            ([network()], picture, "b", "t"),
+            ([network()], picture, "a", "s"),
+        )
+    }
+    assert len(keys) == 8
 
 
 # --------------------------------------------------------------------------- the section

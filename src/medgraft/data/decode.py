@@ -6,6 +6,7 @@ how pixels become a canvas in `preprocess.py`. `DecodePool` does all of it in th
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import stat
 import tempfile
@@ -38,6 +39,12 @@ from medgraft.errors import DecodeError
 from medgraft.types import Canvas, ImageTable, Skipped, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
+
+
+def decoders() -> tuple[str, ...]:
+    """The packages that decode and resize, with their versions, which decide the pixels."""
+    packages = ("opencv-python-headless", "pillow", "simplejpeg")
+    return tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
 
 
 def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> Decoded:

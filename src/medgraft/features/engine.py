@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.decode import decoders
 from medgraft.errors import MedgraftError
 from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENGINES = ("openvino", "torch")
+GRAPH = "1"  # raise it when a change of code changes what a converted graph computes
 
 Outputs = tuple[NDArray[np.float32], ...]
 
@@ -62,9 +64,8 @@ def versions(name: str) -> tuple[str, ...]:
 
     For torch also the kind of device, which no version tells.
     """
-    packages = (name, "opencv-python-headless", "simplejpeg")
-    found = [f"{package} {importlib.metadata.version(package)}" for package in packages]
-    return (*found, _torch_device()) if name == "torch" else tuple(found)
+    found = (f"{name} {importlib.metadata.version(name)}", *decoders())
+    return (*found, _torch_device()) if name == "torch" else found
 
 
 def _torch_device() -> str:
@@ -291,6 +292,7 @@ def _openvino_model(
     if graphs is None:
         return _convert(backbone, outputs, size)
     recipe = digest(
+        GRAPH,
         backbone.name,
         backbone.key,
         [backbone.card.mean, backbone.card.std],

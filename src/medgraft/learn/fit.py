@@ -394,7 +394,7 @@ def _cross_fit_ensemble(
     ]
     key = key_of(
         scenario,
-        [[m.predictions.y_prob.tolist(), m.probabilities.final.tolist()] for m in members],
+        [m.probabilities.fingerprint for m in members],
         development,
         folds,
         sample_weight,

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import Calibrator, cross_fit, fit_calibrator
-from medgraft.types import Floats, Ints
+from medgraft.types import Floats, Ints, digest
+
+
+def _digest(*arrays: Floats | None) -> str:
+    return digest(*(None if a is None else content_hash(a.tobytes()) for a in arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,11 @@ class OutOfFold:
     final: Floats
     changed: Floats | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all of them."""
+        return _digest(self.scores, self.inner, self.final, self.changed)
+
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:
@@ -46,6 +56,11 @@ class Probabilities:
     final: Floats
     changed: Floats | None
     calibrator: Calibrator
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all of them."""
+        return _digest(self.unchanged, self.inner, self.final, self.changed)
 
     def without(self, k: int) -> Floats:
         """Probabilities (n, n_classes) by which something may be fitted that judges fold k.

@@ -52,8 +52,6 @@ def cross_fit_tuned(
     """Train in every fold, judge out of fold, and deploy what the recipe says."""
     bench = Workbench.of(scenario, development, extractor, sample_weight, folds.view)
     depth, found = _depth(bench, folds)
-    recipes = [spec.recipe for spec in bench.specs(depth)]
-    key = key_of(scenario, recipes, development, folds, sample_weight)
     began = time.perf_counter()
     inputs = bench.inputs(depth)
     runs = [_in_fold(bench, depth, inputs, folds, k) for k in range(folds.n_folds)]
@@ -62,9 +60,11 @@ def cross_fit_tuned(
     if bench.recipe.deploy == "once":
         further = [_once_more(bench, depth, inputs, runs)]
         histories["all images"] = further[0].history
+    out = _out_of_fold(runs, folds)
+    key = key_of(scenario, out.fingerprint, development, folds, sample_weight)
     kept = extractor.cache.get("predictions", key)
     if kept is None:
-        kept = judged(_out_of_fold(runs, folds), development, folds, began)
+        kept = judged(out, development, folds, began)
         kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
         extractor.cache.put("predictions", key, kept)
     networks = [_fitted(bench, run, calibrator_of(kept)) for run in further or runs]

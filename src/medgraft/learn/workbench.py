@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from medgraft.data.augment import FIRST_VIEW, MILD, View
 from medgraft.data.split import holdout
 from medgraft.features.backbones import HYBRIDS, Backbone
+from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.kept import (
     bytes_of_maps,
@@ -326,6 +327,7 @@ class Workbench:
         params = tuple(one for one in self.scenario.params if one[0] != "deploy")
         return digest(
             TRAINING,
+            versions("torch"),
             dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth, params=params)),
             recipe,
             [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.decode import decoders
 from medgraft.errors import DataError
 from medgraft.features.extract import Extractor
 from medgraft.profile.hashes import Hashes, difference_hash
@@ -61,9 +62,8 @@ def read_glances(table: ImageTable, spec: FeatureSpec, extractor: Extractor) -> 
     DataError
         An image cannot be read; leave it out first (`features.extract.readable`).
     """
-    key = digest(
-        RECIPE, table.content_hashes.tolist(), spec.size, spec.resize, spec.decoder, length=32
-    )
+    seen = (spec.decoder, decoders(), spec.size, spec.resize, [edit.key for edit in spec.edits])
+    key = digest(RECIPE, table.content_hashes.tolist(), seen, length=32)
     kept = extractor.cache.get("glances", key)
     if kept is None:
         rows = {}
@@ -76,13 +76,13 @@ def read_glances(table: ImageTable, spec: FeatureSpec, extractor: Extractor) -> 
                     )
                 rows[canvas.id] = glance(canvas)
                 tick(1)
-        seen = [rows[id] for id in table.ids.tolist()]
+        looks = [rows[id] for id in table.ids.tolist()]
         kept = {
-            "hashes": np.array([one[0] for one in seen], np.uint8).reshape(len(seen), -1),
-            "clear": np.array([one[1] for one in seen]),
-            "pixels": np.array([one[2] for one in seen], dtype=np.str_),
-            "measured": np.array([one[3] for one in seen]).reshape(len(seen), len(MEASURED)),
-            "surface": np.array([one[4] for one in seen]).reshape(len(seen), -1),
+            "hashes": np.array([one[0] for one in looks], np.uint8).reshape(len(looks), -1),
+            "clear": np.array([one[1] for one in looks]),
+            "pixels": np.array([one[2] for one in looks], dtype=np.str_),
+            "measured": np.array([one[3] for one in looks]).reshape(len(looks), len(MEASURED)),
+            "surface": np.array([one[4] for one in looks]).reshape(len(looks), -1),
         }
         extractor.cache.put("glances", key, kept)
     columns = dict(zip(MEASURED, kept["measured"].T, strict=True))
