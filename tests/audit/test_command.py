@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from test_evidence import MIDDLE, SIDE, TOP_LEFT, ByBrightness, made
 
-from medgraft import cli
+from medgraft import api, cli
 from medgraft.api import Audited, audit_model
 from medgraft.audit.evidence import AuditOptions
 from medgraft.audit.regions import CORNERS, OUTSIDE
-from medgraft.bundle import model
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
@@ -35,7 +34,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def hold(place: tuple[slice, slice], **changed: Any) -> None:
         kind = type("Known", (ByBrightness,), changed)
-        monkeypatch.setattr(model, "load", lambda folder, extractor: kind(place, extractor))
+        monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: kind(place, extractor))
 
     return hold
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from test_evidence import TOP_LEFT, ByBrightness, made
 
-from medgraft import cli
-from medgraft.bundle import model
+from medgraft import api, cli
 
 
 def test_out_writes_a_page_and_the_json_that_is_printed(
@@ -19,7 +18,7 @@ def test_out_writes_a_page_and_the_json_that_is_printed(
 ) -> None:
     made(tmp_path, where=TOP_LEFT)
     known: Any = ByBrightness
-    monkeypatch.setattr(model, "load", lambda folder, extractor: known(TOP_LEFT, extractor))
+    monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: known(TOP_LEFT, extractor))
     words = ["medgraft", "audit", str(tmp_path), str(tmp_path / "made.npz"), "--no-groups"]
     words += ["--pairs", "40", "--modality", "xray", "--cache", str(tmp_path / "cache"), "--json"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out")])

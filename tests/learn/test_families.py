@@ -319,7 +319,8 @@ def test_out_of_fold_scores_come_from_the_folds_own_encoder(
     np.testing.assert_allclose(crossed["vlad"].predictions.scores, nested.scores, atol=1e-6)
     for k, strength in enumerate(nested.chosen):
         outside = folds.assignment != k
-        head = HEADS["svm"](strength).fit(codes[k][outside], table.labels[outside])
+        of_all = strength * len(table) / outside.sum()  # a strength is that of all images
+        head = HEADS["svm"](of_all).fit(codes[k][outside], table.labels[outside])
         np.testing.assert_allclose(
             head.decision_function(codes[k][~outside]), nested.scores[~outside], atol=1e-2
         )

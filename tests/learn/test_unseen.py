@@ -67,8 +67,8 @@ def test_what_is_fitted_again_ranks_its_folds_as_cross_validation_did(
     crossed = cross_fitted(scenario, table, make_folds(table, 3), extractor).predictions
     own = said(scenario, table, extractor)
     y = table.labels == 1
-    before, now = (auroc(y, s[:, 1] - s[:, 0]) for s in (crossed.scores, own))
-    assert abs(before - now) < 0.03
+    before, now = (auroc(y, s[:, 1] - s[:, 0], crossed.fold) for s in (crossed.scores, own))
+    assert abs(before - now) < 0.05  # of 57 images
     for k in range(3):
         inside = crossed.fold == k
         assert np.corrcoef(crossed.scores[inside, 1], own[inside, 1])[0, 1] > 0.8

@@ -77,8 +77,8 @@ class Rule:
         margin = float(allowed_loss(-top if self.metric in LOWER_IS_BETTER else top, self.metric))
         inside, outside = self.inside[:, :resamples], self.outside[:, :resamples]
         near = expected_distance(worth, inside, outside, margin)
-        surely = top - worth + self.slack <= margin
-        return np.asarray(surely | (top - worth <= near) | (worth == top))
+        gaps = _behind(worth)
+        return np.asarray((gaps + self.slack <= margin) | (gaps <= near) | (worth == top))
 
     def choose(self, barred: Mask) -> int:
         """The simplest scenario that is close enough, on all images.
@@ -112,19 +112,28 @@ def expected_distance(worth: Floats, inside: Floats, outside: Floats, margin: fl
     ----------
     worth : (n_scenarios,). inside, outside : (n_scenarios, n_resamples), as in `Rule`.
     """
-    gaps = worth.max() - worth
+    gaps = _behind(worth)
     records = np.unique(np.minimum.accumulate(gaps))
     records = records[np.isfinite(records)]
     likely = records[(1 - _share_of_noise(worth, inside)) * records <= margin]
     known = np.where(np.isfinite(worth), worth, 0.0)[:, None]
     bags, judged = known + inside, known + outside
-    defined = np.isfinite(bags)  # a bag can lack a class
-    behind = np.where(defined, bags.max(axis=0) - np.where(defined, bags, 0.0), np.inf)
+    behind = _behind(bags)
     best = _at(judged, behind.argmin(axis=0))
     for gap in likely[::-1]:
         if _mean(best - _at(judged, (behind <= gap).argmax(axis=0))) <= REHEARSED * margin:
             return float(gap)
     return 0.0
+
+
+def _behind(worth: Floats) -> Floats:
+    """By how much each lies behind the best, along axis 0; inf where it has no figure.
+
+    A bag, and a very small data set, can lack a class.
+    """
+    defined = np.isfinite(worth)
+    gaps: Floats = np.where(defined, worth.max(axis=0) - np.where(defined, worth, 0.0), np.inf)
+    return gaps
 
 
 def _share_of_noise(worth: Floats, inside: Floats) -> float:
