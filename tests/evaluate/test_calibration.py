@@ -37,7 +37,7 @@ def test_two_classes_solve_the_equations_of_smoothed_targets():
     y, f = noisy()
     p = fit_calibrator(two(f), y)(two(f))[:, 1]
     n1, n0 = (y == 1).sum(), (y == 0).sum()
-    target = np.where(y == 1, (n1 + 0.5) / (n1 + 1), 0.5 / (n0 + 1))
+    target = np.where(y == 1, (n1 + 0.25) / (n1 + 0.5), 0.25 / (n0 + 0.5))
     assert abs((p - target).sum()) < 1e-4
     assert abs(((p - target) * f).sum()) < 1e-3
 
@@ -57,7 +57,7 @@ def test_three_classes_solve_the_equations_of_the_log_loss():
     scores = 2 * rng.normal(size=(300, 3)) + 3 * np.eye(3)[y] + [1, 0, -4]
     p = fit_calibrator(scores, y)(scores)
     n = np.bincount(y)
-    target = (0.5 + np.eye(3)[y] * n[y][:, None]) / (n[y] + 1.5)[:, None]
+    target = (0.25 + np.eye(3)[y] * n[y][:, None]) / (n[y] + 0.75)[:, None]
     np.testing.assert_allclose(target.sum(axis=1), 1)
     np.testing.assert_allclose((p - target).sum(axis=0), 0, atol=1e-3)
     assert abs(((p - target) * scores).sum()) < 1e-2
@@ -84,8 +84,8 @@ def test_perfect_separation_stays_finite_and_modest():
     f = np.concatenate([np.linspace(-3, -1, 20), np.linspace(1, 3, 30)])
     y = (f > 0).astype(int)
     p = fit_calibrator(two(f), y)(two(f))[:, 1]
-    assert p.min() > 0.001
-    assert p.max() < 0.9999
+    assert p.min() > 0.0002  # of 50 images
+    assert p.max() < 0.9998
     assert ((p > 0.5) == (y == 1)).all()
 
 

@@ -47,8 +47,8 @@ def test_independent_images_of_one_stratum_have_delong_s_interval(make):
     y = rng.integers(0, 2, 70)
     p = stats.norm.cdf(np.round(rng.normal(size=70) + y, 1))
     case = judge(make(y, p), AT)
-    # Not skewed: DeLong's degrees of freedom are those of Satterthwaite alone.
-    variance, freedom = spread(influence(case, "auroc"), case, "auroc", skewed=False)
+    # DeLong's degrees of freedom are those of Satterthwaite alone, as those of a difference.
+    variance, freedom = spread(influence(case, "auroc"), case, "auroc", paired=True)
     exact = delong(y == 1, p)
     found = bounds("auroc", exact.value, float(np.sqrt(variance)), freedom, 0.95)
     assert found == pytest.approx((exact.low, exact.high), abs=1e-12)
@@ -65,7 +65,7 @@ def test_obuchowski_by_hand(make):
     2 S11 = 2 * 3/2 * (1/3)(-1/6) / (2 * 3) = -1/36.
     """
     case = judge(make([1, 0, 1, 0, 0], [0.9, 0.5, 0.4, 0.1, 0.6], list("AABCC")), AT)
-    variance, freedom = spread(influence(case, "auroc"), case, "auroc", skewed=False)
+    variance, freedom = spread(influence(case, "auroc"), case, "auroc", paired=True)
     assert variance == pytest.approx(1 / 9 + 1 / 81 - 1 / 36)
     assert freedom == pytest.approx((1 / 9 + 1 / 81) ** 2 / (1 / 9**2 + 1 / 81**2))
 
@@ -75,7 +75,8 @@ def test_folds_count_pairs_within_and_cost_freedom(make):
     y, fold = rng.integers(0, 2, 100), np.arange(100) % 5
     p = rng.random(100) * (1 - 0.1 * fold) + 0.1 * fold * 0.5
     case = judge(make(y, p, fold=fold), AT)
-    variance, freedom = spread(influence(case, "auroc"), case, "auroc", skewed=False)
+    variance, _ = spread(influence(case, "auroc"), case, "auroc")
+    paired, freedom = spread(influence(case, "auroc"), case, "auroc", paired=True)
     # By hand: each placement weighs as many pairs as its fold has, centred on the AUROC.
     area, parts, pairs = auroc(y == 1, p, fold), {0: [], 1: []}, 0
     for k in range(5):
@@ -84,12 +85,12 @@ def test_folds_count_pairs_within_and_cost_freedom(make):
         pairs += wins.size
         parts[1] += ((wins - area).sum(axis=1)).tolist()
         parts[0] += ((wins - area).sum(axis=0)).tolist()
-    own = [np.square(v).sum() / pairs**2 * len(v) / (len(v) - 5) for v in parts.values()]
-    assert variance == pytest.approx(sum(own))
-    free = [len(v) - 5 for v in parts.values()]
-    assert freedom == pytest.approx(
-        sum(own) ** 2 / sum(s**2 / f for s, f in zip(own, free, strict=True))
-    )
+    squares = {k: np.square(v).sum() / pairs**2 * len(v) for k, v in parts.items()}
+    free = {k: len(v) - 1 for k, v in parts.items()}
+    assert variance == pytest.approx(sum(squares[k] / (free[k] - 4) for k in free))
+    own = {k: squares[k] / free[k] for k in free}
+    assert paired == pytest.approx(sum(own.values()))
+    assert freedom == pytest.approx(paired**2 / sum(own[k] ** 2 / free[k] for k in free))
 
 
 @pytest.mark.parametrize("metric", ["auroc", "accuracy", "log_loss"])

@@ -152,6 +152,12 @@ def test_is_a_scikit_learn_estimator(name):
 # ------------------------------------------------------------------ nested choice
 
 
+def head_of(name, strength, n, train):
+    """The head that a strength of all n rows means for some: C grows as rows get fewer."""
+    by_sum = name in ("svm", "logistic", "rbf")  # C multiplies a sum over rows
+    return HEADS[name](strength * n / len(train) if by_sum else strength)
+
+
 def naive(name, X, y, fold, metric):
     """The nested loop as a textbook has it, with the head as a single estimator."""
     kind, n_folds = HEADS[name], int(fold.max()) + 1
@@ -164,11 +170,13 @@ def naive(name, X, y, fold, metric):
             for j in set(range(n_folds)) - {k}:
                 train = outside[fold[outside] != j]
                 held = outside[fold[outside] == j]
-                inner[held] = kind(strength).fit(X[train], y[train]).decision_function(X[held])
+                head = head_of(name, strength, len(y), train)
+                inner[held] = head.fit(X[train], y[train]).decision_function(X[held])
             table[k, s] = metric(y[outside], inner[outside], fold[outside])
         best = strengths[int(np.flatnonzero(table[k] >= table[k].max() - heads.TIE)[0])]
-        held = fold == k
-        scores[held] = kind(best).fit(X[~held], y[~held]).decision_function(X[held])
+        held, train = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        head = head_of(name, best, len(y), train)
+        scores[held] = head.fit(X[train], y[train]).decision_function(X[held])
     return scores, dict(zip(strengths, table.mean(axis=0), strict=True))
 
 
@@ -201,7 +209,8 @@ def test_strength_is_what_scikit_learn_would_choose():
             inner = []
             for j in set(range(4)) - {k}:
                 train, held = (fold != k) & (fold != j), fold == j
-                model = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-6))
+                as_large = C * len(y) / train.sum()
+                model = make_pipeline(StandardScaler(), LogisticRegression(C=as_large, tol=1e-6))
                 inner.append(
                     (y[held], model.fit(exact[train], y[train]).predict_proba(exact[held]))
                 )
@@ -347,7 +356,7 @@ def test_too_few_groups_to_choose_a_strength_take_the_natural_one(name):
     natural = {"knn": 5, "lda": 0.4, "rbf": 1.0}.get(name, 1 / 10)
     assert nested.path == {}
     assert (nested.chosen, nested.final) == ((natural, natural), natural)
-    alone = HEADS[name](natural).fit(X[:2], y[:2])
+    alone = head_of(name, natural, 4, X[:2]).fit(X[:2], y[:2])
     expected = alone.decision_function(X[2:])
     np.testing.assert_allclose(nested.scores[2:], expected, rtol=5e-3, atol=1e-6)
     np.testing.assert_allclose(
@@ -381,17 +390,17 @@ def test_inner_scores_and_those_of_the_final_strength_equal_a_plain_loop(name, b
         assert np.isnan(found.inner[0][fold == 0]).all()
         assert np.isfinite(found.final_scores).all()
         return
-    kind, spread = HEADS[name], found.scores.std()
+    spread = found.scores.std()
     for k in range(4):
         assert np.isnan(found.inner[k][fold == k]).all()
-        held, train = fold == k, fold != k
-        head = kind(found.final).fit(X[train], y[train])
+        held, train = fold == k, np.flatnonzero(fold != k)
+        head = head_of(name, found.final, len(y), train).fit(X[train], y[train])
         assert np.abs(found.final_scores[held] - head.decision_function(X[held])).max() < (
             5e-3 * spread
         )
         for j in set(range(4)) - {k}:
-            train, held = (fold != k) & (fold != j), fold == j
-            head = kind(found.chosen[k]).fit(X[train], y[train])
+            train, held = np.flatnonzero((fold != k) & (fold != j)), fold == j
+            head = head_of(name, found.chosen[k], len(y), train).fit(X[train], y[train])
             ours = found.inner[k][held]
             assert np.abs(ours - head.decision_function(X[held])).max() < 5e-3 * spread
 

@@ -63,7 +63,7 @@ def test_gradient_leads_to_the_least_loss_of_a_grid():
     scores, y = members(400, noise=(1.0, 2.0))
     fitted = fit_stack(scores, y)
     units = [s / a for s, a in zip(scores, fitted.scales, strict=True)]
-    target = (0.5 + 200 * np.eye(2)[y]) / 201
+    target = (0.25 + 200 * np.eye(2)[y]) / 200.5
     best, where = np.inf, None
     for w in np.linspace(0, 1, 51):
         combined = w * log_softmax(units[0], axis=1) + (1 - w) * log_softmax(units[1], axis=1)

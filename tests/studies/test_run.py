@@ -73,6 +73,11 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     mine = by_key[content["recommended"]]
     assert {"auroc", "sensitivity", "ece", "log_loss"} <= mine["test"].keys()
     assert mine["operating"]["rule"] == "highest balanced accuracy"
+    assert set(content["calibration"]) == {"validation", "test"}
+    for found in content["calibration"].values():
+        assert (found["slope"] is None) == bool(found["reason"])
+        assert 0 < found["p"] <= 1
+        assert set(found["averages"]) == {content["data"]["positive"]}
     for row in content["scenarios"]:
         for estimates in (row["validation"], row["test"]):
             estimate = estimates["auroc"]

@@ -163,7 +163,7 @@ def _by_influence(cases: Sequence[Case], metric: str, sampling: Sampling) -> lis
     found = []
     for other, (value, own) in enumerate(zip(values[1:], moved[1:], strict=True), start=1):
         difference = float(values[0] - value)
-        variance, freedom = spread(moved[0] - own, cases[other], metric, skewed=False)
+        variance, freedom = spread(moved[0] - own, cases[other], metric, paired=True)
         found.append(_by_error(difference, variance, freedom, sampling))
     return found
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from medgraft.evaluate.calibration import cross_fit_group_thresholds
 from medgraft.evaluate.groups import by_group, operating_of_groups
-from medgraft.evaluate.influence import bounds, compared, influence, spread
+from medgraft.evaluate.influence import bounds, influence, spread
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -41,10 +41,12 @@ from medgraft.evaluate.metrics import (
     auroc,
     average_precision,
     check_metrics,
+    compared,
     confusion,
     judge,
     out_of_fold,
     statistics,
+    strata,
 )
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
@@ -235,7 +237,7 @@ def _rank_bounds(
     metric: str, case: Case, y: NDArray[np.bool_], score: Floats, level: float
 ) -> tuple[float, float]:
     if metric == "auroc":
-        here = compared(y, case.fold)
+        here = compared(y, strata(y, case.fold))
         counts = case.groups_in(y & here), case.groups_in(~y & here)
         found = newcombe(auroc(y, score, case.fold), *counts, level)
     else:

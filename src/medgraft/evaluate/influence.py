@@ -18,6 +18,7 @@ from medgraft.evaluate.metrics import (
     FROM_TABLE,
     LOWER_IS_BETTER,
     Case,
+    compared,
     confusion,
     losses,
     strata,
@@ -40,13 +41,6 @@ def influence(case: Case, metric: str) -> Floats:
         return _table_influence(case, metric)
     loss = losses(case)[metric]
     return np.asarray((loss - loss.mean()) / len(loss))
-
-
-def compared(y: NDArray[np.bool_], fold: Ints) -> NDArray[np.bool_]:
-    """Which images (n,) an AUROC rests on: those whose fold holds an image of the other class."""
-    by = strata(y, fold)
-    found: NDArray[np.bool_] = np.isin(by, np.intersect1d(by[y], by[~y]))
-    return found
 
 
 def ranking_influence(y: NDArray[np.bool_], score: Floats, fold: Ints) -> Floats:
@@ -106,7 +100,7 @@ def _table_influence(case: Case, metric: str) -> Floats:
     return moved
 
 
-def spread(moved: Floats, case: Case, metric: str, *, skewed: bool = True) -> tuple[float, float]:
+def spread(moved: Floats, case: Case, metric: str, *, paired: bool = False) -> tuple[float, float]:
     """The variance of a figure from influences (n,), and its degrees of freedom.
 
     With a_cg the sum over the images of class c in group g, I_c groups of class c and I in all:
@@ -117,9 +111,9 @@ def spread(moved: Floats, case: Case, metric: str, *, skewed: bool = True) -> tu
 
     which is Obuchowski's variance with Satterthwaite's (1946) degrees of freedom, and DeLong's
     where every image is its own group and K = 1. A fold costs one, for its model errs on all its
-    images alike. A plain mean over all images knows no classes. `skewed` figures have few groups
-    with most of the influence, so that S_c is less certain than f_c says: it is lowered by
-    `freedom_of`. In the difference of two figures that cancels.
+    images alike. A plain mean over all images knows no classes. A few groups may hold most of the
+    influence, so that S_c is less certain than f_c says: it is lowered by `freedom_of`. In a
+    `paired` difference both cancel: K = 1, and f_c stays.
 
     nan where a class has one group only.
     """
@@ -127,8 +121,8 @@ def spread(moved: Floats, case: Case, metric: str, *, skewed: bool = True) -> tu
     kind = np.zeros(len(moved), np.int64) if metric in PLAIN_MEANS else case.y
     here, lost = np.ones(len(moved), bool), 0
     if metric == "auroc":
-        here = np.any([compared(y, case.fold) for y, _ in case.ranked], axis=0)
-        lost = 0 if case.one_stratum else len(np.unique(case.fold[here])) - 1
+        here = np.any([compared(y, strata(y, case.fold)) for y, _ in case.ranked], axis=0)
+        lost = 0 if paired or case.one_stratum else len(np.unique(case.fold[here])) - 1
     total, own, certain = np.zeros(n_groups), [], []
     squares = 0.0
     for c in np.unique(kind[here]):
@@ -140,7 +134,7 @@ def spread(moved: Floats, case: Case, metric: str, *, skewed: bool = True) -> tu
         groups, square = len(sums_in), float((sums_in**2).sum())
         freedom = max(groups - 1.0 - lost, (groups - 1) / 2)
         own.append(groups / freedom * square)
-        certain.append(freedom * (freedom_of(sums_in) / (groups - 1) if skewed else 1.0))
+        certain.append(freedom * (1.0 if paired else freedom_of(sums_in) / (groups - 1)))
         total, squares = total + sums, squares + square
     across = n_groups / (n_groups - 1) * (float((total**2).sum()) - squares)
     variances = np.array(own)

@@ -81,7 +81,7 @@ class Case:
     @property
     def one_stratum(self) -> bool:
         """Whether all pairs count when images are ranked, not only those within a fold."""
-        return all(len(np.unique(strata(y, self.fold))) == 1 for y, _ in self.ranked)
+        return all(np.ptp(strata(y, self.fold)) == 0 for y, _ in self.ranked)
 
     def groups_in(self, rows: NDArray[np.bool_]) -> int:
         """How many groups some rows come from."""
@@ -153,8 +153,15 @@ def strata(y: NDArray[np.bool_], fold: Ints) -> Ints:
 
     The latter is the fallback for folds of one class each, as where every patient is a fold.
     """
-    both = np.intersect1d(fold[y], fold[~y])
-    return fold if len(both) else np.zeros_like(fold)
+    return fold if compared(y, fold).any() else np.zeros_like(fold)
+
+
+def compared(y: NDArray[np.bool_], fold: Ints) -> NDArray[np.bool_]:
+    """Which images (n,) share their fold with an image of the other class."""
+    place = fold - fold.min()
+    positives, images = np.bincount(place, y), np.bincount(place)
+    found: NDArray[np.bool_] = ((positives > 0) & (positives < images))[place]
+    return found
 
 
 def score_blocks(

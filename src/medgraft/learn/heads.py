@@ -79,7 +79,8 @@ class NestedScores:
     """Out-of-fold scores of a head whose strength was chosen without the fold it judges.
 
     The unit of scores depends on the strength, so that those of two folds cannot be compared as
-    they are: `inner` calibrates those of a fold, and `final_scores` those of `head`.
+    they are: `inner` calibrates those of a fold, and `final_scores` those of `head`. A strength C
+    is that of all rows; where fewer are learned from, it is as much larger (`_solve_alike`).
 
     scores : (n, n_classes) of each row by the model that did not see its fold. inner : (n_folds, n,
     n_classes), for each fold what rows outside of it score, under the strength chosen for it, by
@@ -305,7 +306,12 @@ class _Search:
             return _Linear(
                 standardise(X), plan, partial(discriminants, class_weight=self.class_weight)
             )
-        solver = partial(solve, loss=kind._loss, class_weight=self.class_weight)
+        solver = partial(
+            _solve_alike,
+            total=plan.weight.sum(),
+            loss=kind._loss,
+            class_weight=self.class_weight,
+        )
         if issubclass(kind, RBFHead):
             check_finite(X)
             marks = kind().landmarks(X, plan.y, plan.rows(plan.outer[folds[0]]))
@@ -385,6 +391,18 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
         for part, (_, held) in enumerate(parts):
             cell[rows[held]] = 3 * k + part
     return cell, np.repeat([0, 1], 3)
+
+
+def _solve_alike(
+    codes: Codes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
+) -> Models:
+    """`solve` with strengths as all rows, of weight `total`, would have them.
+
+    C multiplies a sum over rows, so that the same C penalises fewer rows more, and their scores
+    come out shorter than those of the head on all rows, which they calibrate. Subsets of fewer rows
+    have a C as much larger.
+    """
+    return solve(codes, y, rows, strengths * (total / rows.sum(axis=0))[:, None], **how)
 
 
 class _Linear:
