@@ -323,7 +323,23 @@ def test_the_interval_of_skill_left_covers_the_truth(left: float) -> None:
 def test_an_effect_that_the_interval_leaves_possible_is_not_ruled_out() -> None:
     none = Estimate(0.0, 0.0, 0.0, 60, "")
     assert effects.upper(none) == pytest.approx(3.8415 / (60 + 3.8415), abs=1e-4)  # Wilson, 0 of 60
-    assert effects.upper(Estimate(-0.05, -0.12, 0.02, 1000, "")) == pytest.approx(0.12)
+    assert effects.upper(Estimate(0.05, 0.02, 0.12, 1000, "")) == 0.12
+    rng = np.random.default_rng(2)
+    missed = np.mean([effects.possible(rng.normal(0.2, 1, 60)) < 0.2 for _ in range(2000)])
+    assert abs(missed - 0.025) < 4 * (0.025 * 0.975 / 2000) ** 0.5
+
+
+def test_what_is_said_to_be_visible_is_hardly_ever_missed() -> None:
+    """Of effects of every size few are both not found and said to have been visible."""
+    rng = np.random.default_rng(3)
+    n, limit = 60, float(stats.norm.ppf(0.999))
+    for truth in (0.1, 0.3, 0.5):
+        missed = 0
+        for _ in range(1000):
+            d = rng.standard_t(5, n) + truth
+            t = d.sum() / np.sqrt((d**2).sum())
+            missed += t < limit and min(effects.seen(d, limit), effects.possible(d)) < truth
+        assert missed / 1000 < 0.2
 
 
 def test_content_that_tells_no_class_does_not_fail_a_classifier_that_reacts_to_it(

@@ -13,6 +13,7 @@ import pytest
 
 from medgraft.audit import kept
 from medgraft.audit.evidence import Audit, AuditOptions
+from medgraft.audit.swap import Part, Swaps
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.split import make_folds
 from medgraft.errors import ScenarioError
@@ -136,6 +137,31 @@ def test_the_same_audit_again_asks_no_model_and_says_the_same(
     other = dataclasses.replace(OPTIONS, modality="")
     with pytest.raises(AssertionError, match="judged again"):  # other regions are another audit
         audit_unseen(PROBE, table, make_folds(table, 3), other, extractor)
+
+
+def test_models_of_one_name_that_say_other_things_share_no_answers(
+    found: Audit, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one scenario trained by two recipes, or by two versions of the code."""
+    asked: list[str] = []
+    swaps = found.swaps
+    assert swaps is not None
+
+    def answer(parts: Sequence[Part], *_: object) -> Swaps:
+        asked.append("again")
+        return dataclasses.replace(swaps, parts=tuple(parts))
+
+    monkeypatch.setattr(kept, "swap", answer)
+    first, *rest = swaps.parts
+    said = first.said
+    others = [
+        dataclasses.replace(said, scores=np.nextafter(said.scores, np.inf)),
+        dataclasses.replace(said, y_prob=said.y_prob[:, ::-1].copy()),
+    ]
+    for one, so_far in ((said, 1), (said, 1), (others[0], 2), (others[1], 3), (others[0], 3)):
+        parts = [dataclasses.replace(first, said=one), *rest]
+        kept.swap_kept(parts, swaps.units, swaps.regions, extractor, "one name")
+        assert len(asked) == so_far
 
 
 def test_result_json_says_of_each_finding_what_the_design_promises(found: Audit) -> None:

@@ -46,9 +46,9 @@ class RegionEffect:
     of_class : the class whose pairs show it most, '' where there are two classes. points : by how
     many images in a hundred (as a share) the label follows the donor's class. ranking : AUROC with
     every region from the own class, minus with every region from the other. shift : mean of D.
-    p : corrected for the family. visible : the smallest share of labels whose turning would have
-    been seen, with 80 % power by D, or because it lies above the upper end of `points`. pairs : of
-    donors.
+    p : corrected for the family. visible : the smallest share of labels that the content cannot
+    turn unseen: it would have been found with 80 % power, or lies above what the intervals of D or
+    of `points` leave possible. pairs : of donors.
     """
 
     region: str
@@ -104,7 +104,7 @@ def region_effects(
                     _ranking(swaps, odds, some, row),
                     float(d.mean()),
                     float(p.reshape(len(rows), -1)[place, column]),
-                    min(turned(swaps.parts, seen(d, limit)), upper(points)),
+                    min(turned(swaps.parts, min(seen(d, limit), possible(d))), upper(points)),
                     int(some.sum()),
                 )
             )
@@ -132,14 +132,20 @@ def seen(d: Floats, limit: float) -> float:
     return float((t + stats.norm.ppf(POWER)) * d.std(ddof=1) / np.sqrt(n))
 
 
+def possible(d: Floats) -> float:
+    """The largest mean of D that what was seen leaves possible: the upper end of Student's 95 %."""
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    return float(max(0.0, d.mean() + stats.t.ppf(0.975, len(d) - 1) * error))
+
+
 def upper(points: Estimate) -> float:
     """The largest share of labels that what was seen to follow leaves possible (97.5 %).
 
     Where hardly a label follows, resamples know nothing of those that did not by chance: Wilson's
     end of the same share of the pairs stands in where it is higher.
     """
-    share = abs(points.value)
-    return max(abs(points.low), abs(points.high), wilson(share * points.n, points.n).high)
+    share = max(0.0, points.value)
+    return max(points.high, wilson(share * points.n, points.n).high)
 
 
 def turned(parts: Sequence[Part], shift: float) -> float:

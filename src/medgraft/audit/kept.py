@@ -44,11 +44,17 @@ def swap_kept(
 
 
 def _identity(part: Part) -> tuple[object, ...]:
-    """What decides a part's answers, beside its classifier."""
+    """What decides a part's answers.
+
+    A classifier is known by what it says of the images as they are: two that differ in a recipe, a
+    depth, a weight or a version differ there, whatever of it the caller could name.
+    """
     spec, masks = part.fitted.spec, part.masks
     return (
         spec.recipe,
         spec.taps,
+        content_hash(part.said.scores.tobytes()),
+        content_hash(part.said.y_prob.tobytes()),
         part.table.content_hashes.tolist(),
         part.table.labels.tolist(),
         "" if masks is None else content_hash(masks.tobytes()),

@@ -40,7 +40,7 @@ USES = 0.05  # fall of AUROC from which a model counts as using a shortcut
 SIDE = 128  # pixels: what proves the audit need not be large
 MODALITY = "xray"  # whose layout declares the border and the corners
 TRAINED, AUDITED = 150, 100  # images a class
-PAIRS = 60
+PAIRS = 80  # as in a study
 
 Images = NDArray[np.uint8]
 
