@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from medgraft.files import written_file
 from medgraft.terminal import progress
-from proof import cards, comparisons, fallbacks, heads, intervals, stacks, views
+from proof import cards, comparisons, fallbacks, heads, intervals, leaks, stacks, views
 from proof.cell import Cell, Figure, read_figures
 from statistics_page import write_page
 
@@ -69,6 +69,7 @@ def cells() -> Iterator[Cell]:
     """All cells, question by question."""
     yield from intervals.cells()
     yield from heads.cells()
+    yield from leaks.cells()
     yield from stacks.cells()
     yield from views.cells()
     yield from cards.cells()

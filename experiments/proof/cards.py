@@ -15,6 +15,7 @@ import numpy as np
 
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
+from medgraft.evaluate.recalibration import recalibrate
 from medgraft.profile.confounders import confounders, told_by
 from medgraft.profile.labels import search, wrong_labels
 from medgraft.profile.likeness import numbering_or_leakage
@@ -83,7 +84,7 @@ def _cell(
     setting = {
         "check": card, "data": data, "images": f"{n}", "a patient": f"{size}", "due at": due,
     }  # fmt: skip
-    short = {("calibration", 150, 1): 300, ("calibration", 300, 10): 150,
+    short = {("calibration", 150, 1): 200, ("calibration", 300, 10): 100,
              ("new images", 150, 1): 200, ("wrong labels", 150, 1): 100,
              ("class shares", 300, 1): 300}  # fmt: skip
     # A warning may be rarer than its rate; it may not be more frequent by a fifth and a point.
@@ -114,7 +115,8 @@ def new_images(rng: np.random.Generator, due: bool, n: int, size: int) -> bool:
 
 def calibration_word(said: Predictions) -> str:
     """The word on the card; the one place that knows what the card is given."""
-    judged = evaluate(said, Operating(THRESHOLD, "fixed"), ("ece",), RESAMPLES)
+    plain = evaluate(said, Operating(THRESHOLD, "fixed"), ("accuracy",), RESAMPLES)
+    judged = dataclasses.replace(plain, calibration=recalibrate(said))
     return verdicts._calibration(cast(Any, SimpleNamespace(judged=judged))).word
 
 

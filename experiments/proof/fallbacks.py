@@ -52,7 +52,11 @@ def cells() -> Iterator[Cell]:
 def _run(rng: np.random.Generator, case: Case) -> dict[str, float]:
     said = case(rng)
     threshold = Operating(THRESHOLD, "fixed") if said.fold[0] < 0 else None
-    shown = evaluate(said, threshold, sampling=RESAMPLES).estimates.values()
+    judged = evaluate(said, threshold, sampling=RESAMPLES)
+    assert judged.calibration is not None  # for the type checker
+    slopes = (judged.calibration.slope, judged.calibration.intercept)
+    shown = [*judged.estimates.values(), *judged.calibration.averages.values()]
+    shown += [one for one in slopes if one is not None]  # where there is none, that is said
     turned = rng.permutation(len(said))
     other = dataclasses.replace(
         said, scenario="other", scores=said.scores[turned], y_prob=said.y_prob[turned]

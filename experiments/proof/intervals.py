@@ -55,11 +55,11 @@ def _cell(classes: int, auroc: float, n: int, size: int, stretch: float) -> Cell
         "images": f"{n}",
         "a patient": f"{size}",
     }
-    short = {(2, 0.92, 150, 1): 400, (2, 0.98, 300, 1): 400, (2, 0.98, 300, 10): 300,
-             (2, 0.92, 300, 3): 300, (8, 0.92, 150, 1): 100}  # fmt: skip
+    short = {(2, 0.92, 150, 1): 400, (2, 0.98, 300, 1): 250, (2, 0.98, 300, 10): 200,
+             (2, 0.92, 300, 3): 200, (8, 0.92, 150, 1): 100}  # fmt: skip
     sample = short.get((classes, auroc, n, size), 0) if stretch == 1 else 0
     run = partial(_run, classes=classes, auroc=auroc, n=n, size=size, stretch=stretch)
-    return Cell("intervals", setting, run, runs, _bounds(truth, n, size), sample)
+    return Cell("intervals", setting, run, runs, _bounds(truth, n, size, classes, stretch), sample)
 
 
 def _run(
@@ -76,10 +76,19 @@ def _run(
     for metric, one in found.estimates.items():
         made[f"{metric} covers"] = float(one.low <= truth[metric] <= one.high)
         made[f"{metric} bias"] = one.value - truth[metric]
+    calibration = found.calibration
+    if calibration is not None and calibration.slope is not None:
+        made["slope covers"] = float(calibration.slope.low <= 1 / stretch <= calibration.slope.high)
+    if calibration is not None and calibration.intercept is not None and stretch == 1:
+        made["intercept covers"] = float(
+            calibration.intercept.low <= 0 <= calibration.intercept.high
+        )
     return made
 
 
-def _bounds(truth: Mapping[str, float], n: int, size: int) -> dict[str, Bound]:
+def _bounds(
+    truth: Mapping[str, float], n: int, size: int, classes: int, stretch: float
+) -> dict[str, Bound]:
     """Coverage 93 to 97 % of independent images, 91 to 98 % of patients' ones, from 150 images and
     30 patients on; 90 % below. A value's bias: .01, below that size .03."""
     large = n >= 150 and n / size >= 30
@@ -91,7 +100,9 @@ def _bounds(truth: Mapping[str, float], n: int, size: int) -> dict[str, Bound]:
         wrong = min(positives * (1 - truth["sensitivity"]), 0.6 * (1 - truth["specificity"]))
     if large and n / size * wrong < FEW:
         high, why = 1.0, f"fewer than {FEW} expected mistakes of a kind: wider is allowed"
-    bounds = {}
+    bounds = {"slope covers": Bound(0.95, low, high, why)}
+    if classes == 2 and stretch == 1:
+        bounds["intercept covers"] = Bound(0.95, low, high, why)
     for metric in (*COMMON, *BINARY):
         if metric not in truth:
             continue

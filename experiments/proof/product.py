@@ -56,12 +56,18 @@ def promised(found: OutOfFold, table: ImageTable, folds: Folds) -> Promise:
     return Promise(said, made, threshold)
 
 
-def cross(head: str, X: Floats, table: ImageTable, changed: Floats | None = None) -> Crossed:
-    """Cross-validate a head on codes X (n, d) in five folds.
+def cross(
+    head: str,
+    X: Floats,
+    table: ImageTable,
+    changed: Floats | None = None,
+    folds: Folds | None = None,
+) -> Crossed:
+    """Cross-validate a head on codes X (n, d), in five folds where none are given.
 
-    changed : (n, d) codes of the images in the view in which strengths and scenarios are chosen.
+    changed : (n, d) codes of the images in the view in which scenarios are compared.
     """
-    folds, n = make_folds(table), len(X)
+    folds, n = folds or make_folds(table), len(X)
     source, times = (X, 1) if changed is None else (np.concatenate([X, changed]), 2)
     nested = nested_scores(
         head,

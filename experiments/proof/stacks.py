@@ -1,11 +1,12 @@
 """Whether a stack of members that know nothing is said to know nothing, and one that learns, what.
 
-Eight members, each with 30 features of its own.
+Eight members with 30 features each, or twenty with ten: the more, the more a stack can be misled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,19 +18,34 @@ from proof.heads import NEW, bounds, deployed
 from proof.intervals import RESAMPLES
 from proof.product import cross, fold_stacks, join
 
-MEMBERS = 8
 SIGNALS = {"nothing": 0.0, "a little": 0.85}  # distance of the classes as one member sees them
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """So many of one head, each with features of its own."""
+
+    count: int
+    head: str
+    features: int
+
+
+EIGHT, TWENTY = Members(8, "svm", 30), Members(20, "lda", 10)
 
 
 def cells() -> Iterator[Cell]:
     """Nothing to learn, and a little; images alone, and by patient."""
     for knows in SIGNALS:
         for n, size in ((60, 1), (300, 1), (300, 3)):
-            yield _cell(knows, n, size)
+            yield _cell(EIGHT, knows, n, size)
+    yield _cell(TWENTY, "nothing", 100, 1)
 
 
-def _cell(knows: str, n: int, size: int) -> Cell:
-    setting = {"members know": knows, "images": f"{n}", "a patient": f"{size}"}
+def _cell(members: Members, knows: str, n: int, size: int) -> Cell:
+    setting = {
+        "members": f"{members.count} {members.head}", "know": knows, "images": f"{n}",
+        "a patient": f"{size}",
+    }  # fmt: skip
     demanded = bounds(n, size)
     del demanded["log loss out of fold"]
     more = "the deployed stack learned from a quarter more images than those that judged"
@@ -39,19 +55,20 @@ def _cell(knows: str, n: int, size: int) -> Cell:
         del demanded["slope deployed"], demanded["balanced accuracy lost"]
         near = 0.01 if n >= 300 else 0.02
         demanded["AUROC out of fold, itself"] = Bound(0.5, 0.5 - near, 0.5 + near)
-    run = partial(_run, delta=SIGNALS[knows], n=n, size=size)
-    sample = 24 if (knows, n, size) == ("nothing", 300, 1) else 0
-    return Cell("stacks", setting, run, 200, demanded, sample)
+    run = partial(_run, members=members, delta=SIGNALS[knows], n=n, size=size)
+    return Cell("stacks", setting, run, 200, demanded)
 
 
-def _run(rng: np.random.Generator, delta: float, n: int, size: int) -> dict[str, float]:
-    world = World(2, delta, features=30)
+def _run(
+    rng: np.random.Generator, members: Members, delta: float, n: int, size: int
+) -> dict[str, float]:
+    world = World(2, delta, members.features)
     X, y, patient = world.draw(rng, n, size)
     new, truth, alone = world.draw(rng, NEW)
-    codes = [X, *(world.codes(rng, y, patient) for _ in range(MEMBERS - 1))]
-    others = [new, *(world.codes(rng, truth, alone) for _ in range(MEMBERS - 1))]
+    codes = [X, *(world.codes(rng, y, patient) for _ in range(members.count - 1))]
+    others = [new, *(world.codes(rng, truth, alone) for _ in range(members.count - 1))]
     table = table_of(y, patient, 2)
-    one = join([cross("svm", part, table) for part in codes], table)
+    one = join([cross(members.head, part, table) for part in codes], table)
     said = evaluate(one.promise.predictions, metrics=("auroc",), sampling=RESAMPLES).estimates
     judging = 0.5
     if delta:
