@@ -94,7 +94,7 @@ def test_what_decides_a_code_is_in_its_recipe(extractor: Extractor) -> None:
     backbone = extractor.backbone()
     assert spec.recipe["mean"] == [0.5, 0.5, 0.5]
     names = [words.split()[0] for words in spec.versions]
-    assert names == ["openvino", "opencv-python-headless", "simplejpeg"]
+    assert names == ["openvino", "opencv-python-headless", "pillow", "simplejpeg"]
     card = dataclasses.replace(backbone.card, mean=(0.4, 0.5, 0.5))
     extractor.adopt(dataclasses.replace(backbone, card=card))
     assert extractor.spec("tf_efficientnet_lite0", ["stem"]).recipe != spec.recipe

@@ -71,7 +71,7 @@ def test_what_is_fitted_again_ranks_its_folds_as_cross_validation_did(
     assert abs(before - now) < 0.05  # of 57 images
     for k in range(3):
         inside = crossed.fold == k
-        assert np.corrcoef(crossed.scores[inside, 1], own[inside, 1])[0, 1] > 0.8
+        assert np.corrcoef(crossed.scores[inside, 1], own[inside, 1])[0, 1] > 0.7
 
 
 def test_a_trained_network_says_of_its_fold_what_it_said_and_is_not_trained_again(
