@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import medgraft
-from medgraft.audit import swap
 from medgraft.audit.alone import shown
 from medgraft.audit.evidence import DECIDES, NO_VERDICT, Audit, AuditOptions, audit_evidence
 from medgraft.audit.planted import SIDE, USES, Images, mixed
@@ -340,27 +339,17 @@ def deciding(audit: Audit) -> dict[str, str]:
 
 
 def edges(data: str, scenario: Scenario, extractor: medgraft.Extractor) -> dict[str, Any]:
-    """Audits with border and corners exchanged at random and declared, and as the images are.
-
-    `unmatched`: the former once more without making donors as bright as recipients along the seam,
-    for that lets a region tell something of where it is put.
-    """
+    """Audits with border and corners exchanged at random and declared, and as the images are."""
     table = labelled(medgraft.load(SHARED / data))
     spec = extractor.spec(LITE0, ["blocks.2"], size=SIDE)
     images = np.stack([canvas.pixels for canvas in read(table, spec, extractor)])
     pairs, modality = MIXED_PAIRS[data], UNDECLARED[data]
     mixes = [mixed(images, np.random.default_rng([seed, 7])) for seed in range(MIXES)]
     exchanged = [of_pixels(scenario, table, one, EDGES, pairs, extractor) for one in mixes]
-    matched, swap.BRIGHTER = swap.BRIGHTER, 0
-    try:
-        unmatched = [of_pixels(scenario, table, one, EDGES, pairs, extractor) for one in mixes]
-    finally:
-        swap.BRIGHTER = matched
     return {
         "key": scenario.key,
         "classes": len(table.classes),
         "exchanged": exchanged,
-        "unmatched": [{"verdict": one["verdict"], "left": one["left"]} for one in unmatched],
         "undeclared": of_pixels(scenario, table, images, modality, pairs, extractor),
     }
 

@@ -358,7 +358,7 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
                 figure(row["undeclared"]["auroc"]),
                 ", ".join(_said(one) for one in row["exchanged"]),
                 f"{100 * max(one['smallest'] for one in row['exchanged']):.0f}",
-                f"{100 * _left(row['exchanged']):.0f} %",
+                _left(row["exchanged"]),
                 _warned(row["undeclared"]),
             ]
             for data, models in rows.items()
@@ -371,7 +371,6 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
         "the blunter of the audits; where it is above 10 there can be no PASS. *skill left*: when "
         "all but the edge comes from other images, at most.\n"
     )
-    yield from _left_over(models)
     named = Counter(name for row in models for name in dict.fromkeys(row["undeclared"]["decides"]))
     each = ", ".join(f"{name} in {n}" for name, n in named.most_common()) or "nothing"
     yield (
@@ -383,26 +382,11 @@ def _edges(known: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _left(audits: Sequence[Row]) -> float:
-    """The largest share of skill that is left without the evidence."""
-    return float(max(one["left"]["share"]["value"] for one in audits))
-
-
-def _left_over(models: Sequence[Row]) -> Iterator[str]:
-    """Warnings, where the edge tells nothing, that skill is left without the evidence."""
-    warned = [row for row in models if any(o["verdict"] == "WARN" for o in row["exchanged"])]
-    if not warned:
-        return
-    cured = sum(all(o["verdict"] != "WARN" for o in row["unmatched"]) for row in warned)
-    yield (
-        f"{len(warned)} of {len(models)} models are warned of although the edge tells nothing: "
-        f"{100 * _left([o for row in warned for o in row['exchanged']]):.0f} % of their skill "
-        "seems left without the evidence. That is a fault of the audit. What is put into an image "
-        "is made as bright along the seam as the image is there, and where the classes differ in "
-        "brightness this gives away the class of the image that it is put into. With that "
-        f"switched off, {100 * _left([o for row in warned for o in row['unmatched']]):.0f} % is "
-        f"left, and {cured} of {len(warned)} are not warned of. No FAIL can come of it.\n"
-    )
+def _left(audits: Sequence[Row]) -> str:
+    """The largest share of skill that is left without the evidence, with its interval."""
+    share = max((one["left"]["share"] for one in audits), key=lambda share: share["value"])
+    value, low, high = (100 * share[part] for part in ("value", "low", "high"))
+    return f"{value:.0f} % ({low:.0f} to {high:.0f})"
 
 
 def _warned(audit: Row) -> str:

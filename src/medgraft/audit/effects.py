@@ -234,7 +234,7 @@ def _parts(swaps: Swaps) -> Ints:
 class SkillLeft:
     """AUROC with the evidence and without it, and the share of the skill above chance that is left.
 
-    share : (without - 1/2) / (before - 1/2), 0 at least, with its interval.
+    share : (without - 1/2) / (before - 1/2), from 0 to 1, with its interval.
     """
 
     before: float
@@ -261,7 +261,7 @@ def without_region(swaps: Swaps, row: int) -> SkillLeft:
 
     def share(weights: Floats) -> Floats:
         whole, left = (area(weights)[None] - 0.5 for area in areas)
-        return np.asarray(np.maximum(left, 0) / np.maximum(whole, LEAST))
+        return np.asarray(np.clip(left / np.maximum(whole, LEAST), 0, 1))
 
     one = np.ones((len(truth), 1))
     low, high = percentile(bootstrap(share, groups, DEFAULT)[0], DEFAULT)

@@ -283,7 +283,7 @@ def _does_not_decide(role: str, effects: Sequence[RegionEffect]) -> Finding:
         "info",
         f"Of the regions {what}, these do not decide ({names}): none turns {100 * POINTS:.0f} in "
         f"100 labels for certain. An effect on {max(1, np.ceil(100 * visible)):.0f} in 100 would "
-        "have been seen (power 80 %, or above what is left possible).",
+        "have been seen (power 80 %), or is ruled out.",
         {**_numbers(largest), "visible": visible},
     )
 
@@ -327,7 +327,8 @@ def _too_few(pairs: int, smallest: float, n_classes: int) -> Finding:
         "info",
         f"With {pairs} pairs of patients an effect on {np.ceil(100 * smallest):.0f} in 100 labels "
         f"could have been missed, and {100 * UNSEEN:.0f} are the most that may. About {wanted} "
-        f"pairs would do: images of {images} patients of each class, and --pairs {wanted}.",
+        f"pairs would do: images of {images} patients of each class, and --pairs {wanted} "
+        "(--audit-pairs in a study).",
         {"pairs": pairs, "wanted": wanted, "images_a_class": images, "visible": smallest},
     )
 
