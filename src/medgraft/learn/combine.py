@@ -43,9 +43,12 @@ def cross_combine(
         scores[here] = _join([member.unchanged[here] for member in members], stack)
         if in_view is not None:
             in_view[here] = _join([prob[here] for prob in changed], stack)
-    final = [member.final for member in members]
-    stack = _fitted(how, final, y)
-    return OutOfFold(scores, inner, _join(final, stack), in_view), stack
+    final, joined = [member.final for member in members], np.empty(shape)
+    for k in range(n_folds):  # by weights that the image had no part in: it calibrates the stack
+        here = fold == k
+        weighed = _fitted(how, [prob[~here] for prob in final], y[~here])
+        joined[here] = _join([prob[here] for prob in final], weighed)
+    return OutOfFold(scores, inner, joined, in_view), _fitted(how, final, y)
 
 
 def _fitted(how: str, prob: Sequence[Floats], y: Ints) -> Stack | None:

@@ -28,7 +28,7 @@ from medgraft.types import (
 if TYPE_CHECKING:
     from medgraft.learn.depth import TrainingLog
 
-RECIPE = "10"  # raise it when a change of code changes out-of-fold numbers
+RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
 
 Fitted = FittedFrozen | FittedEnsemble
 
