@@ -13,7 +13,7 @@ import numpy as np
 from medgraft.data.split import make_folds
 from medgraft.evaluate.calibration import Calibrator, choose_threshold, fit_calibrator
 from medgraft.learn.combine import cross_combine
-from medgraft.learn.estimators import KNNHead
+from medgraft.learn.estimators import KNNHead, LDAHead
 from medgraft.learn.heads import HEADS, Head, NestedScores, nested_scores
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.learn.stack import Stack, fit_stack, log, stacked
@@ -90,13 +90,19 @@ def cross(
 def fold_models(one: Crossed, X: Floats, y: Ints) -> list[Head]:
     """The models that judged, fitted again at the strengths that were chosen.
 
-    Their scores are the ones that `nested_scores` gave, to three digits; it keeps no models.
+    Their scores are the ones that `nested_scores` gave, to three digits; it keeps no models. A
+    strength C is that of all images, and as much larger of a fold's.
     """
-    models = []
+    models: list[Head] = []
     for k, strength in enumerate(one.nested.chosen):
         inside = one.folds.assignment != k
         kind = HEADS[one.head]
-        model = KNNHead(int(strength)) if kind is KNNHead else kind(strength)  # type: ignore[arg-type]
+        if kind is KNNHead:
+            model: Head = KNNHead(int(strength))
+        elif kind is LDAHead:
+            model = LDAHead(strength)
+        else:
+            model = kind(strength / inside.mean())
         models.append(model.fit(X[inside], y[inside]))
     return models
 
