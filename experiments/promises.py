@@ -28,8 +28,10 @@ from sklearn.linear_model import LogisticRegression
 
 import medgraft
 from medgraft.data.split import keep_copies_together, labelled, make_folds
+from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
+from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
@@ -145,11 +147,8 @@ def _slope(y: Ints, prob: Floats) -> float:
 def _arrays(name: str, test: Predictions, operating: Any) -> dict[str, NDArray[Any]]:
     own = np.clip(test.y_prob[np.arange(len(test)), test.y_true], LEAST, 1)
     truth = np.eye(len(test.classes))[test.y_true]
-    if operating is None:
-        label = test.y_prob.argmax(axis=1)
-    else:
-        p = test.classes.index(test.positive or "")
-        label = np.where(test.y_prob[:, p] >= operating.threshold, p, 1 - p)
+    threshold = 0.0 if operating is None else operating.threshold
+    label = give_labels(test.y_prob, positive_column(test), threshold)
     squared = ((test.y_prob - truth) ** 2).sum(axis=1)
     return {
         f"{name}|groups": test.groups,

@@ -7,7 +7,9 @@ and the remedy, in one or two lines, because the command line prints that text a
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType
+from typing import Self
 
 
 class MedgraftError(Exception):
@@ -40,6 +42,14 @@ class FitError(MedgraftError):
 
 class BundleError(MedgraftError):
     """A saved model cannot be read, or is not one."""
+
+    @classmethod
+    def garbled(cls, path: Path, error: Exception) -> Self:
+        """Of a file whose content is not what this version writes."""
+        return cls(
+            f"{path} lacks or garbles a part ({error}); it was not written by this version of "
+            "medgraft"
+        )
 
 
 class LeakError(MedgraftError):

@@ -11,10 +11,12 @@ from medgraft.errors import DataError, FitError, LeakError
 from medgraft.evaluate.calibration import (
     RULE,
     best_threshold,
+    calibrate_folds,
     choose_threshold,
     cross_fit,
     cross_fit_thresholds,
     fit_calibrator,
+    fold_calibrators,
     require_development,
     steady_threshold,
 )
@@ -129,7 +131,8 @@ def test_scores_of_two_units_are_calibrated_each_by_its_own():
     np.testing.assert_allclose(nested, truth, atol=0.03)
     pooled = cross_fit(scores, y, fold)[:, 1]
     assert np.abs(pooled - truth).max() > 0.3
-    other_view = cross_fit(scores, y, fold, inner, of=scores + np.array([0.0, 1.0]))[:, 1]
+    own = fold_calibrators(scores, y, fold, inner)
+    other_view = calibrate_folds(own, scores + np.array([0.0, 1.0]), fold)[:, 1]
     assert (other_view > nested).all()
 
 

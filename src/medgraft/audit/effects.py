@@ -15,11 +15,10 @@ its level. With more than two classes a region has one T a class, of the pairs w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from medgraft.audit.regions import Role
@@ -31,7 +30,7 @@ from medgraft.evaluate.intervals import (
     percentile,
     wilson,
 )
-from medgraft.evaluate.metrics import auroc
+from medgraft.evaluate.metrics import auroc, ranking
 from medgraft.types import Estimate, Floats, Ints
 
 FLIPS = 9999  # of signs
@@ -257,7 +256,7 @@ def without_region(swaps: Swaps, row: int) -> SkillLeft:
         [swaps.parts[u.part].table.groups[i] for u in swaps.units for i in u.recipients]
     )
     part = _parts(swaps).ravel()
-    areas = [_auroc_under(truth, score, part) for score in (before, removed)]
+    areas = [ranking(truth, score, part) for score in (before, removed)]
 
     def share(weights: Floats) -> Floats:
         whole, left = (area(weights)[None] - 0.5 for area in areas)
@@ -269,18 +268,3 @@ def without_region(swaps: Swaps, row: int) -> SkillLeft:
     method = describe_bootstrap(groups, DEFAULT)
     left = Estimate(value, min(low, value), max(high, value), len(truth), method)
     return SkillLeft(float(areas[0](one)[0]), float(areas[1](one)[0]), left)
-
-
-def _auroc_under(truth: NDArray[np.bool_], score: Floats, part: Ints) -> Callable[[Floats], Floats]:
-    """AUROC (n_resamples,) of scores (n,) under weights (n, n_resamples), of pairs of one part."""
-    right = score[truth][:, None] - score[~truth]
-    same = (part[truth][:, None] == part[~truth]).astype(np.float32)
-    wins = same * ((right > 0) + 0.5 * (right == 0))  # (positives, negatives)
-
-    def area(weights: Floats) -> Floats:
-        yes, no = weights[truth], weights[~truth]
-        pairs = (yes * (same @ no)).sum(axis=0)
-        found = (yes * (wins @ no)).sum(axis=0) / np.maximum(pairs, 1e-9)
-        return np.asarray(np.where(pairs > 0, found, np.nan))
-
-    return area

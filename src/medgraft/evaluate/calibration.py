@@ -9,7 +9,7 @@ influence of second order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,10 +127,10 @@ def smoothed_targets(y: Ints, counts: Ints) -> NDArray[np.float64]:
     return np.asarray(((counts[y, None] + PSEUDO) * own + others) / (counts[y, None] + 2 * PSEUDO))
 
 
-def cross_fit(
-    scores: Floats, y: Ints, fold: Ints, inner: Floats | None = None, of: Floats | None = None
-) -> NDArray[np.float64]:
-    """Probabilities (n, n_classes) of out-of-fold scores, each fold's by a calibrator without it.
+def fold_calibrators(
+    scores: Floats, y: Ints, fold: Ints, inner: Floats | None = None
+) -> dict[int, Calibrator]:
+    """For each fold a calibrator that was fitted without it.
 
     Scores of two folds have no common unit where a strength was chosen in each: those of logistic
     regression grow with it. So fold k's calibrator is fitted on `inner[k]`, what models of fold k's
@@ -141,15 +141,33 @@ def cross_fit(
     ----------
     scores : (n, n_classes) out of fold. y : (n,). fold : (n,) the fold that judged each image.
     inner : (n_folds, n, n_classes), see `learn.heads.NestedScores`; looked at outside fold k only.
-    of : (n, n_classes) what to calibrate in place of `scores`: other views of the images.
     """
-    target = scores if of is None else of
-    probabilities = np.empty(scores.shape)
-    for k in _folds(fold):
-        here = fold == k
+    found = {}
+    for k in _folds(fold).tolist():
+        others = fold != k
         from_others = scores if inner is None else inner[k]
-        probabilities[here] = fit_calibrator(from_others[~here], y[~here])(target[here])
+        found[k] = fit_calibrator(from_others[others], y[others])
+    return found
+
+
+def calibrate_folds(
+    calibrators: Mapping[int, Calibrator], scores: Floats, fold: Ints
+) -> NDArray[np.float64]:
+    """Probabilities (n, n_classes) of scores, each fold's by its own calibrator."""
+    probabilities = np.empty(scores.shape)
+    for k, calibrator in calibrators.items():
+        probabilities[fold == k] = calibrator(scores[fold == k])
     return probabilities
+
+
+def cross_fit(
+    scores: Floats, y: Ints, fold: Ints, inner: Floats | None = None
+) -> NDArray[np.float64]:
+    """Probabilities (n, n_classes) of out-of-fold scores, each fold's by a calibrator without it.
+
+    Parameters and errors as of `fold_calibrators`.
+    """
+    return calibrate_folds(fold_calibrators(scores, y, fold, inner), scores, fold)
 
 
 # --------------------------------------------------------------------------- thresholds

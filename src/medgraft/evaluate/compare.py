@@ -21,6 +21,7 @@ from medgraft.evaluate.intervals import (
     DEFAULT,
     Difference,
     Sampling,
+    Statistic,
     Weights,
     bootstrap,
     ones,
@@ -127,13 +128,19 @@ def estimate_all(
     return tuple(estimate(case, [metric], sampling)[metric] for case in cases)
 
 
-def resample(cases: Sequence[Case], metric: str, sampling: Sampling) -> tuple[Floats, Floats]:
-    """Values (n_cases,) of one metric, and under shared resamples (n_cases, n_resamples)."""
+def of_all(cases: Sequence[Case], metric: str) -> Statistic:
+    """Prepare one metric of many cases of the same images: (n_cases, n_resamples)."""
     prepared = [statistics(case, [metric]) for case in cases]
 
     def weigh(weights: Weights) -> Floats:
         return np.concatenate([statistic(weights) for statistic in prepared])
 
+    return weigh
+
+
+def resample(cases: Sequence[Case], metric: str, sampling: Sampling) -> tuple[Floats, Floats]:
+    """Values (n_cases,) of one metric, and under shared resamples (n_cases, n_resamples)."""
+    weigh = of_all(cases, metric)
     values = weigh(ones(len(cases[0].y)))[:, 0]
     return values, bootstrap(weigh, cases[0].groups, sampling)
 
@@ -158,7 +165,7 @@ def paired_cases(
 
 def _by_influence(cases: Sequence[Case], metric: str, sampling: Sampling) -> list[Difference]:
     """The first case's figure minus that of each other."""
-    values = [statistics(case, [metric])(ones(len(case.y)))[0, 0] for case in cases]
+    values = of_all(cases, metric)(ones(len(cases[0].y)))[:, 0]
     moved = [influence(case, metric) for case in cases]
     found = []
     for other, (value, own) in enumerate(zip(values[1:], moved[1:], strict=True), start=1):

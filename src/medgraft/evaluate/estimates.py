@@ -32,7 +32,6 @@ from medgraft.evaluate.intervals import (
 )
 from medgraft.evaluate.metrics import (
     BINARY,
-    CLIP,
     COMMON,
     FROM_TABLE,
     LOWER_IS_BETTER,
@@ -47,6 +46,7 @@ from medgraft.evaluate.metrics import (
     out_of_fold,
     statistics,
     strata,
+    value_range,
 )
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
@@ -145,7 +145,7 @@ def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
     if not variance > 1e-15 or value in ends:
         return _fallback(metric, case, value, level)
     low, high = bounds(metric, value, float(np.sqrt(variance)), freedom, level)
-    high = min(high, _largest(metric, case))
+    high = min(high, value_range(metric, case)[1])
     n = len(case.y)
     return Estimate(value, min(low, value), max(high, value), n, _linear_method(metric, case))
 
@@ -169,12 +169,6 @@ def _all_pairs(case: Case) -> str:
     """The word that pairs across folds were ranked, since no fold holds both classes."""
     lone = case.one_stratum and len(np.unique(case.fold)) > 1
     return "; pairs across folds, as none holds both classes" if lone else ""
-
-
-def _largest(metric: str, case: Case) -> float:
-    """The largest value that a metric can have."""
-    most = -float(np.log(CLIP)) if metric == "log_loss" else 1.0
-    return 2.0 if metric == "brier" and case.positive is None else most
 
 
 def _resampled(case: Case, value: float, sampling: Sampling) -> Estimate:
@@ -214,14 +208,14 @@ def _fallback(metric: str, case: Case, value: float, level: float) -> Estimate:
     """
     n = len(case.y)
     if not np.isfinite(value) or (metric == "mcc" and len(case.present) < 2):
-        low = -1.0 if metric == "mcc" else 0.0
+        low = value_range(metric, case)[0]
         missing = ", ".join(set(case.classes) - {case.classes[k] for k in case.present})
         return Estimate(value, low, 1.0, n, f"undefined: no image of {missing}")
     if metric in FROM_TABLE:
         low, high = _table_bounds(metric, case, level)
         method = "at the Wilson bounds of each class's recall (no spread)"
     elif metric in LOWER_IS_BETTER:
-        largest = _largest(metric, case)
+        largest = value_range(metric, case)[1]
         units = len(np.unique(case.groups))
         share = wilson(value / largest * units, units, level)
         low, high = share.low * largest, share.high * largest

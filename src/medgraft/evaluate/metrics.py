@@ -201,7 +201,8 @@ def sums(rows: sparse.csr_array, weights: Weights) -> Floats:
     return total
 
 
-def _auroc(y: NDArray[np.bool_], score: Floats, fold: Ints) -> Statistic:
+def ranking(y: NDArray[np.bool_], score: Floats, fold: Ints) -> Statistic:
+    """Prepare the AUROC of pairs within a fold: the share of them that is ranked right."""
     positives, negatives, first = score_blocks(y, score, strata(y, fold))
 
     def weigh(weights: Weights) -> Floats:
@@ -359,6 +360,15 @@ FROM_TABLE: Mapping[str, Callable[[Table, int], Floats]] = {
 }
 
 
+def value_range(metric: str, case: Case) -> tuple[float, float]:
+    """Between which values a metric lies."""
+    if metric == "mcc":
+        return -1.0, 1.0
+    if metric == "log_loss":
+        return 0.0, -float(np.log(CLIP))
+    return 0.0, 2.0 if metric == "brier" and case.positive is None else 1.0
+
+
 def statistics(case: Case, metrics: Sequence[str]) -> Statistic:
     """Prepare metrics: a function from weights (n, n_resamples) to (n_metrics, n_resamples).
 
@@ -378,7 +388,7 @@ def statistics(case: Case, metrics: Sequence[str]) -> Statistic:
         elif metric == "ece":
             prepared[metric] = _calibration_error(case)
         elif metric == "auroc":
-            tasks = [_auroc(y, score, case.fold) for y, score in case.ranked]
+            tasks = [ranking(y, score, case.fold) for y, score in case.ranked]
             prepared[metric] = _macro(tasks)
         elif metric == "auprc":
             prepared[metric] = _macro([average_precision(y, score) for y, score in case.ranked])
@@ -424,4 +434,4 @@ def auroc(y: NDArray[np.bool_], score: Floats, fold: Ints | None = None) -> floa
     0.875
     """
     judged_by = np.zeros(len(y), np.int64) if fold is None else fold
-    return float(_auroc(y, score, judged_by)(ones(len(y)))[0])
+    return float(ranking(y, score, judged_by)(ones(len(y)))[0])

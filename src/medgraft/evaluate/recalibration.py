@@ -18,7 +18,7 @@ the sandwich over groups (Chandler and Bate 2007). `tests/evaluate/test_recalibr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ def recalibrate(predictions: Predictions) -> Calibration:
     p, y, classes = predictions.y_prob, predictions.y_true, predictions.classes
     whole = _model(predictions)
     test = _test(whole)
-    reason = _cannot(whole, classes, test)
+    reason = _cannot(whole, classes, lambda: test)
     fitted = None if reason else _fit(whole)
     slope = None if fitted is None else _estimate(whole, fitted)
     binary = len(classes) == 2
@@ -96,8 +96,8 @@ def recalibrated(predictions: Predictions) -> NDArray[np.float64]:
     They mean what they say on these images by construction, and judge nothing.
     """
     whole = _model(predictions)
-    if _cannot(dataclasses.replace(whole, group=np.arange(len(whole.y)), n_groups=len(whole.y)),
-               predictions.classes, _test(whole)):  # fmt: skip
+    alone = dataclasses.replace(whole, group=np.arange(len(whole.y)), n_groups=len(whole.y))
+    if _cannot(alone, predictions.classes, lambda: _test(whole)):
         return np.asarray(predictions.y_prob, np.float64)
     return np.asarray(special.softmax(whole.design @ _fit(whole), axis=1))
 
@@ -139,8 +139,11 @@ def _reference(predictions: Predictions) -> int:
     return 1 - classes.index(positive) if len(classes) == 2 and positive in classes else 0
 
 
-def _cannot(whole: _Model, classes: tuple[str, ...], p: float) -> str:
-    """Why no slope can be told; '' where one can."""
+def _cannot(whole: _Model, classes: tuple[str, ...], p: Callable[[], float]) -> str:
+    """Why no slope can be told; '' where one can.
+
+    p : of the test, which takes its time and is seldom asked for.
+    """
     present = np.unique(whole.y)
     if len(present) < 2:
         return f"all images are {classes[present[0]]}"
@@ -153,7 +156,7 @@ def _cannot(whole: _Model, classes: tuple[str, ...], p: float) -> str:
         return "all images have one probability"
     # Probabilities of all but 0 and 1 that came true leave the penalty to choose the slope.
     return (
-        "no probability was moderate enough to be put to the test" if own < 1 and p > 0.05 else ""
+        "no probability was moderate enough to be put to the test" if own < 1 and p() > 0.05 else ""
     )
 
 

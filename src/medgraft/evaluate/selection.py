@@ -7,6 +7,7 @@ it, by images that had no part in the choice. Nothing here may see the test spli
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,10 +15,10 @@ import numpy as np
 from scipy import special, stats
 
 from medgraft.evaluate.calibration import require_development
-from medgraft.evaluate.compare import compare, paired_cases
+from medgraft.evaluate.compare import compare, of_all, paired_cases
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.intervals import DEFAULT, Sampling, Weights, bootstrap, ones
-from medgraft.evaluate.metrics import CLIP, LOWER_IS_BETTER, Case, Threshold, statistics
+from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, value_range
 from medgraft.types import Comparison, Estimate, Floats, Ints, Predictions
 
 Choice = Callable[[Floats], Ints]
@@ -43,6 +44,18 @@ class Resampled:
     in_bag: Floats
     out_of_bag: Floats
 
+    @functools.cached_property
+    def luck(self) -> Floats:
+        """How much better or worse each scenario does on the images left out, as `out_of_bag`.
+
+        Averages to nothing: what a scenario's resamples have in common is the small number of
+        images, and what the scenarios have in common in a resample is none of the choice between
+        them. Taking both out makes a few hundred resamples enough.
+        """
+        luck = self.out_of_bag - self.values[:, None]
+        luck = luck - _mean(luck, axis=1)
+        return luck - _mean(luck, axis=0)
+
 
 def resample_in_and_out(
     scenarios: Sequence[Predictions],
@@ -61,10 +74,7 @@ def resample_in_and_out(
     """
     require_development(scenarios, "what serves a choice")
     cases = paired_cases(scenarios, thresholds)
-    prepared = [statistics(case, [metric]) for case in cases]
-
-    def weigh(weights: Weights) -> Floats:
-        return np.concatenate([statistic(weights) for statistic in prepared])
+    weigh = of_all(cases, metric)
 
     def both(weights: Weights) -> Floats:
         left_out = (weights == 0).astype(weights.dtype)
@@ -85,21 +95,9 @@ def best(values: Floats, metric: str) -> Ints:
     return index
 
 
-def luck_out_of_bag(drawn: Resampled) -> Floats:
-    """How much better or worse each scenario does on the images left out, (as `out_of_bag`).
-
-    Averages to nothing: what a scenario's resamples have in common is the small number of images,
-    and what the scenarios have in common in a resample is none of the choice between them. Taking
-    both out makes a few hundred resamples enough.
-    """
-    luck = drawn.out_of_bag - drawn.values[:, None]
-    luck = luck - _mean(luck, axis=1)
-    return luck - _mean(luck, axis=0)
-
-
 def judged_out_of_bag(drawn: Resampled, chosen: Ints) -> Floats:
     """What was chosen in each of the first bags, judged out of it: (n_chosen,) from indices."""
-    judged: Floats = drawn.values[chosen] + luck_out_of_bag(drawn)[chosen, np.arange(len(chosen))]
+    judged: Floats = drawn.values[chosen] + drawn.luck[chosen, np.arange(len(chosen))]
     return judged
 
 
@@ -157,7 +155,7 @@ def corrected_by(drawn: Resampled, winner: int, chosen: Ints) -> Estimate:
     value = float(judged.mean()) if len(judged) else own.value
     scenarios = f"{len(drawn.cases)} scenarios, {len(judged)} resamples"
     method = f"bootstrap bias correction over {scenarios}; interval of the winner, {own.method}"
-    least, most = _range(drawn.metric, case)
+    least, most = value_range(drawn.metric, case)
     if own.value in (own.low, own.high) or not least < value < most:
         value = float(np.clip(value, least, most))
         return Estimate(value, min(own.low, value), max(own.high, value), own.n, method)
@@ -165,15 +163,6 @@ def corrected_by(drawn: Resampled, winner: int, chosen: Ints) -> Estimate:
     at, below, above, to = special.logit(np.clip(share, 0, 1))
     low, high = least + (most - least) * special.expit(np.array([below, above]) + to - at)
     return Estimate(value, float(low), float(high), own.n, method)
-
-
-def _range(metric: str, case: Case) -> tuple[float, float]:
-    """Between which values a metric lies."""
-    if metric == "mcc":
-        return -1.0, 1.0
-    if metric == "log_loss":
-        return 0.0, -float(np.log(CLIP))
-    return 0.0, 2.0 if metric == "brier" and case.positive is None else 1.0
 
 
 # --------------------------------------------------------------------------- against a chosen best

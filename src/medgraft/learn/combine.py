@@ -35,6 +35,7 @@ def cross_combine(
     scores, inner = np.empty(shape), np.full((n_folds, *shape), np.nan)
     changed = [member.changed for member in members if member.changed is not None]
     in_view = np.empty(shape) if len(changed) == len(members) else None
+    final, joined = [member.final for member in members], np.empty(shape)
     for k in range(n_folds):
         here = fold == k
         others = [member.without(k)[~here] for member in members]
@@ -43,9 +44,7 @@ def cross_combine(
         scores[here] = _join([member.unchanged[here] for member in members], stack)
         if in_view is not None:
             in_view[here] = _join([prob[here] for prob in changed], stack)
-    final, joined = [member.final for member in members], np.empty(shape)
-    for k in range(n_folds):  # by weights that the image had no part in: it calibrates the stack
-        here = fold == k
+        # What calibrates the stack in use is by weights that the image had no part in.
         weighed = _fitted(how, [prob[~here] for prob in final], y[~here])
         joined[here] = _join([prob[here] for prob in final], weighed)
     return OutOfFold(scores, inner, joined, in_view), _fitted(how, final, y)

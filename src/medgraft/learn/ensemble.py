@@ -192,7 +192,4 @@ def read_ensemble(
             extractor=extractor,
         )
     except (AttributeError, KeyError, TypeError, ValueError, ScenarioError) as error:
-        raise BundleError(
-            f"{folder / 'bundle.json'} lacks or garbles a part ({error}); "
-            "it was not written by this version of medgraft"
-        ) from error
+        raise BundleError.garbled(folder / "bundle.json", error) from error

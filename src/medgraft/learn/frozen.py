@@ -209,10 +209,7 @@ class FittedFrozen:
                 ),
             )
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            raise BundleError(
-                f"{folder / 'bundle.json'} lacks or garbles a part ({error}); "
-                "it was not written by this version of medgraft"
-            ) from error
+            raise BundleError.garbled(folder / "bundle.json", error) from error
 
 
 def in_batches(

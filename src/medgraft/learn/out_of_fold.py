@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.data.listing import content_hash
-from medgraft.evaluate.calibration import Calibrator, cross_fit, fit_calibrator
+from medgraft.evaluate.calibration import (
+    Calibrator,
+    calibrate_folds,
+    fit_calibrator,
+    fold_calibrators,
+)
 from medgraft.types import Floats, Ints, digest
 
 
@@ -84,21 +89,17 @@ def calibrated(found: OutOfFold, y: Ints, fold: Ints) -> Probabilities:
     Raises
     ------
     FitError, DataError
-        As `fit_calibrator` and `cross_fit`.
+        As `fit_calibrator` and `fold_calibrators`.
     """
     calibrator = fit_calibrator(found.final, y)
+    own = fold_calibrators(found.scores, y, fold, found.inner)
     changed, inner = None, None
     if found.changed is not None:
-        changed = cross_fit(found.scores, y, fold, found.inner, of=found.changed)
+        changed = calibrate_folds(own, found.changed, fold)
     if found.inner is not None:
-        inner = np.stack(
-            [
-                fit_calibrator(scores[fold != k], y[fold != k])(scores)
-                for k, scores in enumerate(found.inner)
-            ]
-        )
+        inner = np.stack([own[k](scores) for k, scores in enumerate(found.inner)])
     return Probabilities(
-        unchanged=cross_fit(found.scores, y, fold, found.inner),
+        unchanged=calibrate_folds(own, found.scores, fold),
         inner=inner,
         final=calibrator(found.final),
         changed=changed,

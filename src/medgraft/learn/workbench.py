@@ -267,7 +267,7 @@ class Workbench:
                 why = f"the cap of {cap / 60:g} minutes was passed"
                 history[-1] = dataclasses.replace(history[-1], stopped=why)
             training.restore_best()
-            as_is = self.judging(depth, inputs, changed=False)
+            as_is = self.judging(depth, inputs, changed=False) if self.view else unseen
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),

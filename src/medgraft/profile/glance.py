@@ -92,15 +92,19 @@ def read_glances(table: ImageTable, spec: FeatureSpec, extractor: Extractor) -> 
 
 
 def glance(canvas: Canvas) -> tuple[Hashes, float, str, list[float], list[float]]:
-    """Hash, how clear it is, hash of the pixels, the numbers `MEASURED`, and the surface."""
+    """What `known_by` gives, the numbers `MEASURED`, and the surface."""
     grey = _grey(canvas.pixels)
-    code, clear = difference_hash(grey)
     surface = surface_of(canvas)
     mean, spread, border, sharpness = (surface[i] for i in (0, 1, 9, 11))
     dark, bright = float((grey <= DARK).mean()), float((grey >= BRIGHT).mean())
     rows, columns = canvas.geometry.source
     numbers = [mean, spread, sharpness, dark, bright, border, float(rows), float(columns)]
-    return code, clear, pixel_hash(canvas.pixels), numbers, surface
+    return *known_by(canvas), numbers, surface
+
+
+def known_by(canvas: Canvas) -> tuple[Hashes, float, str]:
+    """By what a picture is known again: its hash, how clear that is, and a hash of the pixels."""
+    return *difference_hash(_grey(canvas.pixels)), pixel_hash(canvas.pixels)
 
 
 def surface_of(canvas: Canvas) -> list[float]:

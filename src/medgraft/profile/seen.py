@@ -23,7 +23,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
 from medgraft.profile.duplicates import CLEAR
-from medgraft.profile.glance import Glances, glance
+from medgraft.profile.glance import Glances, known_by
 from medgraft.profile.hashes import Hashes, close_pairs
 from medgraft.types import Canvas, FeatureSpec, ImageTable, ResizeRule, Strings
 
@@ -96,10 +96,10 @@ class Traces:
             for row, canvas in enumerate(extractor.canvases(table, spec)):
                 if isinstance(canvas, Canvas):
                     rows.append(row)
-                    looks.append(glance(canvas))
+                    looks.append(known_by(canvas))
                 tick(1)
         if rows:
-            hashes, clear, pixels, *_ = zip(*looks, strict=True)
+            hashes, clear, pixels = zip(*looks, strict=True)
             close = _close(np.array(hashes), self.hashes[self.clear])
             close &= np.array(clear) >= CLEAR
             found[rows] = close | _among(_short(np.array(pixels)), self.pixels)
@@ -147,10 +147,7 @@ class Traces:
                     words["resize"],
                 )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(
-                f"{path} lacks or garbles a part ({error}); it was not written by this version of "
-                "medgraft"
-            ) from error
+            raise BundleError.garbled(path, error) from error
         return found
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
-from medgraft.evaluate.selection import Resampled, luck_out_of_bag
+from medgraft.evaluate.selection import Resampled
 from medgraft.types import Floats, Ints
 
 POINT = 0.01
@@ -65,7 +65,7 @@ class Rule:
         worth = np.where(np.isfinite(drawn.values), sign * drawn.values, -np.inf)
         known = np.where(np.isfinite(worth), worth, 0.0)[:, None]
         inside = np.where(np.isfinite(drawn.in_bag), sign * drawn.in_bag, -np.inf) - known
-        outside = sign * luck_out_of_bag(drawn)
+        outside = sign * drawn.luck
         return cls(worth, inside, outside, bounds - (worth.max() - worth), drawn.metric)
 
     def close(self, worth: Floats, resamples: int | None = None) -> Mask:
