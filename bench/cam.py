@@ -23,7 +23,7 @@ from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.cam import block_taps, cam_maps, grad_cam
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import import_timm
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
@@ -51,7 +51,7 @@ def probe(shared: Path) -> tuple[FittedFrozen, list[Canvas]]:
         classes=chosen.classes,
         positive=chosen.positive,
         operating=None,
-        reading=Reading.one(spec),
+        feature_plan=FeaturePlan.one(spec),
         head=head,
         calibrator=Calibrator(1.0, (0.0,) * len(chosen.classes)),
         extractor=extractor,

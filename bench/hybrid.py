@@ -20,7 +20,7 @@ from torch.nn import functional
 from harness import Spread, save
 from medgraft.features.backbones import load_backbone
 from medgraft.features.engine import Output, default_workers, make_engine
-from medgraft.features.tail import last_map, tail_of
+from medgraft.features.subnetwork import last_map, tail_of
 from medgraft.learn.finetune import tail_with_head
 from medgraft.types import Canvas, Geometry
 

@@ -25,8 +25,8 @@ from medgraft.features.backbones import DEFAULT, load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.finetune import Data, Training
+from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.inputs import Images
-from medgraft.learn.workbench import Workbench
 from medgraft.types import ImageTable, Scenario
 
 IMAGES = 320
@@ -45,10 +45,10 @@ def ours(depth: str, table: ImageTable, extractor: Extractor) -> Callable[[], in
         "logistic",
         params=(("epochs", "100000"), ("patience", "0"), ("probe", "False")),
     )
-    bench = Workbench.of(scenario, table, extractor)
-    inputs = bench.inputs(depth)
+    setup = FinetuneSetup.of(scenario, table, extractor)
+    inputs = setup.inputs(depth)
     rows = np.arange(len(table))
-    training = Training(bench.network(depth, inputs, rows), bench.recipe, seed=0)
+    training = Training(setup.network(depth, inputs, rows), setup.recipe, seed=0)
     data = Data(inputs, rows, table.labels, np.ones(len(table)), table.ids)
     nobody = Data(inputs, rows[:0], table.labels, np.ones(len(table)), table.ids)
     epochs = training.epochs(data, nobody)
@@ -97,8 +97,8 @@ def batch_of(pixels: torch.Tensor) -> torch.Tensor:
 
 def canvases(table: ImageTable, extractor: Extractor) -> Iterator[np.ndarray]:
     """The pixels that enter the network, (size, size, 3) uint8 each."""
-    bench = Workbench.of(Scenario("finetune", DEFAULT, "input", "logistic"), table, extractor)
-    inputs = bench.inputs("input")
+    setup = FinetuneSetup.of(Scenario("finetune", DEFAULT, "input", "logistic"), table, extractor)
+    inputs = setup.inputs("input")
     assert isinstance(inputs, Images)
     for canvas in inputs.canvases(np.arange(len(table)), 0):
         yield canvas.pixels

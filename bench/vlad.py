@@ -34,7 +34,7 @@ from medgraft.features.cache import DEFAULT_LIMIT, Cache
 from medgraft.features.codebooks import FIRST_TO_SECOND, TRAINING_WORDS, VLAD
 from medgraft.features.encoders import transform_stream
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.fit import LEARN_FROM
 from medgraft.learn.frozen import encoded
 from medgraft.types import Canvas, DescriptorStream, Edit, Floats, ImageTable
@@ -128,16 +128,16 @@ def plain_codes(stream: DescriptorStream, fitted: Plain) -> Floats:
 # --------------------------------------------------------------------------- ours
 
 
-def reading_of(extractor: Extractor, edits: tuple[Edit, ...] = ()) -> Reading:
-    return Reading.one(extractor.spec(DEFAULT, [TAP], edits=edits))
+def feature_plan_of(extractor: Extractor, edits: tuple[Edit, ...] = ()) -> FeaturePlan:
+    return FeaturePlan.one(extractor.spec(DEFAULT, [TAP], edits=edits))
 
 
-def extract(table: ImageTable, reading: Reading, extractor: Extractor) -> float:
+def extract(table: ImageTable, feature_plan: FeaturePlan, extractor: Extractor) -> float:
     """Seconds of reading descriptors of the tap, and all taps pooled, as a study does."""
-    (spec,) = reading.specs
+    (spec,) = feature_plan.specs
     taps = tuple(tap.name for tap in extractor.backbone(spec.backbone).taps)
     began = time.perf_counter()
-    extractor.prepare(table, dataclasses.replace(spec, taps=taps), *reading.grids.specs)
+    extractor.prepare(table, dataclasses.replace(spec, taps=taps), *feature_plan.grids.specs)
     return time.perf_counter() - began
 
 
@@ -151,13 +151,15 @@ def gathered(stream: DescriptorStream) -> NDArray[np.float16]:
     return np.concatenate([bag for _, bag in stream()])
 
 
-def one_fit(table: ImageTable, reading: Reading, extractor: Extractor, seed: int = 0) -> float:
+def one_fit(
+    table: ImageTable, feature_plan: FeaturePlan, extractor: Extractor, seed: int = 0
+) -> float:
     """Seconds of a codebook on a draw of images and the codes of all, as in each fold."""
     began = time.perf_counter()
-    sample = gathered(reading.descriptors(drawn(table, seed), extractor))
+    sample = gathered(feature_plan.descriptors(drawn(table, seed), extractor))
     vlad = VLAD(K, DIMENSIONS, whiten=WHITEN, seed=seed).fit(sample)
     del sample
-    (codes,) = encoded([vlad], reading, table, extractor)
+    (codes,) = encoded([vlad], feature_plan, table, extractor)
     assert len(codes) == len(table)
     return time.perf_counter() - began
 
@@ -170,10 +172,10 @@ def against_plain(table: ImageTable, extractor: Extractor) -> dict[str, object]:
 
     Descriptors come from the same cache. Both have one core, as a study gives each scenario one.
     """
-    reading = reading_of(extractor)
-    extract(table, reading, extractor)
-    stream = reading.descriptors(table, extractor)
-    to_learn = reading.descriptors(drawn(table, 0), extractor)
+    feature_plan = feature_plan_of(extractor)
+    extract(table, feature_plan, extractor)
+    stream = feature_plan.descriptors(table, extractor)
+    to_learn = feature_plan.descriptors(drawn(table, 0), extractor)
 
     def fit() -> VLAD:
         return VLAD(K, DIMENSIONS, whiten=WHITEN).fit(gathered(to_learn))
@@ -213,11 +215,11 @@ def share_of_extraction(table: ImageTable, extractor: Extractor) -> dict[str, ob
 
     A study runs as many scenarios side by side as there are cores, each on one.
     """
-    reading = reading_of(extractor)
-    extract(table.select(np.arange(8)), reading, extractor)  # compiles the network
-    extraction = extract(table, reading, extractor)
+    feature_plan = feature_plan_of(extractor)
+    extract(table.select(np.arange(8)), feature_plan, extractor)  # compiles the network
+    extraction = extract(table, feature_plan, extractor)
     with threadpool_limits(1):
-        fits = [one_fit(table, reading, extractor, seed) for seed in range(FITS)]
+        fits = [one_fit(table, feature_plan, extractor, seed) for seed in range(FITS)]
     shares = Spread.of([fit / extraction for fit in fits])
     print(f"extraction of {len(table)} X-rays: {extraction:.1f} s")
     print(f"  one fit, one core: {Spread.of(fits)} s, {shares} of extraction")
@@ -267,13 +269,13 @@ def resident(folder: str, count: int, limit: int) -> dict[str, float]:
     """
     table = repeated(load(SHARED / "data" / "chest_xray"), count)
     extractor = Extractor(Cache(Path(folder), limit))
-    reading = reading_of(extractor, (Touched(),))
+    feature_plan = feature_plan_of(extractor, (Touched(),))
     seconds: dict[str, float] = {}
 
     def work() -> None:
-        seconds["extraction_seconds"] = extract(table, reading, extractor)
+        seconds["extraction_seconds"] = extract(table, feature_plan, extractor)
         with threadpool_limits(1):
-            seconds["one_fit_seconds"] = one_fit(table, reading, extractor)
+            seconds["one_fit_seconds"] = one_fit(table, feature_plan, extractor)
 
     anonymous = peak_memory(work)
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -31,7 +31,7 @@ from medgraft.explain.attribute import attribute
 from medgraft.features.extract import base_of
 from medgraft.files import write_json, written_file
 from medgraft.learn.fit import fit
-from medgraft.studies.single import SingleOptions, classic_scenario, run_single
+from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
 from medgraft.types import Canvas, FittedScenario, ImageTable, Scenario
 from page import figure, lines

@@ -27,9 +27,9 @@ from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.files import write_json
 from medgraft.learn.depth import DepthSearch, search_depth, searched
 from medgraft.learn.finetune import Training, score
-from medgraft.learn.recipe import Balance
-from medgraft.learn.workbench import Workbench
-from medgraft.studies.single import SingleOptions, classic_scenario, run_single
+from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.learn.training_recipe import Balance
+from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from peer import Report, usual_finetune
@@ -155,9 +155,9 @@ def depth_curve(name: str, n: int, extractor: medgraft.Extractor) -> dict[str, A
         tuned(0), tap="best", augment=PRESETS[name], params=(("rungs", RUNGS),)
     )
     folds = folds_of(name, table, extractor)
-    bench = Workbench.of(scenario, table, extractor, view=folds.view)
+    setup = FinetuneSetup.of(scenario, table, extractor, view=folds.view)
     began = time.perf_counter()
-    found = search_depth(bench, folds, searched(bench), "auroc")
+    found = search_depth(setup, folds, searched(setup), "auroc")
     return {
         "images": len(table),
         "minutes_of_search": (time.perf_counter() - began) / 60,
@@ -188,13 +188,13 @@ def our_epochs(
     table: ImageTable, rows: Ints, epochs: int, extractor: medgraft.Extractor, report: Report
 ) -> None:
     """Our loop on the same images, everything trained at 160 px, with nothing to stop it."""
-    bench = Workbench.of(tuned(0, epochs), table, extractor)
-    inputs = bench.inputs("input")
-    training = Training(bench.network("input", inputs, rows), bench.recipe, seed=0)
+    setup = FinetuneSetup.of(tuned(0, epochs), table, extractor)
+    inputs = setup.inputs("input")
+    training = Training(setup.network("input", inputs, rows), setup.recipe, seed=0)
     spent = 0.0
-    for epoch in training.epochs(bench.data(inputs, rows), bench.data(inputs, rows[:0])):
+    for epoch in training.epochs(setup.data(inputs, rows), setup.data(inputs, rows[:0])):
         spent += epoch.seconds
-        report(epoch.number, spent, lambda some: training.logits(bench.data(inputs, some)))
+        report(epoch.number, spent, lambda some: training.logits(setup.data(inputs, some)))
 
 
 def beside(name: str, scenario: Scenario, extractor: medgraft.Extractor) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from frozen_page import write_page
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.features.codebooks import VLAD
-from medgraft.features.reading import Reading, reading_of
+from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.heads import HEADS, nested_scores
 from medgraft.studies.plan import plan
@@ -295,14 +295,14 @@ def learn(
 
 
 def _codes(scenario: Scenario, table: ImageTable, extractor: medgraft.Extractor) -> NDArray[Any]:
-    codes, _, _ = reading_of(scenario, extractor).codes(table, extractor)
+    codes, _, _ = feature_plan_of(scenario, extractor).codes(table, extractor)
     first: NDArray[Any] = codes[0]
     return first
 
 
 def _bags(tap: str, table: ImageTable, extractor: medgraft.Extractor) -> NDArray[np.float16]:
     spec: FeatureSpec = extractor.spec(LITE0, [tap])
-    stream = Reading.one(spec).descriptors(table, extractor)
+    stream = FeaturePlan.one(spec).descriptors(table, extractor)
     return np.concatenate([values for _, values in stream()])
 
 

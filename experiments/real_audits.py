@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import medgraft
-from medgraft.audit.alone import shown
+from medgraft.audit.context_probes import shown
 from medgraft.audit.evidence import DECIDES, NO_VERDICT, Audit, AuditOptions, audit_evidence
 from medgraft.audit.planted import SIDE, USES, Images, mixed
 from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
@@ -37,9 +37,9 @@ from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.features.extract import base_of
 from medgraft.files import write_json
 from medgraft.learn.fit import fit
-from medgraft.profile.confounders import told_by
-from medgraft.profile.glance import read_glances
+from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.metadata import metadata_probe, read_properties
+from medgraft.profile.shortcut_probe import predict_from_surface
 from medgraft.terminal import progress
 from medgraft.types import (
     Canvas,
@@ -157,7 +157,7 @@ def places(extractor: medgraft.Extractor) -> dict[str, Any]:
     for name, mask in kept.items():
         seen = (dataclasses.replace(c, pixels=shown(c.pixels, mask)) for c in raw)
         codes = [values["conv_head@avg"] for _, values in extractor.run(seen, spec)]
-        said = told_by(np.stack(codes).astype(np.float64), table)
+        said = predict_from_surface(np.stack(codes).astype(np.float64), table)
         found[name] = dataclasses.asdict(estimate_all([said], "auroc")[0])
     return found
 
@@ -386,13 +386,15 @@ def of_pixels(
 def files(data: str, extractor: medgraft.Extractor) -> dict[str, Any]:
     """What the metadata probe says, and how well each property alone tells the class."""
     table = labelled(medgraft.load(SHARED / data))
-    glances = read_glances(table, extractor.spec(LITE0, ["conv_head"]), extractor)
-    properties = read_properties(table, glances)
+    image_stats = read_image_stats(table, extractor.spec(LITE0, ["conv_head"]), extractor)
+    properties = read_properties(table, image_stats)
     (finding,) = metadata_probe(table, properties)
     rows = np.flatnonzero(table.splits != "test")
     own = table.select(rows)
     alone = {
-        name: dataclasses.asdict(estimate_all([told_by(values[rows], own)], "auroc")[0])
+        name: dataclasses.asdict(
+            estimate_all([predict_from_surface(values[rows], own)], "auroc")[0]
+        )
         for name, values in properties.items()
     }
     return {

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medgraft.bundle import external, model, predict, shares
-from medgraft.bundle.external import External, evaluate_model
+from medgraft.bundle import class_shares, external_validation, model, predict
+from medgraft.bundle.class_shares import MOST_PROBABLE, adjust_rows, class_shares_of
+from medgraft.bundle.external_validation import ExternalValidation, evaluate_model
 from medgraft.bundle.model import History
-from medgraft.bundle.shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Operating, Predictions, Source
 
@@ -56,13 +56,13 @@ def images(n: int, ill: int) -> ImageTable:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
-    for user in (external, shares):
+    for user in (external_validation, class_shares):
         monkeypatch.setattr(user, "history_of", lambda *_: History("auroc", LEARNED))
     return Path("run")
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, prob: np.ndarray, asked: str) -> External:
-    monkeypatch.setattr(external, "load", lambda *_: Fake(prob))
+def judged(monkeypatch: pytest.MonkeyPatch, prob: np.ndarray, asked: str) -> ExternalValidation:
+    monkeypatch.setattr(external_validation, "load", lambda *_: Fake(prob))
     table = images(len(prob), ill=len(prob) // 5)
     return evaluate_model(Path("run"), table, None, asked)  # type: ignore[arg-type]
 

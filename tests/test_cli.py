@@ -23,7 +23,7 @@ from PIL import Image
 from medgraft import cli, files, terminal
 from medgraft.bundle import predict
 from medgraft.cli import program
-from medgraft.cli.words import training_settings
+from medgraft.cli.option_parsing import training_settings
 from medgraft.data.phantom import write_phantoms
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
-from medgraft.bundle.seen import recognise
+from medgraft.bundle.seen_before import recognise
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
@@ -24,23 +24,23 @@ from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading, reading_of
+from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
-from medgraft.report.audited import write_audit
-from medgraft.report.build import write_report
+from medgraft.report.charts.training_curves import history_png
 from medgraft.report.content import AuditInput
-from medgraft.report.exchanges import evidence_of
-from medgraft.report.findings import write_findings
 from medgraft.report.gather import gather
-from medgraft.report.histories import history_png
-from medgraft.report.training import held_out, training_json
+from medgraft.report.pages.audit import write_audit
+from medgraft.report.pages.data import write_findings
+from medgraft.report.pages.study import write_report
+from medgraft.report.sections.audit_view import evidence_of
+from medgraft.report.sections.training import held_out, training_json
 from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
-from medgraft.studies.single import Single, SingleOptions, run_single
+from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
 from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
 from medgraft.types import (
     Estimate,
@@ -166,7 +166,7 @@ def train_to_folder(
     options: SingleOptions,
     extractor: Extractor,
     out: Path,
-) -> Single:
+) -> SingleResult:
     """Judge and refit one scenario without a study, and write what it leaves to `out`.
 
     `model/` (served like a study's), `predictions.parquet`, and of a network that was trained
@@ -177,7 +177,7 @@ def train_to_folder(
     RunError
         `out` holds something already.
     MedgraftError
-        As `studies.single.run_single`.
+        As `studies.single_scenario.run_single`.
     """
     with explained(out):
         if out.exists() and any(out.iterdir()):
@@ -201,7 +201,7 @@ def train_to_folder(
 
 
 @dataclass(frozen=True, eq=False)
-class Audited:
+class ModelAudit:
     """An audit of a saved classifier, and what to hold against it.
 
     images : that could have been audited. seen : how many the classifier learned from.
@@ -249,7 +249,7 @@ def audit_model(
     *,
     masks: str | os.PathLike[str] | None = None,
     extractor: Extractor | None = None,
-) -> Audited:
+) -> ModelAudit:
     """Find out what a saved classifier's decisions rest on: regions exchanged between images.
 
     Parameters
@@ -291,7 +291,7 @@ def audit_model(
         missing = tuple(Skipped(id_, "no mask") for id_ in table.ids[bare].tolist())
         table = table.select(~bare)
     audit = audit_evidence([(fitted, table)], extractor, options)
-    return Audited(
+    return ModelAudit(
         scenario=fitted.scenario.key,
         audit=audit,
         images=len(table),
@@ -301,7 +301,7 @@ def audit_model(
 
 
 def audit_to_folder(
-    found: Audited, out: Path, *, model: str, data: str, command: str = ""
+    found: ModelAudit, out: Path, *, model: str, data: str, command: str = ""
 ) -> tuple[Path, Path]:
     """Write `audit.html` and `audit.json` into `out`; give the two paths.
 
@@ -381,15 +381,15 @@ def encode(
     extractor = extractor or Extractor()
     edits = () if preprocess == "raw" else (preprocess,)
     scenario = Scenario("probe", backbone, tap, "", pooling, tuple(sizes), resize, edits, join=join)
-    reading = reading_of(scenario, extractor)
-    codes, rows, skipped = reading.codes(table, extractor)
+    feature_plan = feature_plan_of(scenario, extractor)
+    codes, rows, skipped = feature_plan.codes(table, extractor)
     if not len(rows):
         why = (*table.skipped, *skipped)
         raise DataError(
             f"none of {len(why)} images can be read; the first: {why[0].reason if why else ''}"
         )
     found = pd.DataFrame(codes[0], index=pd.Index(rows.ids, name="id"))
-    found.columns = pd.Index(column_names(reading, extractor))
+    found.columns = pd.Index(column_names(feature_plan, extractor))
     if out is not None:
         with written_file(Path(out)) as temporary:
             found.to_parquet(temporary)
@@ -421,9 +421,9 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
     )
 
 
-def column_names(reading: Reading, extractor: Extractor) -> list[str]:
+def column_names(feature_plan: FeaturePlan, extractor: Extractor) -> list[str]:
     """Names of a reading's numbers: layer and channel, and what tells its parts apart."""
-    parts = reading.views[0][:1] if reading.join == "mean" else reading.views[0]
+    parts = feature_plan.views[0][:1] if feature_plan.join == "mean" else feature_plan.views[0]
     names = []
     for spec in parts:
         words = [f"{spec.size}px"] if len({part.size for part in parts}) > 1 else []

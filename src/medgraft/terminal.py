@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from medgraft.api import Audited
+    from medgraft.api import ModelAudit
     from medgraft.audit.effects import RegionEffect
-    from medgraft.bundle.external import External
-    from medgraft.bundle.shares import ClassShares
+    from medgraft.bundle.class_shares import ClassShares
+    from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
     from medgraft.studies.data import DataAudit
     from medgraft.studies.run import Study
-    from medgraft.studies.single import Single
+    from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (
         Estimate,
         Evaluation,
@@ -117,10 +117,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import LOWER_IS_BETTER
-    from medgraft.report import lower_end
     from medgraft.report.gather import trainings
-    from medgraft.report.naming import short_names, shorten_keys
-    from medgraft.report.words import name_metric
+    from medgraft.report.text import lower_end
+    from medgraft.report.text.formatting import name_metric
+    from medgraft.report.text.scenario_names import short_names, shorten_keys
 
     result = study.result
     metric, name = result.metric, name_metric(result.metric)
@@ -167,10 +167,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
 
 
-def show_single(single: Single, out: Path, extractor: Extractor) -> None:
+def show_single(single: SingleResult, out: Path, extractor: Extractor) -> None:
     """What one scenario does on images not learned from, how it was trained, and where it lies."""
     from medgraft.report.gather import trained_scenario
-    from medgraft.report.training import DEPLOYED
+    from medgraft.report.sections.training import DEPLOYED
 
     crossed, scenario = single.crossed, single.crossed.fitted.scenario
     log, once = crossed.training, single.options.holdout_only
@@ -198,7 +198,7 @@ def show_training(
     trainings: Sequence[TrainedScenario], names: Mapping[str, str], *, changed: bool
 ) -> None:
     """From which layer networks were trained, how sure that is, and how they overfit."""
-    from medgraft.report.training import lines
+    from medgraft.report.sections.training import lines
 
     said = lines(trainings, names, changed=changed)
     for text in said:
@@ -211,7 +211,7 @@ def show_questions(result: StudyResult) -> None:
     """What the study answers for these images: does this way help, and does that family?"""
     from rich.table import Table
 
-    from medgraft.report.words import between, difference, name_metric, p_value
+    from medgraft.report.text.formatting import between, difference, name_metric, p_value
 
     if not result.questions:
         return
@@ -242,8 +242,8 @@ def show_findings(audit: DataAudit) -> None:
     """What a data audit found, the gravest first, each with what to do; info without pictures."""
     from rich.padding import Padding
 
-    from medgraft.report.findings import name_finding
-    from medgraft.report.words import plural
+    from medgraft.report.pages.data import name_finding
+    from medgraft.report.text.formatting import plural
 
     console = _console()
     styles = {"severe": "bold red", "warn": "bold yellow", "info": "bold"}
@@ -263,9 +263,9 @@ def show_findings(audit: DataAudit) -> None:
         typer.echo(f"skipped {len(audit.table.skipped) - SHOWN} more; --json has all", err=True)
 
 
-def show_external(found: External) -> None:
+def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
-    from medgraft.report.seen import is_doubtful, of_evaluation
+    from medgraft.report.text.seen_before import is_doubtful, of_evaluation
 
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
@@ -286,8 +286,8 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
     """Every metric with its interval, whether probabilities come true, and the threshold."""
     from rich.table import Table
 
-    from medgraft.report.calibration import figures, sentence
-    from medgraft.report.words import name_metric
+    from medgraft.report.text.calibration import figures, sentence
+    from medgraft.report.text.formatting import name_metric
 
     table = Table(
         title=f"{title} (n = {evaluation.n_images:,})",
@@ -325,10 +325,10 @@ ROLES = {
 }
 
 
-def show_audit(found: Audited) -> None:
+def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
-    from medgraft.report.seen import of_audit
+    from medgraft.report.text.seen_before import of_audit
 
     audit, console = found.audit, _console()
     result, ranked = audit.result, audit.ranked
@@ -361,7 +361,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     from rich.table import Table
 
     from medgraft.audit.evidence import POINTS, RANKING
-    from medgraft.report.words import p_value
+    from medgraft.report.text.formatting import p_value
 
     table = Table(
         title="Labels in 100 that follow the class of the image that a region was taken from",
@@ -413,7 +413,7 @@ def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> No
 
 def show_class_shares(shares: ClassShares) -> None:
     """What the classes' shares were in training, what was reckoned with, and on what grounds."""
-    from medgraft.bundle.shares import ASSUMPTION
+    from medgraft.bundle.class_shares import ASSUMPTION
 
     found = shares.estimated
     lines = []

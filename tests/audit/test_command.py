@@ -15,7 +15,7 @@ import pytest
 from test_evidence import MIDDLE, SIDE, TOP_LEFT, ByBrightness, made
 
 from medgraft import api, cli
-from medgraft.api import Audited, audit_model
+from medgraft.api import ModelAudit, audit_model
 from medgraft.audit.evidence import AuditOptions
 from medgraft.audit.regions import CORNERS, OUTSIDE
 from medgraft.data.ingest import LoadOptions, load
@@ -76,7 +76,7 @@ def table_of(images: Path) -> ImageTable:
     return load(images, LoadOptions(no_groups=True, positive="1", one_class=True))
 
 
-def checks(found: Audited) -> set[str]:
+def checks(found: ModelAudit) -> set[str]:
     return {finding.check for finding in found.audit.result.findings}
 
 

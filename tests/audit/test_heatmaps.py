@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from medgraft.audit import strategies
-from medgraft.audit.heatmaps import Mapped, read_maps
-from medgraft.audit.regions import Layout
-from medgraft.audit.saliency import look_at_saliency, stays
-from medgraft.audit.strategies import (
-    find_strategies,
+from medgraft.audit import heatmap_clusters
+from medgraft.audit.heatmap_clusters import (
+    cluster_findings,
+    cluster_heatmaps,
     minorities,
     neighbours,
-    say_strategies,
     spectral_clusters,
     standing_apart,
 )
+from medgraft.audit.heatmaps import Mapped, read_maps
+from medgraft.audit.regions import Layout
+from medgraft.audit.saliency import look_at_saliency, stays
 from medgraft.audit.swap import Part
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import (
     Canvas,
@@ -91,7 +91,7 @@ def maps_of(n: int, minority: int, seed: int, kind: str = "middle") -> Floats:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
     mapped = [Mapped(part_of(80), maps_of(80, 14, seed))]
-    found, looked = find_strategies(mapped, Layout(), seed)
+    found, looked = cluster_heatmaps(mapped, Layout(), seed)
     assert looked == {"b": 80}
     (one,) = found
     assert 12 <= one.n <= 14
@@ -101,7 +101,7 @@ def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
     planted = {f"i{i}" for i in range(14)}
     assert {seen.canvas.id for seen in one.typical} <= planted
     assert not {seen.canvas.id for seen in one.others} & planted
-    (finding,) = say_strategies(found, looked)
+    (finding,) = cluster_findings(found, looked)
     assert (finding.check, finding.severity) == ("minority_strategy", "info")
     assert finding.numbers["region"] == "bottom left corner"
     assert f"{one.n} have heatmaps of another kind" in finding.text
@@ -112,7 +112,7 @@ def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
 def test_nothing_is_found_where_all_are_of_one_kind(kind: str) -> None:
     for seed in range(12):
         mapped = [Mapped(part_of(60), maps_of(60, 0, seed, kind))]
-        found, looked = find_strategies(mapped, Layout(), seed)
+        found, looked = cluster_heatmaps(mapped, Layout(), seed)
         assert not found
         assert looked == {"b": 60}
 
@@ -124,7 +124,7 @@ def test_what_is_cut_off_by_chance_does_not_count() -> None:
         points = np.random.default_rng(seed).normal(size=(120, 1))
         with threadpool_limits(1):
             tails = list(minorities(points, seed))
-        cut_off += any(links <= strategies.LINKS for _, _, links in tails)
+        cut_off += any(links <= heatmap_clusters.LINKS for _, _, links in tails)
         assert not standing_apart(points, seed)
     assert cut_off >= 3
 
@@ -132,7 +132,7 @@ def test_what_is_cut_off_by_chance_does_not_count() -> None:
 def test_many_images_of_one_patient_are_no_strategy() -> None:
     part = part_of(80)
     part.table.groups[:14] = "one patient"
-    found, looked = find_strategies([Mapped(part, maps_of(80, 14, 0))], Layout())
+    found, looked = cluster_heatmaps([Mapped(part, maps_of(80, 14, 0))], Layout())
     assert not found
     assert looked == {"b": 67}
 
@@ -140,9 +140,9 @@ def test_many_images_of_one_patient_are_no_strategy() -> None:
 def test_maps_of_nothing_and_small_classes_are_left_out() -> None:
     maps = maps_of(30, 0, 0)
     maps[:11] = 0
-    found, looked = find_strategies([Mapped(part_of(30), maps)], Layout())
+    found, looked = cluster_heatmaps([Mapped(part_of(30), maps)], Layout())
     assert (found, looked) == ((), {})
-    (finding,) = say_strategies(found, looked)
+    (finding,) = cluster_findings(found, looked)
     assert "Nothing can be said" in finding.text
 
 
@@ -153,7 +153,7 @@ def test_as_many_clusters_as_the_graph_has_parts() -> None:
     assert [len(set(labels[i : i + 12])) for i in (0, 12, 24)] == [1, 1, 1]
     assert len(set(labels)) == 3
     one = rng.normal(size=(36, 2))
-    assert (neighbours(one).sum(axis=1) >= strategies.NEIGHBOURS).all()
+    assert (neighbours(one).sum(axis=1) >= heatmap_clusters.NEIGHBOURS).all()
 
 
 # --------------------------------------------------------------------------- masks, weights
@@ -223,7 +223,9 @@ def probe(cache: Cache, head: object) -> FittedFrozen:
         classes=("a", "b"),
         positive="b",
         operating=None,
-        reading=Reading.one(extractor.spec("tf_efficientnet_lite0", ["blocks.1"], size=SIDE)),
+        feature_plan=FeaturePlan.one(
+            extractor.spec("tf_efficientnet_lite0", ["blocks.1"], size=SIDE)
+        ),
         head=head,  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,

@@ -16,7 +16,7 @@ from medgraft.explain.attribute import attribute, is_read_inside
 from medgraft.explain.cam import enlarge, signed_maps
 from medgraft.explain.occlusion import Occluder, covered, filled, occlusion
 from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Box, Canvas, FeatureSpec, FittedScenario, Geometry, Scenario
@@ -57,8 +57,8 @@ def fitted_of(
     backbone.__dict__["taps"] = sided
     at_sizes = {2: tuple(dataclasses.replace(tap, side=1) for tap in sided), SIDE: sided}
     object.__setattr__(backbone, "taps_at", at_sizes.__getitem__)
-    reading = Reading(base, (tuple(specs or (SPEC,)),) * views)
-    return dataclasses.replace(fitted, reading=reading, encoder=encoder)
+    feature_plan = FeaturePlan(base, (tuple(specs or (SPEC,)),) * views)
+    return dataclasses.replace(fitted, feature_plan=feature_plan, encoder=encoder)
 
 
 @pytest.fixture
@@ -168,8 +168,8 @@ def test_sizes_side_by_side_add_up_on_the_canvas() -> None:
     assert "sum of 2 parts" in found.method
     scores = fitted.scores([flat(80)])
     np.testing.assert_allclose(found.map.mean(), scores[0, 1], rtol=1e-5)
-    averaged = dataclasses.replace(fitted.reading, join="mean")
-    mean = dataclasses.replace(fitted, reading=averaged, head=Linear(COEF, np.zeros(2)))  # type: ignore[arg-type]
+    averaged = dataclasses.replace(fitted.feature_plan, join="mean")
+    mean = dataclasses.replace(fitted, feature_plan=averaged, head=Linear(COEF, np.zeros(2)))  # type: ignore[arg-type]
     (found,) = attribute(mean, [flat(80)], "red")
     np.testing.assert_allclose(found.map, 40, rtol=1e-6)
 

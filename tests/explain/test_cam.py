@@ -13,7 +13,7 @@ from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.cam import block_taps, grad_cam
 from medgraft.features.backbones import Backbone, Card, load_backbone
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.taps import Tap
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
@@ -49,7 +49,7 @@ def hand_made(head: object) -> FittedFrozen:
         classes=("green", "red"),
         positive="red",
         operating=None,
-        reading=Reading.one(FeatureSpec("hand", "0", 4, ("second",))),
+        feature_plan=FeaturePlan.one(FeatureSpec("hand", "0", 4, ("second",))),
         head=head,  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
@@ -115,8 +115,8 @@ def test_the_network_comes_back_as_it_was(canvas: Canvas) -> None:
 def test_errors_say_what_can_be_done(canvas: Canvas) -> None:
     with pytest.raises(ScenarioError, match=r"no gradient.*linear \(svm"):
         grad_cam(hand_made(SimpleNamespace()), [canvas])
-    first = Reading.one(FeatureSpec("hand", "0", 4, ("first",)))
-    shallow = dataclasses.replace(hand_made(LINEAR), reading=first)
+    first = FeaturePlan.one(FeatureSpec("hand", "0", 4, ("first",)))
+    shallow = dataclasses.replace(hand_made(LINEAR), feature_plan=first)
     shallow_head = SimpleNamespace(coef_=np.zeros((2, 3)), intercept_=np.zeros(2))
     with pytest.raises(ScenarioError, match=r"lies behind first.*choose among: first$"):
         grad_cam(dataclasses.replace(shallow, head=shallow_head), [canvas], ["second"])  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def real() -> FittedFrozen:
     return dataclasses.replace(
         fitted,
         scenario=Scenario("probe", "tf_efficientnet_lite0", "conv_head", "svm"),
-        reading=Reading.one(FeatureSpec("tf_efficientnet_lite0", "x", 64, ("conv_head",))),
+        feature_plan=FeaturePlan.one(FeatureSpec("tf_efficientnet_lite0", "x", 64, ("conv_head",))),
     )
 
 

@@ -23,16 +23,16 @@ Strip = tuple[list[str], str, str]
 @pytest.fixture
 def strips(monkeypatch: pytest.MonkeyPatch) -> list[Strip]:
     """The panels' names, the words and the method of every strip that is written."""
-    from medgraft.report import strip
+    from medgraft.report.charts import heatmap_strip
 
     drawn: list[Strip] = []
-    write = strip.write_strip
+    write = heatmap_strip.write_strip
 
     def noted(path: Path, pixels: Any, maps: Any, words: str, method: str) -> None:
         drawn.append(([name for name, _ in maps], words, method))
         write(path, pixels, maps, words, method)
 
-    monkeypatch.setattr(strip, "write_strip", noted)
+    monkeypatch.setattr(heatmap_strip, "write_strip", noted)
     return drawn
 
 

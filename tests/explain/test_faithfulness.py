@@ -17,6 +17,7 @@ from medgraft.explain.agreement import (
     iou_at_area,
     pointing_game,
 )
+from medgraft.explain.chance_baseline import beside_chance, mean_estimate
 from medgraft.explain.faithfulness import (
     deletion,
     drop_and_rise,
@@ -24,7 +25,6 @@ from medgraft.explain.faithfulness import (
     insertion,
     random_maps,
 )
-from medgraft.explain.measured import beside_chance, mean_estimate
 from medgraft.types import Attribution, Box, Canvas, Geometry
 
 SIDE = 8

@@ -16,7 +16,7 @@ from medgraft.errors import ScenarioError
 from medgraft.explain import methods
 from medgraft.explain.cam import cam_maps, enlarge, grad_cam, signed_maps, usable_taps
 from medgraft.features.backbones import load_backbone
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Canvas, FeatureSpec, Scenario
@@ -97,7 +97,7 @@ def probe_of(
     return dataclasses.replace(
         fitted,
         scenario=Scenario("probe", name, tap, "svm"),
-        reading=Reading.one(FeatureSpec(name, backbone.key, size, (tap,), engine="torch")),
+        feature_plan=FeaturePlan.one(FeatureSpec(name, backbone.key, size, (tap,), engine="torch")),
     )
 
 

@@ -14,7 +14,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.codebooks import VLAD
 from medgraft.features.encoders import transform_stream
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import Reading
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.types import ImageTable, Source
 
 LEARNED, FEW, MANY = 32, 80, 320
@@ -60,14 +60,16 @@ def test_encoding_takes_no_more_memory_for_more_images(
     monkeypatch.setattr(extract, "SEGMENT_ROWS", 32)  # of which so many are held until written
     cache.limit = cache.limit if kept else 0
     extractor = Extractor(cache, engine="torch", workers=2)  # nothing to convert
-    reading = Reading.one(extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=SIZE))
+    feature_plan = FeaturePlan.one(
+        extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=SIZE)
+    )
 
     def encode(start: int, n: int) -> None:
-        stream = reading.descriptors(noise.select(np.arange(start, start + n)), extractor)
+        stream = feature_plan.descriptors(noise.select(np.arange(start, start + n)), extractor)
         assert sum(len(codes) for _, codes in transform_stream(stream, vlad)) == n
 
     with threadpool_limits(1):
-        stream = reading.descriptors(noise.select(np.arange(LEARNED)), extractor)
+        stream = feature_plan.descriptors(noise.select(np.arange(LEARNED)), extractor)
         vlad = VLAD(k=4, pca=16, whiten=8).fit(np.concatenate([bag for _, bag in stream()]))
         few = peak(lambda: encode(LEARNED, FEW))
         many = peak(lambda: encode(LEARNED + FEW, MANY))

@@ -19,9 +19,9 @@ from medgraft.explain.cam import grad_cam
 from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.engine import Output, make_engine
 from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.networks import HybridVGG
-from medgraft.features.reading import Reading
-from medgraft.features.tail import INPUT, freeze_points, last_map, tail_of
+from medgraft.features.subnetwork import INPUT, freeze_points, last_map, tail_of
 from medgraft.features.taps import read_taps
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
@@ -184,7 +184,7 @@ def test_grad_cam_of_a_probe_equals_that_of_the_grad_cam_library(hybrid: Backbon
         classes=("a", "b"),
         positive="b",
         operating=None,
-        reading=Reading.one(FeatureSpec("hybrid_vgg16", hybrid.key, 64, ("block5_pool",))),
+        feature_plan=FeaturePlan.one(FeatureSpec("hybrid_vgg16", hybrid.key, 64, ("block5_pool",))),
         head=SimpleNamespace(  # type: ignore[arg-type]
             coef_=np.stack([-weights, weights]), intercept_=np.zeros(2)
         ),

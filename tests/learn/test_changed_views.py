@@ -14,12 +14,12 @@ from medgraft.data.split import make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.depth import search_depth
+from medgraft.learn.finetune_cv import held_out
+from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.heads import nested_scores
-from medgraft.learn.tuned import held_out
-from medgraft.learn.workbench import Workbench
 from medgraft.types import Canvas, Edit, Folds, ImageTable, Scenario
 
 PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
@@ -134,8 +134,8 @@ def test_search_and_holdout_judge_in_the_view_too(table: ImageTable, extractor: 
     one = held_out(TUNED, table, folds, extractor).predictions
     assert np.ptp(one.scores, axis=0).max() < 1e-4
     scenario = dataclasses.replace(TUNED, tap="best", params=(("rungs", "20x1"),))
-    bench = Workbench.of(scenario, table, extractor, view=folds.view)
-    found = search_depth(bench, folds, ["blocks.5", "blocks.6"], "auroc")
+    setup = FinetuneSetup.of(scenario, table, extractor, view=folds.view)
+    found = search_depth(setup, folds, ["blocks.5", "blocks.6"], "auroc")
     assert [trial.estimate.value for trial in found.trials] == [0.5, 0.5]
 
 

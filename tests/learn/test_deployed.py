@@ -16,13 +16,13 @@ from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn import tuned, workbench
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn import finetune_cv, finetune_setup
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.finetune import Training
+from medgraft.learn.finetune_setup import FinetuneSetup, Trained
 from medgraft.learn.fit import cross_fitted, load, unseen_models
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.learn.workbench import Trained, Workbench
 from medgraft.types import Canvas, Folds, ImageTable, Scenario
 
 TUNED = Scenario(
@@ -106,13 +106,13 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What is kept of a scenario is kept under what its networks said, not under its name."""
-    train = tuned._in_fold
+    train = finetune_cv._in_fold
 
     def otherwise(*asked: object) -> Trained:
         run = train(*asked)  # type: ignore[arg-type]
         return dataclasses.replace(run, scores=-run.scores)
 
-    monkeypatch.setattr(tuned, "_in_fold", otherwise)
+    monkeypatch.setattr(finetune_cv, "_in_fold", otherwise)
     again = cross_fitted(TUNED, table, folds, extractor)
     np.testing.assert_array_equal(again.predictions.scores, -crossed.predictions.scores)
 
@@ -120,11 +120,11 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
 def test_trainings_are_kept_under_the_version_of_torch(
     table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, rows = Workbench.of(TUNED, table, extractor), np.arange(4)
-    before = bench._identity("blocks.6", rows, rows, None)
-    assert bench._identity("blocks.6", rows, rows, None) == before
-    monkeypatch.setattr(workbench, "versions", lambda _: ("torch 99",))
-    assert bench._identity("blocks.6", rows, rows, None) != before
+    setup, rows = FinetuneSetup.of(TUNED, table, extractor), np.arange(4)
+    before = setup._identity("blocks.6", rows, rows, None)
+    assert setup._identity("blocks.6", rows, rows, None) == before
+    monkeypatch.setattr(finetune_setup, "versions", lambda _: ("torch 99",))
+    assert setup._identity("blocks.6", rows, rows, None) != before
 
 
 def test_a_bundle_of_it_answers_the_same(

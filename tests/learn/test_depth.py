@@ -11,7 +11,7 @@ from medgraft.data.split import make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import MORE, DepthSearch, search_depth, searched
-from medgraft.learn.workbench import Workbench
+from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.types import ImageTable, Ints, Scenario
 
 RUNGS = "40x1+4000x2"
@@ -28,8 +28,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
 
 
 @pytest.fixture(scope="module")
-def bench(table: ImageTable, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    return Workbench.of(SCENARIO, table, Extractor(Cache(tmp_path_factory.mktemp("cache"))))
+def setup(table: ImageTable, tmp_path_factory: pytest.TempPathFactory) -> FinetuneSetup:
+    return FinetuneSetup.of(SCENARIO, table, Extractor(Cache(tmp_path_factory.mktemp("cache"))))
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +38,22 @@ def seen() -> list[tuple[str, Ints, Ints, int | None]]:
 
 
 @pytest.fixture(scope="module")
-def found(bench: Workbench, seen: list[tuple[str, Ints, Ints, int | None]]) -> DepthSearch:
-    real = Workbench.trained
+def found(setup: FinetuneSetup, seen: list[tuple[str, Ints, Ints, int | None]]) -> DepthSearch:
+    real = FinetuneSetup.trained
 
     def spy(self, depth, inputs, rows, judge, what, *, epochs=None, cap=np.inf):  # type: ignore[no-untyped-def]
         seen.append((depth, self.development.ids[rows], self.development.ids[judge], epochs))
         return real(self, depth, inputs, rows, judge, what, epochs=epochs, cap=cap)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workbench, "trained", spy)
-        return search_depth(bench, make_folds(bench.development, 5, 0), searched(bench), "auroc")
+        patch.setattr(FinetuneSetup, "trained", spy)
+        return search_depth(setup, make_folds(setup.development, 5, 0), searched(setup), "auroc")
 
 
 def test_the_better_half_goes_on_and_the_chosen_is_the_best_of_them(
-    bench: Workbench, found: DepthSearch
+    setup: FinetuneSetup, found: DepthSearch
 ) -> None:
-    depths = searched(bench)
+    depths = searched(setup)
     first = [t for t in found.trials if t.rung == 0]
     second = [t for t in found.trials if t.rung == 1]
     assert [t.depth for t in first] == list(depths)

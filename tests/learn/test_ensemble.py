@@ -17,12 +17,12 @@ from medgraft.data.split import make_folds
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn.combine import cross_combine
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble, share
+from medgraft.learn.ensemble_cv import cross_combine
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
-from medgraft.learn.stack import Stack, fit_stack, log_mean, stacked
+from medgraft.learn.stacking import Stack, fit_stack, log_mean, stacked
 from medgraft.types import Canvas, ImageTable, Scenario
 
 STEM = Scenario("probe", "tf_efficientnet_lite0", "stem", "svm", sizes=(32,))

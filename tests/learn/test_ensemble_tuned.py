@@ -14,7 +14,7 @@ from medgraft.data.split import make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble, stacked
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.types import Canvas, ImageTable, Scenario

@@ -21,11 +21,11 @@ from medgraft.explain.cam import has_cam
 from medgraft.features.cache import Cache
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor, without
-from medgraft.features.reading import reading_of
+from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
 from medgraft.learn import frozen
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, cross_fitted_all
 from medgraft.types import Canvas, Folds, Geometry, ImageTable, Scenario
 
@@ -267,7 +267,7 @@ class Spied:
     """Which images every encoder learned from, told by their descriptors."""
 
     def __init__(self, table: ImageTable, extractor: Extractor, scenario: Scenario) -> None:
-        stream = reading_of(scenario, extractor).descriptors(table, extractor)
+        stream = feature_plan_of(scenario, extractor).descriptors(table, extractor)
         self.image = {
             bag.tobytes(): index
             for index, bag in enumerate(np.concatenate([bags for _, bags in stream()]))
@@ -306,7 +306,7 @@ def test_out_of_fold_scores_come_from_the_folds_own_encoder(
     from medgraft.features.codebooks import ENCODERS
     from medgraft.learn.heads import HEADS, nested_scores
 
-    stream = reading_of(VLAD, extractor).descriptors(table, extractor)
+    stream = feature_plan_of(VLAD, extractor).descriptors(table, extractor)
     bags = np.concatenate([bags for _, bags in stream()])
     codes = {}
     with threadpool_limits(1):  # as in a study

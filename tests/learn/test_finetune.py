@@ -21,12 +21,12 @@ from torch.nn import functional
 
 from medgraft.errors import FitError, ScenarioError
 from medgraft.features.backbones import Backbone, load_backbone
-from medgraft.features.tail import tail_of
+from medgraft.features.subnetwork import tail_of
 from medgraft.learn import finetune
 from medgraft.learn.checkpoint import read_checkpoint
 from medgraft.learn.finetune import Data, Epoch, Training, score, tail_with_head
-from medgraft.learn.inputs import KeptMaps
-from medgraft.learn.recipe import Recipe, recipe_of
+from medgraft.learn.inputs import CachedMaps
+from medgraft.learn.training_recipe import Recipe, recipe_of
 
 PLAIN = Recipe(
     epochs=2, patience=0, batch_size=8, decay=0.0, warmup=0.0, schedule="constant", smoothing=0.0,
@@ -174,7 +174,7 @@ def test_kept_maps_take_the_steps_of_the_whole_network(lite0: Backbone) -> None:
         return Training(network, replace(PLAIN, rate=1e-3, epochs=1), seed=3)
 
     training = made()
-    inputs = KeptMaps((rows,), 192)
+    inputs = CachedMaps((rows,), 192)
     run(training, data(inputs, y, range(24)), data(inputs, y, []))
     ours = training.network.state_dict()
     assert any("blocks.6" in name for name in ours)
@@ -184,7 +184,7 @@ def test_kept_maps_take_the_steps_of_the_whole_network(lite0: Backbone) -> None:
     for kept, tolerance in ((rows, 0.0), (rows.astype(np.float16), 0.03)):
         training = made()
         training.network.train()
-        ((_, batch),) = KeptMaps((kept,), 192).batches([order[0]], 0)
+        ((_, batch),) = CachedMaps((kept,), 192).batches([order[0]], 0)
         target = training._target(y[order[0]], np.ones(8, np.float32))
         training._loss(batch, target, rng).backward()
         gradients = {name: p.grad for name, p in training.network.named_parameters()}
@@ -822,7 +822,7 @@ def test_half_precision_on_a_cpu_learns() -> None:
 def test_weights_and_maps_stay_channels_last(lite0: Backbone) -> None:
     network: Any = tail_with_head(tail_of(lite0, "blocks.5"), 1280, 2, 0.0)
     rng = np.random.default_rng(0)
-    inputs = KeptMaps((rng.normal(size=(8, 2 * 2 * 192)).astype(np.float16),), 192)
+    inputs = CachedMaps((rng.normal(size=(8, 2 * 2 * 192)).astype(np.float16),), 192)
     seen: list[bool] = []
 
     def look(module: Any, given: Any, output: torch.Tensor) -> None:
@@ -844,7 +844,7 @@ def test_weights_and_maps_stay_channels_last(lite0: Backbone) -> None:
 def test_training_that_breaks_off_leaves_no_thread_behind() -> None:
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(200, 9 * 2)).astype(np.float16)
-    inputs, y = KeptMaps((maps,), 2), np.arange(200) % 2
+    inputs, y = CachedMaps((maps,), 2), np.arange(200) % 2
     train = data(inputs, y, range(200))
     bad = next(i for i in range(90, 200) if i not in finetune._glance(train, finetune.GLANCE).rows)
     maps[bad] = np.inf

@@ -20,10 +20,10 @@ from medgraft.evaluate.calibration import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import reading_of
+from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.types import Canvas, Folds, ImageTable, Scenario, Skipped
 
@@ -76,7 +76,7 @@ def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitte
 
 @pytest.fixture(scope="module")
 def images(table: ImageTable, extractor: Extractor) -> list[Canvas]:
-    spec = reading_of(SCENARIO, extractor).canvas
+    spec = feature_plan_of(SCENARIO, extractor).canvas
     return [row for row in extractor.canvases(table, spec) if isinstance(row, Canvas)]
 
 
@@ -277,7 +277,7 @@ def test_a_bundle_cannot_pass_its_codes_off_as_another_networks(
     by_torch = Extractor(extractor.cache, engine="torch", workers=2)
     liar = load(copied, by_torch)
     honest = Extractor(extractor.cache, engine="torch", workers=2)
-    mine = reading_of(SCENARIO, honest).canvas
+    mine = feature_plan_of(SCENARIO, honest).canvas
     before = honest.codes(table, mine)[0].matrix()
     theirs = by_torch.codes(table, liar.spec)[0].matrix()  # type: ignore[attr-defined]
     assert not np.allclose(theirs, before)
@@ -377,7 +377,7 @@ def _name_outside(folder: Path) -> None:
         (_rewrite(family="dream"), "'dream'"),
         (_rewrite(sha256=None), "does not name its parts"),
         (_rewrite(card=[]), "garbles"),
-        (_rewrite(reading={}), "garbles"),
+        (_rewrite(feature_plan={}), "garbles"),
         (_name_outside, "cannot name a backbone"),
         (_name_a_file_outside, "is missing"),
     ],

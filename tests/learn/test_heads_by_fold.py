@@ -10,11 +10,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from medgraft.errors import FitError
-from medgraft.learn import heads, kernel
+from medgraft.learn import heads, nystroem
 from medgraft.learn.criteria import auroc_within
 from medgraft.learn.estimators import RBFHead
 from medgraft.learn.heads import HEADS, nested_scores
-from medgraft.learn.kernel import fit_landmarks, rbf, stratified
+from medgraft.learn.nystroem import fit_landmarks, rbf, stratified
 
 
 def codes_of_two(n=120, d=10, n_folds=4, seed=0, apart=0.5):
@@ -209,7 +209,7 @@ def test_landmarks_come_from_the_fold_s_training_rows_only(monkeypatch, as_funct
     X, y, fold = codes_of_two(seed=1)
     X[:, 0] = np.arange(len(X))  # a row is known by its first code
     seen = []
-    fit = kernel.fit_landmarks
+    fit = nystroem.fit_landmarks
 
     def spy(X, y, weight, most, seed):
         marks = fit(X, y, weight, most, seed)

@@ -18,9 +18,9 @@ from medgraft.features.backbones import load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.engine import Output, TorchEngine
 from medgraft.features.extract import Extractor
-from medgraft.features.kept import kept_canvases, kept_maps, prepare_maps
 from medgraft.features.taps import read_taps
-from medgraft.learn.inputs import ComputedMaps, Images, KeptMaps
+from medgraft.features.training_cache import cached_canvases, cached_maps, prepare_maps
+from medgraft.learn.inputs import CachedMaps, ComputedMaps, Images
 from medgraft.types import Canvas, Edit, FeatureSpec, ImageTable
 
 SIZE = 64
@@ -74,7 +74,7 @@ def test_pixels_are_normalised_as_the_engine_does(
     table: ImageTable, spec: FeatureSpec, extractor: Extractor
 ) -> None:
     """What the trunk makes of them is what the torch engine makes of the canvases, grey or not."""
-    images = Images(kept_canvases(table, spec, extractor), spec, plain, 2)
+    images = Images(cached_canvases(table, spec, extractor), spec, plain, 2)
     order = np.array([3, 0, 9, 1])
     ((rows, batch),) = given(images, [order])
     assert rows.tolist() == order.tolist()
@@ -102,7 +102,7 @@ def test_pixels_are_normalised_as_the_engine_does(
 def test_views_differ_by_epoch_and_are_the_same_on_every_call(
     table: ImageTable, spec: FeatureSpec, extractor: Extractor
 ) -> None:
-    images = Images(kept_canvases(table, spec, extractor), spec, turned, 2)
+    images = Images(cached_canvases(table, spec, extractor), spec, turned, 2)
     parts = np.array_split(np.arange(10), 3)
     once = [torch.cat([batch for _, batch in given(images, parts, view)]) for view in (0, 1, 2)]
     again = torch.cat([batch for _, batch in given(images, [np.arange(10)], 1)])
@@ -124,7 +124,7 @@ def test_views_differ_by_epoch_and_are_the_same_on_every_call(
 
 def test_kept_maps_take_turns() -> None:
     views = tuple(np.full((6, 2 * 2 * 3), view, np.float16) for view in range(3))
-    inputs = KeptMaps(views, 3)
+    inputs = CachedMaps(views, 3)
     found = [float(given(inputs, [np.array([0, 5])], epoch)[0][1].mean()) for epoch in range(8)]
     assert found == [0, 1, 2, 0, 1, 2, 0, 1]
 
@@ -132,7 +132,7 @@ def test_kept_maps_take_turns() -> None:
 def test_a_kept_map_has_its_channels_in_place() -> None:
     """A row holds position after position, each with all its channels."""
     rows = np.arange(2 * 4 * 3, dtype=np.float16).reshape(2, 12)
-    ((_, batch),) = given(KeptMaps((rows,), 3), [np.array([1])])
+    ((_, batch),) = given(CachedMaps((rows,), 3), [np.array([1])])
     assert batch.shape == (1, 3, 2, 2)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert batch[0, :, 0, 1].tolist() == [15, 16, 17]
@@ -148,8 +148,8 @@ def test_computed_maps_are_the_kept_ones(
     spec = own.spec("tf_efficientnet_lite0", ("blocks.1",), size=SIZE)
     specs = [replace(spec, edits=turned(view)) for view in range(2)]
     prepare_maps(table, specs, own)
-    kept = KeptMaps(tuple(kept_maps(table, view, own) for view in specs), 24)
-    images = Images(kept_canvases(table, spec, own), spec, turned, 2)
+    kept = CachedMaps(tuple(cached_maps(table, view, own) for view in specs), 24)
+    images = Images(cached_canvases(table, spec, own), spec, turned, 2)
     computed = ComputedMaps(images, spec, 24, own, views=2)
     parts = [np.array([4, 2, 7]), np.array([0, 9])]
     for epoch in range(4):
@@ -183,7 +183,7 @@ def test_an_error_in_the_loader_reaches_the_caller() -> None:
     before = threading.active_count()
     seen = []
     with pytest.raises(OSError, match="row 7 is gone"):
-        for part, _ in KeptMaps((rows,), 3).batches([np.array([i]) for i in range(12)], 0):
+        for part, _ in CachedMaps((rows,), 3).batches([np.array([i]) for i in range(12)], 0):
             seen.append(int(part[0]))
     assert seen == list(range(7))
     assert threading.active_count() == before

@@ -15,12 +15,12 @@ from medgraft.data.split import make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune import Training
+from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.learn.recipe import recipe_of
-from medgraft.learn.tuned import held_out
+from medgraft.learn.training_recipe import recipe_of
 from medgraft.types import Canvas, ImageTable, Scenario
 
 ALONE = Scenario(
@@ -65,14 +65,16 @@ def test_out_of_fold_scores_are_those_in_use(
     crossed = held(dataclasses.replace(VIEWED, tap=depth), table, extractor)
     fitted = crossed.fitted
     assert isinstance(fitted, FittedFrozen)
-    assert [[e.key for e in s.edits] for (s,) in fitted.reading.views] == [
+    assert [[e.key for e in s.edits] for (s,) in fitted.feature_plan.views] == [
         [], ["xray.v1"], ["xray.v2"],
     ]  # fmt: skip
     judged = table.select(np.isin(table.ids, crossed.predictions.ids))
     canvases = raw(judged, extractor, fitted)
     in_use = fitted.scores(canvases)
     np.testing.assert_allclose(crossed.predictions.scores, in_use, atol=off)
-    one = dataclasses.replace(fitted, reading=type(fitted.reading).one(fitted.reading.views[0][0]))
+    one = dataclasses.replace(
+        fitted, feature_plan=type(fitted.feature_plan).one(fitted.feature_plan.views[0][0])
+    )
     assert np.abs(one.scores(canvases) - in_use).max() > 10 * off  # the views do count
     # By hand: the same network shown each view as if that were the image.
     by_hand = [one.scores([View("xray", v)(canvas) for canvas in canvases]) for v in range(3)]
@@ -82,7 +84,7 @@ def test_out_of_fold_scores_are_those_in_use(
 def test_nothing_changes_without_it(table: ImageTable, extractor: Extractor) -> None:
     fitted = held(ALONE, table, extractor).fitted
     assert isinstance(fitted, FittedFrozen)
-    assert fitted.reading.specs == (fitted.spec,)
+    assert fitted.feature_plan.specs == (fitted.spec,)
     assert fitted.torch_graph() is not None
     with pytest.raises(ScenarioError, match="tta = 0"):
         recipe_of((("tta", "0"),))
@@ -132,11 +134,11 @@ def test_cross_validation_judges_each_fold_by_all_views(
 def test_the_mild_views_of_each_preset(
     augment: str, key: str, table: ImageTable, extractor: Extractor
 ) -> None:
-    from medgraft.learn.workbench import Workbench
+    from medgraft.learn.finetune_setup import FinetuneSetup
 
-    bench = Workbench.of(dataclasses.replace(VIEWED, augment=augment), table, extractor)
-    assert [edit.key for edit in bench.mild(1)] == [key]
-    assert bench.mild(0) == ()
+    setup = FinetuneSetup.of(dataclasses.replace(VIEWED, augment=augment), table, extractor)
+    assert [edit.key for edit in setup.mild(1)] == [key]
+    assert setup.mild(0) == ()
 
 
 def test_members_with_other_backbones_share_one_decode(

@@ -14,7 +14,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.profile import duplicates
 from medgraft.profile.duplicates import find_pairs, near_duplicates, suggest
-from medgraft.profile.glance import Glances, read_glances
+from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.suggestions import one_each
 from medgraft.types import FeatureTable, ImageTable, Source
 
@@ -50,11 +50,11 @@ def folder(tmp_path: Path) -> Path:
     return data
 
 
-def seen(data: Path, tmp_path: Path) -> tuple[ImageTable, Glances]:
+def seen(data: Path, tmp_path: Path) -> tuple[ImageTable, ImageStats]:
     extractor = Extractor(Cache(tmp_path / "cache"), workers=1)
     table = load(data)
     spec = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=64)
-    return table, read_glances(table, spec, extractor)
+    return table, read_image_stats(table, spec, extractor)
 
 
 def codes_of(table: ImageTable) -> FeatureTable:
@@ -76,8 +76,8 @@ def named(table: ImageTable, rows: np.ndarray) -> set[frozenset[str]]:  # type: 
 
 
 def test_copies_are_found_and_sorted_by_kind(folder: Path, tmp_path: Path) -> None:
-    table, glances = seen(folder, tmp_path)
-    pairs = find_pairs(table, glances, codes_of(table))
+    table, image_stats = seen(folder, tmp_path)
+    pairs = find_pairs(table, image_stats, codes_of(table))
     assert pairs.confirmed
     assert named(table, pairs.rows[pairs.same]) == {
         frozenset(("04.png", "copy04.bmp")),
@@ -93,17 +93,17 @@ def test_copies_are_found_and_sorted_by_kind(folder: Path, tmp_path: Path) -> No
 
 
 def test_codes_rule_out_strangers_whose_hashes_are_close(folder: Path, tmp_path: Path) -> None:
-    table, glances = seen(folder, tmp_path)
+    table, image_stats = seen(folder, tmp_path)
     # 10 and 11 get one hash, as two chest X-rays do; their codes differ, as those of strangers.
     row = {id.split("/")[-1]: i for i, id in enumerate(table.ids.tolist())}
-    hashes = glances.hashes.copy()
+    hashes = image_stats.hashes.copy()
     hashes[row["11.png"]] = hashes[row["10.png"]]
-    glances = replace(glances, hashes=hashes)
+    image_stats = replace(image_stats, hashes=hashes)
     strangers = frozenset(("10.png", "11.png"))
-    alone = find_pairs(table, glances, None)
+    alone = find_pairs(table, image_stats, None)
     assert strangers in named(table, alone.rows)
     assert not alone.confirmed
-    judged = find_pairs(table, glances, codes_of(table))
+    judged = find_pairs(table, image_stats, codes_of(table))
     assert strangers not in named(table, judged.rows)
     assert judged.refused == 1
     findings = {f.check: f for f in near_duplicates(table, judged)}
@@ -115,8 +115,8 @@ def test_codes_rule_out_strangers_whose_hashes_are_close(folder: Path, tmp_path:
 
 
 def test_harm_is_counted_where_it_is(folder: Path, tmp_path: Path) -> None:
-    table, glances = seen(folder, tmp_path)
-    found = {f.check: f for f in near_duplicates(table, find_pairs(table, glances, None))}
+    table, image_stats = seen(folder, tmp_path)
+    found = {f.check: f for f in near_duplicates(table, find_pairs(table, image_stats, None))}
     assert dict(found["pixel_identical"].numbers) == {
         "pairs": 3, "images": 6,
         "pairs_across_splits": 1, "pairs_across_classes": 1, "pairs_across_groups": 2,
@@ -132,8 +132,8 @@ def test_harm_is_counted_where_it_is(folder: Path, tmp_path: Path) -> None:
 
 
 def test_suggestions_keep_the_test_and_hold_copies_together(folder: Path, tmp_path: Path) -> None:
-    table, glances = seen(folder, tmp_path)
-    suggested = one_each(suggest(table, find_pairs(table, glances, codes_of(table))))
+    table, image_stats = seen(folder, tmp_path)
+    suggested = one_each(suggest(table, find_pairs(table, image_stats, codes_of(table))))
     actions = {one.path: (one.action, one.value) for one in suggested}
     gone = {path for path, (action, _) in actions.items() if action == "exclude"}
     assert gone == {"train/a/00.png", "train/b/01.png", "train/a/06.png", "train/b/copy06.tiff"}
@@ -164,9 +164,9 @@ def test_every_copy_of_a_test_image_goes() -> None:
 def test_all_images_equal_or_black(tmp_path: Path) -> None:
     for i in range(6):
         write(tmp_path / "data", f"{'ab'[i % 2]}/{i}.png", Image.new("L", (60, 60)))
-    table, glances = seen(tmp_path / "data", tmp_path)
+    table, image_stats = seen(tmp_path / "data", tmp_path)
     codes = FeatureTable(table.ids, {"tap@avg": np.ones((6, 4), np.float32)})
-    pairs = find_pairs(table, glances, codes)
+    pairs = find_pairs(table, image_stats, codes)
     assert not len(pairs.rows)  # equal bytes are for `identical_files`
     assert {one.action for one in one_each(suggest(table, pairs))} == {"exclude"}
 

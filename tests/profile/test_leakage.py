@@ -11,14 +11,14 @@ import pytest
 from medgraft.data.ingest import load
 from medgraft.data.split import keep_copies_together
 from medgraft.errors import DataError
-from medgraft.profile import likeness as likenesses
-from medgraft.profile.leakage import groups_across_splits, identical_files
-from medgraft.profile.likeness import (
+from medgraft.profile import group_similarity as likenesses
+from medgraft.profile.group_similarity import (
     chance_to_win,
-    likeness_of_sharers,
     numbering_or_leakage,
+    similarity_of_sharers,
     unit_codes,
 )
+from medgraft.profile.leakage import groups_across_splits, identical_files
 from medgraft.types import FeatureTable, Finding, Grouping, ImageTable, Source
 
 GUESSED = Grouping(r"regex:p\d+", True, "guessed")
@@ -215,10 +215,10 @@ def test_the_interval_holds_chance_as_often_as_it_says() -> None:
         table, codes = two_sided(12, 0.0, seed=seed)
         keys = np.array([id_.split("_")[0].split("/")[-1] for id_ in table.ids.tolist()])
         rows, unit = unit_codes(table, codes)
-        likeness = likeness_of_sharers(table.select(rows), unit, keys[rows], seed)
-        assert likeness is not None
-        inside += likeness.estimate.low <= 0.5 <= likeness.estimate.high
-        called += likeness.estimate.low > likenesses.LEAKAGE
+        similarity = similarity_of_sharers(table.select(rows), unit, keys[rows], seed)
+        assert similarity is not None
+        inside += similarity.estimate.low <= 0.5 <= similarity.estimate.high
+        called += similarity.estimate.low > likenesses.LEAKAGE
     assert inside >= 182  # 95 % of 200, less three standard errors
     assert called == 0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medgraft.profile.glance import Glances, border_of, glance, pixel_hash
+from medgraft.profile.image_stats import ImageStats, border_of, image_stats_of, pixel_hash
 from medgraft.profile.quality import low, quality, suggest
 from medgraft.types import Canvas, Finding, Geometry
 
 
-def glances(n: int = 100, **changed: dict[int, float]) -> Glances:
+def image_stats(n: int = 100, **changed: dict[int, float]) -> ImageStats:
     """n ordinary images, some numbers changed by row."""
     rng = np.random.default_rng(0)
     columns = {
@@ -28,7 +28,7 @@ def glances(n: int = 100, **changed: dict[int, float]) -> Glances:
         for row, value in rows.items():
             columns[name][row] = value
     ids = np.array([f"{i:03}" for i in range(n)])
-    return Glances(
+    return ImageStats(
         ids=ids,
         hashes=np.zeros((n, 32), np.uint8),
         pixels=ids,
@@ -37,12 +37,12 @@ def glances(n: int = 100, **changed: dict[int, float]) -> Glances:
     )
 
 
-def found(seen: Glances) -> dict[str, Finding]:
+def found(seen: ImageStats) -> dict[str, Finding]:
     return {finding.check: finding for finding in quality(seen)}
 
 
 def test_ordinary_images_give_no_finding() -> None:
-    assert quality(glances()) == ()
+    assert quality(image_stats()) == ()
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_ordinary_images_give_no_finding() -> None:
     ],
 )
 def test_one_that_stands_out_is_named_for_it_alone(check: str, column: str, value: float) -> None:
-    findings = found(glances(**{column: {7: value}}))
+    findings = found(image_stats(**{column: {7: value}}))
     assert set(findings) == {check}
     assert (findings[check].images, findings[check].severity) == (("007",), "warn")
 
 
 def test_the_worst_comes_first_and_a_habit_is_no_outlier() -> None:
-    two = found(glances(sharpness={3: 4.0, 9: 3.0}))["blurred_images"]
+    two = found(image_stats(sharpness={3: 4.0, 9: 3.0}))["blurred_images"]
     assert two.images == ("009", "003")
-    many = found(glances(sharpness=dict.fromkeys(range(3), 3.0)))["blurred_images"]
+    many = found(image_stats(sharpness=dict.fromkeys(range(3), 3.0)))["blurred_images"]
     assert (many.severity, many.numbers["share"]) == ("info", 0.03)
 
 
@@ -83,9 +83,9 @@ def test_far_is_measured_in_the_datas_own_spread() -> None:
 
 def test_data_of_tiny_or_few_images_is_taken_as_it_is() -> None:
     size = dict.fromkeys(range(100), 28.0)
-    assert found(glances(height=size, width=size)) == {}
-    assert found(glances(3, sharpness={0: 0.0})) == {}
-    everything = glances(6, spread=dict.fromkeys(range(6), 0.0))
+    assert found(image_stats(height=size, width=size)) == {}
+    assert found(image_stats(3, sharpness={0: 0.0})) == {}
+    everything = image_stats(6, spread=dict.fromkeys(range(6), 0.0))
     assert found(everything)["empty_images"].numbers["images"] == 6
     assert {one.action for one in suggest(everything)} == {"exclude"}
 
@@ -94,7 +94,7 @@ def test_a_glance_measures_what_it_says() -> None:
     pixels = np.full((32, 64), 128, np.uint8)
     pixels[:, :16], pixels[:, 48:] = 0, 255
     geometry = Geometry.identity(32, 64)
-    _, _, _, numbers, _ = glance(Canvas("", pixels, geometry))
+    _, _, _, numbers, _ = image_stats_of(Canvas("", pixels, geometry))
     mean, spread, _, dark, bright, border, height, width = numbers
     assert (dark, bright, height, width) == (0.25, 0.25, 32, 64)
     assert mean == (0 + 128 + 128 + 255) / 4

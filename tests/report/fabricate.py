@@ -11,8 +11,8 @@ from medgraft.evaluate.intervals import Sampling
 from medgraft.features.backbones import Card
 from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
 from medgraft.learn.finetune import Epoch
-from medgraft.report.build import Case, DepthPoint, HowTo, ReportInput
-from medgraft.report.content import FamilyResult, Recipe, TrainedScenario
+from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
+from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
 from medgraft.types import (
     Comparison,
     Cost,
@@ -213,7 +213,9 @@ def study(
         },
         how=how_to(),
         scenarios=described(),
-        recipe=Recipe("A network reads the image.", {"Network": BACKBONE, "Layer": "blocks.5"}),
+        recipe=ScenarioFacts(
+            "A network reads the image.", {"Network": BACKBONE, "Layer": "blocks.5"}
+        ),
     )
 
 
@@ -359,7 +361,7 @@ def with_training(
     )
 
 
-def cases(classes: tuple[str, ...], mapped: bool) -> list[Case]:
+def cases(classes: tuple[str, ...], mapped: bool) -> list[CaseView]:
     made = []
     for k, name in enumerate(classes):
         for i in range(4):
@@ -367,7 +369,7 @@ def cases(classes: tuple[str, ...], mapped: bool) -> list[Case]:
             right = i < 2
             strip = tuple((f"block {b}", heat(seed + b, 0.004 * 4**b)) for b in range(1, 5))
             made.append(
-                Case(
+                CaseView(
                     id=f"test/{name}/person{seed}_bacteria_{seed * 7}.jpeg",
                     truth=name,
                     predicted=name if right else classes[(k + 1) % len(classes)],

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from medgraft.explain.layers import Atlas, BlockView, ChannelView
-from medgraft.report import atlas as drawn
-from medgraft.report.build import render
-from medgraft.report.content import Example
-from medgraft.report.page import render_page
+from medgraft.report.content import LayerExample
+from medgraft.report.pages.render import render_page
+from medgraft.report.pages.study import render
+from medgraft.report.sections import atlas as drawn
 from medgraft.types import Canvas, Geometry
 
 
@@ -97,7 +97,9 @@ def test_a_view_of_several_blocks_says_so_and_promises_nothing() -> None:
 CONTENT = fabricate.study(n=120, mapped=False)
 
 
-def part(examples: tuple[Example, ...], classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")) -> str:
+def part(
+    examples: tuple[LayerExample, ...], classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")
+) -> str:
     """The atlas's part of the page."""
     table = dataclasses.replace(CONTENT.result.table, classes=classes)
     content = dataclasses.replace(
@@ -107,7 +109,10 @@ def part(examples: tuple[Example, ...], classes: tuple[str, ...] = ("NORMAL", "P
 
 
 def test_one_atlas_a_class_stands_with_the_depth_profile() -> None:
-    examples = (Example("NORMAL", 0.98, atlas()), Example("PNEUMONIA", 0.999, atlas("b.png")))
+    examples = (
+        LayerExample("NORMAL", 0.98, atlas()),
+        LayerExample("PNEUMONIA", 0.999, atlas("b.png")),
+    )
     html = render(dataclasses.replace(CONTENT, examples=examples))
     tried = html[html.index('id="tried"') : html.index('id="why"')]
     assert tried.index("Which layer to read") < tried.index('id="layers"')
@@ -125,24 +130,24 @@ def test_without_examples_there_is_no_such_part() -> None:
 
 def test_classes_without_an_atlas_are_counted() -> None:
     names = tuple("ABCDEFG")
-    html = part(tuple(Example(name, 0.9, atlas()) for name in names[:4]), names)
+    html = part(tuple(LayerExample(name, 0.9, atlas()) for name in names[:4]), names)
     assert "Shown: A, B, C and D; 3 further classes are left out." in html
 
 
 def test_a_layer_where_nothing_stands_out_says_so() -> None:
     silent = dataclasses.replace(atlas(), views=(view(1, 112, channels=0),))
-    assert drawn.NOTHING in part((Example("NORMAL", 0.9, silent),))
+    assert drawn.NOTHING in part((LayerExample("NORMAL", 0.9, silent),))
 
 
 def test_names_are_text_and_every_picture_says_what_it_shows() -> None:
-    html = part((Example("NORMAL", 0.9, atlas("<b>.png")),))
+    html = part((LayerExample("NORMAL", 0.9, atlas("<b>.png")),))
     assert "<b>.png" not in html
     for tag in re.findall(r"<img [^>]*>", html):
         assert re.search(r'alt="[^"]{20,}"', tag)
 
 
 def test_the_uri_holds_the_panel() -> None:
-    html = part((Example("NORMAL", 0.9, atlas()),))
+    html = part((LayerExample("NORMAL", 0.9, atlas()),))
     uri = re.search(r'src="data:image/webp;base64,([^"]+)" alt="Channel 0', html)
     assert uri is not None
     assert Image.open(io.BytesIO(base64.b64decode(uri[1]))).size == (144, 144)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from test_report_page import Page
 
-from medgraft.bundle.external import External, write_external
+from medgraft.bundle.external_validation import ExternalValidation, write_external
 from medgraft.bundle.model import history_of
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
-from medgraft.report.evaluation import EvaluationInput, headline, render_evaluation
+from medgraft.report.pages.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import write_predictions
 from medgraft.types import Estimate, Operating, Predictions, SeenBefore, Skipped
 
@@ -84,7 +84,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(page: Page) -> None
 
 
 def test_both_pages_show_the_same_figures_of_the_same_predictions(content: EvaluationInput) -> None:
-    from medgraft.report.build import render
+    from medgraft.report.pages.study import render
 
     studied = fabricate.study()
     one = dataclasses.replace(
@@ -182,7 +182,7 @@ def test_a_model_outside_its_run_is_not_guessed_about(
 def test_page_and_json_are_written_whole(content: EvaluationInput, tmp_path: Path) -> None:
     evaluation = content.evaluation
     undefined = {**evaluation.estimates, "ppv": Estimate(np.nan, np.nan, np.nan, 0, "none")}
-    found = External(
+    found = ExternalValidation(
         content.predictions,
         dataclasses.replace(evaluation, estimates=undefined),
         None,

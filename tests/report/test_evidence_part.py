@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
-from medgraft.audit.strategies import Seen, Strategy
+from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
-from medgraft.report import evidence, regions, verdicts
-from medgraft.report.audited import render_audit
-from medgraft.report.build import render
+from medgraft.report.charts import regions
 from medgraft.report.content import AuditInput
-from medgraft.report.exchanges import evidence_of
+from medgraft.report.pages.audit import render_audit
+from medgraft.report.pages.study import render
+from medgraft.report.sections import evidence
+from medgraft.report.sections.audit_view import evidence_of
+from medgraft.report.text import verdicts
 from medgraft.types import (
     AuditResult,
     Canvas,
@@ -115,7 +117,7 @@ def test_a_minority_is_shown_above_the_rest_under_its_heatmaps(audit: Audit) -> 
     place[CORNER] = True
     heat = place.astype(np.float32)
     seen = [Seen(canvas, heat, 0.9) for canvas in canvases[:6]]
-    one = Strategy(
+    one = HeatmapCluster(
         "ill", 9, 60, "top left corner", place, 0.5, 0.1, 0.6, 0.0, 0.01,
         tuple(seen[:3]), tuple(seen[3:]),
     )  # fmt: skip
@@ -164,7 +166,9 @@ def test_an_outline_runs_round_its_region_and_its_hole() -> None:
     ring = np.zeros((20, 20), dtype=bool)
     ring[4:16, 2:18] = True
     ring[7:13, 5:15] = False
-    svg = str(regions.outlined("data:,", 20, [regions.Mark(ring, "+7", decides=True)], "a ring"))
+    svg = str(
+        regions.outlined("data:,", 20, [regions.RegionOutline(ring, "+7", decides=True)], "a ring")
+    )
     outer, inner = (
         np.array([[float(x) for x in point.split()] for point in part[:-1].split("L")])
         for part in re.findall(r"M([^M\"]+)", re.findall(r" d=\"([^\"]+)\"", svg)[0])

@@ -7,8 +7,8 @@ import dataclasses
 import fabricate
 import pytest
 
-from medgraft.report import lower_end
-from medgraft.report.build import render
+from medgraft.report.pages.study import render
+from medgraft.report.text import lower_end
 from medgraft.types import Estimate, LowerEnd, StudyResult
 
 METHOD = "overlap weights, percentile bootstrap over images, 2000 resamples"

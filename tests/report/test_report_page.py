@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from medgraft.errors import DataError
-from medgraft.report import exactly, figures
-from medgraft.report.build import ReportInput, render, write_report
+from medgraft.report.charts import plots
 from medgraft.report.content import Judged
-from medgraft.report.page import TEMPLATES
+from medgraft.report.pages.render import ROOM
+from medgraft.report.pages.study import ReportInput, render, write_report
+from medgraft.report.sections import performance
 
 CHOSEN_KEY = fabricate.CHOSEN
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
@@ -234,7 +235,7 @@ def test_too_few_images_get_no_reliability_plot() -> None:
     for n, drawn in ((26, False), (600, True)):  # 15 points of 26 images would hold two each
         one = fabricate.predictions(("a", "b"), "b", n, "test", 3, 1.0)
         evaluation = fabricate.evaluate(one, sampling=fabricate.FAST)
-        shown = exactly.section(Judged(one, evaluation, "x", {"Test": evaluation}))
+        shown = performance.section(Judged(one, evaluation, "x", {"Test": evaluation}))
         assert (shown["reliability"] is not None) == drawn
 
 
@@ -244,9 +245,9 @@ def test_precision_has_no_band_where_few_were_found(monkeypatch: pytest.MonkeyPa
     evaluation = fabricate.evaluate(one, sampling=fabricate.FAST)
     drawn = []
     monkeypatch.setattr(
-        figures, "precision_recall", lambda _, curve, *rest: drawn.append(curve) or "svg"
+        plots, "precision_recall", lambda _, curve, *rest: drawn.append(curve) or "svg"
     )
-    exactly.section(Judged(one, evaluation, "x", {"Test": evaluation}))
+    performance.section(Judged(one, evaluation, "x", {"Test": evaluation}))
     (curve,) = drawn
     found = np.linspace(0, 1, 101) * n_positive
     assert np.array_equal(np.isnan(curve.low), found < 10)
@@ -310,7 +311,7 @@ def test_contrast_of_known_pairs() -> None:
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_can_be_read_on_every_ground(mode: str) -> None:
-    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    css = (ROOM / "pages" / "report.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{(.*?)\}", css, flags=re.S)
     assert len(blocks) == 2
     light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks)

@@ -17,9 +17,10 @@ from medgraft.evaluate.compare import difference_apart
 from medgraft.evaluate.curves import ReliabilityBin
 from medgraft.evaluate.intervals import delong
 from medgraft.evaluate.recalibration import recalibrate
-from medgraft.report import calibration, figures, images, verdicts, words
-from medgraft.report.build import _where
+from medgraft.report.charts import images, plots
 from medgraft.report.content import DepthPoint
+from medgraft.report.pages.study import _where
+from medgraft.report.text import calibration, formatting, verdicts
 from medgraft.types import Calibration, Comparison, Estimate, Evaluation, Finding, Grouping
 
 
@@ -96,16 +97,16 @@ ESTIMATES = [Estimate(v, v - 0.02, v + 0.01, 100, "Wilson") for v in (0.9, 0.8)]
 
 def drawings() -> list[str]:
     rows = [
-        figures.Row("a <b> & $c$", ESTIMATES[0], True, False),
-        figures.Row("肺", ESTIMATES[1], False, True),
+        plots.ForestRow("a <b> & $c$", ESTIMATES[0], True, False),
+        plots.ForestRow("肺", ESTIMATES[1], False, True),
     ]
     points = [DepthPoint("net", f"t{i}", i, "svm", one) for i, one in enumerate(ESTIMATES)]
     bins = [ReliabilityBin(0.2, ESTIMATES[1]), ReliabilityBin(0.9, ESTIMATES[0])]
     return [
-        figures.comparison("x", rows, "accuracy"),
-        figures.comparison("y", rows, "accuracy", narrow=True),
-        figures.depth("z", points, "auroc"),
-        figures.reliability("r", bins, "ill"),
+        plots.comparison("x", rows, "accuracy"),
+        plots.comparison("y", rows, "accuracy", narrow=True),
+        plots.depth("z", points, "auroc"),
+        plots.reliability("r", bins, "ill"),
     ]
 
 
@@ -133,7 +134,7 @@ def test_labels_at_the_ends_of_equal_lines_do_not_overlap() -> None:
     points = [
         DepthPoint("net", f"t{i}", i, head, same) for i in range(4) for head in ("a1", "b1", "c1")
     ]
-    root = ElementTree.fromstring(figures.depth("d", points, "auroc"))
+    root = ElementTree.fromstring(plots.depth("d", points, "auroc"))
     heights = sorted(
         float(e.attrib["y"]) for e in root.iter("text") if e.text in {"a1", "b1", "c1"}
     )
@@ -353,12 +354,12 @@ def test_gap_is_the_metric_of_the_row_minus_the_reference() -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    assert set(words.METRICS) <= set(words.GLOSSARY)
+    assert set(formatting.METRICS) <= set(formatting.GLOSSARY)
 
 
 def test_shortened_names_keep_their_ends() -> None:
-    short = words.shorten("test/PNEUMONIA/person1_bacteria_1234.jpeg", 20)
+    short = formatting.shorten("test/PNEUMONIA/person1_bacteria_1234.jpeg", 20)
     assert len(short) == 20
     assert short.startswith("test/PNEUMON")
     assert short.endswith("4.jpeg")
-    assert words.shorten("a\n b", 9) == "a b"
+    assert formatting.shorten("a\n b", 9) == "a b"

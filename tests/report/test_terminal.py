@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medgraft import cli, terminal
-from medgraft.bundle import external
+from medgraft.bundle import external_validation
 from medgraft.evaluate.estimates import evaluate
 from medgraft.types import Scenario, SeenBefore, StudyResult
 
@@ -129,14 +129,14 @@ def test_evaluate_writes_a_page_where_asked(
             pixels = np.full((8, 8), 40 * i + len(name), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
     predictions = fabricate.predictions(("NORMAL", "PNEUMONIA"), "PNEUMONIA", 60, "test", 4, 1.5)
-    found = external.External(
+    found = external_validation.ExternalValidation(
         predictions,
         evaluate(predictions, sampling=fabricate.FAST),
         None,
         (),
         SeenBefore(60, None, None, 5),
     )
-    monkeypatch.setattr(external, "evaluate_model", lambda *_: found)
+    monkeypatch.setattr(external_validation, "evaluate_model", lambda *_: found)
     out = tmp_path / "E"
     asked = ["evaluate", "M", str(tmp_path / "data"), "-q", "--cache", str(tmp_path / "cache")]
     plain = CliRunner().invoke(cli.app, asked)

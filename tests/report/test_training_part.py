@@ -16,10 +16,11 @@ from test_report_page import Page
 from medgraft import terminal
 from medgraft.learn.depth import DepthSearch, TrainingLog
 from medgraft.learn.finetune import Epoch
-from medgraft.report import naming, training
-from medgraft.report.build import ReportInput, render
+from medgraft.report.charts.training_curves import best_epoch, history, history_png
 from medgraft.report.content import TrainedScenario
-from medgraft.report.histories import best_epoch, history, history_png
+from medgraft.report.pages.study import ReportInput, render
+from medgraft.report.sections import training
+from medgraft.report.text import scenario_names
 from medgraft.types import Cost, Scenario
 
 
@@ -122,7 +123,7 @@ def test_where_lower_is_better_the_nearest_is_the_next_lowest() -> None:
 )
 def test_whether_training_earned_its_place_is_said(answer: str, says: str) -> None:
     content = fabricate.with_training(fabricate.study(), answer=answer)
-    _, names = naming.short_names(content.scenarios)
+    _, names = scenario_names.short_names(content.scenarios)
     said = " ".join(training.earned(content.result, names))
     assert f"Training the network again {says}" in said
     assert "leaves the network frozen" in said  # the recommended one
@@ -131,7 +132,7 @@ def test_whether_training_earned_its_place_is_said(answer: str, says: str) -> No
 
 def test_without_a_probe_it_is_not_known_whether_training_pays(content: ReportInput) -> None:
     result = dataclasses.replace(content.result, questions=())
-    _, names = naming.short_names(content.scenarios)
+    _, names = scenario_names.short_names(content.scenarios)
     assert "is not known here; add probe" in training.earned(result, names)[0]
 
 
@@ -185,7 +186,7 @@ def test_the_terminal_says_it_in_a_line_or_two(
     content: ReportInput, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    _, names = naming.short_names(content.scenarios)
+    _, names = scenario_names.short_names(content.scenarios)
     terminal.show_training(content.trainings, names, changed=True)
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
@@ -220,7 +221,7 @@ class Net:
 
 
 def test_depths_in_words() -> None:
-    said = {name: naming.depth_in_words(name, Net()) for name in ("input", *Net().taps)}  # type: ignore[arg-type]
+    said = {name: scenario_names.depth_in_words(name, Net()) for name in ("input", *Net().taps)}  # type: ignore[arg-type]
     assert said == {
         "input": "everything is trained",
         "stem": "all 3 stages are trained",
@@ -235,13 +236,13 @@ def test_trained_scenarios_are_named_by_what_tells_them_apart() -> None:
     best = Scenario("finetune", "net", "best", "logistic", augment="strong")
     whole = dataclasses.replace(best, tap="input")
     deep = dataclasses.replace(best, tap="blocks.4")
-    _, names = naming.short_names([probe, best, whole, deep])
+    _, names = scenario_names.short_names([probe, best, whole, deep])
     assert list(names.values()) == [
         "blocks.4 · svm", "trained, best depth", "trained whole", "trained from blocks.4",
     ]  # fmt: skip
     slower = dataclasses.replace(best, params=(("rate_decay", "0.5"),))
-    _, names = naming.short_names([best, slower])
+    _, names = scenario_names.short_names([best, slower])
     assert names[slower.key] == "trained, best depth · rate decay 0.5"
-    said = naming.sentence(deep)
+    said = scenario_names.sentence(deep)
     assert "was trained on your development images, from its layer blocks.4 on" in said
     assert "left as it is" not in said

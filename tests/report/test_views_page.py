@@ -14,7 +14,7 @@ from test_report_page import Page
 from medgraft.data.augment import PRESETS, Draw, Preset
 from medgraft.data.ingest import load
 from medgraft.errors import DataError, ScenarioError
-from medgraft.report.views import describe, name_draw, views_page
+from medgraft.report.pages.views import describe, name_draw, views_page
 from medgraft.types import ImageTable, Source
 
 N_CLASSES = 3

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import medgraft.studies.budget as budget
 from medgraft.cli import app
-from medgraft.cli.words import seconds_of
-from medgraft.learn.recipe import recipe_of
+from medgraft.cli.option_parsing import seconds_of
+from medgraft.learn.training_recipe import recipe_of
 
 N, FOLDS = 5000, 5
 SPEEDS = {224: 15.0, 160: 30.0, 128: 45.0}  # training images a second, of the whole network
@@ -32,7 +32,7 @@ class Bench:
 
     def __init__(self, size: int = 224, tap: str = "best", any_size: bool = True) -> None:
         self.size, self.tap = size, tap
-        self.reading = SimpleNamespace(canvas=SimpleNamespace(size=size))
+        self.feature_plan = SimpleNamespace(canvas=SimpleNamespace(size=size))
         self.backbone = SimpleNamespace(any_size=any_size)
         self.scenario = SimpleNamespace(tap=tap)
         self.recipe = recipe_of(())
@@ -47,21 +47,21 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def _two_depths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "searched", lambda bench: ("input", "blocks.4"))
+    monkeypatch.setattr(budget, "searched", lambda setup: ("input", "blocks.4"))
 
 
-def bought(minutes: float, **kind: Any) -> budget.Bought:
+def affordable(minutes: float, **kind: Any) -> budget.Bought:
     return budget.buy(Bench(**kind), FOLDS, 60 * minutes)  # type: ignore[arg-type]
 
 
 def test_plenty_of_time_buys_the_network_s_own_size_and_all_epochs() -> None:
-    found = bought(600)
+    found = affordable(600)
     longest = budget.MORE * recipe_of(()).epochs
     assert (found.size, found.epochs, found.rungs) == (0, longest, budget.RUNGS[0])
 
 
 def test_less_time_buys_fewer_folds_then_smaller_inputs_then_fewer_epochs() -> None:
-    order = [bought(minutes) for minutes in (600, 90, 60, 30, 20)]
+    order = [affordable(minutes) for minutes in (600, 90, 60, 30, 20)]
     assert [found.size for found in order] == [0, 0, 160, 128, 128]
     assert [found.n_folds for found in order] == [FOLDS, 3, 3, 3, 3]
     assert order[0].epochs > order[1].epochs == recipe_of(()).epochs
@@ -71,39 +71,39 @@ def test_less_time_buys_fewer_folds_then_smaller_inputs_then_fewer_epochs() -> N
 
 def test_what_time_is_left_buys_epochs_but_no_more_than_twice_as_many() -> None:
     """110 minutes hold 6 epochs in three folds at 224 px (90 do), and not 12 (600 do)."""
-    found = bought(110)
+    found = affordable(110)
     assert (found.size, found.n_folds) == (0, 3)
     assert 6 < found.epochs < 12
-    assert bought(6000).epochs == 12
+    assert affordable(6000).epochs == 12
 
 
 def test_small_classes_keep_their_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
-    assert bought(60).n_folds == FOLDS
+    assert affordable(60).n_folds == FOLDS
 
 
 @pytest.mark.parametrize("minutes", [20, 45, 60, 90, 120, 240, 480])
 def test_what_fits_takes_no_longer_than_there_is(minutes: float) -> None:
-    found = bought(minutes)
+    found = affordable(minutes)
     assert found.fits
     learned = 0.85 * (found.n_folds - 1) * N  # a sixth of each fold's part is held out
     assert learned * found.epochs / SPEEDS[found.size or 224] < found.seconds <= 60 * minutes
 
 
 def test_the_least_is_bought_where_nothing_fits_and_it_says_so() -> None:
-    found = bought(1)
+    found = affordable(1)
     assert (found.size, found.epochs, found.rungs) == (128, 1, budget.RUNGS[-1])
     assert not found.fits
     assert found.seconds > 60
 
 
 def test_a_depth_that_was_named_needs_no_search() -> None:
-    assert bought(60, tap="input").seconds - bought(60).seconds != 0
-    assert bought(45, tap="input").epochs >= bought(45).epochs
+    assert affordable(60, tap="input").seconds - affordable(60).seconds != 0
+    assert affordable(45, tap="input").epochs >= affordable(45).epochs
 
 
 def test_a_network_of_one_size_keeps_it() -> None:
-    assert bought(60, any_size=False).size == 0
+    assert affordable(60, any_size=False).size == 0
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 0), ("90s", 90), ("60m", 3600), ("1.5h", 5400)])

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medgraft.audit.besides import look_besides
+from medgraft.audit.audit_cache import cached_swap
 from medgraft.audit.effects import RegionEffect, SkillLeft, region_effects, without_region
-from medgraft.audit.kept import swap_kept
+from medgraft.audit.further_checks import further_checks
+from medgraft.audit.heatmap_clusters import HeatmapCluster
 from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
-from medgraft.audit.strategies import Strategy
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
@@ -84,7 +84,7 @@ class Audit:
     turned: dict[str, tuple[str, ...]]
     swaps: Swaps | None
     skipped: tuple[Skipped, ...]
-    strategies: tuple[Strategy, ...] = ()
+    strategies: tuple[HeatmapCluster, ...] = ()
 
 
 def audit_evidence(
@@ -133,15 +133,15 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = swap_kept(parts, units, regions, extractor, key)
+    swaps = cached_swap(parts, units, regions, extractor, key)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
     effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
     findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
-    strategies: tuple[Strategy, ...] = ()
+    strategies: tuple[HeatmapCluster, ...] = ()
     if options.more:
-        besides, strategies = look_besides(parts, layout, POINTS, options.seed)
+        besides, strategies = further_checks(parts, layout, POINTS, options.seed)
         findings = (*findings, *besides)
     smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
     verdict = _verdict(findings, smallest)

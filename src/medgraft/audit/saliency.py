@@ -17,7 +17,7 @@ from medgraft.errors import DataError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.explain.agreement import agreement
 from medgraft.explain.cam import has_cam, networks_of
-from medgraft.explain.measured import Measured
+from medgraft.explain.chance_baseline import ChanceComparison
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Estimate, Finding
@@ -59,7 +59,7 @@ def _about_masks(mapped: Sequence[Mapped], seed: int) -> Finding:
     return Finding("heatmaps_and_masks", "info", _inside(others, area), _energy(others, area))
 
 
-def _inside(others: Measured, area: Measured) -> str:
+def _inside(others: ChanceComparison, area: ChanceComparison) -> str:
     """What the energy inside says, in words; the interval decides."""
     more = others.difference
     text = (
@@ -78,7 +78,7 @@ def _inside(others: Measured, area: Measured) -> str:
     )
 
 
-def _energy(others: Measured, area: Measured) -> dict[str, float | int | str]:
+def _energy(others: ChanceComparison, area: ChanceComparison) -> dict[str, float | int | str]:
     return {
         "energy_inside": others.value.value,
         "energy_inside_others": others.chance.value,

@@ -54,7 +54,7 @@ def explain_files(
     ScenarioError
         There is no such method, or the classifier or a tap has no such map.
     """
-    from medgraft.report.strip import write_strip
+    from medgraft.report.charts.heatmap_strip import write_strip
 
     if method not in (*METHODS, OCCLUSION, AUTO):
         raise ScenarioError(
@@ -129,7 +129,7 @@ def explain_layers(
         None of the images can be read.
     """
     from medgraft.explain.layers import layer_atlases
-    from medgraft.report.atlas import write_atlas
+    from medgraft.report.sections.atlas import write_atlas
 
     extractor = Extractor(Cache(cache))
     fitted = load(bundle_folder(path), extractor)

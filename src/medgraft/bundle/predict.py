@@ -15,7 +15,7 @@ from medgraft.data.listing import shown
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import DataError
 from medgraft.features.engine import default_workers
-from medgraft.learn.crossed import Fitted
+from medgraft.learn.cross_validation import Fitted
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
 
 

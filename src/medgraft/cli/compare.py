@@ -9,6 +9,17 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
+from medgraft.cli.option_parsing import (
+    command_line,
+    extractor_of,
+    load_table,
+    numbers_of,
+    preset_asked,
+    seconds_of,
+    split_words,
+    training_settings,
+    with_masks_of,
+)
 from medgraft.cli.options import (
     AUDITED,
     CACHE,
@@ -30,17 +41,6 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
-from medgraft.cli.words import (
-    command_line,
-    extractor_of,
-    load_table,
-    numbers_of,
-    preset_asked,
-    seconds_of,
-    training_settings,
-    with_masks_of,
-    words_of,
-)
 
 
 @app.command()
@@ -203,15 +203,15 @@ def study(
 
     options = StudyOptions(
         backbones=tuple(backbone or StudyOptions().backbones),
-        families=words_of(families),
-        heads=words_of(heads),
+        families=split_words(families),
+        heads=split_words(heads),
         metric=metric,
-        preprocess=words_of(preprocess),
+        preprocess=split_words(preprocess),
         sizes=numbers_of(sizes),
-        encoders=words_of(encoders),
+        encoders=split_words(encoders),
         augment=preset_asked(augment, modality),
         views=views,
-        depths=words_of(depths),
+        depths=split_words(depths),
         training=training_settings(recipe, training),
         training_size=training_size,
         budget=seconds_of(budget),
@@ -324,7 +324,7 @@ def train(
     """
     from medgraft.api import train_to_folder
     from medgraft.studies.keys import scenario_from_key
-    from medgraft.studies.single import SingleOptions, classic_scenario
+    from medgraft.studies.single_scenario import SingleOptions, classic_scenario
 
     if bool(scenario) == bool(recipe):
         raise typer.BadParameter("give either --scenario KEY or --recipe classic")

@@ -8,6 +8,13 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
+from medgraft.cli.option_parsing import (
+    command_line,
+    extractor_of,
+    load_table,
+    numbers_of,
+    split_words,
+)
 from medgraft.cli.options import (
     AS_JSON,
     CACHE,
@@ -24,7 +31,6 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
-from medgraft.cli.words import command_line, extractor_of, load_table, numbers_of, words_of
 
 
 @app.command()
@@ -113,10 +119,10 @@ def views(
     Look at it before `study --augment`: a view that no patient could give teaches nothing.
     """
     from medgraft.data.augment import PRESETS
-    from medgraft.report.views import views_page
+    from medgraft.report.pages.views import views_page
 
     table = load_table(str(data), terminal.progress(quiet))
-    views_page(table, words_of(presets) or tuple(PRESETS), 2, 6, 224, out)
+    views_page(table, split_words(presets) or tuple(PRESETS), 2, 6, 224, out)
     typer.echo(f"written: {out}")
 
 

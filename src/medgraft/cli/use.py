@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medgraft import terminal
+from medgraft.cli.option_parsing import command_line, extractor_of, load_table, split_words
 from medgraft.cli.options import (
     AS_JSON,
     CACHE,
@@ -24,7 +25,6 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
-from medgraft.cli.words import command_line, extractor_of, load_table, words_of
 
 
 @app.command()
@@ -46,9 +46,9 @@ def predict(
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
+    from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files
-    from medgraft.bundle.shares import TRAINING, adjust_rows
 
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows: list[dict[str, Any]] = predict_files(fitted, paths)
@@ -89,7 +89,7 @@ def evaluate(
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
     it knows again under any name; nothing is chosen or refitted.
     """
-    from medgraft.bundle.external import evaluate_model, write_external
+    from medgraft.bundle.external_validation import evaluate_model, write_external
     from medgraft.data.listing import shown
 
     progress = terminal.progress(quiet or as_json)
@@ -247,7 +247,7 @@ def explain(
         written, skipped = explain_layers(model, images, out, cache=cache)
     else:
         written, skipped = explain_files(
-            model, images, out, method=method, taps=words_of(taps), target=target, cache=cache
+            model, images, out, method=method, taps=split_words(taps), target=target, cache=cache
         )
     for path in written:
         typer.echo(shown(str(path)))

@@ -6,7 +6,7 @@ the key. What stands in the pattern's capture groups is the key, or else the who
 without a key is its own group.
 
 Whether images that share a key are one patient's, or are merely numbered alike, is for
-`profile/likeness.py` to judge; it asks `short_keys` and `crossing` for what to judge.
+`profile/group_similarity.py` to judge; it asks `short_keys` and `crossing` for what to judge.
 """
 
 from __future__ import annotations

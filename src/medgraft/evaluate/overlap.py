@@ -58,7 +58,7 @@ def lower_end(
     ----------
     predictions : out of fold.
     surface : what the surface alone says of the same images in the same order, out of fold
-        (`profile.confounders.told_by`).
+        (`profile.shortcut_probe.predict_from_surface`).
 
     Raises
     ------

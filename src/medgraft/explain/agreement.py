@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import DEFAULT, Sampling
-from medgraft.explain.measured import Measured, beside_chance
+from medgraft.explain.chance_baseline import ChanceComparison, beside_chance
 from medgraft.types import Floats, Strings
 
 Masks = NDArray[np.bool_]
@@ -72,7 +72,7 @@ MEASURES: Mapping[str, Callable[[Floats, Masks], Floats]] = MappingProxyType(
 
 def agreement(
     maps: Floats, masks: Masks, groups: Strings, sampling: Sampling = DEFAULT
-) -> tuple[Measured, ...]:
+) -> tuple[ChanceComparison, ...]:
     """Every measure beside that of the same maps with the masks of other groups' images.
 
     The masks carry what all images have in common (lungs lie where lungs lie), so that only what a

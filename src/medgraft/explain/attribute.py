@@ -19,7 +19,7 @@ from medgraft.data.preprocess import derive
 from medgraft.explain.cam import cam_maps, enlarge, has_cam, signed_maps, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
 from medgraft.features.encoders import PoolEncoder, SpatialPyramid
-from medgraft.features.reading import Reading, run_readings
+from medgraft.features.feature_plan import FeaturePlan, run_feature_plans
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Attribution, Canvas, FeatureSpec, FittedScenario, Floats
@@ -69,7 +69,7 @@ def attribute(
         return _of_members(fitted, canvases, target)
     if isinstance(fitted, FittedEnsemble) and has_cam(fitted):
         return _of_networks(fitted, canvases, target)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.reading.views) > 1:
+    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
         return occlusion(fitted, canvases, target)
     if fitted.encoder is not None:
         return _of_descriptors(fitted, canvases, target)
@@ -88,7 +88,7 @@ def is_read_inside(fitted: FittedScenario) -> bool:
     if isinstance(fitted, FittedEnsemble):
         used = [m for m, weight in zip(fitted.members, fitted.weights, strict=True) if weight]
         return all(is_read_inside(member) for member in used)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.reading.views) > 1:
+    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
         return False
     return fitted.encoder is None and bool(_parts(fitted))
 
@@ -109,13 +109,13 @@ def _parts(fitted: FittedFrozen) -> list[_Part]:
     """A probe for each block of each spec, with its share of the head; none if one has no map."""
     if not hasattr(fitted.head, "coef_"):
         return []
-    (specs,) = fitted.reading.views
+    (specs,) = fitted.feature_plan.views
     coef: NDArray[np.floating[Any]] = fitted.head.coef_
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    share = 1 / len(specs) if fitted.reading.join == "mean" else 1.0
+    share = 1 / len(specs) if fitted.feature_plan.join == "mean" else 1.0
     found, start = [], 0
     for spec in specs:
-        start = 0 if fitted.reading.join == "mean" else start
+        start = 0 if fitted.feature_plan.join == "mean" else start
         for tap in spec.taps:
             places = [place for place in usable_taps(backbone, tap) if place.side > 1]
             for pooling in spec.poolings:
@@ -127,7 +127,7 @@ def _parts(fitted: FittedFrozen) -> list[_Part]:
                 if not places:
                     return []
                 own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
-                probe = dataclasses.replace(fitted, reading=Reading.one(own), head=head)
+                probe = dataclasses.replace(fitted, feature_plan=FeaturePlan.one(own), head=head)
                 found.append(_Part(probe, own, places[-1].name))
     return found
 
@@ -161,9 +161,9 @@ def _terms(part: _Part, canvases: Sequence[Canvas], names: Sequence[str]) -> Map
     The gradient is then the head's weights over the number of places, the same at each, so that the
     engine that the codes came from is enough, and several times as fast.
     """
-    probe, grids = part.probe, part.probe.reading.grids
+    probe, grids = part.probe, part.probe.feature_plan.grids
     coef: NDArray[np.floating[Any]] = probe.head.coef_
-    outputs = run_readings(canvases, part.spec, grids.specs, probe.extractor)
+    outputs = run_feature_plans(canvases, part.spec, grids.specs, probe.extractor)
     found = []
     for output, name in zip(outputs, names, strict=True):
         (grid,) = output[grids.specs[0]].values()
@@ -193,7 +193,7 @@ def _of_descriptors(
     fitted: FittedFrozen, canvases: Sequence[Canvas], target: Targets
 ) -> list[Attribution]:
     """Each position's descriptor left out, or where the code is a sum, taken alone."""
-    (specs,) = fitted.reading.views
+    (specs,) = fitted.feature_plan.views
     backbone = fitted.extractor.backbone(fitted.spec.backbone)
     sides = []
     for spec in specs:
@@ -208,9 +208,9 @@ def _of_descriptors(
     method = "contributions of descriptors" if exact else "one descriptor left out at a time"
     found = []
     names = _names(fitted, canvases, target)
-    outputs = run_readings(canvases, fitted.spec, fitted.inputs, fitted.extractor)
+    outputs = run_feature_plans(canvases, fitted.spec, fitted.inputs, fitted.extractor)
     for canvas, output, name in zip(canvases, outputs, names, strict=True):
-        (bag,) = next(fitted.reading.bags_from([output]))  # (positions, channels)
+        (bag,) = next(fitted.feature_plan.bags_from([output]))  # (positions, channels)
         row = fitted.classes.index(name)
         values = _alone(fitted, bag, row) if exact else _left_out(fitted, bag, row)
         shape = canvas.pixels.shape[:2]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import DEFAULT, Sampling
-from medgraft.explain.measured import Measured, beside_chance
+from medgraft.explain.chance_baseline import ChanceComparison, beside_chance
 from medgraft.explain.occlusion import Fill, covered, filled
 from medgraft.types import Attribution, Canvas, FittedScenario, Floats, Ints, Pixels, Strings
 
@@ -127,7 +127,7 @@ def faithfulness(
     attributions: Sequence[Attribution],
     groups: Strings,
     sampling: Sampling = DEFAULT,
-) -> tuple[Measured, ...]:
+) -> tuple[ChanceComparison, ...]:
     """Deletion, insertion, average drop and increase, each beside that of random maps.
 
     Four lines of about 90 scores an image in all. groups : (n,); the others and errors as of

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.explain.cam import signed_maps
-from medgraft.explain.measured import mean_estimate
+from medgraft.explain.chance_baseline import mean_estimate
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.learn.frozen import FittedFrozen

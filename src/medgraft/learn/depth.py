@@ -23,9 +23,9 @@ from medgraft.evaluate.selection import (
     compare_with_best,
     resample_in_and_out,
 )
-from medgraft.features.tail import INPUT, freeze_points
+from medgraft.features.subnetwork import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.workbench import HOLDOUT, Trained, Workbench
+from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained
 from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
@@ -89,19 +89,19 @@ def rungs_of(rungs: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(images), int(epochs)) for images, epochs in pairs)
 
 
-def searched(bench: Workbench) -> tuple[str, ...]:
+def searched(setup: FinetuneSetup) -> tuple[str, ...]:
     """The depths that are compared: the image, and freeze points whose maps are not large."""
-    size = bench.reading.canvas.size
-    bytes_of = {t.name: 2 * t.channels * t.side**2 for t in bench.backbone.taps_at(size)}
+    size = setup.feature_plan.canvas.size
+    bytes_of = {t.name: 2 * t.channels * t.side**2 for t in setup.backbone.taps_at(size)}
     return tuple(
         depth
-        for depth in freeze_points(bench.backbone)
+        for depth in freeze_points(setup.backbone)
         if depth == INPUT or bytes_of[depth] <= LARGE * 3 * size**2
     )
 
 
 def search_depth(
-    bench: Workbench,
+    setup: FinetuneSetup,
     folds: Folds,
     depths: Sequence[str],
     metric: str,
@@ -115,29 +115,29 @@ def search_depth(
     FitError
         There is nothing to learn from.
     """
-    table, rungs = bench.development, rungs_of(bench.recipe.rungs)
+    table, rungs = setup.development, rungs_of(setup.recipe.rungs)
     rows = np.flatnonzero(folds.assignment != folds.n_folds - 1)
-    held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, bench.scenario.seed)
+    held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, setup.scenario.seed)
     learned, judges = rows[~held], rows[held]
     most = max(images for images, _ in rungs)
-    bench, index = bench.select(np.concatenate([_subset(bench, learned, most), judges]))
+    setup, index = setup.select(np.concatenate([_subset(setup, learned, most), judges]))
     judges = index[-len(judges) :]
     learned = index[: -len(judges)]
-    bench.prepare(depths)
+    setup.prepare(depths)
     running = list(depths)
     trials: list[DepthTrial] = []
     last: list[Predictions] = []
     for rung, (images, epochs) in enumerate(rungs):
-        some = _subset(bench, learned, images)
+        some = _subset(setup, learned, images)
         found: list[Predictions] = []
         seconds = []
         epochs = min(MORE * epochs, max(epochs, round(images * epochs / len(some))))
-        recipe = replace(bench.recipe, epochs=epochs, steps=0, patience=0, tta=1)
-        short = replace(bench, recipe=recipe)
+        recipe = replace(setup.recipe, epochs=epochs, steps=0, patience=0, tta=1)
+        short = replace(setup, recipe=recipe)
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
-            run = short.trained(depth, bench.inputs(depth), some, judges, what, epochs=epochs)
-            found.append(_predictions(bench, depth, judges, run))
+            run = short.trained(depth, setup.inputs(depth), some, judges, what, epochs=epochs)
+            found.append(_predictions(setup, depth, judges, run))
             seconds.append(run.seconds)
         estimates = estimate_all(found, metric)
         trials += [
@@ -152,7 +152,7 @@ def search_depth(
     deepest = depths[-1]
     inputs = frozen.inputs(deepest)
     untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
-    head = _predictions(bench, "a linear head", judges, untrained)
+    head = _predictions(setup, "a linear head", judges, untrained)
     comparisons = compare_with_best(resample_in_and_out(last, metric))
     gain = compare_chosen(
         resample_in_and_out([head, *last], metric),
@@ -161,18 +161,18 @@ def search_depth(
     return DepthSearch(metric, last[0].scenario, tuple(trials), comparisons, len(judges), gain)
 
 
-def _subset(bench: Workbench, rows: Ints, n: int) -> Ints:
+def _subset(setup: FinetuneSetup, rows: Ints, n: int) -> Ints:
     """About n of the rows, whole groups, classes in equal shares."""
     if n >= len(rows):
         return rows
-    table = bench.development
-    taken = holdout(table.groups[rows], table.labels[rows], n / len(rows), bench.scenario.seed + 1)
+    table = setup.development
+    taken = holdout(table.groups[rows], table.labels[rows], n / len(rows), setup.scenario.seed + 1)
     return rows[taken]
 
 
-def _predictions(bench: Workbench, depth: str, rows: Ints, run: Trained) -> Predictions:
+def _predictions(setup: FinetuneSetup, depth: str, rows: Ints, run: Trained) -> Predictions:
     """What a depth said of the inner holdout, in the view that is judged in."""
     scores = run.scores if run.changed is None else run.changed
-    table = bench.development.select(rows)
+    table = setup.development.select(rows)
     # Of no fold: it has no threshold of its own.
     return Predictions.of(depth, table, scores, softmax(scores, axis=1))

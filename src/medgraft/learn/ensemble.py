@@ -19,7 +19,7 @@ import numpy as np
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
-from medgraft.features.reading import Outputs, run_readings
+from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
 from medgraft.learn.frozen import (
@@ -31,7 +31,7 @@ from medgraft.learn.frozen import (
     predictions_of,
     read_bundle,
 )
-from medgraft.learn.stack import Stack, log_mean, stacked
+from medgraft.learn.stacking import Stack, log_mean, stacked
 from medgraft.types import (
     Canvas,
     FeatureSpec,
@@ -84,7 +84,7 @@ class FittedEnsemble:
         return (1 / n,) * n if self.stack is None else self.stack.weights
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
-        outputs = run_readings(canvases, self.spec, self.inputs, self.extractor)
+        outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
         return in_batches(outputs, self.scores_from, len(self.classes))
 
     def scores_from(self, outputs: Sequence[Outputs]) -> Floats:

@@ -24,7 +24,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from medgraft.errors import FitError
 from medgraft.features.encoders import product
 from medgraft.learn.discriminant import discriminants
-from medgraft.learn.kernel import Landmarks, fit_landmarks, rbf
 from medgraft.learn.linear import (
     FAR,
     Loss,
@@ -34,6 +33,7 @@ from medgraft.learn.linear import (
     solve,
     standardise,
 )
+from medgraft.learn.nystroem import Landmarks, fit_landmarks, rbf
 from medgraft.types import Floats, Ints
 
 ClassWeight = Literal["balanced"] | None

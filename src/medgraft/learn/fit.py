@@ -26,9 +26,8 @@ from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import TRAINED, Reading, encoder_of, reading_of
-from medgraft.learn.combine import COMBINE, cross_combine
-from medgraft.learn.crossed import (
+from medgraft.features.feature_plan import TRAINED, FeaturePlan, encoder_of, feature_plan_of
+from medgraft.learn.cross_validation import (
     CrossFitted,
     arrays_under,
     calibrator_of,
@@ -37,12 +36,13 @@ from medgraft.learn.crossed import (
     key_of,
 )
 from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
+from medgraft.learn.ensemble_cv import COMBINE, cross_combine
 from medgraft.learn.estimators import KNNHead
+from medgraft.learn.finetune_cv import cross_fit_finetune, fold_networks
 from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
 from medgraft.learn.out_of_fold import OutOfFold
-from medgraft.learn.stack import Stack
-from medgraft.learn.tuned import cross_fit_tuned, fold_networks
+from medgraft.learn.stacking import Stack
 from medgraft.types import (
     FittedScenario,
     Floats,
@@ -214,10 +214,10 @@ def _cross_fit_frozen(
         raise ScenarioError(
             f"no head {scenario.head!r} in {scenario.key}; there are: {', '.join(HEADS)}"
         )
-    reading = reading_of(scenario, extractor)
+    feature_plan = feature_plan_of(scenario, extractor)
     key = key_of(
         scenario,
-        [(spec.recipe, spec.blocks) for spec in reading.specs],
+        [(spec.recipe, spec.blocks) for spec in feature_plan.specs],
         development,
         folds,
         sample_weight,
@@ -225,10 +225,12 @@ def _cross_fit_frozen(
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         with threadpool_limits(1):  # what several threads sum depends on how many they are
-            kept = _judge_frozen(scenario, reading, development, folds, extractor, sample_weight)
+            kept = _judge_frozen(
+                scenario, feature_plan, development, folds, extractor, sample_weight
+            )
         extractor.cache.put("predictions", key, kept)
     if scenario.head == "knn" and "head.codes_" not in kept:
-        codes, _, _ = reading.codes(development, extractor)
+        codes, _, _ = feature_plan.codes(development, extractor)
         y, weight, _, _ = _rows(development, folds, sample_weight, len(codes))
         head: Head = KNNHead(int(kept["head.k"])).fit(codes.reshape(len(y), -1), y, weight)
     else:
@@ -238,7 +240,7 @@ def _cross_fit_frozen(
         classes=development.classes,
         positive=development.positive,
         operating=None,
-        reading=reading,
+        feature_plan=feature_plan,
         head=head,
         calibrator=calibrator_of(kept),
         extractor=extractor,
@@ -249,7 +251,7 @@ def _cross_fit_frozen(
 
 def _judge_frozen(
     scenario: Scenario,
-    reading: Reading,
+    feature_plan: FeaturePlan,
     development: ImageTable,
     folds: Folds,
     extractor: Extractor,
@@ -262,8 +264,8 @@ def _judge_frozen(
     began = time.perf_counter()
     encoder: dict[str, Any] = {}
     found = encoder_of(scenario)
-    readings = [reading, reading.seen(folds.view)] if folds.view else [reading]
-    views = len(reading.views) if found is None else 1
+    readings = [feature_plan, feature_plan.seen(folds.view)] if folds.view else [feature_plan]
+    views = len(feature_plan.views) if found is None else 1
     source: NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]]
     if found is None:
         codes = [one.codes(development, extractor)[0] for one in readings]
@@ -327,7 +329,7 @@ def _rows(
 def _encoded_codes(
     scenario: Scenario,
     found: tuple[str, BaseEncoder],
-    readings: Sequence[Reading],
+    readings: Sequence[FeaturePlan],
     development: ImageTable,
     folds: Folds,
     extractor: Extractor,
@@ -342,14 +344,14 @@ def _encoded_codes(
     that one pass over the descriptors serves every fold.
     """
     name, encoder = found
-    reading = readings[0]
-    most = min(LEARN_FROM, max(2, LEARN_NUMBERS // reading.numbers(extractor)))
+    feature_plan = readings[0]
+    most = min(LEARN_FROM, max(2, LEARN_NUMBERS // feature_plan.numbers(extractor)))
 
     def fitted(k: int | None) -> BaseEncoder:
         seen = np.flatnonzero(folds.assignment != (-1 if k is None else k))
         rng = np.random.default_rng([scenario.seed, 0 if k is None else k + 1])
         drawn = np.sort(rng.choice(seen, min(most, len(seen)), replace=False))
-        stream = reading.descriptors(development.select(drawn), extractor)
+        stream = feature_plan.descriptors(development.select(drawn), extractor)
         learned: BaseEncoder = clone(encoder)
         return learned.fit(np.concatenate([bag for _, bag in stream()]))
 
@@ -430,8 +432,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "probe": _cross_fit_frozen,
         "multiscale": _cross_fit_frozen,
         "vlad": _cross_fit_frozen,
-        "finetune": cross_fit_tuned,
-        "hybrid": cross_fit_tuned,
+        "finetune": cross_fit_finetune,
+        "hybrid": cross_fit_finetune,
         "ensemble": _cross_fit_ensemble,
     }
 )

@@ -28,7 +28,7 @@ from medgraft.features.codebooks import encoder_from_arrays
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.engine import Output, tap_network, versions
 from medgraft.features.extract import Extractor, without
-from medgraft.features.reading import Outputs, Reading, encoder_name, run_readings
+from medgraft.features.feature_plan import FeaturePlan, Outputs, encoder_name, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError, write_json
 from medgraft.learn.heads import Head, head_from_arrays
@@ -65,7 +65,7 @@ class FittedFrozen:
     classes: tuple[str, ...]
     positive: str | None
     operating: Operating | None
-    reading: Reading
+    feature_plan: FeaturePlan
     head: Head
     calibrator: Calibrator
     extractor: Extractor
@@ -74,22 +74,22 @@ class FittedFrozen:
     @property
     def spec(self) -> FeatureSpec:
         """How a canvas for this classifier is made, and which tap it reads."""
-        return self.reading.canvas
+        return self.feature_plan.canvas
 
     @property
     def inputs(self) -> tuple[FeatureSpec, ...]:
         """What the network is asked for."""
-        return self.reading.specs if self.encoder is None else self.reading.grids.specs
+        return self.feature_plan.specs if self.encoder is None else self.feature_plan.grids.specs
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
-        outputs = run_readings(canvases, self.spec, self.inputs, self.extractor)
+        outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
         return in_batches(outputs, self.scores_from, len(self.classes))
 
     def scores_from(self, outputs: Sequence[Outputs]) -> Floats:
         """Scores (n, n_classes) from what the network gave for n canvases, at least one."""
         if self.encoder is None:
-            return self._scored(self.reading.codes_from(outputs))
-        bags = self.reading.bags_from(outputs)
+            return self._scored(self.feature_plan.codes_from(outputs))
+        bags = self.feature_plan.bags_from(outputs)
         return self._scored(np.concatenate([self.encoder.transform(bag) for bag in bags])[None])
 
     def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
@@ -97,11 +97,11 @@ class FittedFrozen:
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
         if self.encoder is None:
-            codes, rows, skipped = self.reading.codes(table, self.extractor)
+            codes, rows, skipped = self.feature_plan.codes(table, self.extractor)
         else:
             skipped = self.extractor.prepare(table, *self.inputs)
             rows = without(table, skipped)
-            codes = encoded([self.encoder], self.reading, rows, self.extractor)[0][None]
+            codes = encoded([self.encoder], self.feature_plan, rows, self.extractor)[0][None]
         scores = self._scored(codes) if len(rows) else np.empty((0, len(self.classes)))
         return predictions_of(self, rows, scores, self.calibrator), skipped
 
@@ -112,7 +112,7 @@ class FittedFrozen:
         encoders, and codes of several parts or views, which are derived outside the network.
         """
         linear = hasattr(self.head, "coef_") and self.encoder is None
-        return probe_graph(self) if linear and self.reading.specs == (self.spec,) else None
+        return probe_graph(self) if linear and self.feature_plan.specs == (self.spec,) else None
 
     def _scored(self, codes: NDArray[np.float32]) -> Floats:
         """Scores (n, n_classes) of codes (views, n, d), the mean over views."""
@@ -142,12 +142,12 @@ class FittedFrozen:
                 "format": FORMAT,
                 **described(self),
                 "reading": {
-                    "canvas": _spec_json(self.reading.canvas, backbone.card),
+                    "canvas": _spec_json(self.feature_plan.canvas, backbone.card),
                     "views": [
                         [_spec_json(spec, backbone.card) for spec in view]
-                        for view in self.reading.views
+                        for view in self.feature_plan.views
                     ],
-                    "join": self.reading.join,
+                    "join": self.feature_plan.join,
                 },
                 "head": {"name": self.scenario.head, "settings": settings},
                 "encoder": encoder,
@@ -187,13 +187,13 @@ class FittedFrozen:
                     versions=versions(extractor.engine),
                 )
 
-            reading, encoder = content["reading"], content["encoder"]
+            feature_plan, encoder = content["reading"], content["encoder"]
             return cls(
                 **identity(content),
-                reading=Reading(
-                    spec(reading["canvas"]),
-                    tuple(tuple(spec(part) for part in view) for view in reading["views"]),
-                    reading["join"],
+                feature_plan=FeaturePlan(
+                    spec(feature_plan["canvas"]),
+                    tuple(tuple(spec(part) for part in view) for view in feature_plan["views"]),
+                    feature_plan["join"],
                 ),
                 head=head_from_arrays(
                     content["head"]["name"],
@@ -223,11 +223,14 @@ def in_batches(
 
 
 def encoded(
-    encoders: Sequence[BaseEncoder], reading: Reading, table: ImageTable, extractor: Extractor
+    encoders: Sequence[BaseEncoder],
+    feature_plan: FeaturePlan,
+    table: ImageTable,
+    extractor: Extractor,
 ) -> list[NDArray[np.float32]]:
     """Codes (n, d) of a table's images, all readable, by each encoder; one pass serves all."""
     found: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
-    for _, bags in reading.descriptors(table, extractor)():
+    for _, bags in feature_plan.descriptors(table, extractor)():
         for encoder, codes in zip(encoders, found, strict=True):
             codes.append(encoder.transform(bags))
     return [np.concatenate(codes) if codes else np.empty((0, 0), np.float32) for codes in found]

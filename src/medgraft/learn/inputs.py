@@ -85,7 +85,7 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
-class KeptMaps:
+class CachedMaps:
     """Maps of a frozen trunk as they lie in the cache, (b, channels, side, side).
 
     views : rows of maps, view 0 first. In epoch e view e is given, the last followed by the first.

@@ -14,8 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medgraft.data.decode import decode
-from medgraft.profile.glance import Glances, pixel_hash
 from medgraft.profile.hashes import RADIUS, close_pairs, evenly_drawn, unit
+from medgraft.profile.image_stats import ImageStats, pixel_hash
 from medgraft.profile.leakage import counted, examples
 from medgraft.profile.suggestions import Suggestion
 from medgraft.types import FeatureTable, Finding, Floats, ImageTable, Ints, Severity
@@ -45,7 +45,7 @@ class Pairs:
 
 
 def find_pairs(
-    table: ImageTable, glances: Glances, codes: FeatureTable | None, seed: int = 0
+    table: ImageTable, image_stats: ImageStats, codes: FeatureTable | None, seed: int = 0
 ) -> Pairs:
     """Find the pairs: close hashes, then close codes.
 
@@ -63,21 +63,21 @@ def find_pairs(
         Of the same images in any order; None, or too few images to say what near is, leaves the
         hash alone to judge.
     """
-    clear = np.flatnonzero(glances.clear >= CLEAR)
-    rows, apart = close_pairs(glances.hashes[clear])
+    clear = np.flatnonzero(image_stats.clear >= CLEAR)
+    rows, apart = close_pairs(image_stats.hashes[clear])
     rows = clear[rows].reshape(-1, 2)
-    flat = _equal_pairs(glances.pixels, np.flatnonzero(glances.clear < CLEAR))
+    flat = _equal_pairs(image_stats.pixels, np.flatnonzero(image_stats.clear < CLEAR))
     rows, apart = np.concatenate([rows, flat]), np.r_[apart, np.zeros(len(flat), np.int64)]
     other_bytes = table.content_hashes[rows[:, 0]] != table.content_hashes[rows[:, 1]]
     rows, apart = rows[other_bytes], apart[other_bytes]
     same = _same_pixels(table, rows)
     near = None if codes is None else _near(table, codes, rows, seed)
-    kept = same | (near if near is not None else (apart <= RADIUS) & _clear(rows, glances))
+    kept = same | (near if near is not None else (apart <= RADIUS) & _clear(rows, image_stats))
     return Pairs(rows[kept], apart[kept], same[kept], near is not None, int((~kept).sum()))
 
 
-def _clear(rows: Ints, glances: Glances) -> NDArray[np.bool_]:
-    return np.asarray((glances.clear[rows] >= CLEAR).all(axis=1))
+def _clear(rows: Ints, image_stats: ImageStats) -> NDArray[np.bool_]:
+    return np.asarray((image_stats.clear[rows] >= CLEAR).all(axis=1))
 
 
 def _equal_pairs(keys: NDArray[np.str_], among: Ints) -> Ints:
@@ -122,9 +122,9 @@ def nearest(codes: Floats, drawn: Ints, contents: NDArray[np.str_]) -> Floats:
 
     codes : (n, d) of length one. contents : (n,)
     """
-    likeness = codes[drawn] @ codes.T
-    likeness[contents[drawn][:, None] == contents] = -1
-    return np.asarray(1 - likeness.max(axis=1))
+    similarity = codes[drawn] @ codes.T
+    similarity[contents[drawn][:, None] == contents] = -1
+    return np.asarray(1 - similarity.max(axis=1))
 
 
 # --------------------------------------------------------------------------- in words

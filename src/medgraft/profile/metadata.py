@@ -17,8 +17,8 @@ from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.intervals import ones
 from medgraft.evaluate.metrics import judge, statistics
-from medgraft.profile.confounders import TELLING, told_by
-from medgraft.profile.glance import Glances
+from medgraft.profile.image_stats import ImageStats
+from medgraft.profile.shortcut_probe import TELLING, predict_from_surface
 from medgraft.types import (
     Estimate,
     Finding,
@@ -67,7 +67,7 @@ def header(source: Source) -> tuple[float, ...]:
         return size, np.nan, np.nan, np.nan, np.nan
 
 
-def read_properties(table: ImageTable, glances: Glances | None) -> Properties:
+def read_properties(table: ImageTable, image_stats: ImageStats | None) -> Properties:
     """What is known of each file, by name; each (n, k), k > 1 for kinds of things.
 
     Left out is what is the same for all. Columns that the user's table holds are `column NAME`.
@@ -81,9 +81,9 @@ def read_properties(table: ImageTable, glances: Glances | None) -> Properties:
         "EXIF": headers[:, 3:4],
         "file format": kinds(headers[:, 4].astype(str)),
     }
-    if glances is not None:
-        found |= shape_properties(glances.height, glances.width)
-        found["border brightness"] = glances.border[:, None]
+    if image_stats is not None:
+        found |= shape_properties(image_stats.height, image_stats.width)
+        found["border brightness"] = image_stats.border[:, None]
     for name, column in table.metadata.items():
         if name != table.grouping.rule and (values := numbers_of(column)) is not None:
             found[f"column {name}"] = values
@@ -148,8 +148,13 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
         "all": np.concatenate(list(properties.values()), axis=1),
     }
     try:
-        said = {name: told_by(values[rows], own, seed) for name, values in blocks.items()}
-        alone = {name: told_by(values[rows], own, seed) for name, values in properties.items()}
+        said = {
+            name: predict_from_surface(values[rows], own, seed) for name, values in blocks.items()
+        }
+        alone = {
+            name: predict_from_surface(values[rows], own, seed)
+            for name, values in properties.items()
+        }
     except FitError as error:
         text = f"Whether the files tell the class was not checked: {error}."
         return (Finding("metadata_not_checked", "info", text),)

@@ -14,14 +14,14 @@ from scipy import stats
 
 from medgraft.evaluate.intervals import wilson
 from medgraft.profile import duplicates, labels, quality
-from medgraft.profile.glance import Glances
+from medgraft.profile.group_similarity import numbering_or_leakage
+from medgraft.profile.image_stats import ImageStats
 from medgraft.profile.leakage import (
     counted,
     examples,
     groups_across_splits,
     identical_files,
 )
-from medgraft.profile.likeness import numbering_or_leakage
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shift import train_test_shift
 from medgraft.profile.suggestions import Suggestion, one_each
@@ -40,7 +40,7 @@ SEVERITIES = ("severe", "warn", "info")
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ProfileInputs:
     """What the checks look at beside the table; what is None is not checked, and that is said.
 
     codes : CNN codes of the images, in any order. glances : of the table's rows, in order.
@@ -48,7 +48,7 @@ class Evidence:
     """
 
     codes: FeatureTable | None = None
-    glances: Glances | None = None
+    image_stats: ImageStats | None = None
     oof: Predictions | None = None
     no_oof: str = "no out-of-fold predictions"
 
@@ -95,7 +95,7 @@ def profile(
     return _by_severity(findings)
 
 
-def examine(table: ImageTable, evidence: Evidence, *, seed: int = 0) -> Checked:
+def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Checked:
     """Run all checks of the data: those of `profile`, and those of pictures, files and labels.
 
     Raises
@@ -105,15 +105,15 @@ def examine(table: ImageTable, evidence: Evidence, *, seed: int = 0) -> Checked:
     LeakError
         `evidence.oof` holds test images.
     """
-    codes, glances, oof = evidence.codes, evidence.glances, evidence.oof
+    codes, image_stats, oof = evidence.codes, evidence.image_stats, evidence.oof
     findings = [*profile(table, codes, seed=seed)]
-    findings += metadata_probe(table, read_properties(table, glances), seed)
+    findings += metadata_probe(table, read_properties(table, image_stats), seed)
     suggestions: list[Suggestion] = []
     unchecked = []
-    if glances is not None:
-        pairs = duplicates.find_pairs(table, glances, codes, seed)
-        findings += [*duplicates.near_duplicates(table, pairs), *quality.quality(glances)]
-        suggestions += [*duplicates.suggest(table, pairs), *quality.suggest(glances)]
+    if image_stats is not None:
+        pairs = duplicates.find_pairs(table, image_stats, codes, seed)
+        findings += [*duplicates.near_duplicates(table, pairs), *quality.quality(image_stats)]
+        suggestions += [*duplicates.suggest(table, pairs), *quality.suggest(image_stats)]
     else:
         unchecked.append("near copies and picture quality (the images were not looked at)")
     if codes is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.profile.glance import Glances
+from medgraft.profile.image_stats import ImageStats
 from medgraft.profile.leakage import counted
 from medgraft.profile.suggestions import Suggestion
 from medgraft.types import Finding, Floats
@@ -31,31 +31,31 @@ MAD = 1.4826  # makes the median deviation a standard deviation where numbers ar
 Mask = NDArray[np.bool_]
 
 
-def quality(glances: Glances) -> tuple[Finding, ...]:
+def quality(stats: ImageStats) -> tuple[Finding, ...]:
     """Name the images that stand out, worst first, one finding a kind.
 
     An image is far out where it lies more than `FAR` robust standard deviations (1.4826 times the
     median absolute deviation) from the median, and at least the least difference named above, so
     that in very even data nobody is called an outlier for next to nothing.
     """
-    return tuple(_findings(glances))
+    return tuple(_findings(stats))
 
 
-def _findings(glances: Glances) -> Iterator[Finding]:
-    empty = glances.spread < EMPTY
-    shorter = np.minimum(glances.height, glances.width)
+def _findings(stats: ImageStats) -> Iterator[Finding]:
+    empty = stats.spread < EMPTY
+    shorter = np.minimum(stats.height, stats.width)
     tiny = (shorter < TINY) & (shorter < np.median(shorter))
     if (shorter < TINY).all():
         tiny = np.zeros(len(shorter), bool)  # small images are what this data is
     tiny |= shorter < SMALL * np.median(shorter)
     yield from _one(
-        glances, "empty_images", empty, glances.spread,
+        stats, "empty_images", empty, stats.spread,
         "Empty",
         "They are black, white or of one grey",
         "Exclude them (medgraft profile --out lists them).",
     )  # fmt: skip
     yield from _one(
-        glances, "tiny_images", tiny, shorter,
+        stats, "tiny_images", tiny, shorter,
         "Tiny",
         f"Their shorter side has fewer than {TINY} pixels, or than a quarter of what is usual here "
         f"({np.median(shorter):.0f})",
@@ -64,20 +64,20 @@ def _findings(glances: Glances) -> Iterator[Finding]:
     if len(empty) - int(empty.sum()) < ENOUGH:
         return
     seen = ~empty
-    blurred = seen & low(glances.sharpness, seen, SHARP)
-    dark, bright = (seen & low(-share, seen, CLIPPED) for share in (glances.dark, glances.bright))
-    light = seen & (low(glances.mean, seen, LIGHT) | low(-glances.mean, seen, LIGHT))
+    blurred = seen & low(stats.sharpness, seen, SHARP)
+    dark, bright = (seen & low(-share, seen, CLIPPED) for share in (stats.dark, stats.bright))
+    light = seen & (low(stats.mean, seen, LIGHT) | low(-stats.mean, seen, LIGHT))
     look = "Look at them; exclude what an expert could not read either."
     yield from _one(
-        glances, "blurred_images", blurred, glances.sharpness,
+        stats, "blurred_images", blurred, stats.sharpness,
         "Blurred", "They are far less sharp than the others", look,
     )  # fmt: skip
     yield from _one(
-        glances, "clipped_images", dark | bright, -np.maximum(glances.dark, glances.bright),
+        stats, "clipped_images", dark | bright, -np.maximum(stats.dark, stats.bright),
         "Cut off", "Far more of their pixels than of the others' are black or white", look,
     )  # fmt: skip
     yield from _one(
-        glances, "odd_brightness", light, -np.abs(glances.mean - np.median(glances.mean)),
+        stats, "odd_brightness", light, -np.abs(stats.mean - np.median(stats.mean)),
         "Odd brightness", "They are far darker or brighter than the others", look,
     )  # fmt: skip
 
@@ -89,7 +89,9 @@ def low(values: Floats, among: Mask, least: float) -> Mask:
     return np.asarray(median - values > max(FAR * deviation, least))
 
 
-def _one(glances: Glances, check: str, rows: Mask, order: Floats, *words: str) -> Iterator[Finding]:
+def _one(
+    stats: ImageStats, check: str, rows: Mask, order: Floats, *words: str
+) -> Iterator[Finding]:
     """One finding, its images in rising order of a number; `words` are name, why, and remedy.
 
     What more than a few images have is the way of this data and no outlier: then it is only info.
@@ -98,7 +100,7 @@ def _one(glances: Glances, check: str, rows: Mask, order: Floats, *words: str) -
     if not len(index):
         return
     name, why, remedy = words
-    ids = glances.ids[index[np.argsort(order[index], kind="stable")]]
+    ids = stats.ids[index[np.argsort(order[index], kind="stable")]]
     share = len(index) / len(rows)
     usual = share > COMMON and check not in ("empty_images", "tiny_images")
     yield Finding(
@@ -111,7 +113,7 @@ def _one(glances: Glances, check: str, rows: Mask, order: Floats, *words: str) -
     )
 
 
-def suggest(glances: Glances) -> Iterator[Suggestion]:
+def suggest(stats: ImageStats) -> Iterator[Suggestion]:
     """Exclude what is empty; of the rest a person has to see whether it can be read."""
-    for id in glances.ids[glances.spread < EMPTY].tolist():
+    for id in stats.ids[stats.spread < EMPTY].tolist():
         yield Suggestion(id, "exclude", "", "the image is empty", "empty_images")

@@ -77,7 +77,7 @@ class TrainedScenario:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ScenarioFacts:
     """What the recommended classifier does: in a sentence or three, and in full.
 
     facts : by what they are about. members : of an ensemble, their names and weights.
@@ -89,7 +89,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Case:
+class CaseView:
     """One image, what was said of it, and where the score came from.
 
     probability : of the predicted class, 0..1.
@@ -110,7 +110,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Example:
+class LayerExample:
     """An image of one class through the layers; `probability` of that class, out of fold."""
 
     truth: str
@@ -156,7 +156,7 @@ class Minority:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Evidence:
+class EvidenceView:
     """What an audit of the evidence found, with the images that show it.
 
     ranked : AUROC of the images as they are. effects : of every region; none where nothing could be
@@ -226,18 +226,18 @@ class ReportInput:
     oof_evaluation: Evaluation
     how: HowTo
     scenarios: tuple[Scenario, ...]
-    recipe: Recipe
+    recipe: ScenarioFacts
     test: Predictions | None = None
     test_evaluation: Evaluation | None = None
     by_patient: Evaluation | None = None
     depth: tuple[DepthPoint, ...] = ()
-    cases: tuple[Case, ...] = ()
+    cases: tuple[CaseView, ...] = ()
     samples: Mapping[str, tuple[tuple[str, Pixels], ...]] = field(default_factory=dict)
-    examples: tuple[Example, ...] = ()
+    examples: tuple[LayerExample, ...] = ()
     families: tuple[FamilyResult, ...] = ()
     trainings: tuple[TrainedScenario, ...] = ()
     changed: bool = False
-    evidence: Evidence | None = None
+    evidence: EvidenceView | None = None
 
     @property
     def judged(self) -> Evaluation:
@@ -285,7 +285,7 @@ class AuditInput:
     model: str
     data: str
     scenario: str
-    evidence: Evidence
+    evidence: EvidenceView
     images: int
     seen: SeenBefore = field(default_factory=SeenBefore)
     skipped: tuple[Skipped, ...] = ()

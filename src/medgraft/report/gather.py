@@ -18,17 +18,17 @@ from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import TrainingLog
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.report import naming
 from medgraft.report.content import (
-    Case,
+    CaseView,
     DepthPoint,
-    Example,
     FamilyResult,
     HowTo,
+    LayerExample,
     ReportInput,
     TrainedScenario,
 )
-from medgraft.report.exchanges import evidence_of
+from medgraft.report.sections.audit_view import evidence_of
+from medgraft.report.text import scenario_names
 from medgraft.studies.run import Study
 from medgraft.types import (
     Canvas,
@@ -78,7 +78,9 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         samples=_samples(study, extractor),
         examples=_examples(study, extractor),
         scenarios=tuple(entry.scenario for entry in study.planned),
-        recipe=naming.recipe(study.fitted, extractor, trained.depth if trained else ""),
+        recipe=scenario_names.scenario_facts(
+            study.fitted, extractor, trained.depth if trained else ""
+        ),
         families=_families(study),
         trainings=trainings(study, extractor),
         changed=study.folds.view is not None,
@@ -109,11 +111,11 @@ def _depth(study: Study, extractor: Extractor) -> tuple[DepthPoint, ...]:
         for family in ("vlad", "multiscale"):
             own = {s.key: s for s in mine if s.family == family}
             rows = [row for row in study.result.scenarios if row.key in own]
-            way = naming.reading(own[_best(rows, study.result.metric).key]) if rows else ""
+            way = scenario_names.how_read(own[_best(rows, study.result.metric).key]) if rows else ""
             found += [
                 DepthPoint(name, s.tap, order[s.tap], way, estimates[s.key], beside=True)
                 for s in own.values()
-                if naming.reading(s) == way
+                if scenario_names.how_read(s) == way
             ]
     return tuple(found)
 
@@ -131,7 +133,9 @@ def trained_scenario(scenario: Scenario, log: TrainingLog, extractor: Extractor)
     """How a scenario's network was trained, with its depths in words."""
     backbone = extractor.backbone(scenario.backbone)
     tried = [trial.depth for trial in log.search.trials] if log.search else []
-    depths = {depth: naming.depth_in_words(depth, backbone) for depth in [log.depth, *tried]}
+    depths = {
+        depth: scenario_names.depth_in_words(depth, backbone) for depth in [log.depth, *tried]
+    }
     return TrainedScenario(scenario.key, log, depths)
 
 
@@ -174,7 +178,7 @@ def _best(rows: Sequence[ScenarioResult], metric: str) -> ScenarioResult:
     return rows[int(np.argmax(np.where(np.isnan(worth), -np.inf, worth)))]
 
 
-def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tuple[Case, ...]:
+def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tuple[CaseView, ...]:
     """Right and wrong cases of each class with Grad-CAM, blocks 1 to the head's tap.
 
     Per class: the typical right ones (nearest the median certainty of the right ones, so that
@@ -189,7 +193,7 @@ def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tupl
     names = [predictions.classes[labels[row]] for row in shown]
     reason, maps = _maps(fitted, pictures, names)
     return tuple(
-        Case(
+        CaseView(
             id=str(predictions.ids[row]),
             truth=predictions.classes[predictions.y_true[row]],
             predicted=name,
@@ -209,7 +213,7 @@ def _maps(
     """Why there are no maps ('' where there are), and each picture's from block 1 on, by tap."""
     nothing: list[tuple[tuple[str, Floats], ...]] = [()] * len(pictures)
     if not has_cam(fitted):
-        return naming.why_no_map(fitted.scenario), nothing
+        return scenario_names.why_no_map(fitted.scenario), nothing
     taps = [tap for _, tap in sorted(block_taps(fitted).items())]
     if not taps:
         return f"{fitted.spec.taps[-1]} has no extent, so there are no places to mark", nothing
@@ -293,7 +297,7 @@ def _samples(study: Study, extractor: Extractor) -> dict[str, tuple[tuple[str, P
     }
 
 
-def _examples(study: Study, extractor: Extractor) -> tuple[Example, ...]:
+def _examples(study: Study, extractor: Extractor) -> tuple[LayerExample, ...]:
     """Of each class the surest of the development images called right, through the layers."""
     predictions = study.unchanged
     labels = _labels(predictions, study)
@@ -305,7 +309,9 @@ def _examples(study: Study, extractor: Extractor) -> tuple[Example, ...]:
     shown = [row for row in rows if predictions.ids[row] in canvases]
     pictures = [canvases[str(predictions.ids[row])] for row in shown]
     return tuple(
-        Example(predictions.classes[k := labels[row]], float(predictions.y_prob[row, k]), atlas)
+        LayerExample(
+            predictions.classes[k := labels[row]], float(predictions.y_prob[row, k]), atlas
+        )
         for row, atlas in zip(
             shown, layer_atlases(extractor, study.fitted.spec, pictures), strict=True
         )

@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 
 from medgraft.learn.depth import BEST, rungs_of, searched
-from medgraft.learn.recipe import Recipe
-from medgraft.learn.workbench import HOLDOUT, VIEWS, Workbench
+from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
+from medgraft.learn.training_recipe import Recipe
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
 RUNGS = ("1200x2+2400x3", "800x2+1600x2", "400x2+800x2", "200x2+400x2")
@@ -49,7 +49,7 @@ class Bought:
         return (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
 
 
-def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
+def buy(setup: FinetuneSetup, n_folds: int, seconds: float) -> Bought:
     """The best training of this scenario that `seconds` hold, the search for its depth included.
 
     The largest input at which most epochs of the recipe and a sound search fit, of its own size,
@@ -58,13 +58,13 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
     with, since which one wins is not known. Where not even one epoch fits, the least is bought and
     `fits` is False.
     """
-    own = bench.reading.canvas.size
-    sizes = [0, *(size for size in SMALLER if size < own and bench.backbone.any_size)]
-    many = np.bincount(bench.development.labels).min() >= MANY
+    own = setup.feature_plan.canvas.size
+    sizes = [0, *(size for size in SMALLER if size < own and setup.backbone.any_size)]
+    many = np.bincount(setup.development.labels).min() >= MANY
     choices = [n_folds, FEWER] if many and n_folds > FEWER else [n_folds]
-    recipe = bench.recipe
+    recipe = setup.recipe
     for size in sizes:
-        sized = bench.at_size(size) if size else bench
+        sized = setup.at_size(size) if size else setup
         speed = {depth: sized.speed(depth) for depth in searched(sized)}
         fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * recipe.epochs)
         rungs_here = RUNGS if size == sizes[-1] else RUNGS[:SOUND]
@@ -85,15 +85,15 @@ def buy(bench: Workbench, n_folds: int, seconds: float) -> Bought:
 
 
 def _seconds(
-    bench: Workbench, speed: dict[str, float], n_folds: int, recipe: Recipe, rungs: str
+    setup: FinetuneSetup, speed: dict[str, float], n_folds: int, recipe: Recipe, rungs: str
 ) -> tuple[float, float]:
     """Of the search for a depth, and of everything."""
-    n_images = len(bench.development)
+    n_images = len(setup.development)
     learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy == "once")  # times all images
     epochs = recipe.for_images(n_images).epochs
     passes = n_images * learned / min(speed.values())
     kept = VIEWS * n_images / READING
-    search = _search(speed, rungs) if bench.scenario.tap == BEST else 0.0
+    search = _search(speed, rungs) if setup.scenario.tap == BEST else 0.0
     return search, search + kept + EXTRA * epochs * passes
 
 

@@ -15,11 +15,11 @@ from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, FitError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor, without
-from medgraft.features.reading import reading_of
+from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.learn.fit import cross_fitted_all
-from medgraft.profile.glance import read_glances
-from medgraft.profile.profile import SEVERITIES, Checked, Evidence, examine
+from medgraft.profile.image_stats import read_image_stats
+from medgraft.profile.profile import SEVERITIES, Checked, ProfileInputs, examine
 from medgraft.types import SCHEMA, Finding, ImageTable, Predictions, Scenario, Skipped
 
 # Of ten made sets with one misfiled image each, codes of all stages found eight, of the last layer
@@ -101,7 +101,7 @@ def audit_data(
         No image has a label and can be read.
     """
     table = labelled(table)
-    spec = reading_of(PROBE, extractor).canvas
+    spec = feature_plan_of(PROBE, extractor).canvas
     if with_codes:
         skipped = extractor.prepare(table, spec)
     else:
@@ -113,7 +113,7 @@ def audit_data(
         raise DataError(f"no image can be checked; the first: {first.source}: {first.reason}")
     codes = extractor.read(table, spec) if with_codes else None
     oof, why = _out_of_fold(table, extractor, seed) if with_codes else (None, "no codes")
-    evidence = Evidence(codes, read_glances(table, spec, extractor), oof, why)
+    evidence = ProfileInputs(codes, read_image_stats(table, spec, extractor), oof, why)
     return DataAudit(table, examine(table, evidence, seed=seed))
 
 

@@ -13,10 +13,10 @@ from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.features.encoders import POOLINGS
-from medgraft.features.reading import TRAINED, encoder_of
+from medgraft.features.feature_plan import TRAINED, encoder_of
 from medgraft.learn.fit import FAMILIES
 from medgraft.learn.heads import HEADS
-from medgraft.learn.recipe import RECIPES, Recipe, recipe_of
+from medgraft.learn.training_recipe import RECIPES, Recipe, recipe_of
 from medgraft.studies.plan import encoder_params
 from medgraft.types import Scenario
 

@@ -22,10 +22,10 @@ from medgraft.features.backbones import DEFAULT, HYBRIDS, Backbone
 from medgraft.features.codebooks import LEARNED
 from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
-from medgraft.features.reading import TRAINED, encoder_of, reading_of
+from medgraft.features.feature_plan import TRAINED, encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.heads import HEADS
-from medgraft.learn.recipe import recipe_of
+from medgraft.learn.training_recipe import recipe_of
 from medgraft.types import Cost, FeatureSpec, ResizeRule, Scenario
 
 SIMPLICITY = (
@@ -49,17 +49,17 @@ class StudyOptions:
     side by side (`raw+clahe`), each compared with the others; families other than `probe` use the
     first. sizes : input sizes of `multiscale`; by default the backbone's own + 320 n as far as the
     images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
-    `features.reading.encoder_of`). augment : a preset, of which `views` views of each image are
-    compared with the image alone. depths : from which trained families train; `best` finds it out.
-    training : settings of their recipe (`learn.finetune.Recipe`), as a scenario's `params`; they
-    augment by the strong version of `augment`. training_size : input size of networks that are
-    trained; 0 is their own. validate : out of fold images are judged as
-    they are (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where
-    networks are trained and the surface tells much (`profile.confounders`). budget : seconds that
-    the whole study may take, by which epochs and search of trained networks are cut; 0 cuts
-    nothing. test_fraction : of the images, set aside where no test split is given. audit : whether
-    the evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most.
-    modality : what the images are, by which the audit knows regions that are no evidence
+    `features.feature_plan.encoder_of`). augment : a preset, of which `views` views of each image
+    are compared with the image alone. depths : from which trained families train; `best` finds it
+    out. training : settings of their recipe (`learn.training_recipe.Recipe`), as a scenario's
+    `params`; they augment by the strong version of `augment`. training_size : input size of
+    networks that are trained; 0 is their own. validate : out of fold images are judged as they are
+    (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where networks
+    are trained and the surface tells much (`profile.shortcut_probe`). budget : seconds that the
+    whole study may take, by which epochs and search of trained networks are cut; 0 cuts nothing.
+    test_fraction : of the images, set aside where no test split is given. audit : whether the
+    evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most. modality
+    : what the images are, by which the audit knows regions that are no evidence
     (`audit.regions.LAYOUTS`). masks : the table's masks hold the evidence of every class, and what
     is outside of them is none. What is named twice is compared once; edits are kept under their
     full key.
@@ -412,10 +412,10 @@ def _cost_in_use(
 def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:
     """Multiply-adds of all passes over one image, and the numbers of network and head."""
     if scenario.members:
-        specs = [spec for m in scenario.members for spec in reading_of(m, extractor).specs]
+        specs = [spec for m in scenario.members for spec in feature_plan_of(m, extractor).specs]
         kept = sum(_kept(member, extractor, n_images, rows) for member in scenario.members)
     else:
-        specs = list(reading_of(scenario, extractor).specs)
+        specs = list(feature_plan_of(scenario, extractor).specs)
         kept = _kept(scenario, extractor, n_images, rows)
     deepest: dict[FeatureSpec, int] = {}  # one pass for what differs in taps and poolings only
     parameters: dict[str, int] = {}
@@ -433,13 +433,13 @@ def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
 def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> int:
     """The numbers that encoder and head keep; of an encoder that learns, about as many."""
     backbone = extractor.backbone(scenario.backbone)
-    reading = reading_of(scenario, extractor)
-    taps = reading.views[0][0].taps
+    feature_plan = feature_plan_of(scenario, extractor)
+    taps = feature_plan.views[0][0].taps
     channels = sum(tap.channels for tap in backbone.taps if tap.name in taps)
     found = encoder_of(scenario)
     if found is None:
-        width = channels * (1 if scenario.join == "mean" else len(reading.views[0]))
-        n_images *= len(reading.views)
+        width = channels * (1 if scenario.join == "mean" else len(feature_plan.views[0]))
+        n_images *= len(feature_plan.views)
         extra = 0
     else:
         width, extra = _encoder_size(*found, channels)

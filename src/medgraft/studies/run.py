@@ -23,18 +23,18 @@ from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
 from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.features.extract import Extractor, readable
-from medgraft.features.reading import TRAINED, encoder_of, reading_of
-from medgraft.features.tail import last_map
+from medgraft.features.feature_plan import TRAINED, encoder_of, feature_plan_of
+from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
-from medgraft.learn.crossed import CrossFitted
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.depth import TrainingLog
+from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.fit import cross_fitted_all
-from medgraft.learn.workbench import Workbench
-from medgraft.profile.confounders import TELLING, confounders, told_by
-from medgraft.profile.glance import Glances, read_glances
-from medgraft.profile.profile import Evidence, examine
-from medgraft.profile.seen import Traces
-from medgraft.studies.audited import (
+from medgraft.profile.image_stats import ImageStats, read_image_stats
+from medgraft.profile.profile import ProfileInputs, examine
+from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
+from medgraft.profile.traces import Traces
+from medgraft.studies.audit_candidates import (
     audit_candidates,
     audit_unseen,
     explain_audits,
@@ -123,12 +123,14 @@ def run_study(
     table = _read_all(table, planned, extractor)
     clock.lap("read the images")
     plain = _plain_canvas(planned, extractor)
-    glances = read_glances(table, plain, extractor)
+    image_stats = read_image_stats(table, plain, extractor)
     clock.lap("look at every image")
 
     development = table.development
-    options = _bought(options, planned, development, extractor, store, clock)
-    surface = told_by(glances.surface[table.splits != "test"], development, options.seed)
+    options = _within_budget(options, planned, development, extractor, store, clock)
+    surface = predict_from_surface(
+        image_stats.surface[table.splits != "test"], development, options.seed
+    )
     folds, telling = _folds(development, options, surface, extractor)
     if folds.view is not None and "probe" not in dict(options.training):
         # A head that starts as a linear probe would start with what the surface tells.
@@ -177,7 +179,7 @@ def run_study(
         *table.findings,
         *_about_sizes(options, extractor, shorter),
         *telling,
-        *_profile(table, chosen.unchanged, glances, planned, extractor, options.seed),
+        *_profile(table, chosen.unchanged, image_stats, planned, extractor, options.seed),
     )
     clock.lap("check the data")
     result = StudyResult(
@@ -229,7 +231,7 @@ def run_study(
         seconds=clock.laps,
         training={key: c.training for key, c in found.items() if c.training is not None},
         audits=audited.audits if audited else {},
-        traces=Traces.of(development, glances, plain),
+        traces=Traces.of(development, image_stats, plain),
     )
 
 
@@ -271,7 +273,7 @@ def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extracto
 
 def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
     """On which every image is looked at: unedited, at the size of the first scenario."""
-    return dataclasses.replace(reading_of(planned[0].scenario, extractor).canvas, edits=())
+    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
 
 
 def _folds(
@@ -288,7 +290,7 @@ def _folds(
     trained = bool(set(TRAINED) & set(options.families))
     if options.validate == "plain" or (options.validate == "auto" and not trained):
         return plain, ()
-    findings = confounders(surface)
+    findings = shortcut_findings(surface)
     (area,) = estimate_all([surface], "auroc")
     if options.validate == "auto" and area.low < TELLING:
         return plain, findings
@@ -299,7 +301,7 @@ def _folds(
     return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
 
 
-def _bought(
+def _within_budget(
     options: StudyOptions,
     planned: Sequence[Planned],
     development: ImageTable,
@@ -317,8 +319,8 @@ def _bought(
         size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
     else:
         left = (options.budget - clock.total()) / len(trained) - RESERVE
-        bench = Workbench.of(trained[0], development, extractor)
-        found = buy(bench, options.n_folds, left)
+        setup = FinetuneSetup.of(trained[0], development, extractor)
+        found = buy(setup, options.n_folds, left)
         params, size, n_folds = found.params, found.size, found.n_folds
         extractor.progress.say(
             f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
@@ -346,11 +348,11 @@ def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpe
     found: dict[FeatureSpec, None] = {}
     for entry in planned:
         for scenario in entry.scenario.members or (entry.scenario,):
-            reading = reading_of(scenario, extractor)
+            feature_plan = feature_plan_of(scenario, extractor)
             if encoder_of(scenario) is None:
-                found |= dict.fromkeys(reading.specs)
+                found |= dict.fromkeys(feature_plan.specs)
             else:
-                found |= dict.fromkeys(reading.grids.specs)
+                found |= dict.fromkeys(feature_plan.grids.specs)
     return list(found)
 
 
@@ -444,7 +446,7 @@ def _look_at_test(
 def _profile(
     table: ImageTable,
     oof: Predictions,
-    glances: Glances,
+    image_stats: ImageStats,
     planned: Sequence[Planned],
     extractor: Extractor,
     seed: int,
@@ -455,8 +457,8 @@ def _profile(
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
     plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
-    codes, _ = extractor.codes(table, reading_of(plain, extractor).canvas)
-    return examine(table, Evidence(codes, glances, oof), seed=seed).findings
+    codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
+    return examine(table, ProfileInputs(codes, image_stats, oof), seed=seed).findings
 
 
 def _results(

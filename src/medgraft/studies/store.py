@@ -20,7 +20,7 @@ import numpy as np
 
 from medgraft.errors import MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
-from medgraft.profile.seen import Traces
+from medgraft.profile.traces import Traces
 from medgraft.types import (
     SCHEMA,
     AuditResult,

@@ -1,0 +1,225 @@
+"""What the border, the corners, all outside the masks, or the files would allow by themselves.
+
+A model of the same kind (the same network and tap, a linear head) is taught from images in which
+everything else is grey. How well it ranks images it has not seen says what *could* be used there,
+not what the audited model uses: that says the exchange of regions. The same of how the files are
+made, which no region holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from medgraft.audit.regions import CORNERS, OUTSIDE, RING, Layout, Region, regions_of, the
+from medgraft.audit.sample import sampled
+from medgraft.audit.swap import Part
+from medgraft.data.preprocess import derive
+from medgraft.errors import FitError
+from medgraft.evaluate.compare import estimate_all
+from medgraft.explain.cam import networks_of
+from medgraft.features.feature_plan import run_feature_plans
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.profile.metadata import (
+    FOLLOWS,
+    area_of,
+    read_properties,
+    shape_properties,
+    varying,
+)
+from medgraft.profile.shortcut_probe import predict_from_surface
+from medgraft.types import Canvas, Estimate, Finding, Floats, ImageTable, Pixels
+
+IMAGES = 100
+GREY = 128
+TELLING = 0.65  # AUROC above which the whole interval lies, for a remark of its own
+THE_CORNERS = "four corners"
+DEALS = 99  # of the labels among the patients
+
+
+def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[Finding]:
+    """How well the border ring, the corners and the outside of the masks alone tell the classes.
+
+    One forward pass an image and place: 300 at most. A remark for each place whose AUROC is surely
+    above `TELLING`, one for the others: what could be used warns nobody who knows what is.
+    """
+    drawn = sampled(parts, IMAGES, seed)
+    readers = [next(iter(networks_of(part.fitted)), None) for part in drawn]
+    first = readers[0]
+    if first is None or any(one is None or one.spec != first.spec for one in readers):
+        text = (
+            "What border and corners alone would allow was not measured: it takes one network that "
+            "reads all images, and this model has several."
+        )
+        return [Finding("alone_not_measured", "info", text)]
+    table = _joined(drawn)
+    measured = {}
+    for name, kept in _kept(drawn, layout).items():
+        codes = _codes(first, drawn, kept)
+        try:
+            measured[name] = estimate_all([predict_from_surface(codes, table, seed)], "auroc")[0]
+        except FitError as error:
+            text = f"What border and corners alone would allow was not measured: {error}."
+            return [Finding("alone_not_measured", "info", text)]
+    return _said(measured)
+
+
+def shown(pixels: Pixels, kept: NDArray[np.bool_]) -> Pixels:
+    """The pixels where `kept` (height, width), and grey elsewhere."""
+    where = kept if pixels.ndim == 2 else kept[..., None]
+    return np.where(where, pixels, np.uint8(GREY))
+
+
+def _kept(parts: Sequence[Part], layout: Layout) -> dict[str, list[NDArray[np.bool_]]]:
+    """By place, what is left of each image (n of (side, side))."""
+    n = sum(len(part.table) for part in parts)
+    masked = all(part.masks is not None for part in parts)
+    base = {region.name: region.base for region in regions_of(parts[0].side, layout)}
+    corners = np.any([base[name] for name in CORNERS], axis=0)
+    found = {RING: [base[RING]] * n, THE_CORNERS: [corners] * n}
+    if masked:
+        outside = Region(OUTSIDE, "declared", np.ones_like(corners), "outside")
+        masks = np.concatenate([part.masks for part in parts if part.masks is not None])
+        found[OUTSIDE] = [outside.within(mask) for mask in masks]
+    return found
+
+
+def _codes(
+    fitted: FittedFrozen, parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float32]:
+    """(n, d) codes of what is left of each image, the mean over views."""
+    canvases = [canvas for part in parts for canvas in part.canvases]
+    spec = fitted.spec
+
+    def stream() -> Iterator[Canvas]:
+        for canvas, where in zip(canvases, kept, strict=True):
+            yield derive(replace(canvas, pixels=shown(canvas.pixels, where)), spec.size, spec.edits)
+
+    outputs = run_feature_plans(stream(), spec, fitted.feature_plan.specs, fitted.extractor)
+    codes: NDArray[np.float32] = fitted.feature_plan.codes_from(list(outputs)).mean(axis=0)
+    return codes
+
+
+def _joined(parts: Sequence[Part]) -> ImageTable:
+    """The tables of all parts as one, of no split.
+
+    The audited images may be a test split. What is learned here goes into no model and chooses
+    nothing, so it may be learned from them.
+    """
+    tables = [part.table for part in parts]
+    n = sum(map(len, tables))
+    return replace(
+        tables[0],
+        ids=np.concatenate([table.ids for table in tables]),
+        sources=tuple(source for table in tables for source in table.sources),
+        content_hashes=np.concatenate([table.content_hashes for table in tables]),
+        labels=np.concatenate([table.labels for table in tables]),
+        groups=np.concatenate([table.groups for table in tables]),
+        splits=np.full(n, ""),
+        masks=np.concatenate([table.masks for table in tables]),
+        metadata={},
+    )
+
+
+def _said(measured: dict[str, Estimate]) -> list[Finding]:
+    found = []
+    quiet = {}
+    for name, area in measured.items():
+        if area.low <= TELLING:
+            quiet[name] = area
+            continue
+        place = the(name)
+        text = (
+            f"{place[:1].upper()}{place[1:]} alone, everything else painted grey, would allow a "
+            f"model of the same kind an AUROC of {_figures(area)}. That is what could be used "
+            "there, not what this model uses."
+        )
+        remedy = "Look there for what differs between the classes; crop or cover it if it can be."
+        found.append(Finding("place_tells_class", "info", text, _numbers(name, area), (), remedy))
+    if quiet:
+        each = "; ".join(f"{name} {_figures(area)}" for name, area in quiet.items())
+        name, area = max(quiet.items(), key=lambda one: one[1].value)
+        text = (
+            "What a model of the same kind could learn from these alone, everything else painted "
+            f"grey (AUROC, .5 is chance): {each}."
+        )
+        found.append(Finding("places_alone", "info", text, _numbers(name, area)))
+    return found
+
+
+def _figures(area: Estimate) -> str:
+    return f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
+
+
+def _numbers(name: str, area: Estimate) -> dict[str, float | int | str]:
+    return {
+        "region": name,
+        "auroc": area.value,
+        "low": area.low,
+        "high": area.high,
+        "n": area.n,
+    }
+
+
+# --------------------------------------------------------------------------- files
+
+
+def check_file_changes(parts: Sequence[Part], seed: int = 0) -> list[Finding]:
+    """How well size, mode, compression, EXIF and format of the files alone tell the classes.
+
+    A logistic regression on one image of each patient, beside the same with labels dealt at random
+    among them: p = (1 + how often they do as well) / (1 + DEALS). File size, which follows from
+    what is shown, is left out. Takes no forward pass.
+    """
+    table = _joined(parts)
+    _, first = np.unique(table.groups, return_index=True)
+    table = table.select(first)
+    if all(source.member for source in table.sources):
+        text = "Files alone were not tried: the images are frames of an array, without files."
+        return [Finding("files_not_measured", "info", text)]
+    made = _made(parts, table)
+    if made is None:
+        text = (
+            "All files are made alike (size, mode, compression, EXIF, format): none tells a class."
+        )
+        return [Finding("files_alone", "info", text)]
+    rng = np.random.default_rng(seed)
+    deals = [replace(table, labels=rng.permutation(table.labels)) for _ in range(DEALS)]
+    try:
+        with threadpool_limits(1):  # threads would wait for each other on fits as small as these
+            area = estimate_all([predict_from_surface(made, table, seed)], "auroc")[0]
+            dealt = [area_of(predict_from_surface(made, deal, seed)) for deal in deals]
+    except FitError as error:
+        return [Finding("files_not_measured", "info", f"Files alone were not tried: {error}.")]
+    return [_about_files(area, np.array(dealt))]
+
+
+def _made(parts: Sequence[Part], table: ImageTable) -> Floats | None:
+    """(n, d) how the table's files are made; None where that is the same for all."""
+    stored = {c.id: c.geometry.source for part in parts for c in part.canvases}
+    height, width = np.array([stored[id_] for id_ in table.ids.tolist()], np.float64).T
+    known = {**read_properties(table, None), **varying(shape_properties(height, width))}
+    columns = [values for name, values in known.items() if name not in FOLLOWS]
+    return np.concatenate(columns, axis=1) if columns else None
+
+
+def _about_files(area: Estimate, dealt: Floats) -> Finding:
+    p = float((1 + (dealt >= area.value).sum()) / (1 + DEALS))
+    usual = float(np.quantile(dealt, 0.95))
+    text = (
+        "How the files are made (size, mode, compression, EXIF, format), without a look at the "
+        f"pictures, allows an AUROC of {_figures(area)}; with the labels dealt at random it is at "
+        f"most {usual:.2f} in 19 of 20 deals (p = {p:.2f}). "
+    )
+    remedy = ""
+    if p <= 1 / DEALS and area.low > TELLING:
+        text += "The model sees no file, but what made them differ may show in the pixels."
+        remedy = "Store all images in one way, from the same sources; see `medgraft profile`."
+    else:
+        text += "They tell little or nothing of the class."
+    numbers = {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n, "p": p}
+    return Finding("files_alone", "info", text, {**numbers, "dealt": usual}, (), remedy)

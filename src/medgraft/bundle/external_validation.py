@@ -1,0 +1,206 @@
+"""A saved classifier is judged on data from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
+from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
+from medgraft.bundle.seen_before import recognise
+from medgraft.errors import DataError
+from medgraft.evaluate.estimates import evaluate, evaluate_by_group
+from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.prior import adjust
+from medgraft.features.extract import Extractor, without
+from medgraft.learn.fit import load
+from medgraft.studies.store import calibration_json
+from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalValidation:
+    """External validation: every metric by image and, where groups repeat, by patient.
+
+    All of it is about images that the classifier did not learn from, as far as can be told. seen :
+    how many it did learn from. with_seen : the metrics by image with those counted in; None where
+    there are none. metric : what its study chose by. learned : images of each class that it learned
+    from; empty where its study's predictions are not beside it. adjusted : the same at other class
+    shares, where asked for.
+    """
+
+    predictions: Predictions
+    by_image: Evaluation
+    by_patient: Evaluation | None
+    skipped: tuple[Skipped, ...]
+    seen: SeenBefore
+    with_seen: Evaluation | None = None
+    metric: str = "auroc"
+    learned: Mapping[str, int] = field(default_factory=dict)
+    adjusted: Adjusted | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        asked = {} if self.adjusted is None else {"adjusted": self.adjusted.json()}
+        return {
+            "scenario": self.predictions.scenario,
+            "by_image": _evaluation_json(self.by_image),
+            "by_patient": self.by_patient and _evaluation_json(self.by_patient),
+            "skipped": [dataclasses.asdict(row) for row in self.skipped],
+            "learned_from": dict(self.learned),
+            "names_learned_from": self.seen.same_name or 0,
+            "seen": dataclasses.asdict(self.seen),
+            "with_seen": self.with_seen and _evaluation_json(self.with_seen),
+            **asked,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """What an evaluation becomes where the classes have other shares than in training.
+
+    changed : images whose label is another.
+    """
+
+    shares: ClassShares
+    predictions: Predictions
+    by_image: Evaluation
+    by_patient: Evaluation | None
+    changed: int
+
+    def json(self) -> dict[str, Any]:
+        """The same as plain JSON."""
+        return {
+            "class_shares": self.shares.json(),
+            "labels_changed": self.changed,
+            "by_image": _evaluation_json(self.by_image),
+            "by_patient": self.by_patient and _evaluation_json(self.by_patient),
+        }
+
+
+def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "n_images": evaluation.n_images,
+        "n_groups": evaluation.n_groups,
+        "classes": list(evaluation.classes),
+        "positive": evaluation.positive,
+        "operating": evaluation.operating and dataclasses.asdict(evaluation.operating),
+        "confusion": evaluation.confusion.tolist(),
+        "metrics": {
+            name: {
+                # JSON has no NaN; what these data leave undefined is null.
+                key: None if value != value else value
+                for key, value in dataclasses.asdict(estimate).items()
+            }
+            for name, estimate in evaluation.estimates.items()
+        },
+        "calibration": calibration_json(evaluation.calibration),
+    }
+
+
+def evaluate_model(
+    path: Path, table: ImageTable, extractor: Extractor, class_shares: str = TRAINING
+) -> ExternalValidation:
+    """Judge a saved classifier on the labelled images of a table that it did not learn from.
+
+    class_shares : `training` leaves its answers as they are; with `estimate` (from the images,
+    without their labels) or shares such as `0.3,0.7` they are also judged adjusted, beside them.
+
+    Raises
+    ------
+    DataError
+        The table holds a class the classifier does not know; none of its images can be read, or
+        all that can are images it learned from; or the shares make no sense (see
+        `class_shares_of`).
+    """
+    folder = bundle_folder(path)
+    fitted = load(folder, extractor)
+    table = in_classes_of(fitted, table)
+    predictions, skipped = fitted.predict(table)
+    if not len(predictions):
+        raise DataError(
+            f"none of {len(table)} images can be read; the first: "
+            f"{skipped[0].source}: {skipped[0].reason}"
+        )
+    history = history_of(folder.absolute().parent, fitted.scenario.key)
+    met, seen = recognise(folder, history, fitted, without(table, skipped), extractor)
+    if met.all():
+        raise DataError(
+            f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
+            f"the same files, {seen.same_picture} the same pictures stored anew), so they say "
+            "nothing of how it does on others; give images it has not seen"
+        )
+    everything, predictions = predictions, predictions.select(~met)
+    adjusted = None
+    if class_shares != TRAINING:
+        prob, groups = predictions.y_prob, predictions.groups
+        shares = class_shares_of(class_shares, fitted.classes, history.learned, prob, groups)
+        adjusted = _adjusted(predictions, fitted.operating, shares)
+    return ExternalValidation(
+        predictions=predictions,
+        by_image=evaluate(predictions, fitted.operating),
+        by_patient=evaluate_by_group(predictions, fitted.operating),
+        skipped=(*table.skipped, *skipped),
+        seen=seen,
+        with_seen=evaluate(everything, fitted.operating) if met.any() else None,
+        metric=history.metric,
+        learned=history.learned,
+        adjusted=adjusted,
+    )
+
+
+def write_external(
+    out: Path, found: ExternalValidation, *, model: str, data: str, command: str = ""
+) -> tuple[Path, Path]:
+    """Write `evaluation.html` and `evaluation.json` into `out`; give the two paths.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written.
+    """
+    from medgraft.files import write_json
+    from medgraft.report.pages.evaluation import EvaluationInput, write_evaluation
+
+    page, answer = out / "evaluation.html", out / "evaluation.json"
+    write_evaluation(
+        page,
+        EvaluationInput(
+            model=model,
+            data=data,
+            metric=found.metric,
+            predictions=found.predictions,
+            evaluation=found.by_image,
+            by_patient=found.by_patient,
+            skipped=found.skipped,
+            seen=found.seen,
+            with_seen=found.with_seen,
+            learned=found.learned,
+            command=command,
+            version=importlib.metadata.version("medgraft"),
+        ),
+    )
+    write_json(answer, {"model": model, "data": data, **found.json()})
+    return page, answer
+
+
+def _adjusted(
+    predictions: Predictions, operating: Operating | None, shares: ClassShares
+) -> Adjusted:
+    """The same predictions at other class shares, judged by the most probable class."""
+    p = predictions
+    moved = dataclasses.replace(p, y_prob=adjust(p.y_prob, shares.training, shares.used))
+    rule = MOST_PROBABLE if p.positive is not None else None
+    positive = None if p.positive is None else p.classes.index(p.positive)
+    before = give_labels(p.y_prob, positive, operating.threshold if operating else 0.5)
+    return Adjusted(
+        shares=shares,
+        predictions=moved,
+        by_image=evaluate(moved, rule),
+        by_patient=evaluate_by_group(moved, rule),
+        changed=int((before != give_labels(moved.y_prob, positive, 0.5)).sum()),
+    )

@@ -1,0 +1,50 @@
+"""Has a saved classifier learned from the images that it is to be judged on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.bundle.model import History
+from medgraft.features.extract import Extractor
+from medgraft.profile.traces import Traces
+from medgraft.types import FittedScenario, ImageTable, SeenBefore
+
+
+def recognise(
+    folder: Path, history: History, fitted: FittedScenario, table: ImageTable, extractor: Extractor
+) -> tuple[NDArray[np.bool_], SeenBefore]:
+    """Which of a table's images the classifier in a bundle surely learned from.
+
+    By the traces that the bundle keeps of them. Names and patients are counted only: other people
+    may bear the same ones.
+
+    history : what its study's folder says of it.
+
+    Returns
+    -------
+    tuple
+        (n,) which of them, and the counts.
+
+    Raises
+    ------
+    BundleError
+        The traces are damaged.
+    """
+    traces = Traces.read(folder)
+    nothing = np.zeros(len(table), bool)
+    same_file, same_picture = (
+        traces.meet(table, extractor, fitted.spec) if traces else (nothing, nothing)
+    )
+    certain = same_file | same_picture
+    patients = np.isin(table.groups, list(history.patients)) & (table.groups != table.ids)
+    counted = SeenBefore(
+        n=len(table),
+        same_file=int(same_file.sum()) if traces else None,
+        same_picture=int(same_picture.sum()) if traces else None,
+        same_name=int(np.isin(table.ids, list(history.ids)).sum()) if history.ids else None,
+        same_patient=int((patients & ~certain).sum()) if history.ids else None,
+    )
+    return certain, counted

@@ -1,0 +1,101 @@
+"""From the words of a command line to what the library's functions take."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from medgraft.features.extract import Extractor
+    from medgraft.types import ImageTable, Progress
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of a list with commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """The whole numbers of a list with commas."""
+    try:
+        return tuple(int(word) for word in split_words(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
+
+
+def training_settings(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
+    """A recipe's name and what differs from it, as a scenario's `params`."""
+    from medgraft.learn.training_recipe import recipe_of
+
+    params = [(recipe, "")] if recipe else []
+    for word in split_words(settings):
+        name, equals, value = word.partition("=")
+        if not (equals and name.strip() and value.strip()):
+            raise typer.BadParameter(f"{word!r} is no setting, such as rate=1e-4")
+        params.append((name.strip(), value.strip()))
+    recipe_of(params)  # refuses what does not exist
+    return tuple(params)
+
+
+def seconds_of(budget: str) -> float:
+    """Seconds of a time such as 90s, 60m, 1.5h; 0 where nothing was said."""
+    number, unit = budget.strip()[:-1], budget.strip()[-1:]
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit] if budget else 0.0
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise typer.BadParameter(f"{budget!r} is no time, such as 60m or 2h")
+    return seconds
+
+
+def preset_asked(augment: str, modality: str) -> str:
+    """The preset of views asked for; `auto` is the modality's own."""
+    from medgraft.data.augment import preset_for
+
+    if modality:
+        suited = preset_for(modality)  # refuses what is no modality
+        return suited if augment == "auto" else augment
+    if augment == "auto":
+        raise typer.BadParameter("--augment auto needs --modality, which says what the images are")
+    return augment
+
+
+def command_line() -> str:
+    """What was typed, to be typed again."""
+    import shlex
+
+    from medgraft.data.listing import shown
+
+    return shown(shlex.join(["medgraft", *sys.argv[1:]]))
+
+
+def load_table(
+    data: str, progress: Progress, overrides: Path | None = None, **options: Any
+) -> ImageTable:
+    """The table that DATA and the options about it name."""
+    from medgraft.data.ingest import LoadOptions, load
+    from medgraft.data.overrides import apply_overrides
+
+    table = load(data, LoadOptions(**options), progress)
+    return table if overrides is None else apply_overrides(table, overrides)
+
+
+def with_masks_of(table: ImageTable, folder: Path | None) -> ImageTable:
+    """The table with the masks of a folder, if one was named."""
+    from medgraft.data.masks import with_masks
+
+    return table if folder is None else with_masks(table, folder)
+
+
+def extractor_of(
+    engine: str, workers: int | None, cache: Path | None, progress: Progress
+) -> Extractor:
+    """What computes codes, by the options about the machine."""
+    from medgraft.features.cache import Cache
+    from medgraft.features.extract import Extractor
+
+    return Extractor(Cache(cache), engine=engine, workers=workers, progress=progress)

@@ -1,0 +1,301 @@
+"""What a scenario reads of an image: several codes of one decoded picture, joined.
+
+A scenario may look at an image at several input sizes, raw and with its contrast equalised, or in
+several augmented views. Every such part is a `FeatureSpec` derived from one base canvas, so that
+an image is decoded once; a `FeaturePlan` says how the parts come together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.augment import views
+from medgraft.data.preprocess import edit_from_key
+from medgraft.errors import ScenarioError
+from medgraft.features.backbones import Backbone
+from medgraft.features.codebooks import ENCODERS
+from medgraft.features.encoders import BaseEncoder, check_pooling, half
+from medgraft.features.extract import GRID, Extractor, without
+from medgraft.features.subnetwork import last_map
+from medgraft.types import (
+    Canvas,
+    DescriptorBatch,
+    DescriptorStream,
+    Edit,
+    FeatureSpec,
+    ImageTable,
+    Join,
+    Scenario,
+    Skipped,
+)
+
+TRAINED = ("finetune", "hybrid")  # families whose network is trained again
+Codes = NDArray[np.float32]
+Outputs = Mapping[FeatureSpec, Mapping[str, NDArray[np.float32]]]
+"""Of one canvas: what each recipe's blocks gave, (channels,) or (positions, channels)."""
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """The codes of an image, as one array (views, d).
+
+    canvas : how the base canvas is made; the parts are derived from it.
+    views : for each augmented view its parts (one view, the image itself, where nothing is
+        augmented). Parts are put side by side, or averaged (`join`).
+    """
+
+    canvas: FeatureSpec
+    views: tuple[tuple[FeatureSpec, ...], ...]
+    join: Join = "concat"
+
+    @classmethod
+    def one(cls, spec: FeatureSpec) -> FeaturePlan:
+        """The reading of one recipe, whose canvases the network sees as they are."""
+        return cls(spec, ((spec,),))
+
+    @property
+    def specs(self) -> tuple[FeatureSpec, ...]:
+        """All parts of all views."""
+        return tuple(spec for view in self.views for spec in view)
+
+    def seen(self, view: Edit) -> FeaturePlan:
+        """The same reading of images to which `view` was done first."""
+        views = tuple(
+            tuple(dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in parts)
+            for parts in self.views
+        )
+        canvas = dataclasses.replace(self.canvas, edits=())
+        return dataclasses.replace(self, canvas=canvas, views=views)
+
+    @property
+    def grids(self) -> FeaturePlan:
+        """The same reading of the descriptors that the codes are pooled from."""
+        views = tuple(
+            tuple(dataclasses.replace(spec, poolings=(GRID,)) for spec in view)
+            for view in self.views
+        )
+        return dataclasses.replace(self, views=views)
+
+    def numbers(self, extractor: Extractor) -> int:
+        """How many numbers an image's descriptors are: channels × positions of all parts."""
+        count = 0
+        for spec in self.views[0]:
+            taps = extractor.backbone(spec.backbone).taps_at(spec.size)
+            count += sum(t.side**2 * t.channels for t in taps if t.name == spec.taps[0])
+        return count
+
+    def codes(
+        self, table: ImageTable, extractor: Extractor
+    ) -> tuple[Codes, ImageTable, tuple[Skipped, ...]]:
+        """Codes (views, n, d) of the n images that can be read, those images, and the others."""
+        skipped = extractor.prepare(table, *self.specs)
+        rows = without(table, skipped)
+        if not len(rows):
+            return np.empty((len(self.views), 0, 0), np.float32), rows, skipped
+        found = [
+            self._joined([extractor.read(rows, spec).matrix(*spec.blocks) for spec in view])
+            for view in self.views
+        ]
+        return (found[0][None] if len(found) == 1 else np.stack(found)), rows, skipped
+
+    def codes_from(self, outputs: Sequence[Outputs]) -> Codes:
+        """Codes (views, n, d) from what the network gave for each of n canvases."""
+        found = []
+        for view in self.views:
+            parts = [
+                np.stack([np.concatenate([one[spec][b] for b in spec.blocks]) for one in outputs])
+                for spec in view
+            ]
+            found.append(self._joined(parts))
+        return np.stack(found)
+
+    def descriptors(self, table: ImageTable, extractor: Extractor) -> DescriptorStream:
+        """Descriptors of the one tap, those of all parts of an image in one bag."""
+        extractor.prepare(table, *self.grids.specs)
+        streams = [extractor.descriptors(table, spec) for spec in self.specs]
+        if len(streams) == 1:
+            return streams[0]
+
+        def start() -> Iterator[DescriptorBatch]:
+            for batches in zip(*(stream() for stream in streams), strict=True):
+                yield batches[0][0], np.concatenate([values for _, values in batches], axis=1)
+
+        return start
+
+    def bags_from(self, outputs: Sequence[Outputs]) -> Iterator[NDArray[np.float16]]:
+        """Descriptors (1, positions, channels) of each canvas from what the network gave."""
+        for one in outputs:
+            bags = [next(iter(one[spec].values())) for spec in self.grids.specs]
+            yield half(np.concatenate(bags))[None]
+
+    def _joined(self, parts: Sequence[Codes]) -> Codes:
+        if len(parts) == 1:
+            return parts[0]
+        if self.join == "mean":
+            mean: Codes = np.mean(parts, axis=0, dtype=np.float32)
+            return mean
+        return np.concatenate(parts, axis=1)
+
+
+def feature_plan_of(scenario: Scenario, extractor: Extractor) -> FeaturePlan:
+    """What a scenario of one backbone reads.
+
+    Raises
+    ------
+    ScenarioError, BackboneError
+        It names a tap, size, edit or preset that does not exist, or two that do not go together.
+    """
+    check_pooling(scenario.pooling)
+    backbone = extractor.backbone(scenario.backbone)
+    if scenario.family in TRAINED:
+        scenario = _served(scenario, backbone)
+    taps = [tap.name for tap in backbone.named(scenario.tap)]
+    sizes = scenario.sizes or (backbone.card.size,)
+    base = max(sizes)
+
+    def spec(size: int, edits: Sequence[Edit]) -> FeatureSpec:
+        made = extractor.spec(
+            scenario.backbone,
+            taps,
+            [scenario.pooling],
+            size=size,
+            resize=scenario.resize,
+            edits=edits,
+        )
+        return dataclasses.replace(made, base=0 if size == base else base)
+
+    chains = _chains(scenario.edits)
+    augmented = _views(scenario.augment, scenario.seed)
+    found = tuple(
+        tuple(spec(size, [*view, *chain]) for size in sizes for chain in chains)
+        for view in augmented
+    )
+    if len(set(found[0])) < len(found[0]):
+        raise ScenarioError(f"{scenario.key} reads one part twice; name sizes and edits once each")
+    if scenario.join not in get_args(Join):
+        raise ScenarioError(f"no join {scenario.join!r}; choose {', '.join(get_args(Join))}")
+    alone = len(found) == 1 and len(found[0]) == 1
+    if scenario.family == "vlad" and len(taps) > 1:
+        raise ScenarioError(
+            f"{scenario.key} encodes the descriptors of {len(taps)} taps; an encoder takes those "
+            f"of one, such as {taps[-1]}"
+        )
+    if encoder_name(scenario) == "pyramid" and not alone:
+        raise ScenarioError(
+            f"{scenario.key} puts several maps in one pyramid, which needs the one of the image; "
+            "give one size, one preprocessing and no views, or another encoder"
+        )
+    return FeaturePlan(found[0][0] if alone else spec(base, []), found, scenario.join)
+
+
+def _served(scenario: Scenario, backbone: Backbone) -> Scenario:
+    """What a trained network reads in use: the mean of its last map, of the image as it is."""
+    if len(scenario.sizes) > 1 or any("+" in key for key in scenario.edits):
+        raise ScenarioError(
+            f"{scenario.key}: a network is trained on one picture of each image; give one size and "
+            "one preprocessing"
+        )
+    tap = last_map(backbone).name
+    return dataclasses.replace(
+        scenario, family="probe", tap=tap, pooling="avg", augment="", params=()
+    )
+
+
+def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
+    """Name and unfitted encoder of a scenario of the family `vlad`; None for the others.
+
+    The first of its `params` says which: `k32` is VLAD with 32 centres, `fisher16` a Fisher vector
+    of 16 components, `bilinear2048` a compact bilinear code, `pyramid1-2-4` a spatial pyramid.
+    Others may follow: `pca64` of the descriptors, `white256` of the code, `hard` assignment.
+
+    Raises
+    ------
+    ScenarioError
+        A parameter that no encoder has.
+    """
+    if scenario.family != "vlad":
+        return None
+    settings: dict[str, Any] = {"seed": scenario.seed}
+    params = dict(scenario.params)
+    first, name = next(iter(params), ""), encoder_name(scenario)
+    try:
+        number = params.pop(first, "")
+        if name == "pyramid":
+            settings = {"levels": tuple(int(level) for level in number.split("-"))}
+        else:
+            settings[{"vlad": "k", "fisher": "k", "bilinear": "n_components"}[name]] = int(number)
+        for key, value in params.items():
+            if key == "hard" and not value:
+                settings["assignment"] = "hard"
+            else:
+                settings[{"pca": "pca", "white": "whiten"}[key]] = int(value) or None
+        encoder = ENCODERS[name](**settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScenarioError(
+            f"{scenario.key} names no encoder; give one such as k64, fisher16, bilinear2048 or "
+            "pyramid1-2-4, and where it fits pca128, white256 or hard"
+        ) from error
+    encoder.check_parameters()
+    return name, encoder
+
+
+def encoder_name(scenario: Scenario) -> str:
+    """The name in `ENCODERS` of a scenario's encoder; '' where it has none."""
+    first = scenario.params[0][0] if scenario.params else ""
+    return "vlad" if first == "k" else first
+
+
+def _chains(keys: Sequence[str]) -> list[list[Edit]]:
+    """The edits of each part: `raw+clahe2-8` gives a raw part and an edited one."""
+    chains: list[list[Edit]] = [[]]
+    for key in keys:
+        ways = key.split("+")
+        chains = [
+            [*chain, *([] if way == "raw" else [edit_from_key(way)])]
+            for chain in chains
+            for way in ways
+        ]
+    return chains
+
+
+def _views(augment: str, seed: int) -> list[list[Edit]]:
+    """The edits of each view: `xray4` gives the image itself and three seeded views of it."""
+    if not augment:
+        return [[]]
+    found = re.fullmatch(r"([a-z-]+?)(\d+)", augment)
+    if found is None or int(found[2]) < 2:
+        raise ScenarioError(
+            f"{augment!r} does not name views; give a preset and a number from 2 on, as in xray4"
+        )
+    # View 0 is the image itself, and so has the codes that are in the cache already.
+    changed: list[list[Edit]] = [[edit] for edit in views(found[1], int(found[2]), seed)[1:]]
+    return [[], *changed]
+
+
+def run_feature_plans(
+    canvases: Iterable[Canvas], canvas: FeatureSpec, specs: Sequence[FeatureSpec], by: Extractor
+) -> Iterator[Outputs]:
+    """The outputs of several recipes for a stream of canvases made for `canvas`.
+
+    Recipes that differ in taps and poolings only come out of one forward pass.
+    """
+    merged: dict[FeatureSpec, list[FeatureSpec]] = {}
+    for spec in dict.fromkeys(specs):
+        merged.setdefault(dataclasses.replace(spec, taps=(), poolings=()), []).append(spec)
+    wanted = [
+        (recipe, tuple(dict.fromkeys(block for spec in group for block in spec.blocks)))
+        for recipe, group in merged.items()
+    ]
+    for _, results in by.run_each(canvases, canvas, wanted):
+        yield {
+            spec: {block: values[block] for block in spec.blocks}
+            for values, group in zip(results, merged.values(), strict=True)
+            for spec in group
+        }

@@ -1,0 +1,242 @@
+"""The families `finetune` and `hybrid`: part of a network trained again, from the best depth on.
+
+Every fold trains a copy of the layers behind the frozen trunk, stops by an inner holdout of whole
+groups, and judges the images it has not seen. Deployed is the mean of the folds' networks, or one
+that is trained once more on all development images, for the mean best epoch of the folds. A network
+that was trained is a backbone of its own with a linear head, so that everything that knows frozen
+networks knows it too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.split import make_folds
+from medgraft.errors import ScenarioError
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.features.backbones import Backbone
+from medgraft.features.extract import Extractor
+from medgraft.features.subnetwork import freeze_points
+from medgraft.learn.checkpoint import State
+from medgraft.learn.cross_validation import (
+    CrossFitted,
+    calibrator_of,
+    finished,
+    judged,
+    key_of,
+)
+from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
+from medgraft.learn.ensemble import FittedEnsemble
+from medgraft.learn.estimators import LogisticHead
+from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained
+from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.inputs import Inputs
+from medgraft.learn.out_of_fold import OutOfFold
+from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
+
+
+def cross_fit_finetune(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    sample_weight: Floats | None,
+) -> CrossFitted:
+    """Train in every fold, judge out of fold, and deploy what the recipe says."""
+    setup = FinetuneSetup.of(scenario, development, extractor, sample_weight, folds.view)
+    depth, found = _depth(setup, folds)
+    began = time.perf_counter()
+    inputs = setup.inputs(depth)
+    runs = [_in_fold(setup, depth, inputs, folds, k) for k in range(folds.n_folds)]
+    histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
+    further = []
+    if setup.recipe.deploy == "once":
+        further = [_once_more(setup, depth, inputs, runs)]
+        histories["all images"] = further[0].history
+    out = _out_of_fold(runs, folds)
+    key = key_of(scenario, out.fingerprint, development, folds, sample_weight)
+    kept = extractor.cache.get("predictions", key)
+    if kept is None:
+        kept = judged(out, development, folds, began)
+        kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
+        extractor.cache.put("predictions", key, kept)
+    networks = [_fitted(setup, run, calibrator_of(kept)) for run in further or runs]
+    fitted = networks[0] if len(networks) == 1 else _together(setup, networks)
+    crossed = finished(fitted, kept, development, folds)
+    return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
+
+
+def fold_networks(
+    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+) -> tuple[FittedFrozen, ...]:
+    """Of every fold the network that judged it, with the study's calibrator and threshold.
+
+    The trainings are those of `cross_fit_tuned`, from the cache.
+    """
+    deployed = cross_fit_finetune(scenario, development, folds, extractor, None).fitted
+    if isinstance(deployed, FittedEnsemble):
+        networks = [one for one in deployed.members if isinstance(one, FittedFrozen)]
+        return tuple(dataclasses.replace(one, operating=deployed.operating) for one in networks)
+    assert isinstance(deployed, FittedFrozen)  # for the type checker
+    setup = FinetuneSetup.of(scenario, development, extractor, view=folds.view)
+    depth, _ = _depth(setup, folds)
+    inputs = setup.inputs(depth)
+    runs = [_in_fold(setup, depth, inputs, folds, k) for k in range(folds.n_folds)]
+    return tuple(
+        dataclasses.replace(_fitted(setup, run, deployed.calibrator), operating=deployed.operating)
+        for run in runs
+    )
+
+
+def held_out(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    extractor: Extractor,
+    cap: float = math.inf,
+) -> CrossFitted:
+    """Train once, outside the last fold, which judges; for recipes too slow for every fold.
+
+    As in a fold, images outside of it are held out to stop by. cap : seconds of training; it ends
+    with the epoch that passes them, and a later call with a larger cap goes on from there. The
+    predictions are of the last fold, their calibration and threshold by folds within it, and the
+    network that is deployed is this one, which learned nothing from it.
+
+    Raises
+    ------
+    ScenarioError, BackboneError, FitError
+        As `cross_fit_tuned`.
+    """
+    setup = FinetuneSetup.of(scenario, development, extractor, view=folds.view)
+    depth, found = _depth(setup, folds)
+    inside = folds.assignment == folds.n_folds - 1
+    rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+    what = f"Training from {depth}"
+    run = setup.trained(depth, setup.inputs(depth), rows, judge, what, cap=cap)
+    part = development.select(judge)
+    inner = make_folds(part, folds.n_folds, folds.seed)
+    inner = dataclasses.replace(inner, view=folds.view, metric=folds.metric)
+    out = OutOfFold(run.scores, None, run.scores, run.changed)
+    kept = judged(out, part, inner, time.perf_counter())
+    kept["seconds"] = np.array(run.seconds)
+    crossed = finished(_fitted(setup, run, calibrator_of(kept)), kept, part, inner)
+    log = TrainingLog(depth, {"one holdout": run.history}, found)
+    return dataclasses.replace(crossed, training=log)
+
+
+def _in_fold(setup: FinetuneSetup, depth: str, inputs: Inputs, folds: Folds, k: int) -> Trained:
+    """The training that learns from all folds but one and judges that one."""
+    inside = folds.assignment == k
+    what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
+    return setup.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+
+
+def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
+    """The scores of the images of every fold by its network.
+
+    Networks that stand between a fold and its image alone do not exist, so that each fold is
+    calibrated by the others' scores, which have about one unit: nothing was chosen in the folds.
+    """
+
+    def gather(parts: Sequence[Floats]) -> Floats:
+        scores = np.zeros((len(folds.assignment), parts[0].shape[1]))
+        for k, part in enumerate(parts):
+            scores[folds.assignment == k] = part
+        return scores
+
+    scores = gather([run.scores for run in runs])
+    changed = [run.changed for run in runs if run.changed is not None]
+    return OutOfFold(scores, None, scores, gather(changed) if changed else None)
+
+
+def _once_more(
+    setup: FinetuneSetup, depth: str, inputs: Inputs, runs: Sequence[Trained]
+) -> Trained:
+    """The training on all images, for the best epoch of the folds as a share of their schedule."""
+    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
+    everything = np.arange(len(setup.development))
+    epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
+    what = f"Training from {depth} on all images"
+    return setup.trained(depth, inputs, everything, everything[:0], what, epochs=epochs)
+
+
+def _together(setup: FinetuneSetup, networks: Sequence[FittedFrozen]) -> FittedEnsemble:
+    """The mean of the networks' scores."""
+    first = networks[0]
+    return FittedEnsemble(
+        scenario=setup.scenario,
+        classes=first.classes,
+        positive=first.positive,
+        operating=None,
+        members=tuple(networks),
+        stack=None,
+        calibrator=first.calibrator,
+        extractor=setup.extractor,
+    )
+
+
+def _depth(setup: FinetuneSetup, folds: Folds) -> tuple[str, DepthSearch | None]:
+    """From where the scenario is trained, and the search where that had to be found."""
+    tap, depths = setup.scenario.tap, freeze_points(setup.backbone)
+    if tap == BEST:
+        found = search_depth(setup, folds, searched(setup), folds.metric)
+        return found.chosen, found
+    if tap not in depths:
+        raise ScenarioError(
+            f"{setup.scenario.key}: {setup.backbone.name} cannot be trained from {tap!r}; choose "
+            f"{BEST}, which finds out, or one of {', '.join(depths)}"
+        )
+    return tap, None
+
+
+def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> FittedFrozen:
+    """The trained network as a backbone of its own, with its head."""
+    tuned = finetuned_backbone(setup.backbone, final.state)
+    setup.extractor.adopt(tuned)
+    spec = dataclasses.replace(setup.feature_plan.canvas, backbone=tuned.name, weights=tuned.key)
+    head = LogisticHead.from_arrays(
+        {
+            "coef_": final.state["head.weight"].astype(np.float64),
+            "intercept_": final.state["head.bias"].astype(np.float64),
+            "classes_": np.arange(len(setup.development.classes)),
+            "C": np.array(PROBE_C),
+        },
+        {},
+    )
+    return FittedFrozen(
+        scenario=setup.scenario,
+        classes=setup.development.classes,
+        positive=setup.development.positive,
+        operating=None,
+        feature_plan=setup.served(spec),
+        head=head,
+        calibrator=calibrator,
+        extractor=setup.extractor,
+    )
+
+
+def finetuned_backbone(backbone: Backbone, state: Mapping[str, NDArray[Any]]) -> Backbone:
+    """The whole network with the layers that were trained in their place."""
+    name = digest({k: v.tobytes().hex() for k, v in state.items()}, length=12)
+
+    def whole() -> State:
+        import torch
+
+        trained = {
+            k.removeprefix("layers.layers."): torch.from_numpy(v)
+            for k, v in state.items()
+            if k.startswith("layers.")
+        }
+        return {**backbone.network.state_dict(), **trained}
+
+    card = dataclasses.replace(
+        backbone.card, source=f"{backbone.card.source}, fine-tuned", sha256=name, tuned=name
+    )
+    return Backbone(card, whole, backbone.notes)

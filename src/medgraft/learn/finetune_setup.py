@@ -1,0 +1,397 @@
+"""Where part of a network is trained: its layers, what enters them, and what is kept of it.
+
+A `FinetuneSetup` belongs to a scenario and its development images. It gives each training the
+layers behind a depth and the maps that enter them, shared by folds and depths, reads from the cache
+what was trained before, and goes on with what was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.augment import FIRST_VIEW, MILD, View
+from medgraft.data.split import holdout
+from medgraft.features.backbones import HYBRIDS, Backbone
+from medgraft.features.engine import versions
+from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
+from medgraft.features.subnetwork import INPUT, last_map, tail_of
+from medgraft.features.training_cache import (
+    bytes_of_maps,
+    cached_canvases,
+    cached_maps,
+    fits,
+    prepare_maps,
+)
+from medgraft.learn.cross_validation import arrays_under
+from medgraft.learn.estimators import LogisticHead
+from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
+from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
+from medgraft.learn.training_recipe import Recipe, recipe_of
+from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
+
+TRAINING = "4"  # raise it when a change of code changes what training gives
+HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
+VIEWS = 4  # of every image whose maps are kept, where training augments
+PROBE_C = 1e-3  # strength of the linear probe that training starts from
+ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that was trained: arrays of its layers and head, and how it went.
+
+    scores : (n, n_classes) of the rows it was to judge, as they are; changed : of the same in the
+    view that is judged by, where there is one. epochs : that its schedule had.
+    """
+
+    state: Mapping[str, NDArray[Any]]
+    history: tuple[Epoch, ...]
+    scores: Floats
+    changed: Floats | None
+    seconds: float
+    epochs: int
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights were kept."""
+        return max((e.number for e in self.history if e.best), default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuneSetup:
+    """Everything that the trainings of one scenario share.
+
+    view : what is done to images when they are judged (`Folds.view`).
+    """
+
+    scenario: Scenario
+    recipe: Recipe
+    backbone: Backbone
+    feature_plan: FeaturePlan
+    development: ImageTable
+    extractor: Extractor
+    weight: Floats
+    view: Edit | None = None
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        development: ImageTable,
+        extractor: Extractor,
+        sample_weight: Floats | None = None,
+        view: Edit | None = None,
+    ) -> FinetuneSetup:
+        """For the images that all its trainings draw from.
+
+        Raises
+        ------
+        ScenarioError, BackboneError
+            The recipe, the depth, the preset or the backbone makes no sense.
+        """
+        return cls(
+            scenario,
+            recipe_of(scenario.params),
+            extractor.backbone(scenario.backbone),
+            feature_plan_of(scenario, extractor),
+            development,
+            extractor,
+            np.ones(len(development)) if sample_weight is None else sample_weight,
+            view,
+        )
+
+    def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
+        """A workbench of some of the images, in the order given, and their rows in it."""
+        smaller = dataclasses.replace(
+            self, development=self.development.select(rows), weight=self.weight[rows]
+        )
+        return smaller, np.arange(len(rows))
+
+    def at_size(self, size: int) -> FinetuneSetup:
+        """A workbench of the same images, read at another input size."""
+        scenario = dataclasses.replace(self.scenario, sizes=(size,))
+        return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
+
+    def chain(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view: augmentation first, then the scenario's preprocessing."""
+        edits = self.feature_plan.canvas.edits
+        if view == 0 or not self.scenario.augment:
+            return edits
+        number = FIRST_VIEW + view - 1
+        return (View(self.scenario.augment, number, self.scenario.seed), *edits)
+
+    def mild(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view that is judged: 0 is the image, the others are mild views of it.
+
+        They are of the preset that the strong one is a strong version of (`xray-strong`: `xray`),
+        its symmetries first.
+        """
+        preset = self.scenario.augment.removesuffix("strong").removesuffix("-") or MILD
+        first = (View(preset, view, self.scenario.seed),) if view else ()
+        return (*first, *self.feature_plan.canvas.edits)
+
+    def judged(self, view: int) -> tuple[Edit, ...]:
+        """The edits of a view of an image that is changed first, where `Folds.view` says so."""
+        return (*((self.view,) if self.view else ()), *self.mild(view))
+
+    def served(self, spec: FeatureSpec) -> FeaturePlan:
+        """What is read of an image in use: `spec`, in the views that were judged out of fold."""
+        if self.recipe.tta == 1:
+            return FeaturePlan.one(spec)
+        parts = [dataclasses.replace(spec, edits=self.mild(v)) for v in range(self.recipe.tta)]
+        return FeaturePlan(dataclasses.replace(spec, edits=()), tuple((part,) for part in parts))
+
+    def inputs(self, depth: str) -> Inputs:
+        """What enters the layers behind `depth`, kept on disk where there is room."""
+        return self._inputs(depth, self.specs(depth), self.chain)
+
+    def judging(self, depth: str, inputs: Inputs, *, changed: bool) -> Inputs:
+        """What enters the layers behind `depth` when images are judged, as they are or changed.
+
+        inputs : of training, which judge too where the image alone, as it is, is looked at.
+        """
+        chain = self.judged if changed else self.mild
+        if self.recipe.tta == 1 and not (changed and self.view):
+            return inputs
+        return self._inputs(depth, self.specs(depth, chain, self.recipe.tta), chain)
+
+    def scores(self, training: Training, data: Data) -> Floats:
+        """Scores (n, n_classes) of images that a training has not seen, the mean over views.
+
+        data : of `judging` inputs.
+        """
+        found = [training.logits(data, view) for view in range(self.recipe.tta)]
+        return found[0] if len(found) == 1 else np.mean(found, axis=0)
+
+    def _inputs(self, depth: str, specs: Sequence[FeatureSpec], chain: Chain) -> Inputs:
+        """The views `specs` of what enters the layers behind `depth`; `chain` makes any view."""
+        canvas = dataclasses.replace(self.feature_plan.canvas, edits=())
+        if depth == INPUT:
+            rows = cached_canvases(self.development, canvas, self.extractor)
+            return Images(rows, canvas, chain, self.extractor.workers)
+        channels = self.backbone.tap(depth).channels
+        size = bytes_of_maps(self.development, specs, self.extractor)
+        where = (
+            f"the maps of {depth}, {len(specs)} views of each image: {size / 1e9:.1f} GB on disk"
+        )
+        if fits(size, self.extractor):
+            self.extractor.progress.say(f"Keeping {where}.")
+            prepare_maps(self.development, specs, self.extractor)
+            views = [cached_maps(self.development, spec, self.extractor) for spec in specs]
+            return CachedMaps(tuple(views), channels)
+        self.extractor.progress.say(f"No room for {where}. They are computed at every batch.")
+        rows = cached_canvases(self.development, canvas, self.extractor)
+        images = Images(rows, canvas, chain, self.extractor.workers)
+        return ComputedMaps(images, specs[0], channels, self.extractor, views=len(specs))
+
+    def prepare(self, depths: Sequence[str]) -> None:
+        """Have the maps of several depths kept in one pass over every view, where all fit."""
+        wanted = [self.specs(depth) for depth in depths if depth != INPUT]
+        size = sum(bytes_of_maps(self.development, specs, self.extractor) for specs in wanted)
+        if fits(size, self.extractor):
+            every = [spec for specs in wanted for spec in specs]
+            prepare_maps(self.development, every, self.extractor)
+
+    def specs(
+        self, depth: str, chain: Chain | None = None, views: int | None = None
+    ) -> list[FeatureSpec]:
+        """The maps at `depth` of each view that is kept, the image itself first.
+
+        chain, views : of which views, and how many; those of training by default.
+        """
+        canvas = dataclasses.replace(self.feature_plan.canvas, taps=(depth,), edits=())
+        chain = chain or self.chain
+        views = views or (VIEWS if self.scenario.augment else 1)
+        return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
+
+    # ----------------------------------------------------------------------- one training
+
+    def trained(
+        self,
+        depth: str,
+        inputs: Inputs,
+        rows: Ints,
+        judge: Ints,
+        what: str,
+        *,
+        epochs: int | None = None,
+        cap: float = math.inf,
+    ) -> Trained:
+        """Train the layers behind `depth` on `rows` and let them judge other rows.
+
+        epochs : end after so many, without a holdout, 0 being the network as it starts; by default
+        images are held out and training stops by them. cap : seconds of training; it ends with the
+        epoch that passes them, and a call with a larger cap goes on from there. A training that
+        was finished before is read from the cache, one that was killed goes on.
+        """
+        cache = self.extractor.cache
+        identity = self._identity(depth, rows, judge, epochs)
+        kept = cache.get("training", identity)
+        if kept is None:
+            checkpoint = cache.checkpoints / f"{identity}.safetensors"
+            began = time.perf_counter()
+            held = np.zeros(len(rows), dtype=bool)
+            if epochs is None:
+                table = self.development
+                held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self._draw(judge))
+            recipe = self.recipe.for_images(int((~held).sum()))
+            training = Training(
+                self.network(depth, inputs, rows[~held]),
+                recipe,
+                seed=self.scenario.seed,
+                stages=self._stages(depth),
+                checkpoint=checkpoint,
+                identity=identity,
+            )
+            unseen = self.judging(depth, inputs, changed=True)
+            learned, stopping = self.data(inputs, rows[~held]), self.data(unseen, rows[held])
+            total = (recipe.epochs if epochs is None else epochs) * len(learned.rows)
+            with self.extractor.progress.task(what, total) as advance:
+                for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
+                    self.extractor.progress.say(_line(what, epoch))
+                    if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
+                        break
+            history = list(training.history)
+            capped = not history[-1].stopped
+            if capped:
+                why = f"the cap of {cap / 60:g} minutes was passed"
+                history[-1] = dataclasses.replace(history[-1], stopped=why)
+            training.restore_best()
+            as_is = self.judging(depth, inputs, changed=False) if self.view else unseen
+            kept = {
+                **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
+                "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
+                "scores": self.scores(training, self.data(as_is, judge)),
+                "seconds": np.array(time.perf_counter() - began),
+                "epochs": np.array(recipe.epochs),
+            }
+            if self.view:
+                kept["changed"] = self.scores(training, self.data(unseen, judge))
+            if not capped:
+                cache.put("training", identity, kept)
+                checkpoint.unlink(missing_ok=True)
+        return Trained(
+            arrays_under(kept, "state"),
+            tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
+            kept["scores"],
+            kept.get("changed"),
+            float(kept["seconds"]),
+            int(kept["epochs"]),
+        )
+
+    def speed(self, depth: str, steps: int = 2) -> float:
+        """Training images a second from `depth` on, by a few timed steps on made-up maps."""
+        import torch
+        from torch.nn import functional
+
+        size, n = self.feature_plan.canvas.size, self.recipe.batch_size
+        shape = (3, size, size)
+        if depth != INPUT:
+            (tap,) = [t for t in self.backbone.taps_at(size) if t.name == depth]
+            shape = (tap.channels, tap.side, tap.side)
+        network = tail_with_head(
+            tail_of(self.backbone, depth), last_map(self.backbone).channels, 2, 0.0
+        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        maps = torch.zeros(n, *shape).to(memory_format=torch.channels_last).to(device)
+        target = torch.zeros(n, dtype=torch.long, device=device)
+        network.to(device).train()
+        for step in range(steps + 1):
+            if step == 1:  # the first one sets things up
+                began = time.perf_counter()
+            loss = functional.cross_entropy(network(maps), target)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return steps * n / (time.perf_counter() - began)
+
+    def _draw(self, judge: Ints) -> int:
+        """A seed for what is held out of a training: another for each set of images it judges.
+
+        So that no image is held out in every fold, and none is without a say in the answer.
+        """
+        judged = self.development.content_hashes[judge].tolist()
+        return int(digest(self.scenario.seed, sorted(judged)), 16) % 2**32
+
+    def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
+        recipe = asdict(self.recipe)
+        del recipe["deploy"]  # what is done with a network later changes nothing in its training
+        params = tuple(one for one in self.scenario.params if one[0] != "deploy")
+        return digest(
+            TRAINING,
+            versions("torch"),
+            dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth, params=params)),
+            recipe,
+            [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],
+            self.development.fingerprint,
+            [rows.tolist(), judge.tolist(), epochs],
+            self.weight.tolist(),
+            *([self.view.key] if self.view else []),
+            length=32,
+        )
+
+    def data(self, inputs: Inputs, rows: Ints) -> Data:
+        """Some of the images as a training takes them."""
+        table = self.development
+        return Data(inputs, rows, table.labels, self.weight, table.ids)
+
+    def network(self, depth: str, inputs: Inputs, rows: Ints) -> Any:
+        """The layers behind `depth` with a head that begins as a linear probe."""
+        import torch
+
+        channels = last_map(self.backbone).channels
+        n_classes = len(self.development.classes)
+        torch.manual_seed(self.scenario.seed)
+        network: Any = tail_with_head(
+            tail_of(self.backbone, depth), channels, n_classes, self.recipe.dropout
+        )
+        if self.backbone.card.name in HYBRIDS:  # its new batch norms have not seen any map yet
+            stream = inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0)
+            torch.optim.swa_utils.update_bn((maps for _, maps in stream), network.layers)
+        if self.recipe.probe:
+            network.eval()
+            codes = []
+            with torch.inference_mode():
+                for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
+                    codes.append(network.codes(maps).cpu().numpy())
+            head = LogisticHead(PROBE_C, class_weight="balanced")
+            head.fit(np.concatenate(codes), self.development.labels[rows], self.weight[rows])
+            there = torch.from_numpy(np.asarray(head.classes_))  # a rare class may be missing
+            bias = np.asarray(head.intercept_)
+            with torch.no_grad():
+                network.head.weight[there] = torch.from_numpy(np.asarray(head.coef_)).float()
+                network.head.bias.fill_(float(bias.min()) - ABSENT)
+                network.head.bias[there] = torch.from_numpy(bias).float()
+        return network
+
+    def _stages(self, depth: str) -> dict[str, int]:
+        """How many stages each parameter lies before the head, for rates that fall with depth."""
+        place = {name: i for i, (name, _) in enumerate(self.backbone.network.named_modules())}
+        ends = [  # where a stage ends in the order of modules: at the last one inside it
+            max(i for name, i in place.items() if f"{name}.".startswith(f"{tap.module}."))
+            for tap in self.backbone.stages
+        ]
+        found: dict[str, int] = {}
+        for name, _ in tail_of(self.backbone, depth).named_parameters():
+            module = name.removeprefix("layers.").rpartition(".")[0]
+            found[f"layers.{name}"] = 1 + sum(end >= place[module] for end in ends)
+        return found
+
+
+def _line(what: str, epoch: Epoch) -> str:
+    alone = np.isnan(epoch.holdout[0])
+    judged, on = (epoch.train, "training") if alone else (epoch.holdout, "holdout")
+    loss, area, accuracy = judged
+    best = " (best so far)" if epoch.best else ""
+    return (
+        f"{what}: epoch {epoch.number}, {epoch.seconds:.0f} s, {on} loss {loss:.3f}, "
+        f"AUROC {area:.4f}, accuracy {accuracy:.3f}{best}"
+    )

@@ -1,0 +1,46 @@
+"""The page of an audit: what one saved classifier looks at, on images it was not made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medgraft import files
+from medgraft.report.content import AuditInput
+from medgraft.report.pages.render import render_page
+from medgraft.report.sections import evidence
+from medgraft.report.text import formatting, seen_before
+
+HEADLINES = {
+    "PASS": "nothing that was tested decides where it should not",
+    "WARN": "something that this model looks at asks for a look",
+    "FAIL": "a place that was declared to be no evidence decides",
+    "INCONCLUSIVE": "these images do not allow a verdict",
+}
+
+
+def write_audit(path: Path, content: AuditInput) -> None:
+    """Write the page, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    files.write_text(path, render_audit(content))
+
+
+def render_audit(content: AuditInput) -> str:
+    """The page of an audit as one HTML page that loads nothing."""
+    verdict = content.evidence.result.verdict
+    name = Path(content.data).name or content.data
+    return render_page(
+        "audit.html.j2",
+        {
+            "content": content,
+            "skipped": content.skipped,
+            "headline": formatting.sentence(f"{verdict}: {HEADLINES[verdict]}"),
+            "facts": f"{formatting.plural(content.images, 'image')} of {name}",
+            "caution": seen_before.of_audit(content.seen),
+            **evidence.section(content.evidence),
+        },
+    )

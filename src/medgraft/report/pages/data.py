@@ -1,0 +1,130 @@
+"""The page of a data audit: what is wrong with the data, pictures first, the gravest on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import medgraft
+from medgraft.data.decode import DecodePool
+from medgraft.data.preprocess import CanvasRecipe
+from medgraft.files import write_text
+from medgraft.report.charts import images
+from medgraft.report.pages.render import render_page
+from medgraft.report.text import formatting
+from medgraft.studies.data import DataAudit
+from medgraft.types import Canvas, Finding, ImageTable
+
+SIDE = 168  # pixels of a picture in the file
+WORKERS = 2  # for a few dozen images
+MOST = 12  # pictures a finding
+PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
+TITLES = {
+    "metadata_tells_class": "The files tell the class",
+    "content_tells_class": "File size and border tell the class",
+    "metadata": "The files",
+    "near_duplicates": "Near copies",
+    "near_duplicates_across_splits": "Near copies in training and test",
+    "near_duplicates_across_classes": "Near copies under different labels",
+    "near_duplicates_across_groups": "Near copies in different groups",
+    "pixel_identical": "Equal pixels",
+    "pixel_identical_across_splits": "Equal pixels in training and test",
+    "pixel_identical_across_classes": "Equal pixels under different labels",
+    "pixel_identical_across_groups": "Equal pixels in different groups",
+    "suspected_labels": "Labels that may be wrong",
+    "wrong_labels": "Labels",
+    "train_test_shift": "Training against test",
+}
+
+
+def write_findings(path: Path, audit: DataAudit, *, data: str, command: str = "") -> None:
+    """Write one HTML file; `data` is what the user calls it, `command` what was typed.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    write_text(path, render_findings(audit, data=data, command=command))
+
+
+def render_findings(audit: DataAudit, *, data: str, command: str = "") -> str:
+    """The page as text; equal content gives equal bytes."""
+    findings = audit.findings
+    pictures = _pictures(audit.table, findings)
+    grave = [one for one in findings if one.severity != "info"]
+    return render_page(
+        "data.html.j2",
+        {
+            "headline": headline(findings),
+            "data": data,
+            "n_images": len(audit.table),
+            "command": command,
+            "version": medgraft.__version__,
+            "grave": [_shown(one, audit, pictures) for one in grave],
+            "rest": [_shown(one, audit, pictures) for one in findings if one.severity == "info"],
+            "n_suggestions": len(audit.checked.suggestions),
+            "skipped": audit.table.skipped,
+        },
+    )
+
+
+def headline(findings: tuple[Finding, ...]) -> str:
+    """How many findings are grave, in words.
+
+    >>> headline(())
+    'Nothing was found that a study should not be told of'
+    >>> headline((Finding("a", "severe", ""), Finding("b", "warn", "")))
+    'The data has 1 severe finding and 1 warning'
+    """
+    severe, warn = (sum(one.severity == word for one in findings) for word in ("severe", "warn"))
+    parts = [formatting.plural(severe, "severe finding")] if severe else []
+    parts += [formatting.plural(warn, "warning")] if warn else []
+    if not parts:
+        return "Nothing was found that a study should not be told of"
+    return f"The data has {formatting.join(parts)}"
+
+
+def name_finding(check: str) -> str:
+    """What a check found, as a heading."""
+    return TITLES.get(check, formatting.name_check(check))
+
+
+def _shown(finding: Finding, audit: DataAudit, pictures: Mapping[str, str]) -> dict[str, object]:
+    """A finding as the template takes it: its cells in pairs, or one by one."""
+    table = audit.table
+    row_of = {id: row for row, id in enumerate(table.ids.tolist())}
+    why = {
+        one.path: one.why for one in audit.checked.suggestions if one.check == finding.check
+    }  # what is said of a single image; of a pair the pictures speak
+    cells = [
+        {
+            "uri": pictures[id],
+            "id": id,
+            "short": formatting.shorten(id.rsplit("/", 1)[-1], 24),
+            "label": table.classes[table.labels[row_of[id]]],
+            "split": table.splits[row_of[id]],
+            "why": why.get(id, ""),
+        }
+        for id in finding.images[:MOST]
+        if id in pictures
+    ]
+    paired = finding.check.startswith(PAIRED)
+    step = 2 if paired else 1
+    return {
+        "finding": finding,
+        "anchor": finding.check.replace(" ", "-"),
+        "title": name_finding(finding.check),
+        "paired": paired,
+        "cells": [cells[i : i + step] for i in range(0, len(cells), step)],
+    }
+
+
+def _pictures(table: ImageTable, findings: tuple[Finding, ...]) -> dict[str, str]:
+    """The images that grave findings name, as data URIs by id; what cannot be read is left out."""
+    wanted = {id for one in findings if one.severity != "info" for id in one.images[:MOST]}
+    rows = [row for row, id in enumerate(table.ids.tolist()) if id in wanted]
+    sources = [table.sources[row] for row in rows]
+    with DecodePool(WORKERS) as pool:
+        read = list(pool.canvases(table.ids[rows].tolist(), sources, CanvasRecipe(2 * SIDE, "pad")))
+    return {one.id: images.data_uri(one.pixels, SIDE) for one in read if isinstance(one, Canvas)}

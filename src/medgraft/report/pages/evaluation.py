@@ -1,0 +1,124 @@
+"""The page of an external validation: one saved classifier, judged on data it was not made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medgraft import files
+from medgraft.report.content import EvaluationInput, Judged
+from medgraft.report.pages.render import render_page
+from medgraft.report.sections import performance
+from medgraft.report.text import formatting, seen_before, verdicts
+from medgraft.types import Estimate
+
+__all__ = ["EvaluationInput", "headline", "render_evaluation", "write_evaluation"]
+
+SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
+
+
+def write_evaluation(path: Path, content: EvaluationInput) -> None:
+    """Write the page, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    files.write_text(path, render_evaluation(content))
+
+
+def render_evaluation(content: EvaluationInput) -> str:
+    """The page of an evaluation as one HTML page that loads nothing."""
+    evaluation = content.evaluation
+    columns = {"By image": evaluation}
+    if content.by_patient is not None:
+        columns[performance.PATIENT] = content.by_patient
+    if content.with_seen is not None:
+        columns[f"With the {formatting.count(content.seen.certain)} learned from"] = (
+            content.with_seen
+        )
+    sentence = (
+        "All of this is about "
+        f"{formatting.images_of_groups(evaluation.n_images, evaluation.n_groups)}. "
+        "Nothing was chosen or refitted on them."
+    )
+    metric, _ = _leading(content)
+    return render_page(
+        "evaluation.html.j2",
+        {
+            "content": content,
+            "skipped": content.skipped,
+            "headline": headline(content),
+            "gloss": verdicts.gloss(metric, evaluation),
+            "operating_sentence": verdicts.operating_sentence(evaluation),
+            "facts": _facts(content),
+            "caution": seen_before.of_evaluation(content.seen),
+            "doubtful": seen_before.is_doubtful(content.seen),
+            "shares_sentence": _shares_sentence(content),
+            **performance.section(Judged(content.predictions, evaluation, sentence, columns)),
+        },
+    )
+
+
+def headline(content: EvaluationInput) -> str:
+    """How good the classifier is on these images, how sure that is, on how many: one sentence."""
+    evaluation = content.evaluation
+    metric, estimate = _leading(content)
+    new = " that it has not seen" if content.seen.certain else ""
+    named = content.seen.same_name if content.seen.same_file is None else 0
+    doubt = f", and it may have learned from {formatting.count(named)} of them" if named else ""
+    return formatting.sentence(
+        f"{verdicts.subject(evaluation.classes, evaluation.positive)} with "
+        f"{formatting.name_metric(metric)} {formatting.value(metric, estimate.value)} (95 % "
+        "interval "
+        f"{formatting.interval(metric, estimate)}) on {formatting.plural(estimate.n, 'image')} of "
+        f"{Path(content.data).name or content.data}{new}{doubt}"
+    )
+
+
+def _leading(content: EvaluationInput) -> tuple[str, Estimate]:
+    """The metric that leads: the study's, or the accuracy where that is undefined on these data."""
+    estimates = content.evaluation.estimates
+    if content.metric in estimates and not formatting.is_missing(estimates[content.metric].value):
+        return content.metric, estimates[content.metric]
+    return "accuracy", estimates["accuracy"]
+
+
+def _facts(content: EvaluationInput) -> str:
+    evaluation = content.evaluation
+    counts = evaluation.confusion.sum(axis=1)
+    classes = [
+        f"{name} {formatting.count(int(n))}"
+        for name, n in zip(evaluation.classes, counts, strict=True)
+    ]
+    return " · ".join(
+        [
+            formatting.images_of_groups(evaluation.n_images, evaluation.n_groups),
+            *classes,
+            f"{formatting.count(len(content.skipped))} skipped",
+        ]
+    )
+
+
+def _shares_sentence(content: EvaluationInput) -> str:
+    """How the mix of classes differs from what was learned from; '' where it does not, much."""
+    evaluation = content.evaluation
+    if not content.learned:
+        return ""
+    now = evaluation.confusion.sum(axis=1) / max(evaluation.n_images, 1)
+    then = np.array([content.learned.get(name, 0) for name in evaluation.classes], float)
+    then /= max(then.sum(), 1)
+    most = int(np.argmax(np.abs(now - then)))
+    if evaluation.positive in evaluation.classes:
+        most = evaluation.classes.index(str(evaluation.positive))
+    if abs(now[most] - then[most]) <= SAME_SHARES:
+        return ""
+    return (
+        f"The classes are mixed differently here: {formatting.percent(now[most])} of these "
+        "images are "
+        f"{evaluation.classes[most]}, against {formatting.percent(then[most])} of those the model "
+        "learned from. Figures within a class (sensitivity, specificity, AUROC) do not depend on "
+        "the mix; accuracy, PPV, NPV and calibration do."
+    )

@@ -1,0 +1,278 @@
+"""The one-file HTML report: what a study found, put in the order a tired reader needs it.
+
+`render` is pure: equal content gives equal bytes. The words stand in `words.py` and
+`verdicts.py`, the charts in `figures.py`, the pictures in `images.py`, the order on the page in
+`templates/`. What flows in is declared in `content.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from medgraft import files
+from medgraft.report.charts import images
+from medgraft.report.content import CaseView, DepthPoint, HowTo, Judged, ReportInput
+from medgraft.report.pages.render import render_page
+from medgraft.report.sections import atlas, evidence, performance, questions, scenarios, training
+from medgraft.report.text import formatting, lower_end, scenario_names, verdicts
+from medgraft.types import Floats, ImageTable
+
+__all__ = ["CaseView", "DepthPoint", "HowTo", "ReportInput", "render", "write_report"]
+
+MOST_CASES = 40
+UNFOLDED = 2  # classes whose cases are shown at once
+MOST_SAMPLES = 120
+PARTS = {
+    "believe": "May it be believed?",
+    "looks": "What it looks at",
+    "tried": "What we tried",
+    "helped": "What helped here",
+    "training": "What training added",
+    "why": "Why this one",
+    "exactly": "How good, exactly",
+    "data": "The data",
+    "repeat": "How to repeat it",
+    "words": "Glossary",
+}
+
+
+def write_report(path: Path, content: ReportInput) -> None:
+    """Write the report, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    files.write_text(path, render(content))
+
+
+def render(content: ReportInput) -> str:
+    """The report as one HTML page that loads nothing.
+
+    Raises
+    ------
+    DataError
+        The recommended scenario is not among the scenarios of the result.
+    """
+    _, names = scenario_names.short_names(content.scenarios)
+    empty = {
+        "helped": not (content.result.questions or content.families),
+        "training": not content.trainings,
+    }
+    return render_page(
+        "study.html.j2",
+        {
+            "parts": [(link, title) for link, title in PARTS.items() if not empty.get(link)],
+            "result": content.result,
+            "how": content.how,
+            "headline": verdicts.headline(content),
+            "gloss": verdicts.gloss(content.result.metric, content.judged),
+            "operating_sentence": verdicts.operating_sentence(content.judged),
+            "lower_end": lower_end.sentence(content.result),
+            "facts": _facts(content),
+            "verdicts": verdicts.verdicts(content),
+            "advice": verdicts.advice(content),
+            "findings": verdicts.all_findings(content),
+            "skipped": content.result.table.skipped,
+            "legend": Markup(images.legend()),
+            **evidence.section(content.evidence),
+            **_looks(content),
+            **scenarios.section(content),
+            **atlas.section(content),
+            **questions.section(content),
+            **training.section(content),
+            "why": scenario_names.shorten_keys(content.result.why, names),
+            "recipe": content.recipe,
+            **performance.section(_judged(content)),
+            **_data(content),
+        },
+    )
+
+
+def _judged(content: ReportInput) -> Judged:
+    """The recommended scenario's predictions: on the test where there is one, else out of fold."""
+    where, judged = "the development images, out of fold", content.judged
+    columns = {"Out of fold": content.oof_evaluation}
+    if content.test_evaluation is not None:
+        where = "the test images"
+        columns = {"Test": content.test_evaluation, **columns}
+    if content.by_patient is not None:
+        columns[performance.PATIENT] = content.by_patient
+    sentence = (
+        f"All of this is about the recommended scenario on {where}: "
+        f"{formatting.images_of_groups(judged.n_images, judged.n_groups)}."
+    )
+    if content.changed:
+        sentence += f" {training.CHANGED_SHORT}"
+    return Judged(content.judged_predictions, judged, sentence, columns)
+
+
+def _in_groups(table: ImageTable) -> str:
+    """So many images, and in how many groups where that is not the same."""
+    return formatting.images_of_groups(len(table), len(np.unique(table.groups)))
+
+
+def _facts(content: ReportInput) -> str:
+    table, result = content.result.table, content.result
+    return " · ".join(
+        (
+            _in_groups(table),
+            formatting.plural(len(table.classes), "class", "classes"),
+            formatting.plural(len(result.scenarios), "scenario") + " compared",
+            formatting.duration(result.seconds),
+        )
+    )
+
+
+# --------------------------------------------------------------------------- what it looks at
+
+
+def _looks(content: ReportInput) -> dict[str, object]:
+    """Cases by class, right ones beside wrong ones; so many of each that the file stays small."""
+    classes = content.result.table.classes
+    most = max(1, MOST_CASES // (2 * len(classes)))
+    judged = content.judged
+    groups: list[dict[str, object]] = []
+    shown = 0
+    for k, truth in enumerate(classes):
+        own = [case for case in content.cases if case.truth == truth]
+        right = [_case(case) for case in own if case.correct][:most]
+        wrong = [_case(case) for case in own if not case.correct][:most]
+        shown += len(right) + len(wrong)
+        if own:
+            n_right = int(judged.confusion[k, k])
+            n_wrong = int(judged.confusion[k].sum()) - n_right
+            kinds = [
+                (
+                    f"Called {kind}: {formatting.count(len(cases))} of {formatting.count(n)} shown",
+                    cases,
+                )
+                for kind, cases, n in (("right", right, n_right), ("wrong", wrong, n_wrong))
+                if cases
+            ]
+            none = "" if right and wrong else _none(truth, n_right, n_wrong)
+            folded = len(classes) > UNFOLDED and len(groups) >= UNFOLDED
+            groups.append({"truth": truth, "kinds": kinds, "none": none, "folded": folded})
+    strips = any(len(case.maps) > 1 for case in content.cases)
+    return {
+        "case_groups": groups,
+        "mapped": any(case.maps for case in content.cases),
+        "no_map": formatting.sentence(
+            next((case.reason for case in content.cases), "") or formatting.MISSING
+        ),
+        "strips": strips,
+        "cases_left": len(content.cases) - shown,
+    }
+
+
+def _none(truth: str, n_right: int, n_wrong: int) -> str:
+    """What is said where a class has no right or no wrong case to show."""
+    total = formatting.plural(n_right + n_wrong, "image")
+    if not n_wrong:
+        return f"None of {total} of {truth} was called wrong."
+    if not n_right:
+        return f"None of {total} of {truth} was called right."
+    return f"Of {total} of {truth}, {formatting.count(n_wrong)} called wrong."
+
+
+def _case(case: CaseView) -> dict[str, object]:
+    maps = [
+        {
+            "name": name,
+            "uri": images.data_uri(images.overlay(case.pixels, heat), side),
+            "where": _where(heat),
+            "empty": not np.nan_to_num(heat).max() > 0,
+        }
+        for (name, heat), side in zip(case.maps, _sides(len(case.maps)), strict=True)
+    ]
+    return {
+        "id": case.id,
+        "truth": case.truth,
+        "predicted": case.predicted,
+        "correct": case.correct,
+        "probability": case.probability,
+        "sureness": verdicts.sureness(case.probability),
+        "image": images.data_uri(case.pixels, 256),
+        "main": maps[-1] if maps else None,
+        "strip": maps if len(maps) > 1 else [],
+        "reason": formatting.sentence(case.reason or formatting.MISSING),
+    }
+
+
+def _sides(n: int) -> Iterator[int]:
+    """The last map is shown large, the others small."""
+    yield from [128] * (n - 1) + [256] * min(n, 1)
+
+
+def _where(heat: Floats) -> str:
+    """Where a map is strongest, in words for those who cannot see it."""
+    level = np.nan_to_num(heat)
+    if level.max() <= 0:
+        return "nothing raised the score"
+    row, column = np.unravel_index(int(np.argmax(level)), level.shape)
+    down = ("top", "middle", "bottom")[min(2, 3 * int(row) // level.shape[0])]
+    across = ("left", "centre", "right")[min(2, 3 * int(column) // level.shape[1])]
+    return f"strongest at the {down} {across} of the picture"
+
+
+# --------------------------------------------------------------------------- the data
+
+
+def _data(content: ReportInput) -> dict[str, object]:
+    table = content.result.table
+    per_class = max(1, min(8, MOST_SAMPLES // max(len(table.classes), 1)))
+    samples = [
+        (
+            name,
+            [
+                {
+                    "id": id_,
+                    "short": formatting.shorten(id_, 40),
+                    "uri": images.data_uri(pixels, 160),
+                }
+                for id_, pixels in content.samples[name][:per_class]
+            ],
+        )
+        for name in table.classes
+        if content.samples.get(name)
+    ]
+    return {"data_sentence": _data_sentence(table), "sizes": _sizes(table), "samples": samples}
+
+
+def _data_sentence(table: ImageTable) -> str:
+    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
+    most, least = int(np.argmax(counts)), int(np.argmin(counts))
+    text = f"{_in_groups(table)}. "
+    if counts[most] == counts[least]:
+        text += "All classes are of equal size"
+    else:
+        text += (
+            f"The largest class, {table.classes[most]}, holds "
+            f"{formatting.percent(counts[most] / max(counts.sum(), 1))} of them"
+        )
+        if counts[least]:
+            text += f", {counts[most] / counts[least]:.1f} times as many as {table.classes[least]}"
+    unlabelled = int((table.labels < 0).sum())
+    if unlabelled:
+        text += f". {formatting.plural(unlabelled, 'image has', 'images have')} no label"
+    return text + "."
+
+
+def _sizes(table: ImageTable) -> dict[str, object]:
+    present = [split for split in ("train", "val", "test", "") if (table.splits == split).any()]
+    rows = []
+    for index, name in [*enumerate(table.classes), (None, "all")]:
+        of_class = np.full(len(table), True) if index is None else table.labels == index
+        parts = [of_class & (table.splits == split) for split in present] + [of_class]
+        cells = [
+            {"images": int(part.sum()), "groups": len(np.unique(table.groups[part]))}
+            for part in parts
+        ]
+        rows.append({"name": name, "cells": cells})
+    grouped = len(np.unique(table.groups)) < len(table)
+    return {"splits": [split or "not said" for split in present], "rows": rows, "grouped": grouped}

@@ -1,0 +1,1 @@
+"""The words: sentences and how numbers are written."""

@@ -1,0 +1,47 @@
+"""The lower end of what to expect, in a sentence: beside the headline, and in the terminal."""
+
+from __future__ import annotations
+
+from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.overlap import FEWEST
+from medgraft.report.text import formatting
+from medgraft.types import StudyResult
+
+MADE = "how the images were made (exposure, sharpness, frame, file)"
+
+
+def sentence(result: StudyResult) -> str:
+    """What the figure would be if how the images were made meant nothing; '' where not asked."""
+    found, metric = result.lower_end, result.metric
+    if found is None:
+        return ""
+    name = formatting.name_metric(metric)
+    tells = f"AUROC {formatting.value('auroc', found.surface_auroc)}"
+    if found.reason == "still telling":
+        return (
+            f"How low this may fall elsewhere cannot be said: {MADE} tells the classes apart with "
+            f"{tells}, and no weighing of the images takes that away."
+        )
+    if found.estimate is None:
+        return (
+            f"How low this may fall elsewhere cannot be said: {MADE} tells the classes apart with "
+            f"{tells}, and of one class only {found.n_effective:.0f} patients or groups would "
+            f"count where that is taken away ({FEWEST} are needed)."
+        )
+    row = next(row for row in result.scenarios if row.key == result.recommended)
+    plain, loss = row.validation[metric], metric in LOWER_IS_BETTER
+    left = (
+        f"{name} {formatting.value(metric, found.estimate.value)} "
+        f"(95 % interval {formatting.interval(metric, found.estimate)})"
+    )
+    worse = found.estimate.value > plain.high if loss else found.estimate.value < plain.low
+    if not worse:
+        return (
+            f"This hardly rests on {MADE}: without what that tells, out of fold {left} would be "
+            f"left of {formatting.value(metric, plain.value)}."
+        )
+    return (
+        f"{'Upper' if loss else 'Lower'} end of what to expect elsewhere: {left}, if {MADE} meant "
+        f"nothing there. Here that alone tells the classes apart with {tells}; the figure out of "
+        f"fold is {formatting.value(metric, plain.value)}."
+    )

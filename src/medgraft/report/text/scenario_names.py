@@ -1,0 +1,369 @@
+"""A scenario in few words, in a sentence, and in full: what charts, tables and texts call it.
+
+Keys such as `multiscale/NET/stages/s224+544/mean/svm` stay what one types; people read
+`stages · 224, 544 px averaged · svm`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from medgraft.features.feature_plan import TRAINED
+from medgraft.features.subnetwork import INPUT
+from medgraft.learn.training_recipe import recipe_of
+from medgraft.report.content import ScenarioFacts
+from medgraft.report.text import formatting
+from medgraft.studies.questions import edit_name
+from medgraft.types import FittedScenario, Scenario
+
+if TYPE_CHECKING:
+    from medgraft.features.backbones import Backbone
+    from medgraft.features.extract import Extractor
+
+HEADS = {
+    "svm": "a linear support vector machine",
+    "logistic": "logistic regression",
+    "lda": "a linear discriminant",
+    "rbf": "a support vector machine with curved borders (RBF)",
+    "knn": "a vote of the most alike development images (kNN)",
+}
+ENCODERS = {"k": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
+BEST = "best"  # in the place of a layer: the depth was searched
+FURTHER = {"pca": "PCA", "white": "whitened to", "soft": "soft"}
+
+
+def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
+    """What all scenarios share, and by key what tells each from the others.
+
+    >>> short_names([Scenario("probe", "net", tap, "svm") for tap in ("stem", "blocks.6")])
+    ('net', {'probe/net/stem/svm': 'stem · svm', 'probe/net/blocks.6/svm': 'blocks.6 · svm'})
+    """
+    slots = {scenario.key: _slots(scenario) for scenario in scenarios}
+    trained = [slots[scenario.key] for scenario in scenarios if scenario.family in TRAINED]
+    for name in ("encoder", "augment"):  # settings and views that all trained ones share
+        if len({one[name] for one in trained}) == 1:
+            for one in trained:
+                one[name] = ""
+    # Left out of the names is what every scenario has, but for the layer and the head.
+    same = [
+        name
+        for name in ("backbone", "pooling", "edits", "resize")
+        if len({one[name] for one in slots.values()}) == 1
+    ]
+    common = " · ".join(filter(None, (next(iter(slots.values()))[name] for name in same)))
+    names = {
+        key: " · ".join(text for name, text in one.items() if text and name not in same)
+        for key, one in slots.items()
+    }
+    given = list(names.values())
+    return common, {
+        key: name if given.count(name) == 1 else key.replace("/", " · ")
+        for key, name in names.items()
+    }
+
+
+def shorten_keys(text: str, names: Mapping[str, str]) -> str:
+    """A sentence with the keys of scenarios written as their names.
+
+    >>> shorten_keys("n/a loses to n/a/svm.", {"n/a": "a", "n/a/svm": "a · svm"})
+    'a loses to a · svm.'
+    """
+    for key in sorted(names, key=len, reverse=True):  # one key may begin another
+        text = text.replace(key, names[key])
+    return text
+
+
+def _slots(scenario: Scenario) -> dict[str, str]:
+    """The parts of a name, '' where a part is the usual one."""
+    if scenario.members and scenario.head == "mean":  # ways of seeing, their answers averaged
+        ways = [_edit(member) or "raw" for member in scenario.members]
+        return _slots(scenario.members[0]) | {"edits": f"{', '.join(ways)} averaged"}
+    if scenario.members:
+        what = f"{scenario.head} of {len(scenario.members)}"
+        return {**_slots(scenario.members[0]), "tap": what, "encoder": "", "head": ""}
+    trained = scenario.family in TRAINED
+    return {
+        "backbone": scenario.backbone,
+        "tap": _trained_from(scenario.tap) if trained else scenario.tap,
+        "encoder": settings(scenario) if trained else _encoder(scenario),
+        "pooling": "" if scenario.pooling == "avg" else scenario.pooling,
+        "sizes": _sizes(scenario),
+        "edits": _edit(scenario),
+        "augment": _views(scenario),
+        "resize": "" if scenario.resize == "squash" else scenario.resize,
+        "head": "" if trained else scenario.head,
+    }
+
+
+def _trained_from(tap: str) -> str:
+    """The layer from which a network is trained, in two or three words."""
+    return {BEST: "trained, best depth", INPUT: "trained whole"}.get(tap, f"trained from {tap}")
+
+
+def settings(scenario: Scenario) -> str:
+    """What differs from the usual recipe of training."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in scenario.params)
+
+
+def depth_in_words(depth: str, backbone: Backbone) -> str:
+    """How much of a network is trained that is trained from the layer `depth` on."""
+    if depth == INPUT:
+        return "everything is trained"
+    frozen, n = backbone.tap(depth).cost.parameters, len(backbone.stages)
+    behind = sum(stage.cost.parameters > frozen for stage in backbone.stages)
+    if behind == 0:
+        return f"only what follows the {n} stages is trained"
+    if behind == n:
+        return f"all {n} stages are trained"
+    last = f"the last of {n} stages is" if behind == 1 else f"the last {behind} of {n} stages are"
+    return f"{last} trained"
+
+
+def _sizes(scenario: Scenario) -> str:
+    if not scenario.sizes:
+        return ""
+    if scenario.join == "mean":
+        return f"{', '.join(map(str, scenario.sizes))} px averaged"
+    return f"{'+'.join(map(str, scenario.sizes))} px"
+
+
+def _edit(scenario: Scenario) -> str:
+    ways = [part for key in scenario.edits for part in key.split("+")]
+    return " + ".join(map(edit_name, ways))
+
+
+def _views(scenario: Scenario) -> str:
+    """The views that are read of an image; of training, the preset that each is changed by."""
+    number = re.sub(r"[^0-9]", "", scenario.augment)
+    return f"{number} views" if number else scenario.augment
+
+
+def _encoder(scenario: Scenario) -> str:
+    if scenario.family != "vlad":
+        return ""
+    parts = [
+        f"{(ENCODERS | FURTHER).get(name, name)} {value}".strip() for name, value in scenario.params
+    ]
+    return ", ".join(parts)
+
+
+def how_read(scenario: Scenario) -> str:
+    """How a tap is read otherwise than by averaging one input, in two words; '' if it is not.
+
+    >>> how_read(Scenario("vlad", "net", "t", "svm", params=(("k", "64"),)))
+    'VLAD 64'
+    """
+    sizes = _sizes(scenario) if len(scenario.sizes) < 2 else f"{len(scenario.sizes)} sizes"
+    joined = " averaged" if scenario.join == "mean" else ""
+    return " ".join(filter(None, (_encoder(scenario), sizes + joined)))
+
+
+# --------------------------------------------------------------------------- in a sentence
+
+
+def sentence(scenario: Scenario) -> str:
+    """What becomes of an image, for whoever treats patients and trains no networks."""
+    if scenario.members:
+        return _joined(scenario)
+    if scenario.family in TRAINED:
+        return _trained(scenario)
+    seen = "each image"
+    if scenario.sizes:
+        seen += f" at {formatting.join(map(str, scenario.sizes))} pixels"
+    if scenario.edits:
+        twice = "+" in scenario.edits[0]
+        seen += f"{' as it is, and again' * twice} with its local contrast equalised (CLAHE)"
+    text = (
+        f"{scenario.backbone}, a network trained before on other images and left as it is, reads "
+        f"{seen}. {_what_is_taken(scenario)} From that, {_who_decides(scenario)} gives the class."
+    )
+    if scenario.augment:
+        text += (
+            f" It does so for {_views(scenario)} of each image, slightly changed as such images "
+            f"may differ ({scenario.augment.rstrip('0123456789')}), and averages the scores."
+        )
+    return text
+
+
+def _trained(scenario: Scenario) -> str:
+    where = {BEST: "from the layer on that did best in a search", INPUT: "all of it"}
+    again = where.get(scenario.tap, f"from its layer {scenario.tap} on")
+    text = f"{scenario.backbone}, a network trained before on other images, "
+    if scenario.family == "hybrid":
+        text = (
+            f"{scenario.backbone}, whose first blocks were trained before on other images and "
+            "whose last ones are new and light, "
+        )
+    text += f"was trained on your development images, {again}, and gives the class itself."
+    if scenario.augment:
+        text += (
+            f" While it learned, it saw each image changed a little otherwise every time "
+            f"({scenario.augment}); in use it sees images as they are."
+        )
+    return text
+
+
+def _who_decides(scenario: Scenario) -> str:
+    if scenario.head == "knn":
+        return "a vote of the development images most like it (kNN)"
+    return f"{HEADS.get(scenario.head, scenario.head)} fitted on your development images"
+
+
+def _what_is_taken(scenario: Scenario) -> str:
+    layer = "all its stages" if scenario.tap == "stages" else f"its layer {scenario.tap}"
+    if scenario.family != "vlad":
+        several = len(scenario.sizes) > 1 or any("+" in key for key in scenario.edits)
+        how = "averaged" if scenario.join == "mean" else "side by side"
+        joined = f", the readings {how}" if several else ""
+        return f"What {layer} found is summed up over the whole picture{joined}."
+    name, number = scenario.params[0]
+    ways = {
+        "k": f"sorted into {number} kinds learned from your images, and how it departs from its "
+        "kind is summed up (VLAD)",
+        "fisher": f"held against {number} kinds learned from your images (Fisher vector)",
+        "bilinear": "summed up by which findings occur together (bilinear)",
+        "pyramid": "summed up over parts of the picture (spatial pyramid)",
+    }
+    return f"What {layer} found at each place is {ways.get(name, name)}."
+
+
+def _joined(scenario: Scenario) -> str:
+    n = len(scenario.members)
+    if scenario.head == "mean":
+        ways = [
+            "on the image as it is" if not member.edits else "on the image after CLAHE"
+            for member in scenario.members
+        ]
+        first = dataclasses.replace(scenario.members[0], edits=())
+        return (
+            f"{n} classifiers of one kind, {formatting.join(ways)}, are asked, and their "
+            "probabilities "
+            f"averaged. Each is this: {sentence(first)}"
+        )
+    return (
+        f"{n} scenarios are asked and their probabilities joined, each with a weight that was "
+        "chosen on images it had not learned from. All read the image with "
+        f"{formatting.join(dict.fromkeys(member.backbone for member in scenario.members))}, "
+        "trained "
+        "before on other images and left as it is."
+    )
+
+
+def why_no_map(scenario: Scenario) -> str:
+    """Why no heatmap of this scenario exists, in one sentence."""
+    if scenario.members:
+        return "this classifier joins the answers of several, each with evidence of its own"
+    if scenario.head in ("knn", "rbf"):
+        return "this classifier goes by likeness to other images, not by places in this one"
+    if scenario.family == "vlad":
+        return "this classifier counts what kinds of detail there are, wherever they lie"
+    return "this classifier joins several readings of an image, and a map belongs to one"
+
+
+# --------------------------------------------------------------------------- in full
+
+
+def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> ScenarioFacts:
+    """Everything that makes the recommended classifier, for who builds it again.
+
+    depth : of a trained network the layer that it was trained from.
+    """
+    from medgraft.learn.ensemble import FittedEnsemble
+
+    scenario = fitted.scenario
+    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
+        _, names = short_names([member.scenario for member in fitted.members])
+        members = tuple(
+            (names[member.scenario.key], weight)
+            for member, weight in zip(fitted.members, fitted.weights, strict=True)
+        )
+        stacked = scenario.head == "stack"
+        how = "weights on their logarithms, chosen out of fold" if stacked else "mean"
+        parts = [_facts(member, extractor) for member in fitted.members]
+        encoders = dict.fromkeys(part["Encoder"] for part in parts if "Encoder" in part)
+        facts = {"Probabilities joined by": how}
+        facts |= {name: text for name, text in parts[0].items() if _shared(parts, name)}
+        if encoders and not _shared(parts, "Encoder"):
+            facts["Encoders"] = "; ".join(encoders)
+        return ScenarioFacts(sentence(scenario), facts, members)
+    if scenario.family in TRAINED:
+        return ScenarioFacts(sentence(scenario), _facts_of_trained(fitted, extractor, depth))
+    return ScenarioFacts(sentence(scenario), _facts(fitted, extractor))
+
+
+def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) -> dict[str, str]:
+    from medgraft.explain.cam import networks_of
+
+    scenario, networks = fitted.scenario, networks_of(fitted)
+    backbone = extractor.backbone(scenario.backbone)
+    how = recipe_of(scenario.params)
+    facts = {
+        "Network": scenario.backbone,
+        "Trained from": f"{depth}: {depth_in_words(depth, backbone)}" if depth else "",
+        "Input": f"{fitted.spec.size} px, resized by {scenario.resize}",
+        "Image": _edit(scenario) or "raw",
+        "While it learned": f"{scenario.augment}: `medgraft views` shows what that does"
+        if scenario.augment
+        else "",
+        "Training": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
+        f"{how.batch_size} images a step, at most {how.epochs} epochs, label smoothing "
+        f"{how.smoothing:g}, classes balanced by {how.balance}",
+        "Told otherwise": settings(scenario),
+        "Head": "linear, on the mean of the last map, trained with the network",
+        "In use": f"the mean of the scores of {len(networks)} networks, each trained without one "
+        "fold"
+        if len(networks) > 1
+        else "",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _shared(parts: Sequence[Mapping[str, str]], name: str) -> bool:
+    return len({part.get(name) for part in parts}) == 1
+
+
+def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
+    scenario = fitted.scenario
+    backbone = extractor.backbone(scenario.backbone)
+    taps = [tap.name for tap in backbone.named(scenario.tap)]
+    sizes = scenario.sizes or (fitted.spec.size,)
+    joined = "codes averaged" if scenario.join == "mean" else "codes side by side"
+    if scenario.family == "vlad":
+        joined = "their descriptors in one bag"
+    several = f", {joined}" if len(sizes) > 1 else ""
+    facts = {
+        "Network": scenario.backbone,
+        "Layers" if len(taps) > 1 else "Layer": ", ".join(taps),
+        "Input": f"{formatting.join(map(str, sizes))} px{several}, resized by {scenario.resize}",
+        "Image": _edit(scenario) or "raw",
+        "Views": f"{_views(scenario)} ({scenario.augment}), scores averaged"
+        if scenario.augment
+        else "",
+        "Pooling": scenario.pooling if scenario.family != "vlad" else "",
+        "Encoder": _encoder_in_full(fitted),
+        "Head": _head_in_full(fitted),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _encoder_in_full(fitted: FittedScenario) -> str:
+    encoder = getattr(fitted, "encoder", None)
+    if encoder is None:
+        return ""
+    given = encoder.get_params()
+    said = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in given.items()
+        if name != "seed" and value is not None and not isinstance(value, bool)
+    ]
+    return f"{type(encoder).__name__}: {', '.join(said)}"
+
+
+def _head_in_full(fitted: FittedScenario) -> str:
+    head = getattr(fitted, "head", None)
+    k = getattr(head, "k", None)
+    text = HEADS.get(fitted.scenario.head, fitted.scenario.head)
+    return f"{text}, k = {k}" if k is not None else text

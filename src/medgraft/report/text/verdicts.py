@@ -1,0 +1,326 @@
+"""What the report says in sentences: the headline, whether it may be believed, what would help.
+
+Every verdict states the rule it was given by, so that a reader can disagree with it. Nothing here
+chooses anything; these are words about numbers that are already there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medgraft.evaluate.compare import difference_apart
+from medgraft.features.feature_plan import TRAINED
+from medgraft.report.content import ReportInput
+from medgraft.report.sections import evidence
+from medgraft.report.text import calibration, formatting
+from medgraft.types import Comparison, Estimate, Evaluation, Finding
+
+Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
+
+SHARP = 0.025  # the largest half-width of the headline's interval that passes
+BLUNT = 0.075
+EARLY = 0.3  # share of the network's depth up to which a layer sees no shapes
+FEW_IMAGES = 30  # of the smallest class among the images judged
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One card: a word, a sentence, and the part of the report that shows why (its `link`)."""
+
+    title: str
+    word: Word
+    text: str
+    link: str
+    see: str
+
+
+def headline_estimate(content: ReportInput) -> Estimate:
+    """The number the report leads with: of the test, else corrected for having been chosen."""
+    result = content.result
+    if content.test_evaluation is None:
+        return result.corrected
+    return content.test_evaluation.estimates[result.metric]
+
+
+def headline(content: ReportInput) -> str:
+    """What was found, how sure it is, on how many images: one sentence."""
+    metric, table = content.result.metric, content.result.table
+    estimate = headline_estimate(content)
+    if content.test_evaluation is None:
+        images = f"{formatting.plural(estimate.n, 'image')} judged out of fold, there being no test"
+    else:
+        images = f"{formatting.plural(estimate.n, 'test image')} never used for any choice"
+    return formatting.sentence(
+        f"{subject(table.classes, table.positive)} with {formatting.name_metric(metric)} "
+        f"{formatting.value(metric, estimate.value)} (95 % interval "
+        f"{formatting.interval(metric, estimate)}) on {images}"
+    )
+
+
+def subject(classes: Sequence[str], positive: str | None) -> str:
+    """What is told from what.
+
+    >>> subject(("benign", "cancer"), "cancer"), subject(("a", "b", "c"), None)
+    ('cancer is told from benign', '3 classes are told apart')
+    """
+    if positive is not None and len(classes) == 2:
+        other = next(name for name in classes if name != positive)
+        return f"{positive} is told from {other}"
+    return f"{len(classes)} classes are told apart"
+
+
+def gloss(metric: str, judged: Evaluation) -> str:
+    """What the headline's number means, for whoever does not use it every day."""
+    if metric != "auroc":
+        return formatting.GLOSSARY.get(metric, "")
+    if judged.positive is not None and len(judged.classes) == 2:
+        other = next(name for name in judged.classes if name != judged.positive)
+        return (
+            f"AUROC is the chance that an image of {judged.positive} gets a higher score than one "
+            f"of {other}, both drawn at random: 0.5 is guessing, 1 is no mistake in the order."
+        )
+    return (
+        "AUROC is the chance that an image of a class gets a higher score for it than an image of "
+        "another class, both drawn at random, as a mean over the classes: 0.5 is guessing, 1 is "
+        "no mistake in the order."
+    )
+
+
+def operating_sentence(judged: Evaluation) -> str:
+    """What the classifier does at its threshold, for two classes; else its accuracy."""
+    found, cleared = (judged.estimates.get(name) for name in ("sensitivity", "specificity"))
+    if judged.positive is None or found is None or cleared is None:
+        accuracy = judged.estimates.get("accuracy")
+        if accuracy is None:
+            return ""
+        return (
+            f"The most probable class is the right one for {formatting.percent(accuracy.value)} of "
+            f"the images (95 % interval {formatting.interval('accuracy', accuracy)})."
+        )
+    other = formatting.join((name for name in judged.classes if name != judged.positive), "or")
+    return (
+        f"{formatting.percent(found.value)} of the {judged.positive} images are found "
+        "(sensitivity, "
+        f"95 % interval {formatting.interval('sensitivity', found)}), and "
+        f"{formatting.percent(cleared.value)} of the {other} images are left alone (specificity, "
+        f"{formatting.interval('specificity', cleared)})."
+    )
+
+
+def all_findings(content: ReportInput) -> list[Finding]:
+    """Every finding once, the gravest first."""
+    both = [*content.result.findings, *content.result.table.findings]
+    unique = list({(one.check, one.text): one for one in both}.values())
+    return sorted(unique, key=lambda one: ("severe", "warn", "info").index(one.severity))
+
+
+def verdicts(content: ReportInput) -> list[Verdict]:
+    """The cards under 'May it be believed?', always the same ones in the same order."""
+    cards = [_data(content), _evidence(content), _calibration(content), _enough(content)]
+    return [*cards, _agreement(content)] if content.test_evaluation is not None else cards
+
+
+def _data(content: ReportInput) -> Verdict:
+    findings = all_findings(content)
+    grave = [one for one in findings if one.severity != "info"]
+    if not grave:
+        text = "The checks for leaks, duplicates and telling metadata raised no warning."
+        if content.result.table.grouping.rule == "none":
+            text += (
+                " Which images are of one patient is not known, so a patient on both sides of the "
+                "split would not be seen; --group names patients."
+            )
+            return Verdict("Data", "INCONCLUSIVE", text, "findings", "What was checked")
+        return Verdict("Data", "PASS", text, "findings", "What was checked")
+    more = len(grave) - 1
+    text = formatting.sentence(grave[0].text)
+    if more:
+        text += f" {formatting.plural(more, 'further warning')} below."
+    word: Word = "FAIL" if grave[0].severity == "severe" else "WARN"
+    return Verdict("Data", word, text, "findings", "The findings")
+
+
+def _evidence(content: ReportInput) -> Verdict:
+    audit = content.result.audit
+    if audit is None:
+        text = (
+            "No part of the images was hidden or swapped to see whether the answer depends on it."
+        )
+        if any(case.maps for case in content.cases):
+            text += " The heatmaps show where the score comes from; they prove nothing alone."
+        else:
+            text += " Nor can a heatmap of this classifier be drawn."
+        return Verdict("Evidence", "not run", text, "looks", "What it looks at")
+    return Verdict("Evidence", audit.verdict, evidence.said(audit), "looks", "What it looks at")
+
+
+def _calibration(content: ReportInput) -> Verdict:
+    found = content.judged.calibration
+    if found is None:
+        text = "Not measured."
+        return Verdict("Calibration", "not run", text, "reliability", "How good, exactly")
+    text = f"{calibration.sentence(content.judged)} {calibration.RULE}"
+    word = calibration.verdict(found)
+    return Verdict("Calibration", word, text, "reliability", "The reliability plot")
+
+
+def _enough(content: ReportInput) -> Verdict:
+    metric, judged = content.result.metric, content.judged
+    estimate = headline_estimate(content)
+    per_class = judged.confusion.sum(axis=1)
+    least = int(np.argmin(per_class))
+    half = (estimate.high - estimate.low) / 2
+    if formatting.is_missing(half) or half > BLUNT:
+        word: Word = "INCONCLUSIVE"
+    elif half > SHARP or per_class[least] < FEW_IMAGES:
+        word = "WARN"
+    else:
+        word = "PASS"
+    text = (
+        f"The figure above is known to within {formatting.margin(metric, half)}, and the smallest "
+        f"class judged has {formatting.plural(int(per_class[least]), 'image')} "
+        f"({judged.classes[least]}). Up to {formatting.margin(metric, SHARP)} with {FEW_IMAGES} "
+        "images "
+        f"passes; beyond {formatting.margin(metric, BLUNT)} nothing can be concluded."
+    )
+    return Verdict("Enough images", word, text, "exactly", "All figures")
+
+
+def _agreement(content: ReportInput) -> Verdict:
+    """Whether test and out-of-fold figure differ, at a rate of one in twenty where they do not."""
+    metric = content.result.metric
+    inside, outside = content.result.corrected, headline_estimate(content)
+    apart = difference_apart(outside, inside)
+    figures = (
+        f"{formatting.name_metric(metric)} {formatting.value(metric, inside.value)} out of fold "
+        "and "
+        f"{formatting.value(metric, outside.value)} on the test"
+    )
+    if formatting.is_missing(apart.low) or formatting.is_missing(apart.high):
+        text = f"Not measured: {figures}."
+        return Verdict("New images", "not run", text, "exactly", "All figures")
+    figures += (
+        f", a difference of {formatting.difference(metric, apart.value)} (95 % interval "
+        f"{formatting.between(metric, apart)})"
+    )
+    if apart.low > 0 or apart.high < 0:
+        why = "the test images differ from the development images"
+        if content.changed:
+            why += ", or it is that these were judged in changed views"
+        text = f"{figures}: {why}. Expect the same of images from elsewhere."
+        word: Word = "WARN"
+    elif (apart.high - apart.low) / 2 > BLUNT:
+        text, word = f"{figures}: too few images to say whether the two agree.", "INCONCLUSIVE"
+    else:
+        text, word = f"{figures}: none is seen.", "PASS"
+    text += " Where there is none, one study of twenty warns."
+    return Verdict("New images", word, text, "exactly", "All figures")
+
+
+def advice(content: ReportInput) -> list[str]:
+    """What would help most, the most telling first; each a sentence that names its number."""
+    found = [
+        _early_layer(content),
+        _worst_confusion(content.judged),
+        _thin_class(content),
+        *_remedies(content),
+    ]
+    half = (headline_estimate(content).high - headline_estimate(content).low) / 2
+    said = any(one.check == "small_test" for one in all_findings(content))
+    if half > SHARP and not said:
+        n = headline_estimate(content).n
+        found.append(
+            f"More images to judge by: with {formatting.plural(n, 'image')} the interval is "
+            f"{formatting.margin(content.result.metric, half)}; about four times as many would "
+            "halve it."
+        )
+    return [text for text in found if text]
+
+
+def _early_layer(content: ReportInput) -> str:
+    """A word of caution where a layer that sees no shapes yet is enough to tell the classes."""
+    orders = {point.tap: point.order for point in content.depth}
+    tap = next((part for part in content.result.recommended.split("/") if part in orders), "")
+    trained = content.result.recommended.split("/")[0] in TRAINED
+    if trained or not tap or orders[tap] > EARLY * max(orders.values()):
+        return ""
+    return (
+        f"A look at what else differs between the classes: {tap} is an early layer, which sees "
+        "colour, brightness and texture. Stain, device or exposure may tell the classes as well "
+        "as the disease."
+    )
+
+
+def _worst_confusion(judged: Evaluation) -> str:
+    wrong = judged.confusion - np.diag(np.diag(judged.confusion))
+    totals = np.maximum(judged.confusion.sum(axis=1), 1)
+    shares = wrong / totals[:, None]
+    truth, given = np.unravel_index(int(np.argmax(shares)), shares.shape)
+    n = int(wrong[truth, given])
+    if n == 0:
+        return "No image was called wrong; look for harder images before trusting that."
+    return (
+        f"More development images of {judged.classes[truth]}, as varied as those to come: "
+        f"{formatting.count(n)} of {formatting.count(int(totals[truth]))} were called "
+        f"{judged.classes[given]} ({formatting.percent(float(shares[truth, given]))}), the most "
+        "frequent mistake."
+    )
+
+
+def _thin_class(content: ReportInput) -> str:
+    development = content.result.table.development
+    sizes = np.bincount(
+        development.labels[development.labels >= 0], minlength=len(development.classes)
+    )
+    least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
+    if sizes[most] < 3 * sizes[least]:
+        return ""
+    return (
+        f"More images of {development.classes[least]} to learn from: there are "
+        f"{formatting.count(int(sizes[least]))}, against {formatting.count(int(sizes[most]))} of "
+        f"{development.classes[most]}."
+    )
+
+
+def _remedies(content: ReportInput) -> Iterable[str]:
+    grave = [one for one in all_findings(content) if one.severity != "info" and one.remedy]
+    return dict.fromkeys(
+        f"{formatting.name_check(one.check)}: {formatting.sentence(one.remedy)}" for one in grave
+    )
+
+
+def compared(content: ReportInput) -> tuple[str, dict[str, Comparison]]:
+    """The scenario the others were compared with ('' if none were), and each comparison by key."""
+    comparisons = content.result.comparisons
+    if not comparisons:
+        return "", {}
+    keys = {one.a for one in comparisons}
+    # `evaluate.compare` puts its reference first; where several were used, the recommended counts.
+    reference = keys.pop() if len(keys) == 1 else content.result.recommended
+    return reference, {
+        one.b if one.a == reference else one.a: one
+        for one in comparisons
+        if reference in (one.a, one.b)
+    }
+
+
+def gap(comparison: Comparison | None, key: str) -> float:
+    """The metric of `key` minus that of the scenario it was compared with; NaN if it was not."""
+    if comparison is None:
+        return math.nan
+    return -comparison.difference if key == comparison.b else comparison.difference
+
+
+def sureness(probability: float) -> str:
+    """A probability of the class given, in a word.
+
+    >>> sureness(0.55), sureness(0.7), sureness(0.9), sureness(0.99)
+    ('a close call', 'moderate', 'high', 'very high')
+    """
+    levels = ((0.6, "a close call"), (0.8, "moderate"), (0.95, "high"))
+    return next((word for limit, word in levels if probability < limit), "very high")

@@ -1,0 +1,138 @@
+"""The audit of a study's candidates, on development images that their models have not seen.
+
+What fails is not recommended while something that is close enough to the best does not fail.
+Nothing here sees the test split.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.errors import FitError
+from medgraft.features.extract import Extractor
+from medgraft.learn.fit import unseen_models
+from medgraft.studies.plan import Planned, StudyOptions
+from medgraft.studies.recommend import Recommendation
+from medgraft.studies.store import RunStore
+from medgraft.types import AuditResult, Estimate, Finding, Folds, ImageTable, Scenario, digest
+
+CANDIDATES = 3  # that are audited at most
+
+
+@dataclass(frozen=True, eq=False)
+class AuditedChoice:
+    """The choice that the audits left, and the audits by key, in the order they were made."""
+
+    choice: Recommendation
+    audits: Mapping[str, Audit]
+
+    @property
+    def mine(self) -> Audit:
+        """The audit of what is recommended."""
+        return self.audits[self.choice.recommended]
+
+
+def audit_candidates(
+    choice: Recommendation,
+    choose: Callable[[Sequence[str]], Recommendation],
+    audit: Callable[[str], Audit],
+    store: RunStore | None = None,
+) -> AuditedChoice:
+    """Audit the recommended scenario, and where it fails the next that are close enough.
+
+    choose : the recommendation without some keys. audit : of a key. Where all that are audited
+    fail, the first stays recommended.
+    """
+    audits: dict[str, Audit] = {}
+    for key in choice.close[:CANDIDATES]:
+        audits[key] = audit(key)
+        result = audits[key].result
+        if store is not None:
+            store.event(
+                "audited",
+                key=key,
+                verdict=result.verdict,
+                smallest_effect=result.smallest_effect,
+                warnings=[f.check for f in result.findings if f.severity != "info"],
+            )
+        if result.verdict != "FAIL":
+            break
+    else:
+        return AuditedChoice(choice, audits)
+    failed = [key for key, one in audits.items() if one.result.verdict == "FAIL"]
+    return AuditedChoice(choose(failed) if failed else choice, audits)
+
+
+def audit_unseen(
+    scenario: Scenario,
+    development: ImageTable,
+    folds: Folds,
+    options: StudyOptions,
+    extractor: Extractor,
+) -> Audit:
+    """Audit a scenario by the models of its folds, each on the images that it has not seen."""
+    wanted = AuditOptions(
+        options.modality,
+        masks=options.masks,
+        pairs=options.audit_pairs,
+        grid=False,
+        more=False,
+        seed=options.seed,
+    )
+    try:
+        models = unseen_models(scenario, development, folds, extractor)
+    except FitError as error:
+        return _no_models(error, wanted)
+    key = digest(dataclasses.asdict(scenario), development.fingerprint, folds.fingerprint)
+    parts = [(fitted, development.select(rows)) for fitted, rows in models]
+    return audit_evidence(parts, extractor, wanted, key)
+
+
+def _no_models(error: FitError, options: AuditOptions) -> Audit:
+    """An audit without a verdict, of images too few for models that have not seen a fold."""
+    text = f"No model could be taught without the images of a fold: {error}."
+    finding = Finding("few_groups", "warn", text, remedy="Audit the saved model on other images.")
+    result = AuditResult("INCONCLUSIVE", 1.0, (finding,))
+    nothing = Estimate(float("nan"), 0.0, 1.0, 0, "not measured: there is no model")
+    return Audit(result, options, nothing, (), None, {}, None, ())
+
+
+def explain_audits(audited: AuditedChoice) -> str:
+    """What the audit says of the recommended scenario, and what it did to the choice."""
+    mine = audited.mine.result
+    failed = [key for key, one in audited.audits.items() if one.result.verdict == "FAIL"]
+    if mine.verdict == "FAIL":
+        also = len(failed) - 1
+        return f"It FAILs the audit of its evidence: {_first(audited.mine)} " + (
+            f"What is close enough to the best was audited too ({also} of them) and FAILs as well, "
+            "so the choice stands."
+            if also
+            else "Nothing else is close enough to the best, so the choice stands."
+        )
+    words = f"The audit of its evidence says {mine.verdict}"
+    seen = f"an effect on {math.ceil(100 * mine.smallest_effect)} in 100 labels"
+    if mine.verdict != "INCONCLUSIVE":
+        words += f"; it would have seen {seen}"
+    elif all(finding.severity == "info" for finding in mine.findings):
+        words += f": nothing smaller than {seen} would have been seen"
+    if not failed:
+        return f"{words}."
+    return (
+        f"By its figures alone {failed[0]} would have been recommended, but it FAILs the audit: "
+        f"{_first(audited.audits[failed[0]])} {words}."
+    )
+
+
+def _first(audit: Audit) -> str:
+    """The gravest finding."""
+    order = ("severe", "warn", "info")
+    return min(audit.result.findings, key=lambda finding: order.index(finding.severity)).text
+
+
+def scenario_of(planned: Sequence[Planned], key: str) -> Scenario:
+    """The planned scenario of that key."""
+    return next(entry.scenario for entry in planned if entry.scenario.key == key)
