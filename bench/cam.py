@@ -47,7 +47,7 @@ def probe(shared: Path) -> tuple[FittedFrozen, list[Canvas]]:
     codes, _ = extractor.codes(chosen, spec)
     head = LogisticHead(1e-3).fit(codes.matrix(), chosen.labels)
     fitted = FittedFrozen(
-        scenario=Scenario("probe", DEFAULT, TAP, "logistic"),
+        scenario=Scenario.from_key(f"probe/{DEFAULT}/{TAP}/logistic"),
         classes=chosen.classes,
         positive=chosen.positive,
         operating=None,

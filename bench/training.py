@@ -38,12 +38,8 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 def ours(depth: str, table: ImageTable, extractor: Extractor) -> Callable[[], int]:
     """An epoch of medgraft's loop on the kept maps of the trunk."""
-    scenario = Scenario(
-        "finetune",
-        DEFAULT,
-        depth,
-        "logistic",
-        params=(("epochs", "100000"), ("patience", "0"), ("probe", "False")),
+    scenario = Scenario.from_key(
+        f"finetune/{DEFAULT}/{depth}/epochs100000/patience0/probeFalse/logistic"
     )
     setup = FinetuneSetup.of(scenario, table, extractor)
     inputs = setup.inputs(depth)
@@ -97,7 +93,9 @@ def batch_of(pixels: torch.Tensor) -> torch.Tensor:
 
 def canvases(table: ImageTable, extractor: Extractor) -> Iterator[np.ndarray]:
     """The pixels that enter the network, (size, size, 3) uint8 each."""
-    setup = FinetuneSetup.of(Scenario("finetune", DEFAULT, "input", "logistic"), table, extractor)
+    setup = FinetuneSetup.of(
+        Scenario.from_key(f"finetune/{DEFAULT}/input/logistic"), table, extractor
+    )
     inputs = setup.inputs("input")
     assert isinstance(inputs, Images)
     for canvas in inputs.canvases(np.arange(len(table)), 0):

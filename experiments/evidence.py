@@ -39,13 +39,13 @@ from page import figure, lines
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 MAPS = 120  # images whose maps are held against the masks
-FROZEN = Scenario("probe", LITE0, "conv_head", "svm")
+FROZEN = Scenario.from_key(f"probe/{LITE0}/conv_head/svm")
 MODELS: Mapping[str, tuple[Scenario, int]] = {  # and the pairs of donors: VGG is slow
     "lite0, frozen": (FROZEN, 150),
-    "lite0, frozen, on CLAHE": (dataclasses.replace(FROZEN, edits=("clahe2-8",)), 150),
+    "lite0, frozen, on CLAHE": (Scenario.from_key(f"probe/{LITE0}/conv_head/clahe2-8/svm"), 150),
     "lite0, trained whole": (tuned(1), 150),
     "VGG-16, block 5 trained, classic": (classic_scenario(start="block4_pool"), 40),
-    "hybrid": (Scenario("hybrid", "hybrid_vgg16", "block3_pool", "logistic", augment="strong"), 40),
+    "hybrid": (Scenario.from_key("hybrid/hybrid_vgg16/block3_pool/strong/logistic"), 40),
 }
 
 HEAD = """# Where the evidence lies in chest X-rays

@@ -28,9 +28,9 @@ from medgraft.files import write_json
 from medgraft.learn.depth import DepthSearch, search_depth, searched
 from medgraft.learn.finetune import Training, score
 from medgraft.learn.finetune_setup import FinetuneSetup
-from medgraft.learn.training_recipe import Balance
 from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
+from medgraft.training_recipe import Balance
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from peer import Report, usual_finetune
 
@@ -79,7 +79,7 @@ def main() -> None:
 def plan(runs: Path) -> dict[str, Piece]:
     """Every piece by its name, in the order in which they are run."""
     classic = classic_scenario(start="block4_pool")
-    hybrid = Scenario("hybrid", "hybrid_vgg16", "block3_pool", "logistic", augment="strong")
+    hybrid = Scenario.from_key("hybrid/hybrid_vgg16/block3_pool/strong/logistic")
     pieces: dict[str, Piece] = {"study": partial(chest_study, runs / CHEST)}
     pieces |= {f"curve {name}": partial(depth_curve, name, 0) for name in PRESETS}
     pieces |= {f"curve {name} {FEW}": partial(depth_curve, name, FEW) for name in PRESETS}
@@ -101,16 +101,8 @@ def plan(runs: Path) -> dict[str, Piece]:
 
 def tuned(seed: int, epochs: int = 4) -> Scenario:
     """Everything trained at 160 px, as the study's scenarios are written."""
-    return Scenario(
-        "finetune",
-        LITE0,
-        "input",
-        "logistic",
-        sizes=(SIZE,),
-        augment="strong",
-        params=(("epochs", str(epochs)), ("patience", "0")),
-        seed=seed,
-    )
+    key = f"finetune/{LITE0}/input/s{SIZE}/strong/epochs{epochs}/patience0/logistic"
+    return Scenario.from_key(key, seed)
 
 
 # --------------------------------------------------------------------------- the pieces
@@ -151,8 +143,8 @@ def depth_curve(name: str, n: int, extractor: medgraft.Extractor) -> dict[str, A
     if n:
         rows = np.random.default_rng(0).permutation(len(table))
         table = table.select(np.sort(spread(table, rows, n)))
-    scenario = dataclasses.replace(
-        tuned(0), tap="best", augment=PRESETS[name], params=(("rungs", RUNGS),)
+    scenario = Scenario.from_key(
+        f"finetune/{LITE0}/best/s{SIZE}/{PRESETS[name]}/rungs{RUNGS}/logistic"
     )
     folds = folds_of(name, table, extractor)
     setup = FinetuneSetup.of(scenario, table, extractor, view=folds.view)
@@ -223,10 +215,9 @@ def balanced(way: str, extractor: medgraft.Extractor) -> dict[str, Any]:
     The head starts at zero: a linear probe, which is balanced itself, is seldom improved upon here,
     and then all three would be the same network.
     """
-    scenario = Scenario(
-        "finetune", LITE0, "blocks.5", "logistic", augment=PRESETS[CHEST],
-        params=(("balance", way), ("probe", "False")),
-    )  # fmt: skip
+    scenario = Scenario.from_key(
+        f"finetune/{LITE0}/blocks.5/{PRESETS[CHEST]}/balance{way}/probeFalse/logistic"
+    )
     table = development_of(CHEST)
     found = run_single(table, scenario, SingleOptions(holdout_only=True), extractor)
     oof, chosen = found.crossed.predictions, found.validation.estimates

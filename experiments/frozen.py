@@ -188,7 +188,7 @@ def _extractor(study: Study) -> medgraft.Extractor:
 
 
 def _plain(tap: str, head: str = "svm") -> Scenario:
-    return Scenario("probe", LITE0, tap, head)
+    return Scenario.from_key(f"probe/{LITE0}/{tap}/{head}")
 
 
 def heads(study: Study) -> list[dict[str, Any]]:
@@ -317,7 +317,7 @@ def backbones(
     development = table.development
     folds = make_folds(development, FOLDS, 0)
     oof = [
-        cross_fitted(Scenario("probe", name, "stages", "svm"), development, folds, extractor)
+        cross_fitted(Scenario.from_key(f"probe/{name}/stages/svm"), development, folds, extractor)
         for name in names
     ]
     found = [one.predictions for one in oof]

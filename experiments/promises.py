@@ -56,8 +56,8 @@ SMALL = (("chest_xray", 60), ("chest_xray", 300), ("scenes_ot8", 100), ("hyperkv
 DRAWS = 20  # small sets of each kind
 LITE0 = "tf_efficientnet_lite0"
 HEADS = (
-    Scenario("probe", LITE0, "blocks.4", "logistic"),
-    Scenario("probe", LITE0, "stages", "svm"),
+    Scenario.from_key(f"probe/{LITE0}/blocks.4/logistic"),
+    Scenario.from_key(f"probe/{LITE0}/stages/svm"),
 )
 LEAST = 1e-7  # of a probability whose logarithm is taken
 RESAMPLES = 2000

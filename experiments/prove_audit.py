@@ -37,11 +37,10 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 RESULTS = Path(__file__).parent / "results" / "audit.json"
 LITE0 = "tf_efficientnet_lite0"
-SIZES = (128,)
 SCENARIOS = (
-    Scenario("probe", LITE0, "blocks.2", "svm", sizes=SIZES),
-    Scenario("probe", LITE0, "blocks.4", "logistic", sizes=SIZES),
-    Scenario("vlad", LITE0, "blocks.3", "svm", sizes=SIZES, params=(("k", "8"),)),
+    Scenario.from_key(f"multiscale/{LITE0}/blocks.2/s128/svm"),
+    Scenario.from_key(f"multiscale/{LITE0}/blocks.4/s128/logistic"),
+    Scenario.from_key(f"vlad/{LITE0}/blocks.3/s128/k8/svm"),
 )
 NATURAL = ("coast", "forest", "mountain", "Opencountry")
 BUILT = ("highway", "inside_city", "street", "tallbuilding")

@@ -58,20 +58,16 @@ SHARED = ROOT.parent / "shared" / "data"
 RESULTS = Path(__file__).parent / "results" / "real_audits.json"
 LITE0 = "tf_efficientnet_lite0"
 POLYP = "polyp"
-HEAD = Scenario("probe", LITE0, "conv_head", "svm")
+HEAD = Scenario.from_key(f"probe/{LITE0}/conv_head/svm")
 MODELS: Mapping[str, Scenario] = {
-    "blocks.2, svm": Scenario("probe", LITE0, "blocks.2", "svm"),
-    "blocks.4, logistic": Scenario("probe", LITE0, "blocks.4", "logistic"),
+    "blocks.2, svm": Scenario.from_key(f"probe/{LITE0}/blocks.2/svm"),
+    "blocks.4, logistic": Scenario.from_key(f"probe/{LITE0}/blocks.4/logistic"),
     "conv_head, svm": HEAD,
-    "conv_head, knn": dataclasses.replace(HEAD, head="knn"),
-    "conv_head on CLAHE, svm": dataclasses.replace(HEAD, edits=("clahe2-8",)),
-    "all stages, svm": Scenario("probe", LITE0, "stages", "svm"),
-    "VLAD of blocks.5, svm": Scenario(
-        "vlad", LITE0, "blocks.5", "svm", sizes=(160,), params=(("k", "16"),)
-    ),
-    "VGG-16 block5_pool at 128 px, svm": Scenario(
-        "probe", "vgg16", "block5_pool", "svm", sizes=(128,)
-    ),
+    "conv_head, knn": Scenario.from_key(f"probe/{LITE0}/conv_head/knn"),
+    "conv_head on CLAHE, svm": Scenario.from_key(f"probe/{LITE0}/conv_head/clahe2-8/svm"),
+    "all stages, svm": Scenario.from_key(f"probe/{LITE0}/stages/svm"),
+    "VLAD of blocks.5, svm": Scenario.from_key(f"vlad/{LITE0}/blocks.5/s160/k16/svm"),
+    "VGG-16 block5_pool at 128 px, svm": Scenario.from_key("multiscale/vgg16/block5_pool/s128/svm"),
 }
 CUT = tuple(MODELS)[:6]  # models of polyp against two other classes, and with the inset enforced
 OTHERS = ("bbps-2-3", "normal-cecum")

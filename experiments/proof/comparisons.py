@@ -103,7 +103,7 @@ def _family(rng: np.random.Generator, members: int, n: int, size: int) -> dict[s
     """The best of a family against the best probe, all equal."""
     said = two_classes(rng, n, size, [distance(0.92)] * (PROBES + members), 0.7, folds=True)
     scenarios = [
-        Scenario("probe" if k < PROBES else "vlad", "net", f"blocks.{k}", "svm")
+        Scenario.from_key(f"probe/net/t{k}/svm" if k < PROBES else f"vlad/net/t{k}/k8/svm")
         for k in range(len(said))
     ]
     named = [dataclasses.replace(p, scenario=s.key) for s, p in zip(scenarios, said, strict=True)]

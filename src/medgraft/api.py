@@ -37,6 +37,7 @@ from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.sections.training import held_out, training_json
+from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import Study, check, config, run_study
@@ -47,7 +48,6 @@ from medgraft.types import (
     ImageTable,
     Join,
     ResizeRule,
-    Scenario,
     SeenBefore,
     Skipped,
     Source,
@@ -379,8 +379,8 @@ def encode(
 
     table = images if isinstance(images, ImageTable) else _unlabelled(images)
     extractor = extractor or Extractor()
-    edits = () if preprocess == "raw" else (preprocess,)
-    scenario = Scenario("probe", backbone, tap, "", pooling, tuple(sizes), resize, edits, join=join)
+    pixels = Preprocessing(steps_of(preprocess), tuple(sizes), join, resize)
+    scenario = Scenario(backbone, tap, Head(""), pixels, Pooled(pooling))
     feature_plan = feature_plan_of(scenario, extractor)
     codes, rows, skipped = feature_plan.codes(table, extractor)
     if not len(rows):

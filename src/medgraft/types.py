@@ -20,6 +20,10 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.scenario import Join as Join
+from medgraft.scenario import ResizeRule as ResizeRule
+from medgraft.scenario import Scenario as Scenario
+
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Strings = NDArray[np.str_]
@@ -28,8 +32,6 @@ Pixels = NDArray[np.uint8]
 Split = Literal["train", "val", "test", ""]
 Severity = Literal["info", "warn", "severe"]
 Verdict = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
-ResizeRule = Literal["squash", "crop", "pad"]
-Join = Literal["concat", "mean"]
 
 SCHEMA = 1  # of result.json
 
@@ -332,45 +334,6 @@ class Folds:
         view = self.view.key if self.view else ""
         columns = (self.ids, self.groups, self.assignment)
         return digest([column.tolist() for column in columns], view, self.metric)
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One complete recipe from pixels to probabilities, with its seed.
-
-    `sizes` empty means the backbone's own input size; codes of several sizes are put side by side,
-    or averaged (`join`). An edit such as `raw+clahe2-8` names several whose codes stand side by
-    side. `augment` is a preset and a number of views (`xray4`). `params` are the family's further
-    choices (`(("k", "32"),)` for VLAD), in the order in which they stand in the key. `members` are
-    the scenarios of an ensemble.
-    """
-
-    family: str
-    backbone: str
-    tap: str
-    head: str
-    pooling: str = "avg"
-    sizes: tuple[int, ...] = ()
-    resize: ResizeRule = "squash"
-    edits: tuple[str, ...] = ()
-    params: tuple[tuple[str, str], ...] = ()
-    seed: int = 0
-    join: Join = "concat"
-    augment: str = ""
-    members: tuple[Scenario, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Stable and readable, `family/backbone/tap/…/head`; what is default is left out."""
-        parts = [self.family, self.backbone, self.tap]
-        parts += [self.pooling] if self.pooling != "avg" else []
-        parts += ["s" + "+".join(map(str, self.sizes))] if self.sizes else []
-        parts += [self.join] if self.join != "concat" else []
-        parts += [self.resize] if self.resize != "squash" else []
-        parts += list(self.edits)
-        parts += [self.augment] if self.augment else []
-        parts += [name + value for name, value in self.params]
-        return "/".join([*parts, self.head])
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ SIDE, N = 64, 80
 def fitted(cache: Cache) -> FittedFrozen:
     extractor = Extractor(cache)
     return FittedFrozen(
-        scenario=Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "logistic"),
+        scenario=Scenario.from_key("probe/tf_efficientnet_lite0/blocks.1/logistic"),
         classes=("a", "b"),
         positive="b",
         operating=None,

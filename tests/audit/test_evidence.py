@@ -42,7 +42,7 @@ class ByBrightness:
     place: tuple[slice, slice]
     extractor: Extractor
     slope: float = 0.2
-    scenario = Scenario("probe", "none", "none", "none")
+    scenario = Scenario.from_key("probe/none/none/svm")
     classes = ("0", "1")
     positive = "1"
     operating = Operating(0.5, "half")

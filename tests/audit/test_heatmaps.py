@@ -219,7 +219,7 @@ class Linear:
 def probe(cache: Cache, head: object) -> FittedFrozen:
     extractor = Extractor(cache, engine="torch")
     return FittedFrozen(
-        scenario=Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm"),
+        scenario=Scenario.from_key("probe/tf_efficientnet_lite0/blocks.1/svm"),
         classes=("a", "b"),
         positive="b",
         operating=None,

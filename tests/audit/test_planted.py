@@ -68,7 +68,7 @@ def test_a_model_that_was_taught_a_mark_fails_for_it(tmp_path: Path, graphs: Pat
     rng = np.random.default_rng(0)
     images = rng.normal(110, 20, (300, SIDE, SIDE)).clip(0, 255).astype(np.uint8)
     labels = np.arange(300) % 2
-    scenario = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "logistic", sizes=(SIDE,))
+    scenario = Scenario.from_key(f"multiscale/tf_efficientnet_lite0/blocks.1/s{SIDE}/logistic")
     shortcut = Shortcut("box", 0.12, CORNERS[2], 1.0)
     found = run_trial(
         Trial("noise", scenario, shortcut, False, 3), images, labels, extractor, tmp_path

@@ -19,6 +19,7 @@ from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.scenario import Ensemble
 from medgraft.types import Box, Canvas, FeatureSpec, FittedScenario, Geometry, Scenario
 
 SIDE = 4
@@ -243,7 +244,7 @@ def test_what_is_covered_piece_by_piece_is_not_read_inside() -> None:
 def test_an_ensemble_weighs_its_members_maps(canvas: Canvas) -> None:
     linear, knn = fitted_of(Linear(COEF, np.zeros(2))), fitted_of(Reddest())
     fitted = FittedEnsemble(
-        scenario=Scenario("ensemble", "hand", "second", "mean"),
+        scenario=Scenario("hand", "second", Ensemble("mean", ())),
         classes=linear.classes,
         positive="red",
         operating=None,

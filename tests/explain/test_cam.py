@@ -45,7 +45,7 @@ def hand_made(head: object) -> FittedFrozen:
     extractor = Extractor()
     extractor.adopt(backbone)
     return FittedFrozen(
-        scenario=Scenario("probe", "hand", "second", "svm"),
+        scenario=Scenario.from_key("probe/hand/second/svm"),
         classes=("green", "red"),
         positive="red",
         operating=None,
@@ -132,7 +132,7 @@ def real() -> FittedFrozen:
     fitted.extractor.adopt(load_backbone())
     return dataclasses.replace(
         fitted,
-        scenario=Scenario("probe", "tf_efficientnet_lite0", "conv_head", "svm"),
+        scenario=Scenario.from_key("probe/tf_efficientnet_lite0/conv_head/svm"),
         feature_plan=FeaturePlan.one(FeatureSpec("tf_efficientnet_lite0", "x", 64, ("conv_head",))),
     )
 

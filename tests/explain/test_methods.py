@@ -96,7 +96,7 @@ def probe_of(
     fitted.extractor.adopt(backbone)
     return dataclasses.replace(
         fitted,
-        scenario=Scenario("probe", name, tap, "svm"),
+        scenario=Scenario.from_key(f"probe/{name}/{tap}/svm"),
         feature_plan=FeaturePlan.one(FeatureSpec(name, backbone.key, size, (tap,), engine="torch")),
     )
 

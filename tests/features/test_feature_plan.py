@@ -21,10 +21,12 @@ from medgraft.features.feature_plan import (
     feature_plan_of,
     run_feature_plans,
 )
+from medgraft.scenario import Pooled, Views, views_of
 from medgraft.types import Canvas, FeatureSpec, Geometry, ImageTable, Pixels, Scenario
 
-SCENARIO = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
-TWO = dataclasses.replace(SCENARIO, family="multiscale", sizes=(32, 64))
+SCENARIO = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
+DEEP = dataclasses.replace(SCENARIO, tap="blocks.5")
+TWO = SCENARIO.with_pixels(sizes=(32, 64))
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +84,7 @@ def test_sizes_stand_side_by_side_or_are_averaged(
     beside, rows, skipped = feature_plan_of(TWO, extractor).codes(table, extractor)
     assert (beside.shape, rows.ids.tolist(), skipped) == ((1, 5, 48), table.ids.tolist(), ())
     np.testing.assert_allclose(beside[0], np.hstack([small, large]), atol=1e-5)
-    mean, _, _ = feature_plan_of(dataclasses.replace(TWO, join="mean"), extractor).codes(
-        table, extractor
-    )
+    mean, _, _ = feature_plan_of(TWO.with_pixels(join="mean"), extractor).codes(table, extractor)
     np.testing.assert_allclose(mean[0], (small + large) / 2, atol=1e-5)
     assert (mean.dtype, beside.dtype) == (np.float32, np.float32)
 
@@ -92,12 +92,12 @@ def test_sizes_stand_side_by_side_or_are_averaged(
 def test_an_edit_beside_the_raw_image_at_every_size(
     extractor: Extractor, table: ImageTable, pictures: list[Pixels], bases: list[Canvas]
 ) -> None:
-    scenario = dataclasses.replace(SCENARIO, edits=("raw+clahe2-8",))
+    scenario = SCENARIO.with_pixels(edits=(("raw", "clahe2-8"),))
     codes, _, _ = feature_plan_of(scenario, extractor).codes(table, extractor)
     parts = [by_hand(extractor, pictures), by_hand(extractor, edited(Clahe(), bases))]
     np.testing.assert_allclose(codes[0], np.hstack(parts), atol=1e-5)
     assert np.abs(parts[0] - parts[1]).max() > 0.01
-    four = feature_plan_of(dataclasses.replace(TWO, edits=("raw+clahe2-8",)), extractor)
+    four = feature_plan_of(TWO.with_pixels(edits=(("raw", "clahe2-8"),)), extractor)
     assert [(spec.size, [e.key for e in spec.edits]) for spec in four.specs] == [
         (32, []), (32, ["clahe2-8"]), (64, []), (64, ["clahe2-8"]),
     ]  # fmt: skip
@@ -112,34 +112,39 @@ def test_view_0_is_the_image_and_the_others_are_the_presets_views(
     extractor: Extractor, table: ImageTable, pictures: list[Pixels], bases: list[Canvas]
 ) -> None:
     raw, _, _ = feature_plan_of(SCENARIO, extractor).codes(table, extractor)
-    views = feature_plan_of(dataclasses.replace(SCENARIO, augment="xray3", seed=4), extractor)
+    views = feature_plan_of(
+        dataclasses.replace(SCENARIO, seed=4).with_pixels(views=views_of("xray3")), extractor
+    )
     codes, _, _ = views.codes(table, extractor)
     assert codes.shape == (3, 5, 24)
     np.testing.assert_array_equal(codes[0], raw[0])
     for number in (1, 2):
         pixels = edited(View("xray", number, 4), bases)
         np.testing.assert_allclose(codes[number], by_hand(extractor, pixels), atol=1e-5)
-    other = feature_plan_of(dataclasses.replace(SCENARIO, augment="xray3", seed=5), extractor)
+    other = feature_plan_of(
+        dataclasses.replace(SCENARIO, seed=5).with_pixels(views=views_of("xray3")), extractor
+    )
     assert np.abs(other.codes(table, extractor)[0][1] - codes[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "change",
+    "rest",
     [
-        {},
-        {"sizes": (32, 64)},
-        {"sizes": (32, 64), "join": "mean"},
-        {"edits": ("raw+clahe2-8",)},
-        {"edits": ("clahe2-8",)},
-        {"augment": "natural3"},
-        {"augment": "xray2", "sizes": (32, 64), "edits": ("raw+clahe2-8",)},
-        {"tap": "stages", "sizes": (32, 64)},
+        "blocks.1/s64",
+        "blocks.1/s32+64",
+        "blocks.1/s32+64/mean",
+        "blocks.1/s64/raw+clahe2-8",
+        "blocks.1/s64/clahe2-8",
+        "blocks.1/s64/natural3",
+        "blocks.1/s32+64/raw+clahe2-8/xray2",
+        "stages/s32+64",
     ],
 )
 def test_streamed_canvases_and_tables_are_read_alike(
-    change: dict[str, object], extractor: Extractor, table: ImageTable, bases: list[Canvas]
+    rest: str, extractor: Extractor, table: ImageTable, bases: list[Canvas]
 ) -> None:
-    feature_plan = feature_plan_of(dataclasses.replace(SCENARIO, **change), extractor)  # type: ignore[arg-type]
+    scenario = Scenario.from_key(f"multiscale/{SCENARIO.backbone}/{rest}/svm")
+    feature_plan = feature_plan_of(scenario, extractor)
     codes, _, _ = feature_plan.codes(table, extractor)
     before = [canvas.pixels.copy() for canvas in bases]
     made = list(extractor.canvases(table, feature_plan.canvas))
@@ -160,7 +165,7 @@ def test_one_recipe_is_the_canvas_itself_and_needs_no_base(extractor: Extractor)
     assert (two.canvas.size, two.canvas.base) == (64, 0)
     assert [(spec.size, spec.base) for spec in two.specs] == [(32, 64), (64, 0)]
     # A small input of its own is decoded at that size, and so is another recipe.
-    alone = feature_plan_of(dataclasses.replace(SCENARIO, sizes=(32,)), extractor)
+    alone = feature_plan_of(SCENARIO.with_pixels(sizes=(32,)), extractor)
     assert alone.canvas.recipe != two.specs[0].recipe
 
 
@@ -170,7 +175,7 @@ def test_one_recipe_is_the_canvas_itself_and_needs_no_base(extractor: Extractor)
 def test_the_descriptors_of_all_sizes_lie_in_one_bag(
     extractor: Extractor, table: ImageTable, pictures: list[Pixels]
 ) -> None:
-    feature_plan = feature_plan_of(dataclasses.replace(TWO, family="vlad"), extractor)
+    feature_plan = feature_plan_of(TWO, extractor)
     found = list(feature_plan.descriptors(table, extractor)())
     ids, bags = np.concatenate([i for i, _ in found]), np.concatenate([b for _, b in found])
     assert ids.tolist() == table.ids.tolist()
@@ -190,7 +195,7 @@ def test_the_descriptors_of_all_sizes_lie_in_one_bag(
 def test_bags_of_canvases_are_those_of_the_table(
     extractor: Extractor, table: ImageTable, bases: list[Canvas]
 ) -> None:
-    feature_plan = feature_plan_of(dataclasses.replace(TWO, family="vlad"), extractor)
+    feature_plan = feature_plan_of(TWO, extractor)
     ((_, kept),) = list(feature_plan.descriptors(table, extractor)())
     outputs = list(
         run_feature_plans(bases, feature_plan.canvas, feature_plan.grids.specs, extractor)
@@ -235,71 +240,58 @@ def test_no_canvas_gives_no_output(extractor: Extractor) -> None:
 
 
 def test_keys_say_what_is_read() -> None:
-    assert SCENARIO.key == "probe/tf_efficientnet_lite0/blocks.1/s64/svm"
+    assert SCENARIO.key == "multiscale/tf_efficientnet_lite0/blocks.1/s64/svm"
     assert TWO.key == "multiscale/tf_efficientnet_lite0/blocks.1/s32+64/svm"
-    mean = dataclasses.replace(TWO, join="mean")
+    mean = TWO.with_pixels(join="mean")
     assert mean.key == "multiscale/tf_efficientnet_lite0/blocks.1/s32+64/mean/svm"
-    views = Scenario("probe", "net", "t", "svm", edits=("raw+clahe2-8",), augment="xray4")
+    views = Scenario.from_key("probe/net/t/raw+clahe2-8/xray4/svm")
     assert views.key == "probe/net/t/raw+clahe2-8/xray4/svm"
-    encoded = Scenario("vlad", "net", "t", "svm", params=(("k", "64"), ("hard", "")))
+    encoded = Scenario.from_key("vlad/net/t/k64/hard/svm")
     assert encoded.key == "vlad/net/t/k64/hard/svm"
 
 
 @pytest.mark.parametrize(
-    ("params", "expected"),
+    ("words", "expected"),
     [
-        ((("k", "4"),), VLAD(k=4, seed=7)),
-        (
-            (("k", "4"), ("pca", "8"), ("white", "6"), ("hard", "")),
-            VLAD(k=4, pca=8, whiten=6, assignment="hard", seed=7),
-        ),
-        ((("k", "4"), ("white", "0")), VLAD(k=4, whiten=None, seed=7)),
-        ((("fisher", "2"), ("pca", "3")), FisherVector(k=2, pca=3, seed=7)),
-        ((("bilinear", "64"),), CompactBilinear(n_components=64, seed=7)),
-        ((("pyramid", "1-2"),), SpatialPyramid(levels=(1, 2))),
+        ("k4", VLAD(k=4, seed=7)),
+        ("k4/pca8/white6/hard", VLAD(k=4, pca=8, whiten=6, assignment="hard", seed=7)),
+        ("k4/white0", VLAD(k=4, whiten=None, seed=7)),
+        ("fisher2/pca3", FisherVector(k=2, pca=3, seed=7)),
+        ("bilinear64", CompactBilinear(n_components=64, seed=7)),
+        ("pyramid1-2", SpatialPyramid(levels=(1, 2))),
     ],
 )
-def test_parameters_name_an_encoder(params: tuple[tuple[str, str], ...], expected: VLAD) -> None:
-    found = encoder_of(Scenario("vlad", "net", "t", "svm", params=params, seed=7))
+def test_parameters_name_an_encoder(words: str, expected: VLAD) -> None:
+    found = encoder_of(Scenario.from_key(f"vlad/net/t/{words}/svm", 7))
     assert found is not None
     assert (type(found[1]), found[1].get_params()) == (type(expected), expected.get_params())
-    assert encoder_of(Scenario("probe", "net", "t", "svm", params=params)) is None
+    assert encoder_of(Scenario.from_key("probe/net/t/svm")) is None
 
 
 @pytest.mark.parametrize(
-    "params",
-    [
-        (),
-        (("x", "4"),),
-        (("k", ""),),
-        (("k", "many"),),
-        (("pyramid", "1-"),),
-        (("avg", ""),),
-        (("fisher", "2"), ("hard", "")),
-        (("k", "4"), ("dream", "1")),
-    ],
+    "words", ["", "/x4", "/k", "/kmany", "/pyramid1-", "/avg1", "/fisher2/hard", "/k4/dream1"]
 )
-def test_what_names_no_encoder_is_refused(params: tuple[tuple[str, str], ...]) -> None:
+def test_what_names_no_encoder_is_refused(words: str) -> None:
     with pytest.raises(ScenarioError, match=r"names no encoder; give one such as k64"):
-        encoder_of(Scenario("vlad", "net", "t", "svm", params=params))
+        encoder_of(Scenario.from_key(f"vlad/net/t{words}/svm"))
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "said"),
+    ("scenario", "error", "said"),
     [
-        ({"tap": "layer9"}, BackboneError, r"no tap 'layer9'; it has: stem, .*conv_head"),
-        ({"tap": "blocks.5", "sizes": (16,)}, BackboneError, r"needs 32 or more"),
-        ({"tap": "blocks.5", "sizes": (64, 16)}, BackboneError, r"needs 32 or more"),
-        ({"sizes": (0,)}, BackboneError, r"images of 0 px"),
-        ({"edits": ("sharpen",)}, ScenarioError, r"no edit 'sharpen'; there are: clahe"),
-        ({"augment": "xray"}, ScenarioError, r"'xray' does not name views"),
-        ({"augment": "xray1"}, ScenarioError, r"'xray1' does not name views"),
-        ({"augment": "dream4"}, ScenarioError, r"dream"),
-        ({"pooling": "median"}, ScenarioError, r"median"),
+        (dataclasses.replace(SCENARIO, tap="layer9"), BackboneError, r"no tap 'layer9'; it has: "),
+        (DEEP.with_pixels(sizes=(16,)), BackboneError, r"needs 32 or more"),
+        (DEEP.with_pixels(sizes=(64, 16)), BackboneError, r"needs 32 or more"),
+        (SCENARIO.with_pixels(sizes=(0,)), BackboneError, r"images of 0 px"),
+        (SCENARIO.with_pixels(edits=(("sharpen",),)), ScenarioError, r"no edit 'sharpen'; there "),
+        (SCENARIO.with_pixels(views=Views("xray")), ScenarioError, r"'xray' does not name views"),
+        (SCENARIO.with_pixels(views=Views("xray", number=1)), ScenarioError, r"'xray1' does not n"),
+        (SCENARIO.with_pixels(views=Views("dream", number=4)), ScenarioError, r"dream"),
+        (dataclasses.replace(SCENARIO, code=Pooled("median")), ScenarioError, r"median"),
     ],
 )
 def test_what_does_not_exist_is_named(
-    change: dict[str, object], error: type[Exception], said: str, extractor: Extractor
+    scenario: Scenario, error: type[Exception], said: str, extractor: Extractor
 ) -> None:
     with pytest.raises(error, match=said):
-        feature_plan_of(dataclasses.replace(SCENARIO, **change), extractor)  # type: ignore[arg-type]
+        feature_plan_of(scenario, extractor)

@@ -180,7 +180,7 @@ def test_grad_cam_of_a_probe_equals_that_of_the_grad_cam_library(hybrid: Backbon
     rng = np.random.default_rng(0)
     weights = rng.normal(size=512)
     fitted = FittedFrozen(
-        scenario=Scenario("probe", "hybrid_vgg16", "block5_pool", "svm"),
+        scenario=Scenario.from_key("probe/hybrid_vgg16/block5_pool/svm"),
         classes=("a", "b"),
         positive="b",
         operating=None,

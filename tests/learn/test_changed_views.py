@@ -20,25 +20,24 @@ from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.heads import nested_scores
+from medgraft.scenario import Finetune, Head, encoding_of, views_of
 from medgraft.types import Canvas, Edit, Folds, ImageTable, Scenario
 
-PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
-EQUALISED = dataclasses.replace(PROBE, edits=("clahe2-8",))
-TUNED = dataclasses.replace(
-    PROBE, family="finetune", tap="blocks.6", head="logistic", params=(("epochs", "1"),)
-)
+PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
+EQUALISED = PROBE.with_pixels(edits=(("clahe2-8",),))
+TUNED = dataclasses.replace(PROBE, tap="blocks.6", classifier=Finetune((("epochs", "1"),)))
 SCENARIOS = {
     "probe": PROBE,
-    "views": dataclasses.replace(PROBE, augment="xray3"),
-    "sizes": dataclasses.replace(PROBE, family="multiscale", sizes=(64, 96)),
-    "neighbours": dataclasses.replace(PROBE, head="knn"),
-    "kernel": dataclasses.replace(PROBE, head="rbf"),
-    "vlad": dataclasses.replace(PROBE, family="vlad", params=(("k", "4"),)),
+    "views": PROBE.with_pixels(views=views_of('xray3')),
+    "sizes": PROBE.with_pixels(sizes=(64, 96)),
+    "neighbours": dataclasses.replace(PROBE, classifier=Head('knn')),
+    "kernel": dataclasses.replace(PROBE, classifier=Head('rbf')),
+    "vlad": dataclasses.replace(PROBE, code=encoding_of('k4')),
     "tuned": TUNED,
-    "tuned, views averaged": dataclasses.replace(TUNED, params=(("epochs", "1"), ("tta", "2"))),
-    "mean": dataclasses.replace(
-        PROBE, family="ensemble", head="mean", members=(PROBE, EQUALISED)
+    "tuned, views averaged": dataclasses.replace(
+        TUNED, classifier=Finetune((("epochs", "1"), ("tta", "2")))
     ),
+    "mean": Scenario.joining("mean", (PROBE, EQUALISED)),
 }  # fmt: skip
 
 
@@ -133,7 +132,7 @@ def test_search_and_holdout_judge_in_the_view_too(table: ImageTable, extractor: 
     folds = dataclasses.replace(make_folds(table, 3), view=Filled(90))
     one = held_out(TUNED, table, folds, extractor).predictions
     assert np.ptp(one.scores, axis=0).max() < 1e-4
-    scenario = dataclasses.replace(TUNED, tap="best", params=(("rungs", "20x1"),))
+    scenario = dataclasses.replace(TUNED, tap="best", classifier=Finetune((("rungs", "20x1"),)))
     setup = FinetuneSetup.of(scenario, table, extractor, view=folds.view)
     found = search_depth(setup, folds, ["blocks.5", "blocks.6"], "auroc")
     assert [trial.estimate.value for trial in found.trials] == [0.5, 0.5]

@@ -23,17 +23,12 @@ from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_setup import FinetuneSetup, Trained
 from medgraft.learn.fit import cross_fitted, load, unseen_models
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.scenario import Finetune
 from medgraft.types import Canvas, Folds, ImageTable, Scenario
 
-TUNED = Scenario(
-    "finetune",
-    "tf_efficientnet_lite0",
-    "blocks.6",
-    "logistic",
-    sizes=(64,),
-    params=(("epochs", "1"), ("steps", "0"), ("rate", "0.002"), ("smoothing", "0")),
-)
-ONCE = dataclasses.replace(TUNED, params=(*TUNED.params, ("deploy", "once")))
+KEY = "finetune/tf_efficientnet_lite0/blocks.6/s64/epochs1/steps0/rate0.002/smoothing0"
+TUNED = Scenario.from_key(f"{KEY}/logistic")
+ONCE = Scenario.from_key(f"{KEY}/deployonce/logistic")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +163,6 @@ def test_grad_cam_explains_the_label_of_the_mean(
 
 
 def test_there_is_no_third_way(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
-    other = dataclasses.replace(TUNED, params=(("deploy", "both"),))
+    other = dataclasses.replace(TUNED, classifier=Finetune((("deploy", "both"),)))
     with pytest.raises(ScenarioError, match="deploy = both"):
         cross_fitted(other, table, folds, extractor)

@@ -15,9 +15,7 @@ from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.types import ImageTable, Ints, Scenario
 
 RUNGS = "40x1+4000x2"
-SCENARIO = Scenario(
-    "finetune", "tf_efficientnet_lite0", "best", "logistic", sizes=(64,), params=(("rungs", RUNGS),)
-)
+SCENARIO = Scenario.from_key(f"finetune/tf_efficientnet_lite0/best/s64/rungs{RUNGS}/logistic")
 
 
 @pytest.fixture(scope="module")

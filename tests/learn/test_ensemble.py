@@ -23,12 +23,13 @@ from medgraft.learn.ensemble_cv import cross_combine
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.learn.stacking import Stack, fit_stack, log_mean, stacked
+from medgraft.scenario import Head
 from medgraft.types import Canvas, ImageTable, Scenario
 
-STEM = Scenario("probe", "tf_efficientnet_lite0", "stem", "svm", sizes=(32,))
-DEEPER = dataclasses.replace(STEM, tap="blocks.0", head="logistic")
-STACK = Scenario("ensemble", STEM.backbone, "best", "stack", sizes=(32,), members=(STEM, DEEPER))
-MEAN = dataclasses.replace(STACK, head="mean")
+STEM = Scenario.from_key("multiscale/tf_efficientnet_lite0/stem/s32/svm")
+DEEPER = dataclasses.replace(STEM, tap="blocks.0", classifier=Head("logistic"))
+STACK = Scenario.joining("stack", (STEM, DEEPER))
+MEAN = Scenario.joining("mean", (STEM, DEEPER))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_a_member_that_changes_changes_the_ensemble(
     crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
 ) -> None:
     """Its members' numbers are in the key of what is kept of it."""
-    other = dataclasses.replace(MEAN, members=(STEM, dataclasses.replace(DEEPER, head="knn")))
+    other = Scenario.joining("mean", (STEM, dataclasses.replace(DEEPER, classifier=Head("knn"))))
     assert other.key == MEAN.key
     again = cross_fitted(other, table, make_folds(table, 3), extractor)
     assert not np.allclose(again.predictions.scores, crossed["mean"].predictions.scores)
@@ -281,6 +282,6 @@ def test_what_is_no_ensemble_is_refused(
 def test_a_member_that_is_an_ensemble_is_refused(
     crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
 ) -> None:
-    nested = dataclasses.replace(MEAN, members=(STEM, MEAN))
+    nested = Scenario.joining("mean", (STEM, MEAN))
     with pytest.raises(ScenarioError, match=r"two or more that join none"):
         cross_fitted(nested, table, make_folds(table, 3), extractor)

@@ -17,21 +17,20 @@ from medgraft.features.weights import sha256_of
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble, stacked
 from medgraft.learn.fit import cross_fitted, load
+from medgraft.scenario import Finetune
 from medgraft.types import Canvas, ImageTable, Scenario
 
-PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
+PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
 DEEPER = dataclasses.replace(PROBE, tap="blocks.2")
 TUNED = dataclasses.replace(
     PROBE,
-    family="finetune",
     tap="blocks.6",
-    head="logistic",
-    params=(("epochs", "4"), ("rate", "0.002"), ("smoothing", "0")),
+    classifier=Finetune((("epochs", "4"), ("rate", "0.002"), ("smoothing", "0"))),
 )
 
 
 def joined(*members: Scenario) -> Scenario:
-    return Scenario("ensemble", PROBE.backbone, "best", "stack", sizes=(64,), members=members)
+    return Scenario.joining("stack", members)
 
 
 @pytest.fixture(scope="module")

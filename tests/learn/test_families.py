@@ -27,53 +27,42 @@ from medgraft.learn import fit as fitting
 from medgraft.learn import frozen
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, cross_fitted_all
+from medgraft.scenario import Finetune, Head, encoding_of, views_of
 from medgraft.types import Canvas, Folds, Geometry, ImageTable, Scenario
 
-PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
-SIZES = dataclasses.replace(PROBE, family="multiscale", sizes=(64, 96))
-VLAD = dataclasses.replace(PROBE, family="vlad", tap="blocks.2", params=(("k", "4"),))
-VIEWS = dataclasses.replace(PROBE, augment="xray3")
-EQUALISED = dataclasses.replace(PROBE, edits=("clahe2-8",))
+PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
+SIZES = PROBE.with_pixels(sizes=(64, 96))
+VLAD = dataclasses.replace(PROBE, tap="blocks.2", code=encoding_of("k4"))
+VIEWS = PROBE.with_pixels(views=views_of("xray3"))
+EQUALISED = PROBE.with_pixels(edits=(("clahe2-8",),))
 
 
-def encoded(*params: tuple[str, str], **change: object) -> Scenario:
-    return dataclasses.replace(VLAD, params=params, **change)  # type: ignore[arg-type]
+def encoded(word: str, tap: str = "blocks.2", sizes: tuple[int, ...] = (64,)) -> Scenario:
+    return dataclasses.replace(VLAD, tap=tap, code=encoding_of(word)).with_pixels(sizes=sizes)
 
 
 SCENARIOS = {
     "probe": PROBE,
     "edited": EQUALISED,
-    "beside": dataclasses.replace(PROBE, edits=("raw+clahe2-8",)),
+    "beside": PROBE.with_pixels(edits=(("raw", "clahe2-8"),)),
     "views": VIEWS,
-    "views, knn": dataclasses.replace(VIEWS, head="knn"),
+    "views, knn": dataclasses.replace(VIEWS, classifier=Head("knn")),
     "sizes": SIZES,
-    "sizes averaged": dataclasses.replace(SIZES, join="mean"),
-    "sizes and edits": dataclasses.replace(SIZES, edits=("raw+clahe2-8",)),
+    "sizes averaged": SIZES.with_pixels(join="mean"),
+    "sizes and edits": SIZES.with_pixels(edits=(("raw", "clahe2-8"),)),
     "vlad": VLAD,
-    "vlad, all said": encoded(("k", "4"), ("pca", "8"), ("white", "6"), ("hard", "")),
-    "vlad, knn": dataclasses.replace(VLAD, head="knn"),
-    "vlad, two sizes": dataclasses.replace(VLAD, sizes=(64, 96)),
-    "fisher": encoded(("fisher", "2")),
-    "bilinear": encoded(("bilinear", "64")),
-    "pyramid": encoded(("pyramid", "1-2")),
-    "finetune": dataclasses.replace(
-        PROBE, family="finetune", tap="blocks.5", head="logistic", params=(("epochs", "2"),)
-    ),
+    "vlad, all said": encoded("k4.pca8.white6.hard"),
+    "vlad, knn": dataclasses.replace(VLAD, classifier=Head("knn")),
+    "vlad, two sizes": VLAD.with_pixels(sizes=(64, 96)),
+    "fisher": encoded("fisher2"),
+    "bilinear": encoded("bilinear64"),
+    "pyramid": encoded("pyramid1-2"),
+    "finetune": dataclasses.replace(PROBE, tap="blocks.5", classifier=Finetune((("epochs", "2"),))),
     "finetune, augmented": dataclasses.replace(
-        PROBE,
-        family="finetune",
-        tap="blocks.4",
-        head="logistic",
-        augment="xray-strong",
-        edits=("clahe2-8",),
-        params=(("epochs", "1"), ("norm", "frozen")),
-    ),
-    "mean": Scenario(
-        "ensemble", PROBE.backbone, PROBE.tap, "mean", sizes=(64,), members=(PROBE, EQUALISED)
-    ),
-    "stack": Scenario(
-        "ensemble", PROBE.backbone, "best", "stack", sizes=(64,), members=(PROBE, VIEWS, VLAD)
-    ),
+        PROBE, tap="blocks.4", classifier=Finetune((("epochs", "1"), ("norm", "frozen")))
+    ).with_pixels(views=views_of("xray-strong"), edits=(("clahe2-8",),)),
+    "mean": Scenario.joining("mean", (PROBE, EQUALISED)),
+    "stack": Scenario.joining("stack", (PROBE, VIEWS, VLAD)),
 }
 
 
@@ -485,35 +474,38 @@ def test_a_classifier_whose_weights_were_replaced_refuses_to_score(
     ("scenario", "error", "said"),
     [
         (
-            encoded(("k", "100"), tap="blocks.4", sizes=(32,)),
+            encoded("k100", tap="blocks.4", sizes=(32,)),
             FitError,
             r"16 images of 4 positions are 64 descriptors, fewer than k = 100",
         ),
-        (encoded(("k", "4"), tap="blocks.5", sizes=(16,)), BackboneError, r"needs 32 or more"),
-        (encoded(("k", "4"), tap="layer9"), BackboneError, r"no tap 'layer9'; it has: stem, "),
-        (encoded(("k", "4"), tap="stages"), ScenarioError, r"stages"),
-        (encoded(("k", "0")), ScenarioError, r"k"),
-        (encoded(("pyramid", "1-2"), sizes=(64, 96)), ScenarioError, r"pyramid"),
-        (dataclasses.replace(VLAD, params=()), ScenarioError, r"names no encoder"),
-        (dataclasses.replace(SIZES, sizes=(64, 16), tap="blocks.5"), BackboneError, r"32 or more"),
-        (dataclasses.replace(VIEWS, augment="xray1"), ScenarioError, r"does not name views"),
+        (encoded("k4", tap="blocks.5", sizes=(16,)), BackboneError, r"needs 32 or more"),
+        (encoded("k4", tap="layer9"), BackboneError, r"no tap 'layer9'; it has: stem, "),
+        (encoded("k4", tap="stages"), ScenarioError, r"stages"),
+        (encoded("k0"), ScenarioError, r"k"),
+        (encoded("pyramid1-2", sizes=(64, 96)), ScenarioError, r"pyramid"),
         (
-            dataclasses.replace(SCENARIOS["mean"], head="dream"),
+            dataclasses.replace(SIZES, tap="blocks.5").with_pixels(sizes=(64, 16)),
+            BackboneError,
+            r"32 or more",
+        ),
+        (VIEWS.with_pixels(views=views_of("xray1")), ScenarioError, r"does not name views"),
+        (
+            Scenario.joining("dream", (PROBE, EQUALISED)),
             ScenarioError,
             r"no way 'dream' to join .* there are: mean, stack",
         ),
         (
-            dataclasses.replace(SCENARIOS["mean"], members=(PROBE,)),
+            Scenario.joining("mean", (PROBE,)),
             ScenarioError,
             r"joins 1 members",
         ),
         (
-            dataclasses.replace(SCENARIOS["mean"], members=(PROBE, SIZES)),
+            Scenario.joining("mean", (PROBE, SIZES)),
             ScenarioError,
             r"all of one size, resize rule",
         ),
         (
-            dataclasses.replace(SCENARIOS["mean"], members=(PROBE, SCENARIOS["mean"])),
+            Scenario.joining("mean", (PROBE, SCENARIOS["mean"])),
             ScenarioError,
             r"two or more that join none",
         ),

@@ -26,7 +26,7 @@ from medgraft.learn import finetune
 from medgraft.learn.checkpoint import read_checkpoint
 from medgraft.learn.finetune import Data, Epoch, Training, score, tail_with_head
 from medgraft.learn.inputs import CachedMaps
-from medgraft.learn.training_recipe import Recipe, recipe_of
+from medgraft.training_recipe import Recipe, recipe_of
 
 PLAIN = Recipe(
     epochs=2, patience=0, batch_size=8, decay=0.0, warmup=0.0, schedule="constant", smoothing=0.0,

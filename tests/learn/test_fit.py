@@ -25,10 +25,11 @@ from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, load
+from medgraft.scenario import Head
 from medgraft.types import Canvas, Folds, ImageTable, Scenario, Skipped
 
-SCENARIO = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
-KNN = dataclasses.replace(SCENARIO, head="knn")
+SCENARIO = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
+KNN = dataclasses.replace(SCENARIO, classifier=Head("knn"))
 
 
 @pytest.fixture(scope="module")

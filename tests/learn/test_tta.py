@@ -20,14 +20,13 @@ from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.learn.training_recipe import recipe_of
+from medgraft.scenario import views_of
+from medgraft.training_recipe import recipe_of
 from medgraft.types import Canvas, ImageTable, Scenario
 
-ALONE = Scenario(
-    "finetune", "tf_efficientnet_lite0", "blocks.6", "logistic", sizes=(64,), augment="xray-strong",
-    params=(("epochs", "1"), ("probe", "True")),
-)  # fmt: skip
-VIEWED = dataclasses.replace(ALONE, params=(*ALONE.params, ("tta", "3")))
+KEY = "finetune/tf_efficientnet_lite0/blocks.6/s64/xray-strong/epochs1/probeTrue"
+ALONE = Scenario.from_key(f"{KEY}/logistic")
+VIEWED = Scenario.from_key(f"{KEY}/tta3/logistic")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +135,7 @@ def test_the_mild_views_of_each_preset(
 ) -> None:
     from medgraft.learn.finetune_setup import FinetuneSetup
 
-    setup = FinetuneSetup.of(dataclasses.replace(VIEWED, augment=augment), table, extractor)
+    setup = FinetuneSetup.of(VIEWED.with_pixels(views=views_of(augment)), table, extractor)
     assert [edit.key for edit in setup.mild(1)] == [key]
     assert setup.mild(0) == ()
 
@@ -145,10 +144,8 @@ def test_members_with_other_backbones_share_one_decode(
     table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An ensemble of a probe and a tuned network predicts files it has never seen."""
-    probe = Scenario("probe", ALONE.backbone, "blocks.1", "svm", sizes=(64,))
-    joined = Scenario(
-        "ensemble", ALONE.backbone, "best", "mean", sizes=(64,), members=(probe, VIEWED)
-    )
+    probe = Scenario.from_key(f"multiscale/{ALONE.backbone}/blocks.1/s64/svm")
+    joined = Scenario.joining("mean", (probe, VIEWED))
     fitted = cross_fitted(joined, table, make_folds(table, 3), extractor).fitted
     fitted.save(tmp_path)
     loaded = load(tmp_path, Extractor(Cache(tmp_path / "cache"), engine="torch"))

@@ -17,24 +17,16 @@ from medgraft.features.extract import Extractor
 from medgraft.learn import fit as fitting
 from medgraft.learn.finetune import Training
 from medgraft.learn.fit import cross_fitted, unseen_models
+from medgraft.scenario import Finetune
 from medgraft.types import ImageTable, Scenario
 
-PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.2", "svm", sizes=(64,))
+PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.2/s64/svm")
 TUNED = dataclasses.replace(
     PROBE,
-    family="finetune",
     tap="blocks.6",
-    head="logistic",
-    params=(("epochs", "1"), ("rate", "0.002"), ("smoothing", "0")),
+    classifier=Finetune((("epochs", "1"), ("rate", "0.002"), ("smoothing", "0"))),
 )
-STACK = Scenario(
-    "ensemble",
-    PROBE.backbone,
-    "best",
-    "stack",
-    sizes=(64,),
-    members=(PROBE, dataclasses.replace(PROBE, tap="blocks.1")),
-)
+STACK = Scenario.joining("stack", (PROBE, dataclasses.replace(PROBE, tap="blocks.1")))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +105,7 @@ def test_no_classifier_learns_from_the_patients_it_is_asked_about(
 def test_what_would_have_to_be_trained_again_is_refused(
     table: ImageTable, extractor: Extractor
 ) -> None:
-    joined = dataclasses.replace(STACK, members=(PROBE, TUNED))
+    joined = Scenario.joining("stack", (PROBE, TUNED))
     with pytest.raises(ScenarioError, match="audit its saved model"):
         unseen_models(joined, table, make_folds(table, 3), extractor)
 

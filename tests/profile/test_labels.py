@@ -177,7 +177,7 @@ def test_the_misfiled_film_of_the_phantoms_is_found(tmp_path: Path, seed: int) -
     """Of ten sets of phantoms looked at, it is found in eight; these are three of them."""
     truth = write_phantoms(tmp_path / "films", n_patients=160, seed=seed)
     table = keep_copies_together(load(tmp_path / "films"))
-    scenario = Scenario("probe", "tf_efficientnet_lite0", "stages", "logistic")
+    scenario = Scenario.from_key("probe/tf_efficientnet_lite0/stages/logistic")
     extractor = Extractor(Cache(tmp_path / "cache"))
     (found,) = cross_fitted_all([scenario], table, make_folds(table, 5, 0), extractor)
     assert truth.wrongly_labelled in [one.id for one in search(found.predictions).suspects]

@@ -13,6 +13,7 @@ from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
 from medgraft.learn.finetune import Epoch
 from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
 from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
+from medgraft.scenario import encoding_of, views_of
 from medgraft.types import (
     Comparison,
     Cost,
@@ -113,7 +114,9 @@ def table_of(parts: list[Predictions], skipped: tuple[Skipped, ...]) -> ImageTab
 
 def described() -> tuple[Scenario, ...]:
     """The scenarios of `scenarios`, in their order."""
-    return tuple(Scenario("probe", BACKBONE, tap, head) for head in HEADS for tap in TAPS)
+    return tuple(
+        Scenario.from_key(f"probe/{BACKBONE}/{tap}/{head}") for head in HEADS for tap in TAPS
+    )
 
 
 def scenarios(n: int, tested: bool) -> tuple[ScenarioResult, ...]:
@@ -222,20 +225,14 @@ def study(
 def with_families(content: ReportInput) -> ReportInput:
     """The same study with scenarios of every family, three questions and a table of families."""
     probe = next(row for row in content.scenarios if row.key == CHOSEN)
-    clahe = dataclasses.replace(probe, edits=("clahe2-8",))
+    clahe = probe.with_pixels(edits=(("clahe2-8",),))
     added = (
         clahe,
-        dataclasses.replace(probe, edits=("raw+clahe2-8",)),
-        dataclasses.replace(probe, augment="xray4"),
-        dataclasses.replace(probe, family="multiscale", sizes=(224, 544), join="mean"),
-        dataclasses.replace(probe, family="vlad", params=(("k", "64"),)),
-        dataclasses.replace(
-            probe,
-            family="ensemble",
-            edits=("raw,clahe2-8", "svm"),
-            head="mean",
-            members=(probe, clahe),
-        ),
+        probe.with_pixels(edits=(("raw", "clahe2-8"),)),
+        probe.with_pixels(views=views_of("xray4")),
+        probe.with_pixels(sizes=(224, 544), join="mean"),
+        dataclasses.replace(probe, code=encoding_of("k64")),
+        Scenario.joining("mean", (probe, clahe)),
     )
     row = next(row for row in content.result.scenarios if row.key == CHOSEN)
     rows = tuple(dataclasses.replace(row, key=one.key, family=one.family) for one in added)
@@ -268,7 +265,7 @@ def with_families(content: ReportInput) -> ReportInput:
     return dataclasses.replace(content, result=result, scenarios=scenarios, families=families)
 
 
-TRAINED = Scenario("finetune", BACKBONE, "best", "logistic", augment="xray-strong")
+TRAINED = Scenario.from_key(f"finetune/{BACKBONE}/best/xray-strong/logistic")
 DEPTHS = {
     "input": "everything is trained",
     **{

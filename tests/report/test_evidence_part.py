@@ -46,7 +46,7 @@ class ByCorner:
     """Calls an image ill where its top left corner is bright."""
 
     extractor: Extractor
-    scenario = Scenario("probe", "none", "none", "none")
+    scenario = Scenario.from_key("probe/none/none/svm")
     classes = ("ill", "well")
     positive = "ill"
     operating = Operating(0.5, "half")

@@ -22,21 +22,18 @@ from medgraft.report.content import DepthPoint
 from medgraft.report.pages.study import ReportInput, render
 from medgraft.report.sections import questions, scenarios
 from medgraft.report.text import scenario_names
+from medgraft.scenario import Head, Pooled, encoding_of, views_of
 from medgraft.types import Comparison, Estimate, FeatureSpec, Question, Scenario, ScenarioResult
 
-PLAIN = Scenario("probe", "net", "stages", "svm")
-CLAHE = dataclasses.replace(PLAIN, edits=("clahe2-8",))
-BESIDE = dataclasses.replace(PLAIN, edits=("raw+clahe2-8",))
-VIEWS = dataclasses.replace(PLAIN, augment="xray4")
-SIZES = dataclasses.replace(PLAIN, family="multiscale", sizes=(224, 544))
-MEAN = dataclasses.replace(SIZES, join="mean")
-CODES = dataclasses.replace(PLAIN, family="vlad", tap="blocks.6", params=(("k", "64"),))
-AVERAGED = dataclasses.replace(
-    PLAIN, family="ensemble", edits=("raw,clahe2-8", "svm"), head="mean", members=(PLAIN, CLAHE)
-)
-STACK = dataclasses.replace(
-    PLAIN, family="ensemble", tap="best", head="stack", members=(PLAIN, CODES)
-)
+PLAIN = Scenario.from_key("probe/net/stages/svm")
+CLAHE = PLAIN.with_pixels(edits=(("clahe2-8",),))
+BESIDE = PLAIN.with_pixels(edits=(("raw", "clahe2-8"),))
+VIEWS = PLAIN.with_pixels(views=views_of("xray4"))
+SIZES = PLAIN.with_pixels(sizes=(224, 544))
+MEAN = SIZES.with_pixels(join="mean")
+CODES = dataclasses.replace(PLAIN, tap="blocks.6", code=encoding_of("k64"))
+AVERAGED = Scenario.joining("mean", (PLAIN, CLAHE))
+STACK = Scenario.joining("stack", (PLAIN, CODES))
 ALL = (PLAIN, CLAHE, BESIDE, VIEWS, SIZES, MEAN, CODES, AVERAGED, STACK)
 
 
@@ -60,21 +57,24 @@ def test_names_say_what_tells_scenarios_apart() -> None:
 
 
 def test_what_differs_is_in_the_names_and_what_is_shared_is_not() -> None:
-    two = [PLAIN, dataclasses.replace(PLAIN, backbone="other", pooling="gem", resize="pad")]
+    two = [
+        PLAIN,
+        dataclasses.replace(PLAIN, backbone="other", code=Pooled("gem")).with_pixels(resize="pad"),
+    ]
     assert scenario_names.short_names(two) == (
         "",
         {two[0].key: "net · stages · svm", two[1].key: "other · stages · gem · pad · svm"},
     )
-    padded = [dataclasses.replace(one, resize="pad", edits=("clahe4-8",)) for one in two]
+    padded = [one.with_pixels(resize="pad", edits=(("clahe4-8",),)) for one in two]
     common, names = scenario_names.short_names(padded)
     assert common == "CLAHE 4-8 · pad"
     assert list(names.values()) == ["net · stages · svm", "other · stages · gem · svm"]
 
 
 def test_two_scenarios_never_share_a_name() -> None:
-    soft = dataclasses.replace(CODES, params=(("k", "64"), ("soft", "")))
-    twice = dataclasses.replace(STACK, members=(PLAIN, CLAHE), edits=("again",))
-    _, names = scenario_names.short_names([*ALL, soft, twice])
+    hard = dataclasses.replace(CODES, code=encoding_of("k64.hard"))
+    twice = Scenario.joining("stack", (CLAHE, dataclasses.replace(CODES, tap="t")))
+    _, names = scenario_names.short_names([*ALL, hard, twice])
     assert len(set(names.values())) == len(ALL) + 2
 
 
@@ -119,8 +119,8 @@ def test_sentences_name_what_is_particular() -> None:
         (CODES, "wherever they lie"),
         (SIZES, "several readings"),
         (VIEWS, "several readings"),
-        (dataclasses.replace(PLAIN, head="knn"), "likeness"),
-        (dataclasses.replace(PLAIN, head="rbf"), "likeness"),
+        (dataclasses.replace(PLAIN, classifier=Head("knn")), "likeness"),
+        (dataclasses.replace(PLAIN, classifier=Head("rbf")), "likeness"),
     ],
 )
 def test_why_there_is_no_map_is_one_plain_sentence(scenario: Scenario, word: str) -> None:
@@ -154,7 +154,7 @@ def test_a_recipe_lists_encoder_sizes_views_and_neighbours() -> None:
     assert (
         "4 views (xray4)" in scenario_names.scenario_facts(fitted(VIEWS), EXTRACTOR).facts["Views"]
     )
-    nearest = dataclasses.replace(PLAIN, head="knn")
+    nearest = dataclasses.replace(PLAIN, classifier=Head("knn"))
     made = scenario_names.scenario_facts(fitted(nearest, head=SimpleNamespace(k=9)), EXTRACTOR)
     assert made.facts["Head"].endswith("k = 9")
 
@@ -346,7 +346,7 @@ def test_the_depth_profile_is_plain_whatever_is_recommended() -> None:
         dataclasses.replace(MEAN, tap="t1"),
         dataclasses.replace(VIEWS, tap="t1"),
         dataclasses.replace(CLAHE, tap="t1"),
-        dataclasses.replace(PLAIN, tap="t1", pooling="gem"),
+        dataclasses.replace(PLAIN, tap="t1", code=Pooled("gem")),
         PLAIN,  # all stages have no depth
     ]
     value = {one.key: 0.5 + i / 100 for i, one in enumerate([*at, *other])}

@@ -84,7 +84,7 @@ def test_lower_is_better_puts_the_lowest_first(capsys: pytest.CaptureFixture[str
 def test_names_that_are_long_are_folded_and_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     result = fabricate.study().result
     backbone = "a_backbone_with_a_name_of_many_letters"
-    long = Scenario("probe", backbone, "features.denseblock4.denselayer32", "svm")
+    long = Scenario.from_key(f"probe/{backbone}/features.denseblock4.denselayer32/svm")
     renamed = (dataclasses.replace(result.scenarios[0], key=long.key), *result.scenarios[1:])
     two = dataclasses.replace(result, scenarios=renamed[:2], recommended=long.key)
     lines = shown(two, capsys, [long, *fabricate.described()[1:2]])

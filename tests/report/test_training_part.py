@@ -21,6 +21,7 @@ from medgraft.report.content import TrainedScenario
 from medgraft.report.pages.study import ReportInput, render
 from medgraft.report.sections import training
 from medgraft.report.text import scenario_names
+from medgraft.scenario import Finetune
 from medgraft.types import Cost, Scenario
 
 
@@ -232,15 +233,15 @@ def test_depths_in_words() -> None:
 
 
 def test_trained_scenarios_are_named_by_what_tells_them_apart() -> None:
-    probe = Scenario("probe", "net", "blocks.4", "svm")
-    best = Scenario("finetune", "net", "best", "logistic", augment="strong")
+    probe = Scenario.from_key("probe/net/blocks.4/svm")
+    best = Scenario.from_key("finetune/net/best/strong/logistic")
     whole = dataclasses.replace(best, tap="input")
     deep = dataclasses.replace(best, tap="blocks.4")
     _, names = scenario_names.short_names([probe, best, whole, deep])
     assert list(names.values()) == [
         "blocks.4 · svm", "trained, best depth", "trained whole", "trained from blocks.4",
     ]  # fmt: skip
-    slower = dataclasses.replace(best, params=(("rate_decay", "0.5"),))
+    slower = dataclasses.replace(best, classifier=Finetune((("rate_decay", "0.5"),)))
     _, names = scenario_names.short_names([best, slower])
     assert names[slower.key] == "trained, best depth · rate decay 0.5"
     said = scenario_names.sentence(deep)

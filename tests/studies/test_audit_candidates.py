@@ -25,7 +25,7 @@ from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore, audit_json
 from medgraft.types import AuditResult, Estimate, Finding, ImageTable, Scenario, Verdict
 
-PROBE = Scenario("probe", "tf_efficientnet_lite0", "blocks.1", "svm", sizes=(64,))
+PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
 OPTIONS = StudyOptions(modality="xray", audit_pairs=36)
 SOME = Estimate(0.9, 0.8, 0.95, 100, "by hand")
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import medgraft.studies.budget as budget
 from medgraft.cli import app
 from medgraft.cli.option_parsing import seconds_of
-from medgraft.learn.training_recipe import recipe_of
+from medgraft.training_recipe import recipe_of
 
 N, FOLDS = 5000, 5
 SPEEDS = {224: 15.0, 160: 30.0, 128: 45.0}  # training images a second, of the whole network

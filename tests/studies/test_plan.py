@@ -11,9 +11,9 @@ from medgraft.errors import MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
+from medgraft.scenario import Encoded, Head, Scenario, encoding_of
 from medgraft.studies import run
-from medgraft.studies.plan import Planned, StudyOptions, encoder_params, input_sizes, plan
-from medgraft.types import Scenario
+from medgraft.studies.plan import Planned, StudyOptions, input_sizes, plan
 
 NET = "tf_efficientnet_lite0"
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_planned_is_refused_before_an_image_is_read(
 
 
 def test_words_of_encoders() -> None:
-    assert encoder_params("bilinear64") == (("bilinear", "64"),)
-    assert encoder_params("fisher16.pca64") == (("fisher", "16"), ("pca", "64"))
-    key = Scenario("vlad", "n", "t", "svm", params=encoder_params("pyramid1-2-4")).key
+    assert encoding_of("bilinear64") == Encoded("bilinear", (64,))
+    assert encoding_of("fisher16.pca64") == Encoded("fisher", (16,), pca=64)
+    key = Scenario("n", "t", Head("svm"), code=encoding_of("pyramid1-2-4")).key
     assert key == "vlad/n/t/pyramid1-2-4/svm"

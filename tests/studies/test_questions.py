@@ -11,26 +11,27 @@ from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.scenario import Head, Join, Pooled, Preprocessing, Views, encoding_of, steps_of
 from medgraft.studies.questions import answer
 from medgraft.types import Predictions, Scenario
 
 N = 200
-PLAIN = Scenario("probe", "net", "t1", "svm")
+PLAIN = Scenario.from_key("probe/net/t1/svm")
 
 
-def probe(**fields: object) -> Scenario:
-    return dataclasses.replace(PLAIN, **fields)  # type: ignore[arg-type]
+def probe(
+    tap: str = "t1", head: str = "svm", *, edit: str = "raw", views: int = 0,
+    sizes: tuple[int, ...] = (), join: Join = "concat", encoder: str = "",
+) -> Scenario:  # fmt: skip
+    """A frozen scenario, plain but for what is said."""
+    asked = Views("xray", number=views) if views else None
+    pixels = Preprocessing(steps_of(edit), sizes, join, views=asked)
+    code = encoding_of(encoder) if encoder else Pooled()
+    return Scenario("net", tap, Head(head), pixels, code)
 
 
 def averaged(plain: Scenario) -> Scenario:
-    edited = dataclasses.replace(plain, edits=("clahe2-8",))
-    return dataclasses.replace(
-        plain,
-        family="ensemble",
-        edits=("raw,clahe2-8", plain.head),
-        head="mean",
-        members=(plain, edited),
-    )
+    return Scenario.joining("mean", (plain, plain.with_pixels(edits=(("clahe2-8",),))))
 
 
 def judged(scenario: Scenario, skill: float, seed: int = 0, split: str = "train") -> Predictions:
@@ -59,15 +60,15 @@ def asked(
 
 
 def test_each_way_is_held_against_the_scenario_that_lacks_only_it() -> None:
-    sizes = {"family": "multiscale", "sizes": (224, 544)}
+    sizes = {"sizes": (224, 544)}
     ways = {
-        probe(edits=("clahe2-8",)): "Does CLAHE help instead of the raw image (t1, svm)?",
-        probe(edits=("raw+clahe2-8",)): "Does CLAHE help beside the raw image (t1, svm)?",
-        probe(augment="xray4"): "Do augmented views (xray4) help (t1, svm)?",
+        probe(edit="clahe2-8"): "Does CLAHE help instead of the raw image (t1, svm)?",
+        probe(edit="raw+clahe2-8"): "Does CLAHE help beside the raw image (t1, svm)?",
+        probe(views=4): "Do augmented views (xray4) help (t1, svm)?",
         averaged(PLAIN): "Does it help to average raw and CLAHE probabilities (t1, svm)?",
         probe(**sizes): "Do codes at 224 and 544 pixels, side by side, help (t1, svm)?",
         probe(**sizes, join="mean"): "Do codes at 224 and 544 pixels, averaged, help (t1, svm)?",
-        probe(family="multiscale", sizes=(544,)): "Does an input of 544 pixels help (t1, svm)?",
+        probe(sizes=(544,)): "Does an input of 544 pixels help (t1, svm)?",
     }
     found = asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))
     expected = [(text, new.key, PLAIN.key, "no difference seen") for new, text in ways.items()]
@@ -76,11 +77,11 @@ def test_each_way_is_held_against_the_scenario_that_lacks_only_it() -> None:
 
 
 def test_a_way_without_its_twin_is_not_asked_about() -> None:
-    assert asked({probe(edits=("clahe2-8",)): 1.0, probe(tap="t2"): 1.0}) == []
+    assert asked({probe(edit="clahe2-8"): 1.0, probe(tap="t2"): 1.0}) == []
 
 
 def test_two_kinds_of_clahe_are_two_questions() -> None:
-    ways = [probe(edits=(key,)) for key in ("clahe2-8", "clahe4-8")]
+    ways = [probe(edit=key) for key in ("clahe2-8", "clahe4-8")]
     texts = [text for text, *_ in asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))]
     assert len(set(texts)) == 2
     assert "CLAHE 4-8" in texts[1]
@@ -88,8 +89,8 @@ def test_two_kinds_of_clahe_are_two_questions() -> None:
 
 def test_a_way_is_asked_about_once_where_its_twin_is_best() -> None:
     shallow, deep = probe(tap="t1"), probe(tap="t2")
-    skills = {shallow: 0.5, probe(tap="t1", augment="xray4"): 2.0, deep: 1.0}
-    skills[probe(tap="t2", augment="xray4")] = 1.0
+    skills = {shallow: 0.5, probe(tap="t1", views=4): 2.0, deep: 1.0}
+    skills[probe(tap="t2", views=4)] = 1.0
     ((_, new, held, _),) = asked(skills)
     assert (new, held) == ("probe/net/t2/xray4/svm", "probe/net/t2/svm")
 
@@ -99,18 +100,18 @@ def test_all_ways_are_asked_about_with_the_head_that_all_were_tried_with() -> No
     skills = {
         PLAIN: 1.0,
         knn: 2.0,  # the better twin, but it has no views
-        probe(edits=("clahe2-8",)): 1.0,
-        probe(head="knn", edits=("clahe2-8",)): 1.0,
-        probe(augment="xray4"): 1.0,
+        probe(edit="clahe2-8"): 1.0,
+        probe(head="knn", edit="clahe2-8"): 1.0,
+        probe(views=4): 1.0,
     }
     assert {held for _, _, held, _ in asked(skills)} == {PLAIN.key}
-    del skills[probe(augment="xray4")]
+    del skills[probe(views=4)]
     assert {held for _, _, held, _ in asked(skills)} == {knn.key}
 
 
 def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
-    codes = {k: probe(family="vlad", params=(("k", k),)) for k in ("32", "64")}
-    views = probe(augment="xray4")
+    codes = {k: probe(encoder=f"k{k}") for k in ("32", "64")}
+    views = probe(views=4)
     skills = {PLAIN: 0.5, views: 1.0, codes["32"]: 0.2, codes["64"]: 0.4}
     *_, (text, new, held, found) = asked(skills)
     assert text == "Is the best of vlad (encoded descriptors) better than the best probe?"
@@ -123,7 +124,7 @@ def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
 @pytest.mark.parametrize("metric", ["auroc", "log_loss"])
 def test_better_is_better_whichever_way_the_metric_counts(metric: str) -> None:
     sign = 1 if metric == "auroc" else -1
-    views = probe(augment="xray4")
+    views = probe(views=4)
     for skill, expected in ((2.0, "better"), (0.1, "worse"), (1.0, "no difference seen")):
         skills = {PLAIN: 1.0, views: skill}
         values = {scenario.key: sign * skill for scenario, skill in skills.items()}
@@ -131,7 +132,7 @@ def test_better_is_better_whichever_way_the_metric_counts(metric: str) -> None:
 
 
 def test_p_is_corrected_for_the_number_of_questions_and_the_interval_is_the_pair_s_own() -> None:
-    ways = [probe(augment="xray4"), probe(edits=("clahe2-8",)), probe(edits=("raw+clahe2-8",))]
+    ways = [probe(views=4), probe(edit="clahe2-8"), probe(edit="raw+clahe2-8")]
     oof = {PLAIN.key: judged(PLAIN, 1.0, seed=0)}
     oof |= {way.key: judged(way, 1.0 + 0.3 * i, seed=i + 1) for i, way in enumerate(ways)}
     found = answer([PLAIN, *ways], resample_in_and_out(list(oof.values()), "auroc"))
@@ -145,14 +146,14 @@ def test_p_is_corrected_for_the_number_of_questions_and_the_interval_is_the_pair
 
 
 def test_an_undefined_metric_is_not_the_best() -> None:
-    deep, views = probe(tap="t2"), {t: probe(tap=t, augment="xray4") for t in ("t1", "t2")}
+    deep, views = probe(tap="t2"), {t: probe(tap=t, views=4) for t in ("t1", "t2")}
     skills = {PLAIN: 1.0, deep: 1.0, views["t1"]: 1.0, views["t2"]: 1.0}
     values = dict.fromkeys((scenario.key for scenario in skills), 0.5) | {PLAIN.key: float("nan")}
     assert [held for _, _, held, _ in asked(skills, values)] == [deep.key]
 
 
 def test_the_test_split_answers_no_question() -> None:
-    views = probe(augment="xray4")
+    views = probe(views=4)
     oof = {s.key: judged(s, 1.0, split="test") for s in (PLAIN, views)}
     with pytest.raises(LeakError):
         answer([PLAIN, views], resample_in_and_out(list(oof.values()), "auroc"))
@@ -160,7 +161,7 @@ def test_the_test_split_answers_no_question() -> None:
 
 def test_a_choice_that_was_made_is_discounted_and_said() -> None:
     """Twenty codes that are as good as the one probe: the best of them is not better."""
-    codes = [probe(family="vlad", params=(("k", str(k)),)) for k in range(20)]
+    codes = [probe(encoder=f"k{k + 1}") for k in range(20)]
     oof = [judged(one, 1.5, seed) for seed, one in enumerate([PLAIN, *codes])]
     drawn = resample_in_and_out(oof, "auroc")
     (found,) = answer([PLAIN, *codes], drawn)

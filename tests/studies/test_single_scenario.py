@@ -16,7 +16,7 @@ from medgraft.errors import DataError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
-from medgraft.studies.keys import scenario_from_key
+from medgraft.scenario import Scenario
 from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.types import ImageTable
 
@@ -41,7 +41,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Extract
 def test_a_probe_is_judged_as_in_a_study(
     table: ImageTable, extractor: Extractor, tmp_path: Path
 ) -> None:
-    scenario = scenario_from_key(PROBE)
+    scenario = Scenario.from_key(PROBE)
     found = train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")
     development = found.table.development
     same = cross_fitted(scenario, development, make_folds(development, 5, 0), extractor)
@@ -58,7 +58,7 @@ def test_a_cap_ends_training_and_a_larger_one_goes_on(
     table: ImageTable, extractor: Extractor, tmp_path: Path
 ) -> None:
     """Six milliseconds are over before three epochs are; a second call keeps those of the first."""
-    scenario = scenario_from_key(TUNED)
+    scenario = Scenario.from_key(TUNED)
     short = SingleOptions(holdout_only=True, cap=0.0001)
     found = train_to_folder(table, scenario, short, extractor, tmp_path / "A")
     assert found.crossed.training is not None
@@ -87,7 +87,7 @@ def test_a_cap_ends_training_and_a_larger_one_goes_on(
 def test_what_makes_no_sense_is_refused_before_anything_is_read(
     table: ImageTable, extractor: Extractor
 ) -> None:
-    probe = scenario_from_key(PROBE)
+    probe = Scenario.from_key(PROBE)
     with pytest.raises(ScenarioError, match="leave --holdout-only out"):
         run_single(table, probe, SingleOptions(holdout_only=True), extractor)
     with pytest.raises(DataError, match="no test split to look at"):
@@ -102,4 +102,4 @@ def test_the_classic_recipe_is_vgg_whole_without_augmentation() -> None:
     assert classic_scenario().key == "finetune/vgg16/input/classic/logistic"
     given = classic_scenario(weights="vgg19.safetensors", start="block4_pool")
     assert given.key == "finetune/vgg19/block4_pool/classic/logistic"
-    assert scenario_from_key(given.key) == given
+    assert Scenario.from_key(given.key) == given

@@ -323,7 +323,7 @@ def train(
     training.json. A test split is left alone unless --test is given.
     """
     from medgraft.api import train_to_folder
-    from medgraft.studies.keys import scenario_from_key
+    from medgraft.scenario import Scenario
     from medgraft.studies.single_scenario import SingleOptions, classic_scenario
 
     if bool(scenario) == bool(recipe):
@@ -333,7 +333,7 @@ def train(
             "a scenario's key says how it is trained; --from and --training go with --recipe"
         )
     chosen = (
-        scenario_from_key(scenario, seed)
+        Scenario.from_key(scenario, seed)
         if scenario
         else classic_scenario(training_settings(recipe, training), weights, start, seed)
     )

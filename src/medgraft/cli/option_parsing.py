@@ -28,7 +28,7 @@ def numbers_of(text: str) -> tuple[int, ...]:
 
 def training_settings(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
     """A recipe's name and what differs from it, as a scenario's `params`."""
-    from medgraft.learn.training_recipe import recipe_of
+    from medgraft.training_recipe import recipe_of
 
     params = [(recipe, "")] if recipe else []
     for word in split_words(settings):

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from medgraft.errors import FitError, ScenarioError
+from medgraft.scenario import POOLINGS
 from medgraft.types import DescriptorStream, Floats, Strings
 
 if TYPE_CHECKING:
     import torch
 
-Pooling = Literal["avg", "max", "gem"]
-POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6

@@ -8,10 +8,9 @@ an image is decoded once; a `FeaturePlan` says how the parts come together.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from medgraft.features.codebooks import ENCODERS
 from medgraft.features.encoders import BaseEncoder, check_pooling, half
 from medgraft.features.extract import GRID, Extractor, without
 from medgraft.features.subnetwork import last_map
+from medgraft.scenario import Encoded, Head, Pooled, Scenario, Views
 from medgraft.types import (
     Canvas,
     DescriptorBatch,
@@ -32,11 +32,9 @@ from medgraft.types import (
     FeatureSpec,
     ImageTable,
     Join,
-    Scenario,
     Skipped,
 )
 
-TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 Codes = NDArray[np.float32]
 Outputs = Mapping[FeatureSpec, Mapping[str, NDArray[np.float32]]]
 """Of one canvas: what each recipe's blocks gave, (channels,) or (positions, channels)."""
@@ -152,111 +150,94 @@ def feature_plan_of(scenario: Scenario, extractor: Extractor) -> FeaturePlan:
     ScenarioError, BackboneError
         It names a tap, size, edit or preset that does not exist, or two that do not go together.
     """
-    check_pooling(scenario.pooling)
     backbone = extractor.backbone(scenario.backbone)
-    if scenario.family in TRAINED:
+    if scenario.trained:
         scenario = _served(scenario, backbone)
     taps = [tap.name for tap in backbone.named(scenario.tap)]
-    sizes = scenario.sizes or (backbone.card.size,)
+    pixels, code = scenario.pixels, scenario.code
+    pooling = code.pooling if isinstance(code, Pooled) else "avg"
+    check_pooling(pooling)
+    sizes = pixels.sizes or (backbone.card.size,)
     base = max(sizes)
 
     def spec(size: int, edits: Sequence[Edit]) -> FeatureSpec:
         made = extractor.spec(
             scenario.backbone,
             taps,
-            [scenario.pooling],
+            [pooling],
             size=size,
-            resize=scenario.resize,
+            resize=pixels.resize,
             edits=edits,
         )
         return dataclasses.replace(made, base=0 if size == base else base)
 
-    chains = _chains(scenario.edits)
-    augmented = _views(scenario.augment, scenario.seed)
+    chains = _chains(pixels.edits)
+    augmented = _views(pixels.views, scenario.seed)
     found = tuple(
         tuple(spec(size, [*view, *chain]) for size in sizes for chain in chains)
         for view in augmented
     )
     if len(set(found[0])) < len(found[0]):
         raise ScenarioError(f"{scenario.key} reads one part twice; name sizes and edits once each")
-    if scenario.join not in get_args(Join):
-        raise ScenarioError(f"no join {scenario.join!r}; choose {', '.join(get_args(Join))}")
     alone = len(found) == 1 and len(found[0]) == 1
-    if scenario.family == "vlad" and len(taps) > 1:
+    if isinstance(code, Encoded) and len(taps) > 1:
         raise ScenarioError(
             f"{scenario.key} encodes the descriptors of {len(taps)} taps; an encoder takes those "
             f"of one, such as {taps[-1]}"
         )
-    if encoder_name(scenario) == "pyramid" and not alone:
+    if isinstance(code, Encoded) and code.encoder == "pyramid" and not alone:
         raise ScenarioError(
             f"{scenario.key} puts several maps in one pyramid, which needs the one of the image; "
             "give one size, one preprocessing and no views, or another encoder"
         )
-    return FeaturePlan(found[0][0] if alone else spec(base, []), found, scenario.join)
+    return FeaturePlan(found[0][0] if alone else spec(base, []), found, pixels.join)
 
 
 def _served(scenario: Scenario, backbone: Backbone) -> Scenario:
     """What a trained network reads in use: the mean of its last map, of the image as it is."""
-    if len(scenario.sizes) > 1 or any("+" in key for key in scenario.edits):
+    if scenario.pixels.several:
         raise ScenarioError(
             f"{scenario.key}: a network is trained on one picture of each image; give one size and "
             "one preprocessing"
         )
     tap = last_map(backbone).name
-    return dataclasses.replace(
-        scenario, family="probe", tap=tap, pooling="avg", augment="", params=()
-    )
+    frozen = dataclasses.replace(scenario, tap=tap, classifier=Head(scenario.head))
+    return frozen.with_pixels(views=None)
 
 
 def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
-    """Name and unfitted encoder of a scenario of the family `vlad`; None for the others.
-
-    The first of its `params` says which: `k32` is VLAD with 32 centres, `fisher16` a Fisher vector
-    of 16 components, `bilinear2048` a compact bilinear code, `pyramid1-2-4` a spatial pyramid.
-    Others may follow: `pca64` of the descriptors, `white256` of the code, `hard` assignment.
+    """Name and unfitted encoder of a scenario that encodes descriptors; None for the others.
 
     Raises
     ------
     ScenarioError
-        A parameter that no encoder has.
+        A parameter that this encoder has not.
     """
-    if scenario.family != "vlad":
+    code = scenario.code
+    if not isinstance(code, Encoded):
         return None
-    settings: dict[str, Any] = {"seed": scenario.seed}
-    params = dict(scenario.params)
-    first, name = next(iter(params), ""), encoder_name(scenario)
+    settings: dict[str, Any] = {"levels": code.size}
+    if code.encoder != "pyramid":
+        number = "n_components" if code.encoder == "bilinear" else "k"
+        settings = {number: code.size[0], "seed": scenario.seed}
+    for name, value in (("pca", code.pca), ("whiten", code.white)):
+        settings |= {name: value or None} if value is not None else {}
+    settings |= {"assignment": "hard"} if code.hard else {}
     try:
-        number = params.pop(first, "")
-        if name == "pyramid":
-            settings = {"levels": tuple(int(level) for level in number.split("-"))}
-        else:
-            settings[{"vlad": "k", "fisher": "k", "bilinear": "n_components"}[name]] = int(number)
-        for key, value in params.items():
-            if key == "hard" and not value:
-                settings["assignment"] = "hard"
-            else:
-                settings[{"pca": "pca", "white": "whiten"}[key]] = int(value) or None
-        encoder = ENCODERS[name](**settings)
-    except (KeyError, TypeError, ValueError) as error:
+        encoder = ENCODERS[code.encoder](**settings)
+    except TypeError as error:
         raise ScenarioError(
-            f"{scenario.key} names no encoder; give one such as k64, fisher16, bilinear2048 or "
-            "pyramid1-2-4, and where it fits pca128, white256 or hard"
+            f"{'.'.join(code.words)} names no encoder; give one such as k64, fisher16, "
+            "bilinear2048 or pyramid1-2-4, and where it fits pca128, white256 or hard"
         ) from error
     encoder.check_parameters()
-    return name, encoder
+    return code.encoder, encoder
 
 
-def encoder_name(scenario: Scenario) -> str:
-    """The name in `ENCODERS` of a scenario's encoder; '' where it has none."""
-    first = scenario.params[0][0] if scenario.params else ""
-    return "vlad" if first == "k" else first
-
-
-def _chains(keys: Sequence[str]) -> list[list[Edit]]:
-    """The edits of each part: `raw+clahe2-8` gives a raw part and an edited one."""
+def _chains(edits: Sequence[Sequence[str]]) -> list[list[Edit]]:
+    """The edits of each part: the step (`raw`, `clahe2-8`) gives a raw part and an edited one."""
     chains: list[list[Edit]] = [[]]
-    for key in keys:
-        ways = key.split("+")
+    for ways in edits:
         chains = [
             [*chain, *([] if way == "raw" else [edit_from_key(way)])]
             for chain in chains
@@ -265,17 +246,16 @@ def _chains(keys: Sequence[str]) -> list[list[Edit]]:
     return chains
 
 
-def _views(augment: str, seed: int) -> list[list[Edit]]:
-    """The edits of each view: `xray4` gives the image itself and three seeded views of it."""
-    if not augment:
+def _views(asked: Views | None, seed: int) -> list[list[Edit]]:
+    """The edits of each view: the image itself, then seeded views of it."""
+    if asked is None:
         return [[]]
-    found = re.fullmatch(r"([a-z-]+?)(\d+)", augment)
-    if found is None or int(found[2]) < 2:
+    if asked.number < 2:
         raise ScenarioError(
-            f"{augment!r} does not name views; give a preset and a number from 2 on, as in xray4"
+            f"{asked.word!r} does not name views; give a preset and a number from 2 on, as in xray4"
         )
     # View 0 is the image itself, and so has the codes that are in the cache already.
-    changed: list[list[Edit]] = [[edit] for edit in views(found[1], int(found[2]), seed)[1:]]
+    changed: list[list[Edit]] = [[e] for e in views(asked.preset, asked.number, seed)[1:]]
     return [[], *changed]
 
 

@@ -61,7 +61,8 @@ def key_of(
     """What decides a scenario's out-of-fold numbers."""
     return digest(
         RECIPE,
-        dataclasses.asdict(scenario),
+        scenario.full_key,
+        scenario.seed,
         inputs,
         development.fingerprint,
         folds.fingerprint,

@@ -26,7 +26,7 @@ from medgraft.errors import FitError
 from medgraft.evaluate.metrics import auroc
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
-from medgraft.learn.training_recipe import Recipe
+from medgraft.training_recipe import Recipe
 from medgraft.types import Floats, Ints, Strings
 
 if TYPE_CHECKING:

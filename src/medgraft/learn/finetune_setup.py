@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.augment import FIRST_VIEW, MILD, View
 from medgraft.data.split import holdout
+from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
@@ -36,7 +37,8 @@ from medgraft.learn.cross_validation import arrays_under
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
-from medgraft.learn.training_recipe import Recipe, recipe_of
+from medgraft.scenario import Finetune
+from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
 TRAINING = "4"  # raise it when a change of code changes what training gives
@@ -75,6 +77,7 @@ class FinetuneSetup:
     """
 
     scenario: Scenario
+    settings: tuple[tuple[str, str], ...]
     recipe: Recipe
     backbone: Backbone
     feature_plan: FeaturePlan
@@ -99,9 +102,13 @@ class FinetuneSetup:
         ScenarioError, BackboneError
             The recipe, the depth, the preset or the backbone makes no sense.
         """
+        training = scenario.classifier
+        if not isinstance(training, Finetune):
+            raise ScenarioError(f"{scenario.key} trains no network")
         return cls(
             scenario,
-            recipe_of(scenario.params),
+            training.settings,
+            training.recipe,
             extractor.backbone(scenario.backbone),
             feature_plan_of(scenario, extractor),
             development,
@@ -111,24 +118,24 @@ class FinetuneSetup:
         )
 
     def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
-        """A workbench of some of the images, in the order given, and their rows in it."""
+        """The same of some of the images, in the order given, and their rows in it."""
         smaller = dataclasses.replace(
             self, development=self.development.select(rows), weight=self.weight[rows]
         )
         return smaller, np.arange(len(rows))
 
     def at_size(self, size: int) -> FinetuneSetup:
-        """A workbench of the same images, read at another input size."""
-        scenario = dataclasses.replace(self.scenario, sizes=(size,))
+        """The same of the same images, read at another input size."""
+        scenario = self.scenario.with_pixels(sizes=(size,))
         return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
 
     def chain(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
         edits = self.feature_plan.canvas.edits
-        if view == 0 or not self.scenario.augment:
+        if view == 0 or self.scenario.pixels.views is None:
             return edits
         number = FIRST_VIEW + view - 1
-        return (View(self.scenario.augment, number, self.scenario.seed), *edits)
+        return (View(self.scenario.pixels.views.preset, number, self.scenario.seed), *edits)
 
     def mild(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view that is judged: 0 is the image, the others are mild views of it.
@@ -136,7 +143,8 @@ class FinetuneSetup:
         They are of the preset that the strong one is a strong version of (`xray-strong`: `xray`),
         its symmetries first.
         """
-        preset = self.scenario.augment.removesuffix("strong").removesuffix("-") or MILD
+        views = self.scenario.pixels.views
+        preset = (views and views.modality) or MILD
         first = (View(preset, view, self.scenario.seed),) if view else ()
         return (*first, *self.feature_plan.canvas.edits)
 
@@ -211,7 +219,7 @@ class FinetuneSetup:
         """
         canvas = dataclasses.replace(self.feature_plan.canvas, taps=(depth,), edits=())
         chain = chain or self.chain
-        views = views or (VIEWS if self.scenario.augment else 1)
+        views = views or (VIEWS if self.scenario.pixels.views else 1)
         return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
 
     # ----------------------------------------------------------------------- one training
@@ -324,11 +332,12 @@ class FinetuneSetup:
     def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
         recipe = asdict(self.recipe)
         del recipe["deploy"]  # what is done with a network later changes nothing in its training
-        params = tuple(one for one in self.scenario.params if one[0] != "deploy")
+        told = Finetune(tuple(one for one in self.settings if one[0] != "deploy"))
         return digest(
             TRAINING,
             versions("torch"),
-            dataclasses.asdict(dataclasses.replace(self.scenario, tap=depth, params=params)),
+            dataclasses.replace(self.scenario, tap=depth, classifier=told).key,
+            self.scenario.seed,
             recipe,
             [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],
             self.development.fingerprint,

@@ -26,7 +26,7 @@ from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
-from medgraft.features.feature_plan import TRAINED, FeaturePlan, encoder_of, feature_plan_of
+from medgraft.features.feature_plan import FeaturePlan, encoder_of, feature_plan_of
 from medgraft.learn.cross_validation import (
     CrossFitted,
     arrays_under,
@@ -112,7 +112,7 @@ def cross_fitted_all(
     def one(scenario: Scenario) -> CrossFitted:
         return cross_fitted(scenario, development, folds, extractor, sample_weight)
 
-    trained = [scenario for scenario in scenarios if scenario.family in TRAINED]
+    trained = [scenario for scenario in scenarios if scenario.trained]
     joined = [scenario for scenario in scenarios if scenario.members]  # of what is judged by then
     alone = [scenario for scenario in scenarios if scenario not in (*trained, *joined)]
     yield from _side_by_side(one, alone, extractor.workers)
@@ -167,9 +167,9 @@ def unseen_models(
         Without a fold, a class has too few groups to learn from.
     """
     rows = [np.flatnonzero(folds.assignment == k) for k in range(folds.n_folds)]
-    if scenario.family in TRAINED:
+    if scenario.trained:
         return tuple(zip(fold_networks(scenario, development, folds, extractor), rows, strict=True))
-    trained = [member.key for member in scenario.members if member.family in TRAINED]
+    trained = [member.key for member in scenario.members if member.trained]
     if trained:
         raise ScenarioError(
             f"{scenario.key} joins {', '.join(trained)}, which would have to be trained again in "

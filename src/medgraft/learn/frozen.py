@@ -21,17 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.preprocess import edit_from_key
-from medgraft.errors import BundleError
+from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Card, restore_backbone, save_backbone
 from medgraft.features.codebooks import encoder_from_arrays
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.engine import Output, tap_network, versions
 from medgraft.features.extract import Extractor, without
-from medgraft.features.feature_plan import FeaturePlan, Outputs, encoder_name, run_feature_plans
+from medgraft.features.feature_plan import FeaturePlan, Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError, write_json
 from medgraft.learn.heads import Head, head_from_arrays
+from medgraft.scenario import Encoded
 from medgraft.types import (
     Canvas,
     FeatureSpec,
@@ -132,10 +133,11 @@ class FittedFrozen:
         arrays, settings = self.head.to_arrays()
         save_file(arrays, folder / "head.safetensors")
         encoder = None
-        if self.encoder is not None:
+        code = self.scenario.code
+        if self.encoder is not None and isinstance(code, Encoded):
             fitted, chosen = self.encoder.to_arrays()
             save_file(fitted, folder / "encoder.safetensors")
-            encoder = {"name": encoder_name(self.scenario), "settings": chosen}
+            encoder = {"name": code.encoder, "settings": chosen}
         write_json(
             folder / "bundle.json",
             {
@@ -287,7 +289,7 @@ def described(fitted: FittedFrozen | Any) -> dict[str, Any]:
     """What every bundle says of its classifier; `identity` reads it back."""
     return {
         "family": fitted.scenario.family,
-        "scenario": dataclasses.asdict(fitted.scenario),
+        "scenario": {"key": fitted.scenario.full_key, "seed": fitted.scenario.seed},
         "key": fitted.scenario.key,
         "classes": fitted.classes,
         "positive": fitted.positive,
@@ -300,7 +302,7 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
     """The fields that `described` wrote, as the classifiers want them."""
     operating, calibrator = content["operating"], content["calibrator"]
     return {
-        "scenario": _scenario(content["scenario"]),
+        "scenario": _scenario(content),
         "classes": tuple(content["classes"]),
         "positive": content["positive"],
         "operating": operating and Operating(**operating),
@@ -325,10 +327,15 @@ def _verified(card: Card, sha256: str, extractor: Extractor) -> str:
 
 
 def _scenario(content: dict[str, Any]) -> Scenario:
-    fields = {key: _tuple(value) for key, value in content.items()}
-    fields["params"] = tuple((str(name), str(value)) for name, value in content["params"])
-    fields["members"] = tuple(_scenario(member) for member in content["members"])
-    return Scenario(**fields)
+    """The bundle's scenario; before 0.2 it stood there field by field, and in `key` as well."""
+    named = content["scenario"]
+    try:
+        return Scenario.from_key(named.get("key", content["key"]), int(named["seed"]))
+    except ScenarioError as error:
+        raise ValueError(
+            f"{error}. Where an earlier version of medgraft saved it, run its study again: what it "
+            "computed is in the cache"
+        ) from error
 
 
 def _spec_json(spec: FeatureSpec, card: Card) -> dict[str, Any]:

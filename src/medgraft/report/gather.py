@@ -29,6 +29,7 @@ from medgraft.report.content import (
 )
 from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.text import scenario_names
+from medgraft.scenario import Pooled, steps_of
 from medgraft.studies.run import Study
 from medgraft.types import (
     Canvas,
@@ -94,8 +95,8 @@ def _depth(study: Study, extractor: Extractor) -> tuple[DepthPoint, ...]:
     Beside them, where encoders or other input sizes were tried, the best way of each family.
     """
     estimates = {row.key: row.validation[study.result.metric] for row in study.result.scenarios}
-    first = study.options.preprocess[0]
-    edits = () if first == "raw" else (first,)
+    edits = steps_of(study.options.preprocess[0])
+    pooled = Pooled(study.options.poolings[0])
     found = []
     for name in study.options.backbones:
         order = {tap.name: i for i, tap in enumerate(extractor.backbone(name).taps)}
@@ -104,9 +105,9 @@ def _depth(study: Study, extractor: Extractor) -> tuple[DepthPoint, ...]:
             for entry in study.planned
             if entry.scenario.backbone == name
             and entry.scenario.tap in order
-            and (entry.scenario.edits, entry.scenario.augment) == (edits, "")
+            and (entry.scenario.pixels.edits, entry.scenario.pixels.views) == (edits, None)
         ]
-        plain = [s for s in mine if s.family == "probe" and s.pooling == study.options.poolings[0]]
+        plain = [s for s in mine if s.family == "probe" and s.code == pooled]
         found += [DepthPoint(name, s.tap, order[s.tap], s.head, estimates[s.key]) for s in plain]
         for family in ("vlad", "multiscale"):
             own = {s.key: s for s in mine if s.family == family}

@@ -6,7 +6,6 @@ Nothing here sees the test split.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def audit_unseen(
         models = unseen_models(scenario, development, folds, extractor)
     except FitError as error:
         return _no_models(error, wanted)
-    key = digest(dataclasses.asdict(scenario), development.fingerprint, folds.fingerprint)
+    key = digest(scenario.full_key, scenario.seed, development.fingerprint, folds.fingerprint)
     parts = [(fitted, development.select(rows)) for fitted, rows in models]
     return audit_evidence(parts, extractor, wanted, key)
 

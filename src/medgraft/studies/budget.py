@@ -14,7 +14,7 @@ import numpy as np
 
 from medgraft.learn.depth import BEST, rungs_of, searched
 from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
-from medgraft.learn.training_recipe import Recipe
+from medgraft.training_recipe import Recipe
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
 RUNGS = ("1200x2+2400x3", "800x2+1600x2", "400x2+800x2", "200x2+400x2")

@@ -24,7 +24,7 @@ from medgraft.types import SCHEMA, Finding, ImageTable, Predictions, Scenario, S
 
 # Of ten made sets with one misfiled image each, codes of all stages found eight, of the last layer
 # alone two.
-PROBE = Scenario("probe", DEFAULT, STAGES, "logistic")
+PROBE = Scenario.from_key(f"probe/{DEFAULT}/{STAGES}/logistic")
 FOLDS = 5
 
 

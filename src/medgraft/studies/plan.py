@@ -22,11 +22,24 @@ from medgraft.features.backbones import DEFAULT, HYBRIDS, Backbone
 from medgraft.features.codebooks import LEARNED
 from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
-from medgraft.features.feature_plan import TRAINED, encoder_of, feature_plan_of
+from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.heads import HEADS
-from medgraft.learn.training_recipe import recipe_of
-from medgraft.types import Cost, FeatureSpec, ResizeRule, Scenario
+from medgraft.scenario import (
+    TRAINED,
+    Encoded,
+    Finetune,
+    Head,
+    Pooled,
+    Preprocessing,
+    Scenario,
+    Views,
+    encoding_of,
+    steps_of,
+    views_of,
+)
+from medgraft.training_recipe import recipe_of
+from medgraft.types import Cost, FeatureSpec, ResizeRule
 
 SIMPLICITY = (
     "fewer multiply-adds for one image, then fewer numbers to be kept, then the raw image before "
@@ -34,6 +47,7 @@ SIMPLICITY = (
 )
 PRETRAINED = "block3_pool"  # the last layer of a hybrid that is pretrained
 VALIDATE = ("auto", "plain", "changed")
+PLAIN = Pooled()
 STEP = 320  # pixels from one input size to the next
 SIZES = 3  # input sizes at most, where none are named
 DEEP = 3  # ends of stages, from the deepest, that encoders and larger inputs are tried on
@@ -51,7 +65,7 @@ class StudyOptions:
     images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
     `features.feature_plan.encoder_of`). augment : a preset, of which `views` views of each image
     are compared with the image alone. depths : from which trained families train; `best` finds it
-    out. training : settings of their recipe (`learn.training_recipe.Recipe`), as a scenario's
+    out. training : settings of their recipe (`training_recipe.Recipe`), as a scenario's
     `params`; they augment by the strong version of `augment`. training_size : input size of
     networks that are trained; 0 is their own. validate : out of fold images are judged as they are
     (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where networks
@@ -99,6 +113,7 @@ class StudyOptions:
         recipe_of(self.training)
         if self.augment:
             _check("preset of views", (self.augment,), tuple(PRESETS))
+            views_of(self.augment)
         for pooling in self.poolings:
             check_pooling(pooling)
         if self.augment and not {"probe", *TRAINED} & set(self.families):
@@ -126,7 +141,7 @@ class StudyOptions:
             if not getattr(self, name):
                 raise ScenarioError(f"a study needs at least one of its {name}")
         for encoder in self.encoders:
-            encoder_of(Scenario("vlad", "any", "any", "svm", params=encoder_params(encoder)))
+            encoder_of(Scenario("any", "any", Head("svm"), code=encoding_of(encoder)))
 
 
 def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -139,7 +154,8 @@ def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
 
 def _full_key(preprocess: str) -> str:
     """`raw+clahe` as `raw+clahe2-8`."""
-    edits = [way if way == "raw" else edit_from_key(way) for way in preprocess.split("+")]
+    ways = [way for step in steps_of(preprocess) or (("raw",),) for way in step]
+    edits = [way if way == "raw" else edit_from_key(way) for way in ways]
     if not all(edit == "raw" or isinstance(edit, Clahe) for edit in edits):
         raise ScenarioError(
             f"{preprocess!r} is no preprocessing; there are raw, clahe and raw+clahe (views of an "
@@ -149,25 +165,6 @@ def _full_key(preprocess: str) -> str:
     if len(set(ways)) < len(ways):
         raise ScenarioError(f"{preprocess!r} names one preprocessing twice; name each once")
     return "+".join(ways)
-
-
-def encoder_params(word: str) -> tuple[tuple[str, str], ...]:
-    """What a user writes of an encoder, as a scenario's `params`.
-
-    Examples
-    --------
-    >>> encoder_params("k64.pca64.hard")
-    (('k', '64'), ('pca', '64'), ('hard', ''))
-    >>> encoder_params("pyramid1-2-4")
-    (('pyramid', '1-2-4'),)
-    """
-    parts = []
-    for part in word.split("."):
-        name = part.rstrip("0123456789-")
-        parts.append((name, part[len(name) :]))
-    if len(dict(parts)) < len(parts):
-        raise ScenarioError(f"the encoder {word!r} says one thing twice; say it once")
-    return tuple(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +178,8 @@ class Planned:
     @property
     def simplicity(self) -> tuple[int, int, int, int, str]:
         """Sorts the simplest first (see `SIMPLICITY`); the key breaks what ties are left."""
-        cost, edits = self.cost, len(self.scenario.edits)
+        several = self.scenario.members or (self.scenario,)
+        cost, edits = self.cost, max(len(one.pixels.edits) for one in several)
         return (cost.multiply_adds, cost.parameters, edits, self.head_rank, self.scenario.key)
 
 
@@ -249,7 +247,7 @@ def _plan_probes(
         extent = backbone.named(where)[-1].stride
         poolings = options.poolings if extent else ("avg",)
         for pooling, edit, head in product(poolings, options.preprocess, options.heads):
-            yield _scenario(options, backbone, "probe", where, edit, head=head, pooling=pooling)
+            yield _scenario(options, backbone, where, edit, Head(head), Pooled(pooling))
 
 
 def _plan_sizes(
@@ -260,10 +258,10 @@ def _plan_sizes(
     for where in [*_deep(backbone), STAGES]:
         for size in sizes:
             if size != backbone.card.size:
-                yield _scenario(options, backbone, "multiscale", where, sizes=(size,))
+                yield _scenario(options, backbone, where, sizes=(size,))
         for some in several:
-            yield _scenario(options, backbone, "multiscale", where, sizes=some)
-            yield _scenario(options, backbone, "multiscale", where, sizes=some, join="mean")
+            yield _scenario(options, backbone, where, sizes=some)
+            yield _scenario(options, backbone, where, sizes=some, join="mean")
 
 
 def _plan_encoders(
@@ -272,11 +270,11 @@ def _plan_encoders(
     """Every encoder on every deep tap; at the last, the first on descriptors of all sizes too."""
     deep = _deep(backbone)
     for where, word in product(deep, options.encoders):
-        params = encoder_params(word)
-        yield _scenario(options, backbone, "vlad", where, params=params)
+        code = encoding_of(word)
+        yield _scenario(options, backbone, where, code=code)
         joined = where == deep[-1] and word == options.encoders[0] and len(sizes) > 1
-        if joined and params[0][0] != "pyramid":  # which takes one map only
-            yield _scenario(options, backbone, "vlad", where, params=params, sizes=sizes)
+        if joined and code.encoder != "pyramid":  # which takes one map only
+            yield _scenario(options, backbone, where, code=code, sizes=sizes)
 
 
 def _plan_stack(
@@ -284,18 +282,16 @@ def _plan_stack(
 ) -> Iterator[Scenario]:
     """One stack: the stages joined, every deep tap, and every encoder, at the backbone's size."""
     wanted = {STAGES, *_deep(backbone)}
-    plain = _scenario(options, backbone, "probe", "")
+    plain = _scenario(options, backbone, "")
     members = tuple(
         scenario
         for scenario in known
         if scenario.tap in wanted
         and scenario.family in {"probe", "vlad"}
-        and dataclasses.replace(scenario, family="probe", tap="", params=()) == plain
+        and dataclasses.replace(scenario, tap="", code=Pooled()) == plain
     )
     if len(members) > 1:
-        yield dataclasses.replace(
-            plain, family="ensemble", tap="best", head="stack", members=members
-        )
+        yield Scenario.joining("stack", members)
 
 
 def _plan_ways(
@@ -306,21 +302,14 @@ def _plan_ways(
         return
     edits = [key for key in options.preprocess if "+" not in key and key != "raw"]
     for where in [*(tap.name for tap in backbone.taps), STAGES]:
-        plain = _scenario(options, backbone, "probe", where, "raw")
+        plain = _scenario(options, backbone, where, "raw")
         if "raw" in options.preprocess:
             for edit in edits:
-                edited = dataclasses.replace(plain, edits=(edit,))
-                yield dataclasses.replace(
-                    plain,
-                    family="ensemble",
-                    edits=(f"raw,{edit}",),
-                    params=((plain.head, ""),),
-                    head="mean",
-                    members=(plain, edited),
-                )
+                yield Scenario.joining("mean", (plain, plain.with_pixels(edits=steps_of(edit))))
         if options.augment:
-            alone = _scenario(options, backbone, "probe", where)
-            yield dataclasses.replace(alone, augment=f"{options.augment}{options.views}")
+            alone = _scenario(options, backbone, where)
+            views = dataclasses.replace(views_of(options.augment), number=options.views)
+            yield alone.with_pixels(views=views)
 
 
 def _plan_finetune(
@@ -328,27 +317,24 @@ def _plan_finetune(
 ) -> Iterator[Scenario]:
     """The network trained from every depth asked for, on strongly augmented images."""
     for depth in options.depths:
-        yield _trained(options, backbone, "finetune", depth)
+        yield _trained(options, backbone, depth)
 
 
 def _plan_hybrid(
     options: StudyOptions, backbone: Backbone, sizes: tuple[int, ...], known: list[Scenario]
 ) -> Iterator[Scenario]:
     """The hybrid's separable blocks trained behind VGG's blocks, which stay as they are."""
-    yield _trained(options, backbone, "hybrid", PRETRAINED)
+    yield _trained(options, backbone, PRETRAINED)
 
 
-def _trained(options: StudyOptions, backbone: Backbone, family: str, depth: str) -> Scenario:
-    strong = f"{options.augment}-strong" if options.augment else "strong"
+def _trained(options: StudyOptions, backbone: Backbone, depth: str) -> Scenario:
     return _scenario(
         options,
         backbone,
-        family,
         depth,
-        head="logistic",
-        augment=strong,
+        classifier=Finetune(options.training),
         sizes=(options.training_size,) if options.training_size else (),
-        params=options.training,
+        views=Views(views_of(options.augment).modality if options.augment else "", strong=True),
     )
 
 
@@ -367,22 +353,21 @@ PLANS = MappingProxyType(  # in this order, for an ensemble joins what was plann
 def _scenario(
     options: StudyOptions,
     backbone: Backbone,
-    family: str,
     tap: str,
     edit: str = "",
-    **fields: Any,
+    classifier: Head | Finetune | None = None,
+    code: Pooled | Encoded = PLAIN,
+    **pixels: Any,
 ) -> Scenario:
-    """A scenario of these options: the first head, pooling and preprocessing, unless told."""
-    edit = edit or options.preprocess[0]
-    fields = {"head": options.heads[0], "pooling": "avg", **fields}
+    """A scenario of these options: the first head and preprocessing, unless told."""
+    edits = steps_of(edit or options.preprocess[0])
     return Scenario(
-        family=family,
-        backbone=backbone.name,
-        tap=tap,
-        resize=options.resize,
-        edits=() if edit == "raw" else (edit,),
-        seed=options.seed,
-        **fields,
+        backbone.name,
+        tap,
+        classifier or Head(options.heads[0]),
+        Preprocessing(edits, resize=options.resize, **pixels),
+        code,
+        options.seed,
     )
 
 
@@ -404,8 +389,9 @@ def _cost_in_use(
     """
     n_images, n_classes = shape
     one = _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes)
-    trained = scenario.family in TRAINED and recipe_of(scenario.params).deploy == "folds"
-    networks = n_folds if trained else 1
+    decides = scenario.classifier
+    folds = isinstance(decides, Finetune) and decides.recipe.deploy == "folds"
+    networks = n_folds if folds else 1
     return Cost(networks * one.multiply_adds, networks * one.parameters)
 
 
@@ -438,7 +424,7 @@ def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
     channels = sum(tap.channels for tap in backbone.taps if tap.name in taps)
     found = encoder_of(scenario)
     if found is None:
-        width = channels * (1 if scenario.join == "mean" else len(feature_plan.views[0]))
+        width = channels * (1 if scenario.pixels.join == "mean" else len(feature_plan.views[0]))
         n_images *= len(feature_plan.views)
         extra = 0
     else:

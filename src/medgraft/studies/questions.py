@@ -99,11 +99,11 @@ def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Ask
         way, twin = _way(scenario)
         if twin is not None and twin.key in places:
             found.setdefault((scenario.backbone, way), []).append((scenario, twin))
-    by_all = [{(twin.head, twin.pooling) for _, twin in pairs} for pairs in found.values()]
+    by_all = [{(twin.head, twin.code) for _, twin in pairs} for pairs in found.values()]
     shared = set.intersection(*by_all) if by_all else set()
     several = len({backbone for backbone, _ in found}) > 1
     for (backbone, way), pairs in found.items():
-        usual = [pair for pair in pairs if (pair[1].head, pair[1].pooling) in shared] or pairs
+        usual = [pair for pair in pairs if (pair[1].head, pair[1].code) in shared] or pairs
         new, held = (tuple(places[pair[side].key] for pair in usual) for side in (0, 1))
         one = Asked("", new, held, drawn.metric, twins=True)
         twin = scenarios[one.pair(drawn.values)[1]]
@@ -118,26 +118,28 @@ def _way(scenario: Scenario) -> tuple[str, Scenario | None]:
     """
     if scenario.members:
         first, last = scenario.members[0], scenario.members[-1]
-        if scenario.head != "mean" or not last.edits:
+        if scenario.head != "mean" or not last.pixels.edits:
             return "", None
-        return f"Does it help to average raw and {edit_name(last.edits[0])} probabilities", first
-    if scenario.augment:
-        twin = dataclasses.replace(scenario, augment="")
-        return f"Do augmented views ({scenario.augment}) help", twin
+        edit = edit_name(last.pixels.edits[0][0])
+        return f"Does it help to average raw and {edit} probabilities", first
+    pixels = scenario.pixels
+    if pixels.views:
+        twin = scenario.with_pixels(views=None)
+        return f"Do augmented views ({pixels.views.word}) help", twin
     if scenario.family == "multiscale":
-        twin = dataclasses.replace(scenario, family="probe", sizes=(), join="concat")
-        if len(scenario.sizes) == 1:
-            return f"Does an input of {scenario.sizes[0]} pixels help", twin
-        sizes = " and ".join(map(str, scenario.sizes))
-        how = "averaged" if scenario.join == "mean" else "side by side"
+        twin = scenario.with_pixels(sizes=(), join="concat")
+        if len(pixels.sizes) == 1:
+            return f"Does an input of {pixels.sizes[0]} pixels help", twin
+        sizes = " and ".join(map(str, pixels.sizes))
+        how = "averaged" if pixels.join == "mean" else "side by side"
         return f"Do codes at {sizes} pixels, {how}, help", twin
-    if scenario.family == "probe" and len(scenario.edits) == 1:
-        twin = dataclasses.replace(scenario, edits=())
-        edit = scenario.edits[0]
-        if "+" in edit:
-            beside = " and ".join(edit_name(part) for part in edit.split("+") if part != "raw")
+    if scenario.family == "probe" and len(pixels.edits) == 1:
+        twin = scenario.with_pixels(edits=())
+        (ways,) = pixels.edits
+        if len(ways) > 1:
+            beside = " and ".join(edit_name(way) for way in ways if way != "raw")
             return f"Does {beside} help beside the raw image", twin
-        return f"Does {edit_name(edit)} help instead of the raw image", twin
+        return f"Does {edit_name(ways[0])} help instead of the raw image", twin
     return "", None
 
 

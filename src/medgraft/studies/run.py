@@ -23,7 +23,7 @@ from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
 from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.features.extract import Extractor, readable
-from medgraft.features.feature_plan import TRAINED, encoder_of, feature_plan_of
+from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
@@ -34,6 +34,7 @@ from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.traces import Traces
+from medgraft.scenario import TRAINED, Head, Pooled, Preprocessing, Scenario
 from medgraft.studies.audit_candidates import (
     audit_candidates,
     audit_unseen,
@@ -55,7 +56,6 @@ from medgraft.types import (
     Folds,
     ImageTable,
     Predictions,
-    Scenario,
     ScenarioResult,
     StudyResult,
 )
@@ -310,7 +310,7 @@ def _within_budget(
     clock: _Clock,
 ) -> StudyOptions:
     """The options with the training that the budget buys; a resumed run keeps its own."""
-    trained = [p.scenario for p in planned if p.scenario.family in TRAINED]
+    trained = [p.scenario for p in planned if p.scenario.trained]
     if not options.budget or not trained:
         return options
     earlier = store.events("budget") if store is not None else []
@@ -358,7 +358,7 @@ def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpe
 
 def _changed(planned: Sequence[Planned], view: Edit, extractor: Extractor) -> list[FeatureSpec]:
     """What frozen networks are asked for of images in the view that is judged."""
-    frozen = [entry for entry in planned if entry.scenario.family not in TRAINED]
+    frozen = [entry for entry in planned if not entry.scenario.trained]
     return [
         dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in _inputs(frozen, extractor)
     ]
@@ -456,7 +456,8 @@ def _profile(
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
-    plain = Scenario("probe", first.backbone, where, "svm", resize=first.resize)
+    pixels = Preprocessing(resize=first.pixels.resize)
+    plain = Scenario(first.backbone, where, Head("svm"), pixels)
     codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
     return examine(table, ProfileInputs(codes, image_stats, oof), seed=seed).findings
 
@@ -511,8 +512,8 @@ def _by_tap(
         p.scenario
         for p in planned
         if (p.scenario.family, p.scenario.backbone) == ("probe", mine.backbone)
-        and not (p.scenario.edits or p.scenario.augment or p.scenario.tap == STAGES)
-        and p.scenario.pooling == "avg"
+        and not (p.scenario.pixels.edits or p.scenario.pixels.views or p.scenario.tap == STAGES)
+        and p.scenario.code == Pooled()
     ]
     heads = {scenario.head for scenario in plain}
     head = mine.head if mine.head in heads else next(iter(sorted(heads)), "")

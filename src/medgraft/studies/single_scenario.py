@@ -15,14 +15,15 @@ from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.estimates import evaluate
 from medgraft.features.extract import Extractor, readable
-from medgraft.features.feature_plan import TRAINED, encoder_of, feature_plan_of
+from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.subnetwork import INPUT
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.traces import Traces
-from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Scenario, Skipped
+from medgraft.scenario import Finetune, Scenario
+from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
 
 VALIDATE = ("plain", "changed")
 
@@ -87,7 +88,7 @@ def classic_scenario(
     what differs from it. start : the layer trained from.
     """
     backbone = "vgg19" if weights else "vgg16"
-    return Scenario("finetune", backbone, start, "logistic", params=params, seed=seed)
+    return Scenario(backbone, start, Finetune(params), seed=seed)
 
 
 def run_single(
@@ -104,7 +105,7 @@ def run_single(
     ScenarioError, BackboneError
         The scenario makes no sense, or is not one that is trained where that is needed.
     """
-    if options.holdout_only and scenario.family not in TRAINED:
+    if options.holdout_only and not scenario.trained:
         raise ScenarioError(
             f"{scenario.key} trains no network and is quick in every fold; leave --holdout-only out"
         )
@@ -116,7 +117,8 @@ def run_single(
     development = table.development
     folds = make_folds(development, options.n_folds, scenario.seed)
     if options.validate == "changed":
-        preset = scenario.augment.rstrip("0123456789").removesuffix("strong").removesuffix("-")
+        views = scenario.pixels.views
+        preset = views.modality if views else ""
         folds = dataclasses.replace(folds, view=judging_view(preset, scenario.seed))
     if options.holdout_only:
         crossed = held_out(scenario, development, folds, extractor, 60 * options.cap or math.inf)
@@ -137,7 +139,7 @@ def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> Im
     """The table without the development images that cannot be read."""
     feature_plan = feature_plan_of(scenario, extractor)
     development = table.development
-    if scenario.family in TRAINED:  # what is read of its images is known after training only
+    if scenario.trained:  # what is read of its images is known after training only
         with extractor.progress.task("Looking for damaged images", len(development)) as advance:
             found = []
             for row in extractor.canvases(development, feature_plan.canvas):

@@ -12,14 +12,13 @@ from dataclasses import dataclass, fields, is_dataclass
 import numpy as np
 
 from medgraft.evaluate.metrics import LOWER_IS_BETTER
-from medgraft.features.feature_plan import TRAINED
 from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.training_recipe import recipe_of
 from medgraft.report.charts import training_curves
 from medgraft.report.charts.training_curves import Histories, best_epoch, scores
 from medgraft.report.content import ReportInput, TrainedScenario
 from medgraft.report.text import formatting, scenario_names
+from medgraft.scenario import TRAINED, Finetune
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Comparison, Estimate, Question, Scenario, StudyResult
 
@@ -100,8 +99,8 @@ def _from(one: TrainedScenario, scenario: Scenario) -> str:
     """From where the network was trained, who said so, and what it was shown."""
     who = "which the depth search below chose" if one.log.search is not None else "as was asked for"
     text = f"Trained from {one.log.depth} on ({one.depths[one.log.depth]}), {who}"
-    if scenario.augment:
-        text += f", on images changed otherwise every time ({scenario.augment})"
+    if scenario.pixels.views:
+        text += f", on images changed otherwise every time ({scenario.pixels.views.preset})"
     told = scenario_names.settings(scenario)
     return f"{text}. Told otherwise than usual: {told}." if told else f"{text}."
 
@@ -213,9 +212,10 @@ def _spread(found: tuple[float, float, float]) -> str:
 
 def _caption(runs: Histories, scenario: Scenario) -> str:
     several = len(runs) > 1
+    decides = scenario.classifier
     began = (
         "with a head fitted to its frozen codes"
-        if recipe_of(scenario.params).probe
+        if isinstance(decides, Finetune) and decides.recipe.probe
         else "with a head that knows nothing"
     )
     return (

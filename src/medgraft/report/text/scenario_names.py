@@ -6,18 +6,15 @@ Keys such as `multiscale/NET/stages/s224+544/mean/svm` stay what one types; peop
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medgraft.features.feature_plan import TRAINED
 from medgraft.features.subnetwork import INPUT
-from medgraft.learn.training_recipe import recipe_of
 from medgraft.report.content import ScenarioFacts
 from medgraft.report.text import formatting
+from medgraft.scenario import BEST, Encoded, Finetune, Pooled, Scenario
 from medgraft.studies.questions import edit_name
-from medgraft.types import FittedScenario, Scenario
+from medgraft.types import FittedScenario
 
 if TYPE_CHECKING:
     from medgraft.features.backbones import Backbone
@@ -30,19 +27,17 @@ HEADS = {
     "rbf": "a support vector machine with curved borders (RBF)",
     "knn": "a vote of the most alike development images (kNN)",
 }
-ENCODERS = {"k": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
-BEST = "best"  # in the place of a layer: the depth was searched
-FURTHER = {"pca": "PCA", "white": "whitened to", "soft": "soft"}
+ENCODERS = {"vlad": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
 
 
 def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
     """What all scenarios share, and by key what tells each from the others.
 
-    >>> short_names([Scenario("probe", "net", tap, "svm") for tap in ("stem", "blocks.6")])
+    >>> short_names([Scenario.from_key(f"probe/net/{tap}/svm") for tap in ("stem", "blocks.6")])
     ('net', {'probe/net/stem/svm': 'stem · svm', 'probe/net/blocks.6/svm': 'blocks.6 · svm'})
     """
     slots = {scenario.key: _slots(scenario) for scenario in scenarios}
-    trained = [slots[scenario.key] for scenario in scenarios if scenario.family in TRAINED]
+    trained = [slots[scenario.key] for scenario in scenarios if scenario.trained]
     for name in ("encoder", "augment"):  # settings and views that all trained ones share
         if len({one[name] for one in trained}) == 1:
             for one in trained:
@@ -84,16 +79,17 @@ def _slots(scenario: Scenario) -> dict[str, str]:
     if scenario.members:
         what = f"{scenario.head} of {len(scenario.members)}"
         return {**_slots(scenario.members[0]), "tap": what, "encoder": "", "head": ""}
-    trained = scenario.family in TRAINED
+    trained, pixels, code = scenario.trained, scenario.pixels, scenario.code
+    pooling = code.pooling if isinstance(code, Pooled) else "avg"
     return {
         "backbone": scenario.backbone,
         "tap": _trained_from(scenario.tap) if trained else scenario.tap,
         "encoder": settings(scenario) if trained else _encoder(scenario),
-        "pooling": "" if scenario.pooling == "avg" else scenario.pooling,
+        "pooling": "" if pooling == "avg" else pooling,
         "sizes": _sizes(scenario),
         "edits": _edit(scenario),
         "augment": _views(scenario),
-        "resize": "" if scenario.resize == "squash" else scenario.resize,
+        "resize": "" if pixels.resize == "squash" else pixels.resize,
         "head": "" if trained else scenario.head,
     }
 
@@ -105,7 +101,8 @@ def _trained_from(tap: str) -> str:
 
 def settings(scenario: Scenario) -> str:
     """What differs from the usual recipe of training."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in scenario.params)
+    told = scenario.classifier.settings if isinstance(scenario.classifier, Finetune) else ()
+    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in told)
 
 
 def depth_in_words(depth: str, backbone: Backbone) -> str:
@@ -123,41 +120,46 @@ def depth_in_words(depth: str, backbone: Backbone) -> str:
 
 
 def _sizes(scenario: Scenario) -> str:
-    if not scenario.sizes:
+    sizes = scenario.pixels.sizes
+    if not sizes:
         return ""
-    if scenario.join == "mean":
-        return f"{', '.join(map(str, scenario.sizes))} px averaged"
-    return f"{'+'.join(map(str, scenario.sizes))} px"
+    if scenario.pixels.join == "mean":
+        return f"{', '.join(map(str, sizes))} px averaged"
+    return f"{'+'.join(map(str, sizes))} px"
 
 
 def _edit(scenario: Scenario) -> str:
-    ways = [part for key in scenario.edits for part in key.split("+")]
-    return " + ".join(map(edit_name, ways))
+    return " + ".join(edit_name(way) for ways in scenario.pixels.edits for way in ways)
 
 
 def _views(scenario: Scenario) -> str:
     """The views that are read of an image; of training, the preset that each is changed by."""
-    number = re.sub(r"[^0-9]", "", scenario.augment)
-    return f"{number} views" if number else scenario.augment
+    views = scenario.pixels.views
+    if views is None:
+        return ""
+    return f"{views.number} views" if views.number else views.preset
 
 
 def _encoder(scenario: Scenario) -> str:
-    if scenario.family != "vlad":
+    code = scenario.code
+    if not isinstance(code, Encoded):
         return ""
-    parts = [
-        f"{(ENCODERS | FURTHER).get(name, name)} {value}".strip() for name, value in scenario.params
-    ]
+    parts = [f"{ENCODERS[code.encoder]} {'-'.join(map(str, code.size))}"]
+    parts += [f"PCA {code.pca}"] if code.pca is not None else []
+    parts += [f"whitened to {code.white}"] if code.white is not None else []
+    parts += ["hard"] if code.hard else []
     return ", ".join(parts)
 
 
 def how_read(scenario: Scenario) -> str:
     """How a tap is read otherwise than by averaging one input, in two words; '' if it is not.
 
-    >>> how_read(Scenario("vlad", "net", "t", "svm", params=(("k", "64"),)))
+    >>> how_read(Scenario.from_key("vlad/net/t/k64/svm"))
     'VLAD 64'
     """
-    sizes = _sizes(scenario) if len(scenario.sizes) < 2 else f"{len(scenario.sizes)} sizes"
-    joined = " averaged" if scenario.join == "mean" else ""
+    several = len(scenario.pixels.sizes)
+    sizes = _sizes(scenario) if several < 2 else f"{several} sizes"
+    joined = " averaged" if scenario.pixels.join == "mean" else ""
     return " ".join(filter(None, (_encoder(scenario), sizes + joined)))
 
 
@@ -168,22 +170,22 @@ def sentence(scenario: Scenario) -> str:
     """What becomes of an image, for whoever treats patients and trains no networks."""
     if scenario.members:
         return _joined(scenario)
-    if scenario.family in TRAINED:
+    if scenario.trained:
         return _trained(scenario)
-    seen = "each image"
-    if scenario.sizes:
-        seen += f" at {formatting.join(map(str, scenario.sizes))} pixels"
-    if scenario.edits:
-        twice = "+" in scenario.edits[0]
+    seen, pixels = "each image", scenario.pixels
+    if pixels.sizes:
+        seen += f" at {formatting.join(map(str, pixels.sizes))} pixels"
+    if pixels.edits:
+        twice = len(pixels.edits[0]) > 1
         seen += f"{' as it is, and again' * twice} with its local contrast equalised (CLAHE)"
     text = (
         f"{scenario.backbone}, a network trained before on other images and left as it is, reads "
         f"{seen}. {_what_is_taken(scenario)} From that, {_who_decides(scenario)} gives the class."
     )
-    if scenario.augment:
+    if pixels.views:
         text += (
             f" It does so for {_views(scenario)} of each image, slightly changed as such images "
-            f"may differ ({scenario.augment.rstrip('0123456789')}), and averages the scores."
+            f"may differ ({pixels.views.preset}), and averages the scores."
         )
     return text
 
@@ -198,10 +200,10 @@ def _trained(scenario: Scenario) -> str:
             "whose last ones are new and light, "
         )
     text += f"was trained on your development images, {again}, and gives the class itself."
-    if scenario.augment:
+    if scenario.pixels.views:
         text += (
             f" While it learned, it saw each image changed a little otherwise every time "
-            f"({scenario.augment}); in use it sees images as they are."
+            f"({scenario.pixels.views.preset}); in use it sees images as they are."
         )
     return text
 
@@ -214,30 +216,30 @@ def _who_decides(scenario: Scenario) -> str:
 
 def _what_is_taken(scenario: Scenario) -> str:
     layer = "all its stages" if scenario.tap == "stages" else f"its layer {scenario.tap}"
-    if scenario.family != "vlad":
-        several = len(scenario.sizes) > 1 or any("+" in key for key in scenario.edits)
-        how = "averaged" if scenario.join == "mean" else "side by side"
-        joined = f", the readings {how}" if several else ""
+    code = scenario.code
+    if not isinstance(code, Encoded):
+        how = "averaged" if scenario.pixels.join == "mean" else "side by side"
+        joined = f", the readings {how}" if scenario.pixels.several else ""
         return f"What {layer} found is summed up over the whole picture{joined}."
-    name, number = scenario.params[0]
+    number = code.size[0]
     ways = {
-        "k": f"sorted into {number} kinds learned from your images, and how it departs from its "
+        "vlad": f"sorted into {number} kinds learned from your images, and how it departs from its "
         "kind is summed up (VLAD)",
         "fisher": f"held against {number} kinds learned from your images (Fisher vector)",
         "bilinear": "summed up by which findings occur together (bilinear)",
         "pyramid": "summed up over parts of the picture (spatial pyramid)",
     }
-    return f"What {layer} found at each place is {ways.get(name, name)}."
+    return f"What {layer} found at each place is {ways[code.encoder]}."
 
 
 def _joined(scenario: Scenario) -> str:
     n = len(scenario.members)
     if scenario.head == "mean":
         ways = [
-            "on the image as it is" if not member.edits else "on the image after CLAHE"
+            "on the image as it is" if not member.pixels.edits else "on the image after CLAHE"
             for member in scenario.members
         ]
-        first = dataclasses.replace(scenario.members[0], edits=())
+        first = scenario.members[0].with_pixels(edits=())
         return (
             f"{n} classifiers of one kind, {formatting.join(ways)}, are asked, and their "
             "probabilities "
@@ -289,7 +291,7 @@ def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = ""
         if encoders and not _shared(parts, "Encoder"):
             facts["Encoders"] = "; ".join(encoders)
         return ScenarioFacts(sentence(scenario), facts, members)
-    if scenario.family in TRAINED:
+    if scenario.trained:
         return ScenarioFacts(sentence(scenario), _facts_of_trained(fitted, extractor, depth))
     return ScenarioFacts(sentence(scenario), _facts(fitted, extractor))
 
@@ -299,16 +301,18 @@ def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) 
 
     scenario, networks = fitted.scenario, networks_of(fitted)
     backbone = extractor.backbone(scenario.backbone)
-    how = recipe_of(scenario.params)
+    views = scenario.pixels.views
+    assert isinstance(scenario.classifier, Finetune)
+    how = scenario.classifier.recipe
     facts = {
         "Network": scenario.backbone,
         "Trained from": f"{depth}: {depth_in_words(depth, backbone)}" if depth else "",
-        "Input": f"{fitted.spec.size} px, resized by {scenario.resize}",
+        "Input": f"{fitted.spec.size} px, resized by {scenario.pixels.resize}",
         "Image": _edit(scenario) or "raw",
-        "While it learned": f"{scenario.augment}: `medgraft views` shows what that does"
-        if scenario.augment
+        "While it learned": f"{views.preset}: `medgraft views` shows what that does"
+        if views
         else "",
-        "Training": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
+        "Finetune": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
         f"{how.batch_size} images a step, at most {how.epochs} epochs, label smoothing "
         f"{how.smoothing:g}, classes balanced by {how.balance}",
         "Told otherwise": settings(scenario),
@@ -329,20 +333,21 @@ def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
     scenario = fitted.scenario
     backbone = extractor.backbone(scenario.backbone)
     taps = [tap.name for tap in backbone.named(scenario.tap)]
-    sizes = scenario.sizes or (fitted.spec.size,)
-    joined = "codes averaged" if scenario.join == "mean" else "codes side by side"
-    if scenario.family == "vlad":
+    pixels, code = scenario.pixels, scenario.code
+    sizes = pixels.sizes or (fitted.spec.size,)
+    joined = "codes averaged" if pixels.join == "mean" else "codes side by side"
+    if isinstance(code, Encoded):
         joined = "their descriptors in one bag"
     several = f", {joined}" if len(sizes) > 1 else ""
     facts = {
         "Network": scenario.backbone,
         "Layers" if len(taps) > 1 else "Layer": ", ".join(taps),
-        "Input": f"{formatting.join(map(str, sizes))} px{several}, resized by {scenario.resize}",
+        "Input": f"{formatting.join(map(str, sizes))} px{several}, resized by {pixels.resize}",
         "Image": _edit(scenario) or "raw",
-        "Views": f"{_views(scenario)} ({scenario.augment}), scores averaged"
-        if scenario.augment
+        "Views": f"{_views(scenario)} ({pixels.views.word}), scores averaged"
+        if pixels.views
         else "",
-        "Pooling": scenario.pooling if scenario.family != "vlad" else "",
+        "Pooling": code.pooling if isinstance(code, Pooled) else "",
         "Encoder": _encoder_in_full(fitted),
         "Head": _head_in_full(fitted),
     }

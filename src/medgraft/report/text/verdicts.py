@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.features.feature_plan import TRAINED
 from medgraft.report.content import ReportInput
 from medgraft.report.sections import evidence
 from medgraft.report.text import calibration, formatting
@@ -245,9 +244,10 @@ def advice(content: ReportInput) -> list[str]:
 def _early_layer(content: ReportInput) -> str:
     """A word of caution where a layer that sees no shapes yet is enough to tell the classes."""
     orders = {point.tap: point.order for point in content.depth}
-    tap = next((part for part in content.result.recommended.split("/") if part in orders), "")
-    trained = content.result.recommended.split("/")[0] in TRAINED
-    if trained or not tap or orders[tap] > EARLY * max(orders.values()):
+    named = {one.key: one for one in content.scenarios}
+    chosen = named.get(content.result.recommended)
+    tap = chosen.tap if chosen else ""
+    if not chosen or chosen.trained or tap not in orders or orders[tap] > EARLY * max(orders.values()):
         return ""
     return (
         f"A look at what else differs between the classes: {tap} is an early layer, which sees "
