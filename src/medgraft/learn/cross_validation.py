@@ -6,12 +6,13 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
+from medgraft.learn.depth import TrainingLog
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
@@ -24,9 +25,6 @@ from medgraft.types import (
     Scenario,
     digest,
 )
-
-if TYPE_CHECKING:
-    from medgraft.learn.depth import TrainingLog
 
 RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
 
@@ -119,9 +117,3 @@ def finished(
         fitted=dataclasses.replace(fitted, operating=operating),
         seconds=float(kept["seconds"]),
     )
-
-
-def arrays_under(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """The arrays stored under `name.`, without that prefix."""
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from medgraft.data.augment import FIRST_VIEW, MILD, View
 from medgraft.data.split import holdout
 from medgraft.features.backbones import HYBRIDS, Backbone
+from medgraft.features.cache import arrays_under
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
@@ -32,7 +33,6 @@ from medgraft.features.training_cache import (
     fits,
     prepare_maps,
 )
-from medgraft.learn.cross_validation import arrays_under
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs

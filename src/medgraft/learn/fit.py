@@ -23,13 +23,13 @@ from threadpoolctl import threadpool_limits
 
 from medgraft.data.split import make_folds
 from medgraft.errors import BundleError, LeakError, ScenarioError
+from medgraft.features.cache import arrays_under
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import TRAINED, FeaturePlan, encoder_of, feature_plan_of
 from medgraft.learn.cross_validation import (
     CrossFitted,
-    arrays_under,
     calibrator_of,
     finished,
     judged,
