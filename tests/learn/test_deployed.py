@@ -10,7 +10,7 @@ import pytest
 
 from medgraft.data.ingest import load as load_table
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
@@ -55,7 +55,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 
 @pytest.fixture(scope="module")
 def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
-    return cross_fitted(TUNED, table, folds, extractor)
+    return cross_fitted(TUNED, Development(table, folds), extractor)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_it_is_the_mean_of_the_networks_that_judged(
     crossed: CrossFitted, canvases: list[Canvas], table: ImageTable, folds: Folds,
     extractor: Extractor,
 ) -> None:  # fmt: skip
-    networks = [fitted for fitted, _ in unseen_models(TUNED, table, folds, extractor)]
+    networks = [fitted for fitted, _ in unseen_models(TUNED, Development(table, folds), extractor)]
     scores = [network.scores(canvases) for network in networks]
     assert not np.allclose(scores[0], scores[1], atol=1e-3)
     deployed = crossed.fitted
@@ -93,7 +93,7 @@ def test_once_trains_one_more_network_and_none_of_the_folds_again(
         return train(self, data, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Training, "epochs", counted)
-    once = cross_fitted(ONCE, table, folds, extractor)
+    once = cross_fitted(ONCE, Development(table, folds), extractor)
     assert begun == [len(table)]
     assert isinstance(once.fitted, FittedFrozen)
     assert once.training is not None
@@ -113,7 +113,7 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
         return dataclasses.replace(run, scores=-run.scores)
 
     monkeypatch.setattr(finetune_cv, "_in_fold", otherwise)
-    again = cross_fitted(TUNED, table, folds, extractor)
+    again = cross_fitted(TUNED, Development(table, folds), extractor)
     np.testing.assert_array_equal(again.predictions.scores, -crossed.predictions.scores)
 
 
@@ -170,4 +170,4 @@ def test_grad_cam_explains_the_label_of_the_mean(
 def test_there_is_no_third_way(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
     other = dataclasses.replace(TUNED, params=(("deploy", "both"),))
     with pytest.raises(ScenarioError, match="deploy = both"):
-        cross_fitted(other, table, folds, extractor)
+        cross_fitted(other, Development(table, folds), extractor)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
 from medgraft.learn.depth import TrainingLog
 from medgraft.learn.ensemble import FittedEnsemble
@@ -19,8 +20,6 @@ from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.types import (
     FittedScenario,
     Floats,
-    Folds,
-    ImageTable,
     Predictions,
     Scenario,
     digest,
@@ -52,27 +51,24 @@ class CrossFitted:
 def key_of(
     scenario: Scenario,
     inputs: object,
-    development: ImageTable,
-    folds: Folds,
-    sample_weight: Floats | None,
+    development: Development,
 ) -> str:
     """What decides a scenario's out-of-fold numbers."""
+    weight = development.sample_weight
     return digest(
         RECIPE,
         dataclasses.asdict(scenario),
         inputs,
-        development.fingerprint,
-        folds.fingerprint,
-        None if sample_weight is None else sample_weight.tolist(),
+        development.table.fingerprint,
+        development.folds.fingerprint,
+        None if weight is None else weight.tolist(),
         length=32,
     )
 
 
-def judged(
-    found: OutOfFold, development: ImageTable, folds: Folds, began: float
-) -> dict[str, NDArray[Any]]:
+def judged(found: OutOfFold, development: Development, began: float) -> dict[str, NDArray[Any]]:
     """What is kept of a scenario: its scores and probabilities, and the calibrator of the refit."""
-    p = calibrated(found, development.labels, folds.assignment)
+    p = calibrated(found, development.table.labels, development.folds.assignment)
     arrays = {
         "scores": found.scores,
         "changed.scores": found.changed,
@@ -93,17 +89,18 @@ def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
 
 
 def finished(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
+    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
     """The out-of-fold predictions that were kept, and the refit with its threshold."""
+    table, folds = development.table, development.folds
 
     def said(scores: Floats, prob: Floats) -> Predictions:
-        return Predictions.of(fitted.scenario.key, development, scores, prob, folds.assignment)
+        return Predictions.of(fitted.scenario.key, table, scores, prob, folds.assignment)
 
     predictions = unchanged = said(kept["scores"], kept["y_prob"])
     if folds.view is not None:
         predictions = said(kept["changed.scores"], kept["changed.y_prob"])
-    operating = choose_threshold(unchanged) if development.positive else None
+    operating = choose_threshold(unchanged) if table.positive else None
     return CrossFitted(
         predictions=predictions,
         unchanged=unchanged,
