@@ -20,7 +20,7 @@ from medgraft.learn import finetune_cv, finetune_setup
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.finetune import Training
-from medgraft.learn.finetune_setup import FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.fit import cross_fitted, load, unseen_models
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.types import Canvas, Folds, ImageTable, Scenario
@@ -121,10 +121,11 @@ def test_trainings_are_kept_under_the_version_of_torch(
     table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup, rows = FinetuneSetup.of(TUNED, table, extractor), np.arange(4)
-    before = setup._identity("blocks.6", rows, rows, None)
-    assert setup._identity("blocks.6", rows, rows, None) == before
+    task = TrainingTask("blocks.6", setup.inputs("blocks.6"), rows, rows, "")
+    before = setup._identity(task)
+    assert setup._identity(task) == before
     monkeypatch.setattr(finetune_setup, "versions", lambda _: ("torch 99",))
-    assert setup._identity("blocks.6", rows, rows, None) != before
+    assert setup._identity(task) != before
 
 
 def test_a_bundle_of_it_answers_the_same(

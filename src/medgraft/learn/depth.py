@@ -25,7 +25,7 @@ from medgraft.evaluate.selection import (
 )
 from medgraft.features.subnetwork import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained, TrainingTask
 from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
@@ -136,7 +136,8 @@ def search_depth(
         short = replace(setup, recipe=recipe)
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
-            run = short.trained(depth, setup.inputs(depth), some, judges, what, epochs=epochs)
+            task = TrainingTask(depth, setup.inputs(depth), some, judges, what, epochs)
+            run = short.trained(task)
             found.append(_predictions(setup, depth, judges, run))
             seconds.append(run.seconds)
         estimates = estimate_all(found, metric)
@@ -151,7 +152,8 @@ def search_depth(
     frozen = replace(short, recipe=replace(recipe, probe=True))
     deepest = depths[-1]
     inputs = frozen.inputs(deepest)
-    untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
+    task = TrainingTask(deepest, inputs, some, judges, "The frozen network", epochs=0)
+    untrained = frozen.trained(task)
     head = _predictions(setup, "a linear head", judges, untrained)
     comparisons = compare_with_best(resample_in_and_out(last, metric))
     gain = compare_chosen(

@@ -35,7 +35,7 @@ from medgraft.learn.cross_validation import (
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
@@ -117,7 +117,7 @@ def held_out(
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
     what = f"Training from {depth}"
-    run = setup.trained(depth, setup.inputs(depth), rows, judge, what, cap=cap)
+    run = setup.trained(TrainingTask(depth, setup.inputs(depth), rows, judge, what), cap=cap)
     table = development.table.select(judge)
     inner = make_folds(table, folds.n_folds, folds.seed)
     part = Development(table, dataclasses.replace(inner, view=folds.view, metric=folds.metric))
@@ -139,7 +139,8 @@ def _in_fold(setup: FinetuneSetup, depth: str, inputs: Inputs, folds: Folds, k: 
     """The training that learns from all folds but one and judges that one."""
     inside = folds.assignment == k
     what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
-    return setup.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+    rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+    return setup.trained(TrainingTask(depth, inputs, rows, judge, what))
 
 
 def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
@@ -168,7 +169,8 @@ def _once_more(
     everything = np.arange(len(setup.development))
     epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
     what = f"Training from {depth} on all images"
-    return setup.trained(depth, inputs, everything, everything[:0], what, epochs=epochs)
+    nobody = everything[:0]
+    return setup.trained(TrainingTask(depth, inputs, everything, nobody, what, epochs))
 
 
 def _together(setup: FinetuneSetup, networks: Sequence[FittedFrozen]) -> FittedEnsemble:
