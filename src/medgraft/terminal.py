@@ -116,7 +116,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from rich.table import Table
 
-    from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.evaluate.metrics import METRICS
     from medgraft.report.gather import trainings
     from medgraft.report.text import lower_end
     from medgraft.report.text.formatting import name_metric
@@ -127,7 +127,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     better = sorted(
         result.scenarios,
         key=lambda row: row.validation[metric].value,
-        reverse=metric not in LOWER_IS_BETTER,
+        reverse=not METRICS[metric].lower_is_better,
     )  # reading order only: what is better stands in `recommended`
     keys = [row.key for row in better]
     common, names = short_names([entry.scenario for entry in study.planned])

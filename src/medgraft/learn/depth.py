@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from medgraft.data.split import holdout
 from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import (
     best,
     compare_chosen,
@@ -145,7 +145,7 @@ def search_depth(
             DepthTrial(depth, rung, len(some), epochs, took, estimate)
             for depth, took, estimate in zip(running, seconds, estimates, strict=True)
         ]
-        sign = 1 if metric in LOWER_IS_BETTER else -1
+        sign = -METRICS[metric].sign
         order = np.argsort([sign * estimate.value for estimate in estimates], kind="stable")
         last = [found[i] for i in order]
         running = [running[i] for i in order[: max(1, -(-len(order) // 2))]]
