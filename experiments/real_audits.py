@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 import medgraft
 from medgraft.audit.context_probes import shown
 from medgraft.audit.evidence import DECIDES, NO_VERDICT, Audit, AuditOptions, audit_evidence
-from medgraft.audit.planted import SIDE, USES, Images, mixed
 from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
@@ -50,6 +49,7 @@ from medgraft.types import (
     Predictions,
     Scenario,
 )
+from planted import SIDE, USES, Images, mixed
 from prove_audit import SCENARIOS
 from real_audits_page import write_page
 
