@@ -11,10 +11,10 @@ from scipy import stats
 
 from medgraft.audit.effects import LEVEL
 from medgraft.audit.marks import KINDS
-from medgraft.audit.planted import USES
 from medgraft.evaluate.intervals import wilson
 from medgraft.files import written_file
 from page import lines
+from planted import USES
 
 Row = Mapping[str, Any]
 STRONG = 0.9  # agreement from which models are counted

@@ -25,7 +25,7 @@ from medgraft.audit.evidence import AuditOptions, audit_evidence
 from medgraft.audit.regions import INSIDE, OUTSIDE
 from medgraft.data.masks import read_mask, with_masks
 from medgraft.data.preprocess import derive
-from medgraft.data.split import keep_copies_together, labelled
+from medgraft.data.split import Development, keep_copies_together, labelled
 from medgraft.explain.agreement import agreement
 from medgraft.explain.attribute import attribute
 from medgraft.features.extract import base_of
@@ -116,7 +116,9 @@ def model(scenario: Scenario, table: ImageTable, extractor: medgraft.Extractor) 
         options = SingleOptions(holdout_only=True, cap=CAP, test=True)
         return run_single(table, scenario, options, extractor).crossed.fitted
     development = table.development
-    return fit(scenario, development, folds_of(CHEST, development, extractor), extractor)
+    return fit(
+        scenario, Development(development, folds_of(CHEST, development, extractor)), extractor
+    )
 
 
 def where_maps_lie(

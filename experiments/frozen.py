@@ -23,7 +23,13 @@ from sklearn.metrics import roc_auc_score
 
 import medgraft
 from frozen_page import write_page
-from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
+from medgraft.data.split import (
+    Development,
+    keep_copies_together,
+    labelled,
+    make_folds,
+    with_test_split,
+)
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.features.codebooks import VLAD
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
@@ -156,7 +162,7 @@ def against_single(
     taps = [tap.name for tap in extractor.backbone(LITE0).taps]
     single = max((_plain(tap).key for tap in taps), key=lambda key: values[key])
     ours, theirs = (
-        cross_fitted(scenarios[key], development, folds, extractor)
+        cross_fitted(scenarios[key], Development(development, folds), extractor)
         for key in (found["recommended"], single)
     )
     oof = compare(ours.predictions, [theirs.predictions], "auroc")[0]
@@ -195,7 +201,8 @@ def heads(study: Study) -> list[dict[str, Any]]:
     """Every head on the stages joined, out of fold, paired with the first; seconds of one core."""
     development, extractor = study.result.table.development, _extractor(study)
     found = [
-        cross_fitted(_plain("stages", head), development, study.folds, extractor) for head in HEADS
+        cross_fitted(_plain("stages", head), Development(development, study.folds), extractor)
+        for head in HEADS
     ]
     oof = [one.predictions for one in found]
     against = [None, *compare(oof[0], oof[1:], "auroc")]
@@ -219,7 +226,9 @@ def gaps(study: Study) -> Iterator[dict[str, Any]]:
     planned = {entry.scenario.key: entry.scenario for entry in study.planned}
     wanted = [_plain("stages").key, _plain("conv_head").key, study.result.recommended]
     for key in dict.fromkeys(wanted):
-        fitted = cross_fitted(planned[key], development, study.folds, _extractor(study)).fitted
+        fitted = cross_fitted(
+            planned[key], Development(development, study.folds), _extractor(study)
+        ).fitted
         seen, _ = fitted.predict(development)
         test = rows[key].test
         yield {
@@ -317,7 +326,11 @@ def backbones(
     development = table.development
     folds = make_folds(development, FOLDS, 0)
     oof = [
-        cross_fitted(Scenario.from_key(f"probe/{name}/stages/svm"), development, folds, extractor)
+        cross_fitted(
+            Scenario.from_key(f"probe/{name}/stages/svm"),
+            Development(development, folds),
+            extractor,
+        )
         for name in names
     ]
     found = [one.predictions for one in oof]

@@ -27,7 +27,7 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 import medgraft
-from medgraft.data.split import keep_copies_together, labelled, make_folds
+from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
 from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
@@ -113,7 +113,7 @@ def _small(
             break
     learned = keep_copies_together(table.select(inside))
     rest = table.select(~inside)
-    found = cross_fitted(scenario, learned, make_folds(learned, 5, draw), extractor)
+    found = cross_fitted(scenario, Development(learned, make_folds(learned, 5, draw)), extractor)
     (oof,) = estimate_all([found.predictions], "auroc")
     said = found.fitted.predict(rest)[0]
     (truth,) = estimate_all([said], "auroc")

@@ -2,7 +2,7 @@
 
 `make prove-audit` runs it in full (forty minutes on 2 cores), `--size ci` a sample of it. Trials
 that are in experiments/results/audit.json already are not run again. All thresholds stand in
-`audit/evidence.py`, `audit/effects.py` and `audit/planted.py`; nothing here can move them but
+`audit/evidence.py`, `audit/effects.py` and `planted.py`; nothing here can move them but
 `--weaken`, which makes the test worse on purpose to show that the proof can fail. Exit code 1: the
 proof does not hold.
 """
@@ -26,12 +26,12 @@ import medgraft
 from audit_page import summary, write_page
 from medgraft.audit import effects, evidence
 from medgraft.audit.marks import KINDS
-from medgraft.audit.planted import Images, Shortcut, Trial, base_images, run_trial
 from medgraft.audit.regions import CORNERS
 from medgraft.data.phantom import write_phantoms
 from medgraft.files import write_json
 from medgraft.terminal import progress
 from medgraft.types import Ints, Scenario
+from planted import Images, Shortcut, Trial, base_images, run_trial
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

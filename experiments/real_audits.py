@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 import medgraft
 from medgraft.audit.context_probes import shown
 from medgraft.audit.evidence import DECIDES, NO_VERDICT, Audit, AuditOptions, audit_evidence
-from medgraft.audit.planted import SIDE, USES, Images, mixed
 from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.preprocess import derive
-from medgraft.data.split import keep_copies_together, labelled, make_folds
+from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.features.extract import base_of
 from medgraft.files import write_json
@@ -50,6 +49,7 @@ from medgraft.types import (
     Predictions,
     Scenario,
 )
+from planted import SIDE, USES, Images, mixed
 from prove_audit import SCENARIOS
 from real_audits_page import write_page
 
@@ -173,7 +173,7 @@ def endoscopy(part: str, name: str, extractor: medgraft.Extractor) -> dict[str, 
         development, alike = (
             one.select(insets(one, extractor) == (one.labels == 0)) for one in (development, judged)
         )
-    fitted = fit(scenario, development, make_folds(development, 5, 0), extractor)
+    fitted = fit(scenario, Development(development, make_folds(development, 5, 0)), extractor)
     pairs = SLOW if scenario.backbone == "vgg16" else PAIRS[part]
     found: dict[str, Any] = {
         "key": scenario.key,
@@ -372,7 +372,7 @@ def of_pixels(
         made = load_table(file, LoadOptions(no_groups=True))
         made = dataclasses.replace(made, classes=table.classes)  # which an array only numbers
         development = made.development
-        fitted = fit(scenario, development, make_folds(development, 5, 0), extractor)
+        fitted = fit(scenario, Development(development, make_folds(development, 5, 0)), extractor)
         return audited(fitted, made.test, modality, pairs, extractor)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from medgraft.audit.effects import LEVEL
 from medgraft.audit.evidence import POINTS, RANKING
-from medgraft.audit.planted import USES
 from medgraft.audit.regions import CORNERS, MOVED, RING
 from medgraft.files import written_file
 from page import figure, lines
+from planted import USES
 
 Row = Mapping[str, Any]
 INSET = CORNERS[2]  # the region that holds it

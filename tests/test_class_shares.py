@@ -14,6 +14,7 @@ from medgraft.bundle import class_shares, external_validation, model, predict
 from medgraft.bundle.class_shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.bundle.external_validation import ExternalValidation, evaluate_model
 from medgraft.bundle.model import History
+from medgraft.bundle.predict import Answer, Prediction
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Operating, Predictions, Source
 
@@ -103,18 +104,18 @@ def test_labels_that_change_are_counted(run: Path, monkeypatch: Any) -> None:
 def test_rows_of_files_get_a_second_answer(run: Path) -> None:
     prob = yes_no(10, 20)
     rows = [
-        {"source": f"{i}", "label": "ill", "probabilities": dict(zip(CLASSES, p, strict=True)),
-         "error": None}
+        Prediction(f"{i}", Answer("ill", dict(zip(CLASSES, p, strict=True))))
         for i, p in enumerate(prob.tolist())
-    ]  # fmt: skip
-    rows.insert(3, {"source": "bad", "label": None, "probabilities": None, "error": "damaged"})
+    ]
+    rows.insert(3, Prediction("bad", None, "damaged"))
     found, shares = adjust_rows("run", Fake(prob), rows, "0.9,0.1")  # type: ignore[arg-type]
     assert shares.used == pytest.approx((0.9, 0.1))
-    assert [{k: row[k] for k in rows[0]} for row in found] == rows
-    assert found[0]["adjusted_label"] == "well"
-    assert found[0]["adjusted_probabilities"]["ill"] == pytest.approx(4 / 13)
-    assert found[3]["adjusted_label"] is None
-    assert found[3]["adjusted_probabilities"] is None
+    assert [dataclasses.replace(row, adjusted=None) for row in found] == rows
+    assert found[0].adjusted is not None
+    assert found[0].adjusted.label == "well"
+    assert found[0].adjusted.probabilities["ill"] == pytest.approx(4 / 13)
+    assert found[3].to_json(adjusted=True)["adjusted_label"] is None
+    assert found[3].to_json(adjusted=True)["adjusted_probabilities"] is None
 
 
 @pytest.mark.parametrize(
@@ -144,12 +145,13 @@ def test_the_command_shows_them_beside_the_usual_answers(
     from medgraft.cli import app
 
     rows = [
-        {"source": f"{i}.png", "label": CLASSES[int(p[1] >= 0.75)], "error": "",
+        {"source": f"{i}.png", "label": CLASSES[int(p[1] >= 0.75)], "error": None,
          "probabilities": dict(zip(CLASSES, p.tolist(), strict=True))}
         for i, p in enumerate(yes_no(20, 20))
     ]  # fmt: skip
+    said = [Prediction(r["source"], Answer(r["label"], r["probabilities"])) for r in rows]
     monkeypatch.setattr(model, "load_model", lambda *_, **__: Fake(yes_no(20, 20)))
-    monkeypatch.setattr(predict, "predict_files", lambda *_: rows)
+    monkeypatch.setattr(predict, "predict_files", lambda *_: said)
 
     def ask(*options: str) -> str:
         found = CliRunner().invoke(app, ["predict", "run", "x", *options], terminal_width=200)

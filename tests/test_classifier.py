@@ -23,7 +23,7 @@ import medgraft
 from medgraft import TransferClassifier
 from medgraft.data.formats import Decoded
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError, ScenarioError
 from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.features.extract import Extractor
@@ -229,7 +229,7 @@ def test_it_is_a_study_of_the_same_files_bit_for_bit(
     fitted = TransferClassifier(**QUICK, cache=store).fit(files, labels, groups=table.groups)
     extractor = Extractor(medgraft.Cache(store), engine="torch")
     monkeypatch.setattr(Extractor, "_fill", None)  # the codes are there: nothing is read again
-    study = cross_fitted(fitted.fitted_.scenario, table, make_folds(table), extractor)
+    study = cross_fitted(fitted.fitted_.scenario, Development(table, make_folds(table)), extractor)
     np.testing.assert_array_equal(fitted.oof_.scores, study.predictions.scores)
     np.testing.assert_array_equal(fitted.oof_.fold, study.predictions.fold)
 

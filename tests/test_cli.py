@@ -253,8 +253,8 @@ def test_predict_shows_names_as_they_are(
     words = ["predict", str(run), odd.name, "--cache", str(cache_folder)]
     assert call(*words, monkeypatch=monkeypatch) == 0
     assert "[red]x.png" in capsys.readouterr().out
-    good = {"source": "s", "label": "[i]", "probabilities": {"[i]": 1.0}, "error": None}
-    missing = {"source": "[/b]", "label": None, "probabilities": None, "error": "no [u]file"}
+    good = predict.Prediction("s", predict.Answer("[i]", {"[i]": 1.0}))
+    missing = predict.Prediction("[/b]", None, "no [u]file")
     terminal.show_predictions([good, missing], ("[i]",))
     out = capsys.readouterr().out
     assert out.count("[i]") == 2

@@ -6,6 +6,8 @@ costs nothing.
 
 from typing import TYPE_CHECKING
 
+from medgraft.version import __version__
+
 if TYPE_CHECKING:
     from medgraft.api import audit_model, encode, load, study
     from medgraft.audit.evidence import AuditOptions
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
         Scenario,
         StudyResult,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Attribution",

@@ -40,7 +40,8 @@ from medgraft.report.sections.training import held_out, training_json
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
-from medgraft.studies.run import Study, check, config, run_study
+from medgraft.studies.prepare import check
+from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
 from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
 from medgraft.types import (

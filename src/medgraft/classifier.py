@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from medgraft.data.formats import Decoded
 from medgraft.data.listing import content_hash
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.selection import resample_in_and_out
@@ -176,6 +176,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.classes_, table, weight = _labelled(images, y, groups, sample_weight)
         planned = self._planned(options, table, extractor)
         folds = make_folds(table, options.n_folds, options.seed)
+        development = Development(table, folds, weight)
         backbone = extractor.backbone(self.backbone)
         taps = dict.fromkeys(
             tap.name for entry in planned for tap in backbone.named(entry.scenario.tap)
@@ -183,7 +184,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         spec = extractor.spec(self.backbone, list(taps), [self.pooling], resize=self.resize)
         _codes(images, table, spec, extractor)  # all taps in one pass; from here on in the cache
         scenarios = [entry.scenario for entry in planned]
-        judged = cross_fitted_all(scenarios, table, folds, extractor, weight)
+        judged = cross_fitted_all(scenarios, development, extractor)
         by_key = {each.predictions.scenario: each for each in judged}
         found = [by_key[scenario.key] for scenario in scenarios]
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from medgraft.audit.effects import RegionEffect
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
+    from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
     from medgraft.report.content import TrainedScenario
     from medgraft.studies.data import DataAudit
@@ -116,7 +117,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from rich.table import Table
 
-    from medgraft.evaluate.metrics import LOWER_IS_BETTER
+    from medgraft.evaluate.metrics import METRICS
     from medgraft.report.gather import trainings
     from medgraft.report.text import lower_end
     from medgraft.report.text.formatting import name_metric
@@ -127,7 +128,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     better = sorted(
         result.scenarios,
         key=lambda row: row.validation[metric].value,
-        reverse=metric not in LOWER_IS_BETTER,
+        reverse=not METRICS[metric].lower_is_better,
     )  # reading order only: what is better stands in `recommended`
     keys = [row.key for row in better]
     common, names = short_names([entry.scenario for entry in study.planned])
@@ -393,21 +394,17 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     typer.echo("")
 
 
-def show_predictions(rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
+def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> None:
     """Label and probabilities of each image, or why it has none; the adjusted ones beside them."""
-    adjusted = any("adjusted_label" in row for row in rows)
+    adjusted = any(row.adjusted for row in rows)
     headings = ["image", "label", *classes]
     headings += ["label, adjusted", *(f"{name}, adjusted" for name in classes)] if adjusted else []
     lines = []
     for row in rows:
-        if row["error"]:
-            answer = [f"not read: {row['error']}", *[""] * (len(headings) - 2)]
-        else:
-            answer = [row["label"], *(f"{row['probabilities'][name]:.3f}" for name in classes)]
-            if adjusted:
-                after = row["adjusted_probabilities"]
-                answer += [row["adjusted_label"], *(f"{after[name]:.3f}" for name in classes)]
-        lines.append([row["source"], *answer])
+        cells = [] if row.answer else [f"not read: {row.error}"]
+        for answer in filter(None, (row.answer, row.adjusted)):
+            cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
+        lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
 
 

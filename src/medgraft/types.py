@@ -1,7 +1,7 @@
 """What flows between the rooms: frozen dataclasses and protocols.
 
-Every room may import this file, and it imports nothing of ours and nothing heavier than numpy,
-so that it can be read first and loaded at once. It holds shapes and words, not behaviour: how a
+Every room may import this file. It imports nothing heavier than numpy, and of ours only
+`scenario.py`, so that it can be read first and loaded at once. It holds shapes and words, not behaviour: how a
 table is read from disk, a canvas resized or a prediction judged stands in the rooms.
 """
 

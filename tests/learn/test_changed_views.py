@@ -10,7 +10,7 @@ import pytest
 from medgraft.data.augment import PRESETS, judging_view
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -73,7 +73,7 @@ def judged(
     scenario: Scenario, table: ImageTable, extractor: Extractor, view: Edit | None
 ) -> tuple[CrossFitted, Folds]:
     folds = dataclasses.replace(make_folds(table, 3), view=view)
-    return cross_fitted(scenario, table, folds, extractor), folds
+    return cross_fitted(scenario, Development(table, folds), extractor), folds
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -130,7 +130,7 @@ def test_folds_with_a_view_are_other_folds(table: ImageTable) -> None:
 
 def test_search_and_holdout_judge_in_the_view_too(table: ImageTable, extractor: Extractor) -> None:
     folds = dataclasses.replace(make_folds(table, 3), view=Filled(90))
-    one = held_out(TUNED, table, folds, extractor).predictions
+    one = held_out(TUNED, Development(table, folds), extractor).predictions
     assert np.ptp(one.scores, axis=0).max() < 1e-4
     scenario = dataclasses.replace(TUNED, tap="best", classifier=Finetune((("rungs", "20x1"),)))
     setup = FinetuneSetup.of(scenario, table, extractor, view=folds.view)

@@ -10,7 +10,7 @@ import pytest
 
 from medgraft.data.ingest import load as load_table
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
@@ -20,7 +20,7 @@ from medgraft.learn import finetune_cv, finetune_setup
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.finetune import Training
-from medgraft.learn.finetune_setup import FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.fit import cross_fitted, load, unseen_models
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.scenario import Finetune
@@ -50,7 +50,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 
 @pytest.fixture(scope="module")
 def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
-    return cross_fitted(TUNED, table, folds, extractor)
+    return cross_fitted(TUNED, Development(table, folds), extractor)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_it_is_the_mean_of_the_networks_that_judged(
     crossed: CrossFitted, canvases: list[Canvas], table: ImageTable, folds: Folds,
     extractor: Extractor,
 ) -> None:  # fmt: skip
-    networks = [fitted for fitted, _ in unseen_models(TUNED, table, folds, extractor)]
+    networks = [fitted for fitted, _ in unseen_models(TUNED, Development(table, folds), extractor)]
     scores = [network.scores(canvases) for network in networks]
     assert not np.allclose(scores[0], scores[1], atol=1e-3)
     deployed = crossed.fitted
@@ -88,7 +88,7 @@ def test_once_trains_one_more_network_and_none_of_the_folds_again(
         return train(self, data, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Training, "epochs", counted)
-    once = cross_fitted(ONCE, table, folds, extractor)
+    once = cross_fitted(ONCE, Development(table, folds), extractor)
     assert begun == [len(table)]
     assert isinstance(once.fitted, FittedFrozen)
     assert once.training is not None
@@ -108,7 +108,7 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
         return dataclasses.replace(run, scores=-run.scores)
 
     monkeypatch.setattr(finetune_cv, "_in_fold", otherwise)
-    again = cross_fitted(TUNED, table, folds, extractor)
+    again = cross_fitted(TUNED, Development(table, folds), extractor)
     np.testing.assert_array_equal(again.predictions.scores, -crossed.predictions.scores)
 
 
@@ -116,10 +116,11 @@ def test_trainings_are_kept_under_the_version_of_torch(
     table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup, rows = FinetuneSetup.of(TUNED, table, extractor), np.arange(4)
-    before = setup._identity("blocks.6", rows, rows, None)
-    assert setup._identity("blocks.6", rows, rows, None) == before
+    task = TrainingTask("blocks.6", setup.inputs("blocks.6"), rows, rows, "")
+    before = setup._identity(task)
+    assert setup._identity(task) == before
     monkeypatch.setattr(finetune_setup, "versions", lambda _: ("torch 99",))
-    assert setup._identity("blocks.6", rows, rows, None) != before
+    assert setup._identity(task) != before
 
 
 def test_a_bundle_of_it_answers_the_same(
@@ -165,4 +166,4 @@ def test_grad_cam_explains_the_label_of_the_mean(
 def test_there_is_no_third_way(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
     other = dataclasses.replace(TUNED, classifier=Finetune((("deploy", "both"),)))
     with pytest.raises(ScenarioError, match="deploy = both"):
-        cross_fitted(other, table, folds, extractor)
+        cross_fitted(other, Development(table, folds), extractor)

@@ -11,7 +11,7 @@ from medgraft.data.split import make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import MORE, DepthSearch, search_depth, searched
-from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.types import ImageTable, Ints, Scenario
 
 RUNGS = "40x1+4000x2"
@@ -39,9 +39,10 @@ def seen() -> list[tuple[str, Ints, Ints, int | None]]:
 def found(setup: FinetuneSetup, seen: list[tuple[str, Ints, Ints, int | None]]) -> DepthSearch:
     real = FinetuneSetup.trained
 
-    def spy(self, depth, inputs, rows, judge, what, *, epochs=None, cap=np.inf):  # type: ignore[no-untyped-def]
-        seen.append((depth, self.development.ids[rows], self.development.ids[judge], epochs))
-        return real(self, depth, inputs, rows, judge, what, epochs=epochs, cap=cap)
+    def spy(self: FinetuneSetup, task: TrainingTask) -> Trained:
+        ids = self.development.ids
+        seen.append((task.depth, ids[task.rows], ids[task.judge], task.epochs))
+        return real(self, task)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FinetuneSetup, "trained", spy)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medgraft.data.ingest import load as load_table
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -53,7 +53,10 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 def crossed(table: ImageTable, extractor: Extractor) -> dict[str, CrossFitted]:
     folds = make_folds(table, 3)
     everyone = {"stem": STEM, "deeper": DEEPER, "stack": STACK, "mean": MEAN}
-    return {name: cross_fitted(each, table, folds, extractor) for name, each in everyone.items()}
+    return {
+        name: cross_fitted(each, Development(table, folds), extractor)
+        for name, each in everyone.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +174,7 @@ def test_a_member_that_changes_changes_the_ensemble(
     """Its members' numbers are in the key of what is kept of it."""
     other = Scenario.joining("mean", (STEM, dataclasses.replace(DEEPER, classifier=Head("knn"))))
     assert other.key == MEAN.key
-    again = cross_fitted(other, table, make_folds(table, 3), extractor)
+    again = cross_fitted(other, Development(table, make_folds(table, 3)), extractor)
     assert not np.allclose(again.predictions.scores, crossed["mean"].predictions.scores)
 
 
@@ -284,4 +287,4 @@ def test_a_member_that_is_an_ensemble_is_refused(
 ) -> None:
     nested = Scenario.joining("mean", (STEM, MEAN))
     with pytest.raises(ScenarioError, match=r"two or more that join none"):
-        cross_fitted(nested, table, make_folds(table, 3), extractor)
+        cross_fitted(nested, Development(table, make_folds(table, 3)), extractor)

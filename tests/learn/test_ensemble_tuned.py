@@ -10,7 +10,7 @@ import pytest
 
 from medgraft.data.ingest import load as load_table
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
@@ -50,7 +50,10 @@ def crossed(table: ImageTable, extractor: Extractor) -> dict[str, CrossFitted]:
     folds = make_folds(table, 2)
     every = {"probe": PROBE, "tuned": TUNED, "last": joined(PROBE, DEEPER, TUNED)}
     every["first"] = joined(TUNED, PROBE, DEEPER)
-    return {name: cross_fitted(each, table, folds, extractor) for name, each in every.items()}
+    return {
+        name: cross_fitted(each, Development(table, folds), extractor)
+        for name, each in every.items()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import BundleError, LeakError, ScenarioError
 from medgraft.evaluate.calibration import RULE
 from medgraft.features import extract
@@ -72,7 +72,7 @@ def extractor(fresh: Callable[[], tuple[Extractor, Path]]) -> Extractor:
 
 @pytest.fixture(scope="module")
 def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
-    return cross_fitted(SCENARIO, table, folds, extractor)
+    return cross_fitted(SCENARIO, Development(table, folds), extractor)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_the_second_time_comes_from_the_cache_with_the_same_bits(
     monkeypatch.setattr(fitting, "nested_scores", never)
     monkeypatch.setattr(Extractor, "run", never)
     other = Extractor(Cache(extractor.cache.folder), workers=1)
-    again = cross_fitted(SCENARIO, table, folds, other)
+    again = cross_fitted(SCENARIO, Development(table, folds), other)
     for name in ("scores", "y_prob", "fold"):
         np.testing.assert_array_equal(
             getattr(again.predictions, name), getattr(crossed.predictions, name)
@@ -120,16 +120,16 @@ def test_the_second_time_comes_from_the_cache_with_the_same_bits(
     np.testing.assert_array_equal(again.fitted.head.coef_, crossed.fitted.head.coef_)  # type: ignore[attr-defined]
     assert again.seconds == crossed.seconds
     with pytest.raises(AssertionError, match="computed twice"):
-        cross_fitted(dataclasses.replace(SCENARIO, seed=1), table, folds, other)
+        cross_fitted(dataclasses.replace(SCENARIO, seed=1), Development(table, folds), other)
 
 
 def test_weights_of_one_change_nothing_and_other_weights_are_not_taken_from_the_cache(
     crossed: CrossFitted, table: ImageTable, folds: Folds, extractor: Extractor
 ) -> None:
-    ones = cross_fitted(SCENARIO, table, folds, extractor, np.ones(len(table)))
+    ones = cross_fitted(SCENARIO, Development(table, folds, np.ones(len(table))), extractor)
     np.testing.assert_array_equal(ones.predictions.scores, crossed.predictions.scores)
     uneven = np.where(np.arange(len(table)) % 4 == 0, 9.0, 1.0)
-    weighted = cross_fitted(SCENARIO, table, folds, extractor, uneven)
+    weighted = cross_fitted(SCENARIO, Development(table, folds, uneven), extractor)
     assert not np.allclose(weighted.predictions.scores, crossed.predictions.scores)
 
 
@@ -139,7 +139,7 @@ def test_two_patients_a_class_are_judged_at_the_natural_strength(
     patients = [np.unique(table.groups[table.labels == label])[:2] for label in (0, 1)]
     two_each = table.select(np.isin(table.groups, patients))
     folds = make_folds(two_each, 2)
-    crossed = cross_fitted(SCENARIO, two_each, folds, extractor)
+    crossed = cross_fitted(SCENARIO, Development(two_each, folds), extractor)
     assert np.isfinite(crossed.predictions.scores).all()
     np.testing.assert_allclose(crossed.predictions.y_prob.sum(axis=1), 1)
 
@@ -147,7 +147,7 @@ def test_two_patients_a_class_are_judged_at_the_natural_strength(
 def test_test_images_are_refused(table: ImageTable, folds: Folds, extractor: Extractor) -> None:
     splits = np.where(np.arange(len(table)) < 3, "test", "train")
     with pytest.raises(LeakError, match="3 test images"):
-        cross_fitted(SCENARIO, dataclasses.replace(table, splits=splits), folds, extractor)
+        Development(dataclasses.replace(table, splits=splits), folds)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_does_not_exist_is_named(
     extractor: Extractor,
 ) -> None:
     with pytest.raises(ScenarioError, match=said):
-        cross_fitted(dataclasses.replace(SCENARIO, **change), table, folds, extractor)  # type: ignore[arg-type]
+        cross_fitted(dataclasses.replace(SCENARIO, **change), Development(table, folds), extractor)  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------- the classifier
@@ -202,7 +202,9 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_predicted(
 def joined(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitted:
     """All stages side by side; torch has no graph to convert."""
     by_torch = Extractor(extractor.cache, engine="torch", workers=2)
-    return cross_fitted(dataclasses.replace(SCENARIO, tap="stages"), table, folds, by_torch)
+    return cross_fitted(
+        dataclasses.replace(SCENARIO, tap="stages"), Development(table, folds), by_torch
+    )
 
 
 @pytest.mark.parametrize("name", ["crossed", "joined"])
@@ -312,11 +314,11 @@ def test_neighbours_are_kept_once(
 ) -> None:
     """The cache holds kNN's codes in their own store only, and the head is the same again."""
     extractor, folder = fresh()
-    first = cross_fitted(KNN, table, folds, extractor).fitted.head  # type: ignore[attr-defined]
+    first = cross_fitted(KNN, Development(table, folds), extractor).fitted.head  # type: ignore[attr-defined]
     (kept,) = (folder / "predictions").glob("*.npz")
     with np.load(kept) as arrays:
         assert [name for name in arrays.files if name.startswith("head.")] == ["head.k"]
-    again = cross_fitted(KNN, table, folds, Extractor(Cache(folder))).fitted.head  # type: ignore[attr-defined]
+    again = cross_fitted(KNN, Development(table, folds), Extractor(Cache(folder))).fitted.head  # type: ignore[attr-defined]
     for a, b in zip(first.to_arrays()[0].values(), again.to_arrays()[0].values(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -329,7 +331,7 @@ def test_a_bundle_of_neighbours(
     fresh: Callable[[], tuple[Extractor, Path]],
     tmp_path: Path,
 ) -> None:
-    fitted = cross_fitted(KNN, table, folds, extractor).fitted
+    fitted = cross_fitted(KNN, Development(table, folds), extractor).fitted
     assert fitted.torch_graph() is None
     fitted.save(tmp_path)
     loaded = load(tmp_path, fresh()[0])

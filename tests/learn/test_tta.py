@@ -11,7 +11,7 @@ from PIL import Image
 
 from medgraft.data.augment import View
 from medgraft.data.ingest import load as load_table
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -47,7 +47,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 
 
 def held(scenario: Scenario, table: ImageTable, extractor: Extractor) -> CrossFitted:
-    return held_out(scenario, table, make_folds(table, 3), extractor)
+    return held_out(scenario, Development(table, make_folds(table, 3)), extractor)
 
 
 def raw(table: ImageTable, extractor: Extractor, fitted: FittedFrozen) -> list[Canvas]:
@@ -120,7 +120,7 @@ def test_cross_validation_judges_each_fold_by_all_views(
         lambda self, data, view=0: asked.append((len(data.rows), view)) or logits(self, data, view),
     )
     fresh = dataclasses.replace(VIEWED, seed=7)  # no other test has trained it
-    crossed = cross_fitted(fresh, table, make_folds(table, 3), extractor)
+    crossed = cross_fitted(fresh, Development(table, make_folds(table, 3)), extractor)
     assert sum(n for n, view in asked if view == 1) == len(table)
     assert sum(n for n, view in asked if view == 2) == len(table)
     assert np.isfinite(crossed.predictions.y_prob).all()
@@ -146,7 +146,7 @@ def test_members_with_other_backbones_share_one_decode(
     """An ensemble of a probe and a tuned network predicts files it has never seen."""
     probe = Scenario.from_key(f"multiscale/{ALONE.backbone}/blocks.1/s64/svm")
     joined = Scenario.joining("mean", (probe, VIEWED))
-    fitted = cross_fitted(joined, table, make_folds(table, 3), extractor).fitted
+    fitted = cross_fitted(joined, Development(table, make_folds(table, 3)), extractor).fitted
     fitted.save(tmp_path)
     loaded = load(tmp_path, Extractor(Cache(tmp_path / "cache"), engine="torch"))
     decoded = []

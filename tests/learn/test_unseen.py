@@ -9,7 +9,7 @@ import pytest
 
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import FitError, ScenarioError
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.cache import Cache
@@ -45,7 +45,7 @@ def said(scenario: Scenario, table: ImageTable, extractor: Extractor) -> np.ndar
     """What the classifiers of the folds say of their own folds, (n, n_classes)."""
     folds = make_folds(table, 3)
     scores = np.full((len(table), len(table.classes)), np.nan)
-    for fitted, rows in unseen_models(scenario, table, folds, extractor):
+    for fitted, rows in unseen_models(scenario, Development(table, folds), extractor):
         predictions, skipped = fitted.predict(table.select(rows))
         assert not skipped
         scores[rows] = predictions.scores
@@ -56,7 +56,9 @@ def said(scenario: Scenario, table: ImageTable, extractor: Extractor) -> np.ndar
 def test_what_is_fitted_again_ranks_its_folds_as_cross_validation_did(
     scenario: Scenario, table: ImageTable, extractor: Extractor
 ) -> None:
-    crossed = cross_fitted(scenario, table, make_folds(table, 3), extractor).predictions
+    crossed = cross_fitted(
+        scenario, Development(table, make_folds(table, 3)), extractor
+    ).predictions
     own = said(scenario, table, extractor)
     y = table.labels == 1
     before, now = (auroc(y, s[:, 1] - s[:, 0], crossed.fold) for s in (crossed.scores, own))
@@ -70,7 +72,7 @@ def test_a_trained_network_says_of_its_fold_what_it_said_and_is_not_trained_agai
     table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = table.select(np.isin(table.groups, np.unique(table.groups)[:20]))
-    crossed = cross_fitted(TUNED, table, make_folds(table, 3), extractor)
+    crossed = cross_fitted(TUNED, Development(table, make_folds(table, 3)), extractor)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a network was trained again")
@@ -79,7 +81,7 @@ def test_a_trained_network_says_of_its_fold_what_it_said_and_is_not_trained_agai
     own = said(TUNED, table, extractor)
     # The maps that trained it were kept in half precision.
     np.testing.assert_allclose(own, crossed.predictions.scores, atol=0.02)
-    models = unseen_models(TUNED, table, make_folds(table, 3), extractor)
+    models = unseen_models(TUNED, Development(table, make_folds(table, 3)), extractor)
     assert {model.operating for model, _ in models} == {crossed.fitted.operating}
     assert len({model.spec.weights for model, _ in models}) == 3
 
@@ -95,7 +97,7 @@ def test_no_classifier_learns_from_the_patients_it_is_asked_about(
         return real(scenario, development, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fitting, "cross_fitted", watched)
-    models = unseen_models(PROBE, table, make_folds(table, 3), extractor)
+    models = unseen_models(PROBE, Development(table, make_folds(table, 3)), extractor)
     assert len(models) == len(learned) == 3
     for groups, (_, rows) in zip(learned, models, strict=True):
         assert not groups & set(table.groups[rows].tolist())
@@ -107,7 +109,7 @@ def test_what_would_have_to_be_trained_again_is_refused(
 ) -> None:
     joined = Scenario.joining("stack", (PROBE, TUNED))
     with pytest.raises(ScenarioError, match="audit its saved model"):
-        unseen_models(joined, table, make_folds(table, 3), extractor)
+        unseen_models(joined, Development(table, make_folds(table, 3)), extractor)
 
 
 def test_two_patients_of_a_class_leave_too_few_to_learn_from(
@@ -116,4 +118,4 @@ def test_two_patients_of_a_class_leave_too_few_to_learn_from(
     of_class = [np.unique(table.groups[table.labels == k])[:2] for k in (0, 1)]
     few = table.select(np.isin(table.groups, np.concatenate(of_class)))
     with pytest.raises(FitError, match="two are needed"):
-        unseen_models(PROBE, few, make_folds(few, 2), extractor)
+        unseen_models(PROBE, Development(few, make_folds(few, 2)), extractor)

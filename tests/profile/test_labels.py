@@ -11,7 +11,7 @@ import pytest
 
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import keep_copies_together, make_folds
+from medgraft.data.split import Development, keep_copies_together, make_folds
 from medgraft.errors import LeakError
 from medgraft.evaluate.calibration import cross_fit
 from medgraft.features.cache import Cache
@@ -179,5 +179,5 @@ def test_the_misfiled_film_of_the_phantoms_is_found(tmp_path: Path, seed: int) -
     table = keep_copies_together(load(tmp_path / "films"))
     scenario = Scenario.from_key("probe/tf_efficientnet_lite0/stages/logistic")
     extractor = Extractor(Cache(tmp_path / "cache"))
-    (found,) = cross_fitted_all([scenario], table, make_folds(table, 5, 0), extractor)
+    (found,) = cross_fitted_all([scenario], Development(table, make_folds(table, 5, 0)), extractor)
     assert truth.wrongly_labelled in [one.id for one in search(found.predictions).suspects]

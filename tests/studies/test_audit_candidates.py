@@ -15,7 +15,7 @@ from medgraft.audit import audit_cache
 from medgraft.audit.evidence import Audit, AuditOptions
 from medgraft.audit.swap import Part, Swaps
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -109,7 +109,7 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
 
 @pytest.fixture(scope="module")
 def found(table: ImageTable, extractor: Extractor) -> Audit:
-    return audit_unseen(PROBE, table, make_folds(table, 3), OPTIONS, extractor)
+    return audit_unseen(PROBE, Development(table, make_folds(table, 3)), OPTIONS, extractor)
 
 
 def test_folds_that_read_a_mark_fail_for_its_corner(found: Audit) -> None:
@@ -129,14 +129,14 @@ def test_the_same_audit_again_asks_no_model_and_says_the_same(
         raise AssertionError("exchanged images were judged again")
 
     monkeypatch.setattr(audit_cache, "swap", refuse)
-    again = audit_unseen(PROBE, table, make_folds(table, 3), OPTIONS, extractor)
+    again = audit_unseen(PROBE, Development(table, make_folds(table, 3)), OPTIONS, extractor)
     assert again.result == found.result
     assert again.swaps is not None
     assert found.swaps is not None
     np.testing.assert_array_equal(again.swaps.prob, found.swaps.prob)
     other = dataclasses.replace(OPTIONS, modality="")
     with pytest.raises(AssertionError, match="judged again"):  # other regions are another audit
-        audit_unseen(PROBE, table, make_folds(table, 3), other, extractor)
+        audit_unseen(PROBE, Development(table, make_folds(table, 3)), other, extractor)
 
 
 def test_models_of_one_name_that_say_other_things_share_no_answers(
@@ -181,7 +181,7 @@ def test_too_few_patients_for_models_of_folds_give_no_verdict(
 ) -> None:
     groups = np.array([f"{label}-{i % 4 // 2}" for i, label in enumerate(table.labels)])
     few = dataclasses.replace(table, groups=groups)
-    audit = audit_unseen(PROBE, few, make_folds(few, 2), OPTIONS, extractor)
+    audit = audit_unseen(PROBE, Development(few, make_folds(few, 2)), OPTIONS, extractor)
     assert audit.result.verdict == "INCONCLUSIVE"
     assert "No model could be taught without the images of a fold" in audit.result.findings[0].text
 

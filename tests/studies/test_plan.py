@@ -12,7 +12,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
 from medgraft.scenario import Encoded, Head, Scenario, encoding_of
-from medgraft.studies import run
+from medgraft.studies import prepare
 from medgraft.studies.plan import Planned, StudyOptions, input_sizes, plan
 
 NET = "tf_efficientnet_lite0"
@@ -103,7 +103,7 @@ def test_a_finding_says_what_sizes_were_not_tried_or_only_enlarge(
     extractor: Extractor,
 ) -> None:  # fmt: skip
     options = StudyOptions(families=families, sizes=sizes)
-    found = list(run._about_sizes(options, extractor, shorter))
+    found = list(prepare._about_sizes(options, extractor, shorter))
     assert len(found) == (said is not None)
     if said is not None:
         assert found[0].check == "input sizes"

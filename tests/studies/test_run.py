@@ -219,13 +219,13 @@ def test_a_folder_with_other_things_is_not_touched(table: ImageTable, tmp_path: 
 
 
 def test_out_of_fold_refuses_test_images(table: ImageTable, one_cache: Cache) -> None:
-    from medgraft.data.split import make_folds, with_test_split
+    from medgraft.data.split import Development, make_folds, with_test_split
 
     whole = with_test_split(table)
     extractor = Extractor(one_cache)
     scenario = plan(OPTIONS, extractor, 10, 2)[0].scenario
     with pytest.raises(LeakError, match="test images were given to learn from"):
-        cross_fitted(scenario, whole, make_folds(whole.development), extractor)
+        cross_fitted(scenario, Development(whole, make_folds(whole.development)), extractor)
 
 
 def test_scenarios_stand_simplest_first(one_cache: Cache) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from medgraft.api import load, study_to_folder
 from medgraft.data.phantom import write_phantoms
+from medgraft.data.split import Development
 from medgraft.features.cache import Cache
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
@@ -46,7 +47,9 @@ def test_a_study_of_all_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for entry in first.planned:
         if entry.scenario.key not in taken.values():
             continue
-        crossed = cross_fitted(entry.scenario, result.table.development, first.folds, extractor)
+        crossed = cross_fitted(
+            entry.scenario, Development(result.table.development, first.folds), extractor
+        )
         bundle = tmp_path / entry.scenario.family
         bundle.mkdir()
         crossed.fitted.save(bundle)

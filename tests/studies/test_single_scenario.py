@@ -11,7 +11,7 @@ import pytest
 from medgraft.api import load, train_to_folder
 from medgraft.bundle.model import load_model
 from medgraft.data.phantom import write_phantoms
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import DataError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -44,7 +44,9 @@ def test_a_probe_is_judged_as_in_a_study(
     scenario = Scenario.from_key(PROBE)
     found = train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")
     development = found.table.development
-    same = cross_fitted(scenario, development, make_folds(development, 5, 0), extractor)
+    same = cross_fitted(
+        scenario, Development(development, make_folds(development, 5, 0)), extractor
+    )
     np.testing.assert_array_equal(found.crossed.predictions.scores, same.predictions.scores)
     assert len(found.crossed.predictions) == len(table)  # no test split was made
     assert found.tested is None

@@ -35,7 +35,7 @@ from medgraft.types import (
     Verdict,
 )
 
-# Fixed before `audit/planted.py` was first run; see docs/audit.md.
+# Fixed before `experiments/planted.py` was first run; see docs/audit.md.
 POINTS = 0.05  # of labels that follow a region: less does not matter
 RANKING = 0.02  # of AUROC
 WEAK = 0.65  # AUROC below which a model has no evidence to speak of

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medgraft.bundle.model import bundle_folder, history_of
+from medgraft.bundle.predict import Answer, Prediction
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
 from medgraft.types import FittedScenario, Floats, Operating, Strings
@@ -108,15 +109,9 @@ def _shares_in(text: str, classes: Sequence[str]) -> Floats:
 
 
 def adjust_rows(
-    model: Path | str, fitted: FittedScenario, rows: Sequence[Mapping[str, Any]], class_shares: str
-) -> tuple[list[dict[str, Any]], ClassShares]:
-    """What `predict_files` gave, with the answers at other class shares beside them.
-
-    Returns
-    -------
-    tuple
-        The rows, of which each that was read has `adjusted_label` and `adjusted_probabilities`
-        (None in the others), and the shares.
+    model: Path | str, fitted: FittedScenario, rows: Sequence[Prediction], class_shares: str
+) -> tuple[list[Prediction], ClassShares]:
+    """What `predict_files` gave, with the answers at other class shares beside them; the shares.
 
     Raises
     ------
@@ -124,21 +119,20 @@ def adjust_rows(
         As `class_shares_of`.
     """
     run = bundle_folder(Path(model)).absolute().parent
-    read = [row for row in rows if row["probabilities"]]
-    ids = np.array([row["source"] for row in read], str)
+    read = [(row.source, row.answer.probabilities) for row in rows if row.answer]
+    ids = np.array([source for source, _ in read], str)
     learned = history_of(run, fitted.scenario.key).learned
-    before = [[row["probabilities"][name] for name in fitted.classes] for row in read]
+    before = [[p[name] for name in fitted.classes] for _, p in read]
     prob = np.array(before, float).reshape(len(read), len(fitted.classes))
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)
     after = iter(adjust(prob, shares.training, shares.used).tolist())
-    found = []
-    for row in rows:
-        p = next(after) if row["probabilities"] else None
-        found.append(
-            {
-                **row,
-                "adjusted_label": p and fitted.classes[int(np.argmax(p))],
-                "adjusted_probabilities": p and dict(zip(fitted.classes, p, strict=True)),
-            }
-        )
+
+    def adjusted(p: list[float]) -> Answer:
+        label = fitted.classes[int(np.argmax(p))]
+        return Answer(label, dict(zip(fitted.classes, p, strict=True)))
+
+    found = [
+        dataclasses.replace(row, adjusted=adjusted(next(after))) if row.answer else row
+        for row in rows
+    ]
     return found, shares

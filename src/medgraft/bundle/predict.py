@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,59 @@ from medgraft.learn.cross_validation import Fitted
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A label, and the probability of each class."""
+
+    label: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a classifier says of one image file.
+
+    source : bytes that are not UTF-8 as escapes. answer : None where the file was not read, and
+    `error` why. adjusted : the answer at other class shares, where that was asked for.
+    """
+
+    source: str
+    answer: Answer | None
+    error: str | None = None
+    adjusted: Answer | None = None
+
+    def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
+        """What `medgraft predict --json` prints of it."""
+        row: dict[str, Any] = {
+            "source": self.source,
+            "label": self.answer and self.answer.label,
+            "probabilities": self.answer and self.answer.probabilities,
+            "error": self.error,
+        }
+        if adjusted:
+            row["adjusted_label"] = self.adjusted and self.adjusted.label
+            row["adjusted_probabilities"] = self.adjusted and self.adjusted.probabilities
+        return row
+
+
 def predict_files(
     fitted: FittedScenario, paths: Sequence[str], progress: Progress | None = None
-) -> list[dict[str, Any]]:
-    """Label and probabilities of image files, folders and patterns, in order.
-
-    Returns
-    -------
-    list of dict
-        `source` (bytes that are not UTF-8 as escapes), `label`, `probabilities` (class → p),
-        `error` (None, or why it was not read, label and probabilities then being None).
-    """
+) -> list[Prediction]:
+    """Label and probabilities of image files, folders and patterns, in order."""
     found = find_images(paths)
     probabilities, errors = _probabilities(fitted, [file for file in found if not found[file]])
     errors |= {file: problem for file, problem in found.items() if problem}
-    rows: list[dict[str, Any]] = []
-    for file in found:
-        if file in errors:
-            rows.append(
-                {"source": shown(file), "label": None, "probabilities": None, "error": errors[file]}
-            )
-            continue
-        p = probabilities[file]
-        rows.append(
-            {
-                "source": shown(file),
-                "label": label_of(fitted, p),
-                "probabilities": {
-                    name: float(value) for name, value in zip(fitted.classes, p, strict=True)
-                },
-                "error": None,
-            }
-        )
-    return rows
+
+    def said(p: Floats) -> Answer:
+        by_class = dict(zip(fitted.classes, map(float, p), strict=True))
+        return Answer(label_of(fitted, p), by_class)
+
+    return [
+        Prediction(shown(file), None, errors[file])
+        if file in errors
+        else Prediction(shown(file), said(probabilities[file]))
+        for file in found
+    ]
 
 
 def find_images(paths: Sequence[str]) -> dict[str, str]:

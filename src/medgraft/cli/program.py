@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from medgraft import __version__, terminal
+from medgraft import terminal
 from medgraft.errors import MedgraftError
+from medgraft.version import __version__
 
 
 class _Commands(typer.core.TyperGroup):

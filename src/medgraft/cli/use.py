@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -51,13 +51,15 @@ def predict(
     from medgraft.bundle.predict import predict_files
 
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
-    rows: list[dict[str, Any]] = predict_files(fitted, paths)
+    rows = predict_files(fitted, paths)
     shares = None
     if class_shares != TRAINING:
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
     if as_json:
-        found: Any = rows if shares is None else {"class_shares": shares.json(), "images": rows}
-        terminal.show_json(found)
+        images = [row.to_json(adjusted=shares is not None) for row in rows]
+        terminal.show_json(
+            images if shares is None else {"class_shares": shares.json(), "images": images}
+        )
         return
     terminal.show_predictions(rows, fitted.classes)
     if shares is not None:

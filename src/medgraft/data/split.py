@@ -7,7 +7,7 @@ names of the groups and the seed, and not on the order of the rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,34 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from medgraft.errors import DataError, FitError, LeakError
-from medgraft.types import Finding, Folds, ImageTable, Ints, Skipped, Strings
+from medgraft.types import Finding, Floats, Folds, ImageTable, Ints, Skipped, Strings
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Development:
+    """Images that may be learned from, dealt to the folds that judge them.
+
+    table : n images, all of them readable. folds : of the same images. sample_weight : (n,) of
+    them in training, None for one each; calibration counts every image once.
+
+    Raises
+    ------
+    LeakError
+        There are test images among them.
+    """
+
+    table: ImageTable
+    folds: Folds
+    sample_weight: Floats | None = None
+
+    def __post_init__(self) -> None:
+        n_test = int((self.table.splits == "test").sum())
+        if n_test:
+            raise LeakError(
+                f"{n_test} test images were given to learn from; pass table.development"
+            )
 
 
 def labelled(table: ImageTable) -> ImageTable:

@@ -27,7 +27,7 @@ from medgraft.evaluate.intervals import (
     ones,
     percentile,
 )
-from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, judge, statistics
+from medgraft.evaluate.metrics import METRICS, Case, Threshold, judge, statistics
 from medgraft.types import Comparison, Estimate, Floats, Predictions
 
 Purpose = Literal["choose", "report"]
@@ -107,7 +107,7 @@ def upper_loss(comparison: Comparison, metric: str) -> float:
     At level .95 it is exceeded in one case of forty. Losses count upwards whichever way the metric
     does: for brier, log_loss and ece `b` costs where it is higher.
     """
-    return -comparison.low if metric in LOWER_IS_BETTER else comparison.high
+    return -comparison.low if METRICS[metric].lower_is_better else comparison.high
 
 
 def paired_upper_loss(

@@ -34,7 +34,7 @@ from medgraft.evaluate.metrics import (
     BINARY,
     COMMON,
     FROM_TABLE,
-    LOWER_IS_BETTER,
+    METRICS,
     Case,
     Threshold,
     auroc,
@@ -152,7 +152,9 @@ def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
 
 def _linear_method(metric: str, case: Case) -> str:
     """How `_linear` got an interval, for `Estimate.method`."""
-    scale = "log" if metric in LOWER_IS_BETTER else "Fisher's z" if metric == "mcc" else "logit"
+    scale = (
+        "log" if METRICS[metric].lower_is_better else "Fisher's z" if metric == "mcc" else "logit"
+    )
     name = "influence values"
     if metric == "auroc":
         name = "DeLong"
@@ -214,7 +216,7 @@ def _fallback(metric: str, case: Case, value: float, level: float) -> Estimate:
     if metric in FROM_TABLE:
         low, high = _table_bounds(metric, case, level)
         method = "at the Wilson bounds of each class's recall (no spread)"
-    elif metric in LOWER_IS_BETTER:
+    elif METRICS[metric].lower_is_better:
         largest = value_range(metric, case)[1]
         units = len(np.unique(case.groups))
         share = wilson(value / largest * units, units, level)

@@ -16,7 +16,7 @@ from scipy import special, stats
 from medgraft.evaluate.intervals import freedom_of, number_groups, ones, placements
 from medgraft.evaluate.metrics import (
     FROM_TABLE,
-    LOWER_IS_BETTER,
+    METRICS,
     Case,
     compared,
     confusion,
@@ -26,7 +26,12 @@ from medgraft.evaluate.metrics import (
 from medgraft.types import Floats, Ints
 
 STEP = 1e-3  # images, in the derivative of what comes from the confusion table
-PLAIN_MEANS = LOWER_IS_BETTER | {"accuracy"}  # over all images; the others are made class by class
+PLAIN_MEANS = {
+    "accuracy",
+    "brier",
+    "log_loss",
+    "ece",
+}  # over all images; the others are made class by class
 
 
 def influence(case: Case, metric: str) -> Floats:
@@ -153,7 +158,7 @@ def bounds(
     """
     t = float(stats.t.isf((1 - level) / 2, freedom))
     sides = np.array([-t, t]) * error
-    if metric in LOWER_IS_BETTER:
+    if METRICS[metric].lower_is_better:
         ends = value * np.exp(np.clip(sides / value, -50, 50))
     elif metric == "mcc":
         ends = np.tanh(np.arctanh(value) + sides / (1 - value**2))

@@ -27,19 +27,6 @@ from medgraft.evaluate.calibration import cross_fit_thresholds, positive_column
 from medgraft.evaluate.intervals import Statistic, Weights, ones
 from medgraft.types import Floats, Ints, Operating, Predictions, Strings
 
-COMMON = (
-    "accuracy",
-    "balanced_accuracy",
-    "auroc",
-    "auprc",
-    "macro_f1",
-    "mcc",
-    "brier",
-    "log_loss",
-    "ece",
-)
-BINARY = ("sensitivity", "specificity", "ppv", "npv")
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 BINS = 15  # of equal mass, for the expected calibration error
 CLIP = 1e-7  # the least probability the log loss believes
 
@@ -48,6 +35,42 @@ Table = Floats
 
 Threshold = Operating | Floats | None
 """Where p(positive) becomes a label: one point, (n,) points, or by the rule of `judge`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name, which way it is better, and whether it is of two classes only."""
+
+    name: str
+    lower_is_better: bool = False
+    two_classes: bool = False
+
+    @property
+    def sign(self) -> int:
+        """What values are multiplied by so that more is better."""
+        return -1 if self.lower_is_better else 1
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy"),
+        Metric("balanced_accuracy"),
+        Metric("auroc"),
+        Metric("auprc"),
+        Metric("macro_f1"),
+        Metric("mcc"),
+        Metric("brier", lower_is_better=True),
+        Metric("log_loss", lower_is_better=True),
+        Metric("ece", lower_is_better=True),
+        Metric("sensitivity", two_classes=True),
+        Metric("specificity", two_classes=True),
+        Metric("ppv", two_classes=True),
+        Metric("npv", two_classes=True),
+    )
+}
+COMMON = tuple(name for name, metric in METRICS.items() if not metric.two_classes)
+BINARY = tuple(name for name, metric in METRICS.items() if metric.two_classes)
 
 
 @dataclass(frozen=True, eq=False)

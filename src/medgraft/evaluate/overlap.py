@@ -37,7 +37,7 @@ from medgraft.evaluate.intervals import (
     percentile,
     wilson,
 )
-from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, judge, statistics
+from medgraft.evaluate.metrics import METRICS, Case, judge, statistics
 from medgraft.types import Estimate, Floats, Ints, LowerEnd, Operating, Predictions, Strings
 
 FEWEST = 20  # effective groups of a class below which nothing is said
@@ -141,7 +141,7 @@ def _without_spread(
         least = round(float(effective.min()))
         bounds = newcombe(value, least, least, level)
         return bounds.low, bounds.high, "Newcombe at the effective n (no spread)"
-    loss = metric in LOWER_IS_BETTER
+    loss = METRICS[metric].lower_is_better
     share, total = float(np.clip(1 - value if loss else value, 0, 1)), float(effective.sum())
     bounds = wilson(share * total, total, level)
     low, high = (1 - bounds.high, 1 - bounds.low) if loss else (bounds.low, bounds.high)

@@ -18,7 +18,7 @@ from medgraft.evaluate.calibration import require_development
 from medgraft.evaluate.compare import compare, of_all, paired_cases
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.intervals import DEFAULT, Sampling, Weights, bootstrap, ones
-from medgraft.evaluate.metrics import LOWER_IS_BETTER, Case, Threshold, value_range
+from medgraft.evaluate.metrics import METRICS, Case, Threshold, value_range
 from medgraft.types import Comparison, Estimate, Floats, Ints, Predictions
 
 Choice = Callable[[Floats], Ints]
@@ -90,7 +90,7 @@ def best(values: Floats, metric: str) -> Ints:
 
     values : (n_scenarios, n_resamples). Of equals the first is the best.
     """
-    worth = -values if metric in LOWER_IS_BETTER else values
+    worth = METRICS[metric].sign * values
     index: Ints = np.where(np.isnan(worth), -np.inf, worth).argmax(axis=0)
     return index
 
@@ -193,7 +193,7 @@ def compare_with_best(drawn: Resampled) -> tuple[Comparison, ...]:
 
 def _could_be_best(drawn: Resampled, chosen: int) -> Floats:
     """(n_scenarios,) p that each is as good as the best."""
-    sign = -1 if drawn.metric in LOWER_IS_BETTER else 1
+    sign = METRICS[drawn.metric].sign
     defined = np.flatnonzero(np.isfinite(drawn.values) & np.isfinite(drawn.in_bag).any(axis=1))
     p = np.ones(len(drawn.values))
     if len(defined) < 2:

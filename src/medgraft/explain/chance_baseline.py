@@ -1,6 +1,6 @@
 """A mean over images beside its chance level, with intervals: how every check of maps is reported.
 
-What is measured stands in `faithfulness.py` and `agreement.py`.
+What is measured stands in `agreement.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ChanceComparison:
     """A measure of maps: its mean, the mean that chance gives, and the paired difference.
 
     left_out : images without a value (no mask, an empty one, a map that is 0 everywhere).
-    against : what chance is here, in words. higher_is_better : which way is faithful.
+    against : what chance is here, in words.
     """
 
     name: str
@@ -37,7 +37,6 @@ class ChanceComparison:
     difference: Estimate
     left_out: int
     against: str
-    higher_is_better: bool = True
 
 
 def beside_chance(
@@ -47,7 +46,6 @@ def beside_chance(
     groups: Strings,
     against: str,
     *,
-    higher_is_better: bool = True,
     sampling: Sampling = DEFAULT,
 ) -> ChanceComparison:
     """Estimates of a measure and of its chance level over the same images.
@@ -76,7 +74,6 @@ def beside_chance(
         difference=mean_estimate(a - b, own, sampling, least=-1.0),
         left_out=int((~both).sum()),
         against=against,
-        higher_is_better=higher_is_better,
     )
 
 

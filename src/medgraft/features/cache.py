@@ -157,6 +157,12 @@ class Cache:
         return freed
 
 
+def arrays_under(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    """The arrays that were put under `name.`, without that prefix."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+
 def _entry(path: Path, root: Path) -> Entry:
     return Entry(path, path.relative_to(root).parts[0], _size(path), path.stat().st_mtime)
 

@@ -15,7 +15,7 @@ from medgraft.errors import FitError
 from medgraft.evaluate.calibration import best_threshold, fit_calibrator
 from medgraft.evaluate.metrics import (
     COMMON,
-    LOWER_IS_BETTER,
+    METRICS,
     Case,
     auroc,
     give_labels,
@@ -75,4 +75,4 @@ def _calibrated(metric: str, y: Ints, scores: Floats, cell: Ints) -> float:
         positive=positive,
     )
     value = float(statistics(case, [metric])(np.ones((len(y), 1)))[0, 0])
-    return -value if metric in LOWER_IS_BETTER else value
+    return METRICS[metric].sign * value

@@ -6,27 +6,24 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
+from medgraft.learn.depth import TrainingLog
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.types import (
     FittedScenario,
     Floats,
-    Folds,
-    ImageTable,
     Predictions,
     Scenario,
     digest,
 )
-
-if TYPE_CHECKING:
-    from medgraft.learn.depth import TrainingLog
 
 RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
 
@@ -54,28 +51,25 @@ class CrossFitted:
 def key_of(
     scenario: Scenario,
     inputs: object,
-    development: ImageTable,
-    folds: Folds,
-    sample_weight: Floats | None,
+    development: Development,
 ) -> str:
     """What decides a scenario's out-of-fold numbers."""
+    weight = development.sample_weight
     return digest(
         RECIPE,
         scenario.full_key,
         scenario.seed,
         inputs,
-        development.fingerprint,
-        folds.fingerprint,
-        None if sample_weight is None else sample_weight.tolist(),
+        development.table.fingerprint,
+        development.folds.fingerprint,
+        None if weight is None else weight.tolist(),
         length=32,
     )
 
 
-def judged(
-    found: OutOfFold, development: ImageTable, folds: Folds, began: float
-) -> dict[str, NDArray[Any]]:
+def judged(found: OutOfFold, development: Development, began: float) -> dict[str, NDArray[Any]]:
     """What is kept of a scenario: its scores and probabilities, and the calibrator of the refit."""
-    p = calibrated(found, development.labels, folds.assignment)
+    p = calibrated(found, development.table.labels, development.folds.assignment)
     arrays = {
         "scores": found.scores,
         "changed.scores": found.changed,
@@ -96,17 +90,18 @@ def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
 
 
 def finished(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: ImageTable, folds: Folds
+    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
     """The out-of-fold predictions that were kept, and the refit with its threshold."""
+    table, folds = development.table, development.folds
 
     def said(scores: Floats, prob: Floats) -> Predictions:
-        return Predictions.of(fitted.scenario.key, development, scores, prob, folds.assignment)
+        return Predictions.of(fitted.scenario.key, table, scores, prob, folds.assignment)
 
     predictions = unchanged = said(kept["scores"], kept["y_prob"])
     if folds.view is not None:
         predictions = said(kept["changed.scores"], kept["changed.y_prob"])
-    operating = choose_threshold(unchanged) if development.positive else None
+    operating = choose_threshold(unchanged) if table.positive else None
     return CrossFitted(
         predictions=predictions,
         unchanged=unchanged,
@@ -120,9 +115,3 @@ def finished(
         fitted=dataclasses.replace(fitted, operating=operating),
         seconds=float(kept["seconds"]),
     )
-
-
-def arrays_under(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """The arrays stored under `name.`, without that prefix."""
-    prefix = f"{name}."
-    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}

@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from medgraft.data.split import holdout
 from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import (
     best,
     compare_chosen,
@@ -25,7 +25,7 @@ from medgraft.evaluate.selection import (
 )
 from medgraft.features.subnetwork import INPUT, freeze_points
 from medgraft.learn.finetune import Epoch
-from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained, TrainingTask
 from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
 
 BEST = "best"  # the depth that is searched
@@ -136,7 +136,8 @@ def search_depth(
         short = replace(setup, recipe=recipe)
         for depth in running:
             what = f"Depth search, {rung + 1} of {len(rungs)}: training from {depth}"
-            run = short.trained(depth, setup.inputs(depth), some, judges, what, epochs=epochs)
+            task = TrainingTask(depth, setup.inputs(depth), some, judges, what, epochs)
+            run = short.trained(task)
             found.append(_predictions(setup, depth, judges, run))
             seconds.append(run.seconds)
         estimates = estimate_all(found, metric)
@@ -144,14 +145,15 @@ def search_depth(
             DepthTrial(depth, rung, len(some), epochs, took, estimate)
             for depth, took, estimate in zip(running, seconds, estimates, strict=True)
         ]
-        sign = 1 if metric in LOWER_IS_BETTER else -1
+        sign = -METRICS[metric].sign
         order = np.argsort([sign * estimate.value for estimate in estimates], kind="stable")
         last = [found[i] for i in order]
         running = [running[i] for i in order[: max(1, -(-len(order) // 2))]]
     frozen = replace(short, recipe=replace(recipe, probe=True))
     deepest = depths[-1]
     inputs = frozen.inputs(deepest)
-    untrained = frozen.trained(deepest, inputs, some, judges, "The frozen network", epochs=0)
+    task = TrainingTask(deepest, inputs, some, judges, "The frozen network", epochs=0)
+    untrained = frozen.trained(task)
     head = _predictions(setup, "a linear head", judges, untrained)
     comparisons = compare_with_best(resample_in_and_out(last, metric))
     gain = compare_chosen(

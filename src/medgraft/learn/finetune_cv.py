@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -35,22 +35,19 @@ from medgraft.learn.cross_validation import (
 from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained
+from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
-from medgraft.types import Floats, Folds, ImageTable, Scenario, digest
+from medgraft.types import Floats, Folds, Scenario, digest
 
 
 def cross_fit_finetune(
-    scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None,
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> CrossFitted:
     """Train in every fold, judge out of fold, and deploy what the recipe says."""
-    setup = FinetuneSetup.of(scenario, development, extractor, sample_weight, folds.view)
+    folds = development.folds
+    setup = _setup(scenario, development, extractor)
     depth, found = _depth(setup, folds)
     began = time.perf_counter()
     inputs = setup.inputs(depth)
@@ -61,31 +58,32 @@ def cross_fit_finetune(
         further = [_once_more(setup, depth, inputs, runs)]
         histories["all images"] = further[0].history
     out = _out_of_fold(runs, folds)
-    key = key_of(scenario, out.fingerprint, development, folds, sample_weight)
+    key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)
     if kept is None:
-        kept = judged(out, development, folds, began)
+        kept = judged(out, development, began)
         kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
         extractor.cache.put("predictions", key, kept)
     networks = [_fitted(setup, run, calibrator_of(kept)) for run in further or runs]
     fitted = networks[0] if len(networks) == 1 else _together(setup, networks)
-    crossed = finished(fitted, kept, development, folds)
+    crossed = finished(fitted, kept, development)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
 
 def fold_networks(
-    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> tuple[FittedFrozen, ...]:
     """Of every fold the network that judged it, with the study's calibrator and threshold.
 
-    The trainings are those of `cross_fit_tuned`, from the cache.
+    The trainings are those of `cross_fit_finetune`, from the cache.
     """
-    deployed = cross_fit_finetune(scenario, development, folds, extractor, None).fitted
+    deployed = cross_fit_finetune(scenario, development, extractor).fitted
     if isinstance(deployed, FittedEnsemble):
         networks = [one for one in deployed.members if isinstance(one, FittedFrozen)]
         return tuple(dataclasses.replace(one, operating=deployed.operating) for one in networks)
     assert isinstance(deployed, FittedFrozen)  # for the type checker
-    setup = FinetuneSetup.of(scenario, development, extractor, view=folds.view)
+    folds = development.folds
+    setup = _setup(scenario, development, extractor)
     depth, _ = _depth(setup, folds)
     inputs = setup.inputs(depth)
     runs = [_in_fold(setup, depth, inputs, folds, k) for k in range(folds.n_folds)]
@@ -97,8 +95,7 @@ def fold_networks(
 
 def held_out(
     scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
+    development: Development,
     extractor: Extractor,
     cap: float = math.inf,
 ) -> CrossFitted:
@@ -112,30 +109,38 @@ def held_out(
     Raises
     ------
     ScenarioError, BackboneError, FitError
-        As `cross_fit_tuned`.
+        As `cross_fit_finetune`.
     """
-    setup = FinetuneSetup.of(scenario, development, extractor, view=folds.view)
+    folds = development.folds
+    setup = _setup(scenario, development, extractor)
     depth, found = _depth(setup, folds)
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
     what = f"Training from {depth}"
-    run = setup.trained(depth, setup.inputs(depth), rows, judge, what, cap=cap)
-    part = development.select(judge)
-    inner = make_folds(part, folds.n_folds, folds.seed)
-    inner = dataclasses.replace(inner, view=folds.view, metric=folds.metric)
+    run = setup.trained(TrainingTask(depth, setup.inputs(depth), rows, judge, what), cap=cap)
+    table = development.table.select(judge)
+    inner = make_folds(table, folds.n_folds, folds.seed)
+    part = Development(table, dataclasses.replace(inner, view=folds.view, metric=folds.metric))
     out = OutOfFold(run.scores, None, run.scores, run.changed)
-    kept = judged(out, part, inner, time.perf_counter())
+    kept = judged(out, part, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)
-    crossed = finished(_fitted(setup, run, calibrator_of(kept)), kept, part, inner)
+    crossed = finished(_fitted(setup, run, calibrator_of(kept)), kept, part)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
     return dataclasses.replace(crossed, training=log)
+
+
+def _setup(scenario: Scenario, development: Development, extractor: Extractor) -> FinetuneSetup:
+    """What the trainings of all folds share."""
+    weight, view = development.sample_weight, development.folds.view
+    return FinetuneSetup.of(scenario, development.table, extractor, weight, view)
 
 
 def _in_fold(setup: FinetuneSetup, depth: str, inputs: Inputs, folds: Folds, k: int) -> Trained:
     """The training that learns from all folds but one and judges that one."""
     inside = folds.assignment == k
     what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
-    return setup.trained(depth, inputs, np.flatnonzero(~inside), np.flatnonzero(inside), what)
+    rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+    return setup.trained(TrainingTask(depth, inputs, rows, judge, what))
 
 
 def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
@@ -164,7 +169,8 @@ def _once_more(
     everything = np.arange(len(setup.development))
     epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
     what = f"Training from {depth} on all images"
-    return setup.trained(depth, inputs, everything, everything[:0], what, epochs=epochs)
+    nobody = everything[:0]
+    return setup.trained(TrainingTask(depth, inputs, everything, nobody, what, epochs))
 
 
 def _together(setup: FinetuneSetup, networks: Sequence[FittedFrozen]) -> FittedEnsemble:

@@ -22,6 +22,7 @@ from medgraft.data.augment import FIRST_VIEW, MILD, View
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
+from medgraft.features.cache import arrays_under
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
@@ -33,7 +34,6 @@ from medgraft.features.training_cache import (
     fits,
     prepare_maps,
 )
-from medgraft.learn.cross_validation import arrays_under
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
@@ -46,6 +46,24 @@ HOLDOUT = 0.15  # of the groups that a network may learn from, by which training
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """One training: of the layers behind `depth`, on which images, and who is judged by it.
+
+    inputs : what enters the layers (`FinetuneSetup.inputs`). rows, judge : of the setup's images,
+    to learn from and to judge. what : as progress is told. epochs : end after so many, without a
+    holdout, 0 being the network as it starts; by default images are held out of `rows` and
+    training stops by them.
+    """
+
+    depth: str
+    inputs: Inputs
+    rows: Ints
+    judge: Ints
+    what: str
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +80,18 @@ class Trained:
     changed: Floats | None
     seconds: float
     epochs: int
+
+    @classmethod
+    def of(cls, kept: Mapping[str, NDArray[Any]]) -> Trained:
+        """What `FinetuneSetup.trained` keeps of it, as arrays."""
+        return cls(
+            arrays_under(kept, "state"),
+            tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
+            kept["scores"],
+            kept.get("changed"),
+            float(kept["seconds"]),
+            int(kept["epochs"]),
+        )
 
     @property
     def best_epoch(self) -> int:
@@ -224,78 +254,80 @@ class FinetuneSetup:
 
     # ----------------------------------------------------------------------- one training
 
-    def trained(
-        self,
-        depth: str,
-        inputs: Inputs,
-        rows: Ints,
-        judge: Ints,
-        what: str,
-        *,
-        epochs: int | None = None,
-        cap: float = math.inf,
-    ) -> Trained:
-        """Train the layers behind `depth` on `rows` and let them judge other rows.
+    def trained(self, task: TrainingTask, *, cap: float = math.inf) -> Trained:
+        """Train the layers behind a depth on some images and let them judge others.
 
-        epochs : end after so many, without a holdout, 0 being the network as it starts; by default
-        images are held out and training stops by them. cap : seconds of training; it ends with the
-        epoch that passes them, and a call with a larger cap goes on from there. A training that
-        was finished before is read from the cache, one that was killed goes on.
+        cap : seconds of training; it ends with the epoch that passes them, and a call with a larger
+        cap goes on from there. A training that was finished before is read from the cache, one that
+        was killed goes on.
         """
-        cache = self.extractor.cache
-        identity = self._identity(depth, rows, judge, epochs)
+        cache, identity = self.extractor.cache, self._identity(task)
         kept = cache.get("training", identity)
         if kept is None:
             checkpoint = cache.checkpoints / f"{identity}.safetensors"
             began = time.perf_counter()
-            held = np.zeros(len(rows), dtype=bool)
-            if epochs is None:
-                table = self.development
-                held = holdout(table.groups[rows], table.labels[rows], HOLDOUT, self._draw(judge))
-            recipe = self.recipe.for_images(int((~held).sum()))
+            learned, held = self._held_out(task)
+            recipe = self.recipe.for_images(len(learned))
             training = Training(
-                self.network(depth, inputs, rows[~held]),
+                self.network(task.depth, task.inputs, learned),
                 recipe,
                 seed=self.scenario.seed,
-                stages=self._stages(depth),
+                stages=self._stages(task.depth),
                 checkpoint=checkpoint,
                 identity=identity,
             )
-            unseen = self.judging(depth, inputs, changed=True)
-            learned, stopping = self.data(inputs, rows[~held]), self.data(unseen, rows[held])
-            total = (recipe.epochs if epochs is None else epochs) * len(learned.rows)
-            with self.extractor.progress.task(what, total) as advance:
-                for epoch in training.epochs(learned, stopping, until=epochs, tick=advance):
-                    self.extractor.progress.say(_line(what, epoch))
-                    if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
-                        break
-            history = list(training.history)
-            capped = not history[-1].stopped
-            if capped:
-                why = f"the cap of {cap / 60:g} minutes was passed"
-                history[-1] = dataclasses.replace(history[-1], stopped=why)
-            training.restore_best()
-            as_is = self.judging(depth, inputs, changed=False) if self.view else unseen
+            unseen = self.judging(task.depth, task.inputs, changed=True)
+            stopping = self.data(unseen, held)
+            history = self._run(training, task, self.data(task.inputs, learned), stopping, cap)
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
-                "scores": self.scores(training, self.data(as_is, judge)),
+                **self._judged(training, task, unseen),
                 "seconds": np.array(time.perf_counter() - began),
                 "epochs": np.array(recipe.epochs),
             }
-            if self.view:
-                kept["changed"] = self.scores(training, self.data(unseen, judge))
-            if not capped:
+            if training.history[-1].stopped:  # else the cap ended it, and it may go on
                 cache.put("training", identity, kept)
                 checkpoint.unlink(missing_ok=True)
-        return Trained(
-            arrays_under(kept, "state"),
-            tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
-            kept["scores"],
-            kept.get("changed"),
-            float(kept["seconds"]),
-            int(kept["epochs"]),
-        )
+        return Trained.of(kept)
+
+    def _held_out(self, task: TrainingTask) -> tuple[Ints, Ints]:
+        """The rows that are learned from, and those held out of them by which training stops."""
+        held = np.zeros(len(task.rows), dtype=bool)
+        if task.epochs is None:
+            table = self.development
+            groups, labels = table.groups[task.rows], table.labels[task.rows]
+            held = holdout(groups, labels, HOLDOUT, self._draw(task.judge))
+        return task.rows[~held], task.rows[held]
+
+    def _run(
+        self, training: Training, task: TrainingTask, learned: Data, stopping: Data, cap: float
+    ) -> list[Epoch]:
+        """Train until it stops or `cap` is passed; the network then has its best weights."""
+        epochs = training.recipe.epochs if task.epochs is None else task.epochs
+        progress = self.extractor.progress
+        with progress.task(task.what, epochs * len(learned.rows)) as advance:
+            for epoch in training.epochs(learned, stopping, until=task.epochs, tick=advance):
+                progress.say(_line(task.what, epoch))
+                if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
+                    break
+        history = list(training.history)
+        if not history[-1].stopped:
+            why = f"the cap of {cap / 60:g} minutes was passed"
+            history[-1] = dataclasses.replace(history[-1], stopped=why)
+        training.restore_best()
+        return history
+
+    def _judged(self, training: Training, task: TrainingTask, unseen: Inputs) -> dict[str, Floats]:
+        """Scores of the images to judge, as they are and, where there is one, in the view."""
+        in_view = self.data(unseen, task.judge)
+        if self.view is None:
+            return {"scores": self.scores(training, in_view)}
+        as_is = self.data(self.judging(task.depth, task.inputs, changed=False), task.judge)
+        return {
+            "scores": self.scores(training, as_is),
+            "changed": self.scores(training, in_view),
+        }
 
     def speed(self, depth: str, steps: int = 2) -> float:
         """Training images a second from `depth` on, by a few timed steps on made-up maps."""
@@ -329,19 +361,19 @@ class FinetuneSetup:
         judged = self.development.content_hashes[judge].tolist()
         return int(digest(self.scenario.seed, sorted(judged)), 16) % 2**32
 
-    def _identity(self, depth: str, rows: Ints, judge: Ints, epochs: int | None) -> str:
+    def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
         del recipe["deploy"]  # what is done with a network later changes nothing in its training
         told = Finetune(tuple(one for one in self.settings if one[0] != "deploy"))
         return digest(
             TRAINING,
             versions("torch"),
-            dataclasses.replace(self.scenario, tap=depth, classifier=told).key,
+            dataclasses.replace(self.scenario, tap=task.depth, classifier=told).key,
             self.scenario.seed,
             recipe,
-            [spec.recipe for spec in self.specs(depth if depth != INPUT else "")],
+            [spec.recipe for spec in self.specs(task.depth if task.depth != INPUT else "")],
             self.development.fingerprint,
-            [rows.tolist(), judge.tolist(), epochs],
+            [task.rows.tolist(), task.judge.tolist(), task.epochs],
             self.weight.tolist(),
             *([self.view.key] if self.view else []),
             length=32,

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from medgraft.data.split import make_folds
-from medgraft.errors import BundleError, LeakError, ScenarioError
+from medgraft.data.split import Development, make_folds
+from medgraft.errors import BundleError, ScenarioError
+from medgraft.features.cache import arrays_under
 from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixtures
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, encoder_of, feature_plan_of
 from medgraft.learn.cross_validation import (
     CrossFitted,
-    arrays_under,
     calibrator_of,
     finished,
     judged,
@@ -46,8 +46,6 @@ from medgraft.learn.stacking import Stack
 from medgraft.types import (
     FittedScenario,
     Floats,
-    Folds,
-    ImageTable,
     Ints,
     Predictions,
     Scenario,
@@ -58,49 +56,25 @@ LEARN_FROM = 800  # images that a codebook and its axes are fitted on at most
 LEARN_NUMBERS = 1 << 27  # of their descriptors' numbers that are in memory at most
 
 
-def cross_fitted(
-    scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None = None,
-) -> CrossFitted:
+def cross_fitted(scenario: Scenario, development: Development, extractor: Extractor) -> CrossFitted:
     """Out-of-fold predictions of a scenario and its refit, from the cache where it has them.
-
-    Parameters
-    ----------
-    development
-        n images, all of them readable (`Extractor.codes` says which are not).
-    sample_weight
-        (n,) weights of the images in training; calibration counts every image once.
 
     Raises
     ------
-    LeakError
-        There are test images among them.
     ScenarioError
         The family or the head does not exist.
     FitError
         Nothing can be learned from these images.
     """
-    if (development.splits == "test").any():
-        raise LeakError(
-            f"{int((development.splits == 'test').sum())} test images were given to learn from; "
-            "pass table.development"
-        )
     if scenario.family not in FAMILIES:
         raise ScenarioError(
             f"no family {scenario.family!r} in {scenario.key}; there are: {', '.join(FAMILIES)}"
         )
-    return FAMILIES[scenario.family](scenario, development, folds, extractor, sample_weight)
+    return FAMILIES[scenario.family](scenario, development, extractor)
 
 
 def cross_fitted_all(
-    scenarios: Sequence[Scenario],
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None = None,
+    scenarios: Sequence[Scenario], development: Development, extractor: Extractor
 ) -> Iterator[CrossFitted]:
     """`cross_fitted` of many scenarios, each yielded when it is done.
 
@@ -110,7 +84,7 @@ def cross_fitted_all(
     """
 
     def one(scenario: Scenario) -> CrossFitted:
-        return cross_fitted(scenario, development, folds, extractor, sample_weight)
+        return cross_fitted(scenario, development, extractor)
 
     trained = [scenario for scenario in scenarios if scenario.trained]
     joined = [scenario for scenario in scenarios if scenario.members]  # of what is judged by then
@@ -138,21 +112,19 @@ class _Workers(ThreadPoolExecutor):
 
 
 def cross_predict(
-    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> Predictions:
     """The out-of-fold predictions alone; errors as in `cross_fitted`."""
-    return cross_fitted(scenario, development, folds, extractor).predictions
+    return cross_fitted(scenario, development, extractor).predictions
 
 
-def fit(
-    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
-) -> FittedScenario:
+def fit(scenario: Scenario, development: Development, extractor: Extractor) -> FittedScenario:
     """The classifier that is deployed, refitted on all development images; errors as above."""
-    return cross_fitted(scenario, development, folds, extractor).fitted
+    return cross_fitted(scenario, development, extractor).fitted
 
 
 def unseen_models(
-    scenario: Scenario, development: ImageTable, folds: Folds, extractor: Extractor
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> tuple[tuple[FittedScenario, Ints], ...]:
     """For each fold a classifier that has seen none of its images, and the rows of the fold.
 
@@ -166,9 +138,10 @@ def unseen_models(
     FitError
         Without a fold, a class has too few groups to learn from.
     """
+    table, folds = development.table, development.folds
     rows = [np.flatnonzero(folds.assignment == k) for k in range(folds.n_folds)]
     if scenario.trained:
-        return tuple(zip(fold_networks(scenario, development, folds, extractor), rows, strict=True))
+        return tuple(zip(fold_networks(scenario, development, extractor), rows, strict=True))
     trained = [member.key for member in scenario.members if member.trained]
     if trained:
         raise ScenarioError(
@@ -177,10 +150,11 @@ def unseen_models(
         )
     found: list[tuple[FittedScenario, Ints]] = []
     for mine in rows:
-        others = development.select(np.setdiff1d(np.arange(len(development)), mine))
+        others = table.select(np.setdiff1d(np.arange(len(table)), mine))
         inner = make_folds(others, folds.n_folds, folds.seed)
         inner = dataclasses.replace(inner, view=folds.view, metric=folds.metric)
-        found.append((cross_fitted(scenario, others, inner, extractor).fitted, mine))
+        fitted = cross_fitted(scenario, Development(others, inner), extractor).fitted
+        found.append((fitted, mine))
     return tuple(found)
 
 
@@ -203,11 +177,7 @@ def load(folder: Path, extractor: Extractor) -> FittedScenario:
 
 
 def _cross_fit_frozen(
-    scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None,
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> CrossFitted:
     """The families whose network stays as it is: what is read of an image, and a head on it."""
     if scenario.head not in HEADS:
@@ -215,30 +185,23 @@ def _cross_fit_frozen(
             f"no head {scenario.head!r} in {scenario.key}; there are: {', '.join(HEADS)}"
         )
     feature_plan = feature_plan_of(scenario, extractor)
-    key = key_of(
-        scenario,
-        [(spec.recipe, spec.blocks) for spec in feature_plan.specs],
-        development,
-        folds,
-        sample_weight,
-    )
+    recipes = [(spec.recipe, spec.blocks) for spec in feature_plan.specs]
+    key = key_of(scenario, recipes, development)
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         with threadpool_limits(1):  # what several threads sum depends on how many they are
-            kept = _judge_frozen(
-                scenario, feature_plan, development, folds, extractor, sample_weight
-            )
+            kept = _judge_frozen(scenario, feature_plan, development, extractor)
         extractor.cache.put("predictions", key, kept)
     if scenario.head == "knn" and "head.codes_" not in kept:
-        codes, _, _ = feature_plan.codes(development, extractor)
-        y, weight, _, _ = _rows(development, folds, sample_weight, len(codes))
+        codes, _, _ = feature_plan.codes(development.table, extractor)
+        y, weight, _, _ = _rows(development, len(codes))
         head: Head = KNNHead(int(kept["head.k"])).fit(codes.reshape(len(y), -1), y, weight)
     else:
         head = head_from_arrays(scenario.head, arrays_under(kept, "head"), {})
     fitted = FittedFrozen(
         scenario=scenario,
-        classes=development.classes,
-        positive=development.positive,
+        classes=development.table.classes,
+        positive=development.table.positive,
         operating=None,
         feature_plan=feature_plan,
         head=head,
@@ -246,33 +209,29 @@ def _cross_fit_frozen(
         extractor=extractor,
         encoder=_kept_encoder(scenario, kept),
     )
-    return finished(fitted, kept, development, folds)
+    return finished(fitted, kept, development)
 
 
 def _judge_frozen(
-    scenario: Scenario,
-    feature_plan: FeaturePlan,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None,
+    scenario: Scenario, feature_plan: FeaturePlan, development: Development, extractor: Extractor
 ) -> dict[str, NDArray[Any]]:
     """What is kept of a scenario: out-of-fold scores, and the parts of the refit.
 
     Of kNN on pooled codes, whose arrays are the codes that have their own store, the strength only.
     """
     began = time.perf_counter()
+    table, folds = development.table, development.folds
     encoder: dict[str, Any] = {}
     found = encoder_of(scenario)
     readings = [feature_plan, feature_plan.seen(folds.view)] if folds.view else [feature_plan]
     views = len(feature_plan.views) if found is None else 1
     source: NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]]
     if found is None:
-        codes = [one.codes(development, extractor)[0] for one in readings]
+        codes = [one.codes(table, extractor)[0] for one in readings]
         source = np.concatenate(codes).reshape(-1, codes[0].shape[2])
     else:
-        source, encoder = _encoded_codes(scenario, found, readings, development, folds, extractor)
-    y, weight, fold, groups = _rows(development, folds, sample_weight, views, len(readings))
+        source, encoder = _encoded_codes(scenario, found, readings, development, extractor)
+    y, weight, fold, groups = _rows(development, views, len(readings))
     nested = nested_scores(
         scenario.head,
         source,
@@ -284,7 +243,7 @@ def _judge_frozen(
     )
 
     def of(scores: Floats) -> Floats:  # (readings, n, n_classes), the mean over views
-        shape = (len(readings), views, len(development), -1)
+        shape = (len(readings), views, len(table), -1)
         return np.asarray(scores.reshape(shape).mean(axis=1))
 
     found_scores = of(nested.scores)
@@ -300,28 +259,29 @@ def _judge_frozen(
     return {
         **{f"head.{name}": array for name, array in arrays.items()},
         **encoder,
-        **judged(out_of_fold, development, folds, began),
+        **judged(out_of_fold, development, began),
     }
 
 
 def _rows(
-    table: ImageTable, folds: Folds, sample_weight: Floats | None, views: int, readings: int = 1
+    development: Development, views: int, readings: int = 1
 ) -> tuple[Ints, Floats | None, Ints, Strings]:
     """Label, weight, fold and group of codes (readings × views × n, d).
 
     An image's views share its fold, its group and its weight. Those of a second reading are judged
     only: they weigh nothing.
     """
+    table, fold, weight = development.table, development.folds.assignment, development.sample_weight
     times = views * readings
     if times == 1:
-        return table.labels, sample_weight, folds.assignment, table.groups
-    weight = np.ones(len(table)) if sample_weight is None else sample_weight
+        return table.labels, weight, fold, table.groups
+    weight = np.ones(len(table)) if weight is None else weight
     return (
         np.tile(table.labels, times),
         np.concatenate(
             [np.tile(weight / views, views), np.zeros((readings - 1) * views * len(table))]
         ),
-        np.tile(folds.assignment, times),
+        np.tile(fold, times),
         np.tile(table.groups, times),
     )
 
@@ -330,8 +290,7 @@ def _encoded_codes(
     scenario: Scenario,
     found: tuple[str, BaseEncoder],
     readings: Sequence[FeaturePlan],
-    development: ImageTable,
-    folds: Folds,
+    development: Development,
     extractor: Extractor,
 ) -> tuple[NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]], dict[str, Any]]:
     """Codes for `nested_scores`, and the arrays of the encoder that all images fitted.
@@ -344,6 +303,7 @@ def _encoded_codes(
     that one pass over the descriptors serves every fold.
     """
     name, encoder = found
+    table, folds = development.table, development.folds
     feature_plan = readings[0]
     most = min(LEARN_FROM, max(2, LEARN_NUMBERS // feature_plan.numbers(extractor)))
 
@@ -351,7 +311,7 @@ def _encoded_codes(
         seen = np.flatnonzero(folds.assignment != (-1 if k is None else k))
         rng = np.random.default_rng([scenario.seed, 0 if k is None else k + 1])
         drawn = np.sort(rng.choice(seen, min(most, len(seen)), replace=False))
-        stream = feature_plan.descriptors(development.select(drawn), extractor)
+        stream = feature_plan.descriptors(table.select(drawn), extractor)
         learned: BaseEncoder = clone(encoder)
         return learned.fit(np.concatenate([bag for _, bag in stream()]))
 
@@ -360,7 +320,7 @@ def _encoded_codes(
     arrays, settings = encoders[-1].to_arrays()
     kept = {f"encoder.{part}": array for part, array in arrays.items()}
     kept["encoding"] = np.array(json.dumps(settings))
-    parts = [encoded(encoders, one, development, extractor) for one in readings]
+    parts = [encoded(encoders, one, table, extractor) for one in readings]
     codes = dict(zip(unseen, map(np.concatenate, zip(*parts, strict=True)), strict=True))
     return (codes.__getitem__ if name in LEARNED else codes[None]), kept
 
@@ -378,11 +338,7 @@ def _kept_encoder(scenario: Scenario, kept: Mapping[str, NDArray[Any]]) -> BaseE
 
 
 def _cross_fit_ensemble(
-    scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    sample_weight: Floats | None,
+    scenario: Scenario, development: Development, extractor: Extractor
 ) -> CrossFitted:
     """Scenarios that were judged already, their probabilities averaged or stacked."""
     if scenario.head not in COMBINE:
@@ -390,30 +346,22 @@ def _cross_fit_ensemble(
             f"no way {scenario.head!r} to join the members of {scenario.key}; there are: "
             f"{', '.join(COMBINE)}"
         )
-    members = [
-        cross_fitted(member, development, folds, extractor, sample_weight)
-        for member in scenario.members
-    ]
-    key = key_of(
-        scenario,
-        [m.probabilities.fingerprint for m in members],
-        development,
-        folds,
-        sample_weight,
-    )
+    members = [cross_fitted(member, development, extractor) for member in scenario.members]
+    prob = [member.probabilities for member in members]
+    key = key_of(scenario, [one.fingerprint for one in prob], development)
     kept = extractor.cache.get("predictions", key)
     if kept is None:
         began = time.perf_counter()
-        prob = [member.probabilities for member in members]
-        found, stack = cross_combine(scenario.head, prob, development.labels, folds.assignment)
-        kept = judged(found, development, folds, began)
+        y, fold = development.table.labels, development.folds.assignment
+        found, stack = cross_combine(scenario.head, prob, y, fold)
+        kept = judged(found, development, began)
         if stack is not None:
             kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
         extractor.cache.put("predictions", key, kept)
     fitted = FittedEnsemble(
         scenario=scenario,
-        classes=development.classes,
-        positive=development.positive,
+        classes=development.table.classes,
+        positive=development.table.positive,
         operating=None,
         members=checked(scenario, [member.fitted for member in members]),
         stack=Stack(tuple(kept["weights"].tolist()), tuple(kept["scales"].tolist()))
@@ -422,10 +370,10 @@ def _cross_fit_ensemble(
         calibrator=calibrator_of(kept),
         extractor=extractor,
     )
-    return finished(fitted, kept, development, folds)
+    return finished(fitted, kept, development)
 
 
-Family = Callable[[Scenario, ImageTable, Folds, Extractor, Floats | None], CrossFitted]
+Family = Callable[[Scenario, Development, Extractor], CrossFitted]
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ import numpy as np
 from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.metrics import LOWER_IS_BETTER, give_labels
+from medgraft.evaluate.metrics import METRICS, give_labels
 from medgraft.evaluate.selection import bias_corrected
 from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
@@ -174,7 +174,7 @@ def _corrected(study: Study, best: ScenarioResult, rows: Sequence[ScenarioResult
 
 def _best(rows: Sequence[ScenarioResult], metric: str) -> ScenarioResult:
     """The best out of fold, of equals the simplest; what is undefined is never the best."""
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = METRICS[metric].sign
     worth = [sign * row.validation[metric].value for row in rows]
     return rows[int(np.argmax(np.where(np.isnan(worth), -np.inf, worth)))]
 

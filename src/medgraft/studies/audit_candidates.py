@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
 from medgraft.studies.plan import Planned, StudyOptions
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
-from medgraft.types import AuditResult, Estimate, Finding, Folds, ImageTable, Scenario, digest
+from medgraft.types import AuditResult, Estimate, Finding, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
 
@@ -67,11 +68,7 @@ def audit_candidates(
 
 
 def audit_unseen(
-    scenario: Scenario,
-    development: ImageTable,
-    folds: Folds,
-    options: StudyOptions,
-    extractor: Extractor,
+    scenario: Scenario, development: Development, options: StudyOptions, extractor: Extractor
 ) -> Audit:
     """Audit a scenario by the models of its folds, each on the images that it has not seen."""
     wanted = AuditOptions(
@@ -83,11 +80,12 @@ def audit_unseen(
         seed=options.seed,
     )
     try:
-        models = unseen_models(scenario, development, folds, extractor)
+        models = unseen_models(scenario, development, extractor)
     except FitError as error:
         return _no_models(error, wanted)
-    key = digest(scenario.full_key, scenario.seed, development.fingerprint, folds.fingerprint)
-    parts = [(fitted, development.select(rows)) for fitted, rows in models]
+    table, folds = development.table, development.folds
+    key = digest(scenario.full_key, scenario.seed, table.fingerprint, folds.fingerprint)
+    parts = [(fitted, table.select(rows)) for fitted, rows in models]
     return audit_evidence(parts, extractor, wanted, key)
 
 

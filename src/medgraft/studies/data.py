@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medgraft.data.split import keep_copies_together, labelled, make_folds
+from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, FitError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor, without
@@ -125,8 +125,8 @@ def _out_of_fold(
     if len(np.unique(development.labels)) < 2:
         return None, "two classes are needed to learn from"
     try:
-        folds = make_folds(development, FOLDS, seed)
-        (found,) = cross_fitted_all([PROBE], development, folds, extractor)
+        dealt = Development(development, make_folds(development, FOLDS, seed))
+        (found,) = cross_fitted_all([PROBE], dealt, extractor)
     except FitError as error:
         return None, str(error)
     return found.unchanged, ""

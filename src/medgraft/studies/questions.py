@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.evaluate.compare import holm
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import Resampled, best, compare_chosen
 from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario
 
@@ -63,7 +63,7 @@ def answer(scenarios: Sequence[Scenario], drawn: Resampled) -> tuple[Question, .
     scenarios : all that were judged, simplest first. drawn : their metric, in this order, from
     `resample_in_and_out`, which refuses test images.
     """
-    sign = -1 if drawn.metric in LOWER_IS_BETTER else 1
+    sign = METRICS[drawn.metric].sign
     asked = list(_about_ways(scenarios, drawn))
     pairs = {one.pair(drawn.values) for one in asked}
     # A pair that was asked about is not asked about again, for each question weakens the others.

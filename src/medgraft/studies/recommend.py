@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.evaluate.compare import upper_loss
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import (
     Resampled,
     best,
@@ -72,7 +72,7 @@ def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
         margin=float(allowed_loss(drawn.values[top], metric)),
         comparisons=comparisons,
         corrected=corrected_by(drawn, chosen, repeated),
-        cost=(-1 if metric in LOWER_IS_BETTER else 1) * float(np.nanmean(lost)),
+        cost=METRICS[metric].sign * float(np.nanmean(lost)),
         close=tuple(keys[i] for i in np.flatnonzero(rule.close(rule.worth))),
         barred=frozenset(barred),
     )
@@ -113,7 +113,7 @@ def explain_choice(
             f"{_lost(choice, metric)}."
         )
     if len(by_tap) > 1:
-        worth = [value if metric not in LOWER_IS_BETTER else -value for _, value in by_tap]
+        worth = [METRICS[metric].sign * value for _, value in by_tap]
         peak = int(np.argmax(worth))
         where = "the deepest tap" if peak == len(by_tap) - 1 else f"the tap {by_tap[peak][0]}"
         text.append(

@@ -10,57 +10,49 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medgraft.audit.evidence import Audit
-from medgraft.data.augment import judging_view
-from medgraft.data.decode import shorter_side
-from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
-from medgraft.evaluate.selection import resample_in_and_out
-from medgraft.features.extract import Extractor, readable
-from medgraft.features.feature_plan import encoder_of, feature_plan_of
+from medgraft.evaluate.selection import Resampled, resample_in_and_out
+from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.depth import TrainingLog
-from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.fit import cross_fitted_all
-from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.profile import ProfileInputs, examine
-from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.traces import Traces
-from medgraft.scenario import TRAINED, Head, Pooled, Preprocessing, Scenario
+from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
 from medgraft.studies.audit_candidates import (
+    AuditedChoice,
     audit_candidates,
     audit_unseen,
     explain_audits,
     scenario_of,
 )
-from medgraft.studies.budget import buy
-from medgraft.studies.plan import PRETRAINED, STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.plan import PRETRAINED, Planned, StudyOptions
+from medgraft.studies.prepare import Prepared, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
+from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
 from medgraft.types import (
-    Edit,
     Estimate,
     Evaluation,
-    FeatureSpec,
     Finding,
     FittedScenario,
     Folds,
     ImageTable,
+    LowerEnd,
     Predictions,
     ScenarioResult,
     StudyResult,
 )
-
-RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,137 +105,13 @@ def run_study(
     DataError, FitError
         There is not enough to learn from.
     """
-    clock = _Clock()
-    progress = extractor.progress
-    table = keep_copies_together(labelled(table))
-    table = with_test_split(table, options.test_fraction, options.seed)
-    make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
-    shorter = shorter_side(table.development)
-    planned = _plan(table, options, extractor, shorter)
-    table = _read_all(table, planned, extractor)
-    clock.lap("read the images")
-    plain = _plain_canvas(planned, extractor)
-    image_stats = read_image_stats(table, plain, extractor)
-    clock.lap("look at every image")
-
-    development = table.development
-    options = _within_budget(options, planned, development, extractor, store, clock)
-    surface = predict_from_surface(
-        image_stats.surface[table.splits != "test"], development, options.seed
-    )
-    folds, telling = _folds(development, options, surface, extractor)
-    if folds.view is not None and "probe" not in dict(options.training):
-        # A head that starts as a linear probe would start with what the surface tells.
-        training = (*options.training, ("probe", "False"))
-        options = dataclasses.replace(options, training=training)
-    if folds.view is not None:
-        extractor.prepare(development, *_changed(planned, folds.view, extractor))
-    planned = _plan(table, options, extractor, shorter)  # what could not be read is left out now
-    found = _judge(planned, development, folds, extractor, store)
-    clock.lap("judge the scenarios out of fold")
-
-    oof = [found[entry.scenario.key].predictions for entry in planned]
-    estimates = _estimates(oof, options.metric, folds)
-    found_oof = {p.scenario: p for p in oof}
-    drawn = resample_in_and_out(oof, options.metric)
-    choice = recommend(drawn)
-    clock.lap("compare and recommend")
-    audited = None
-    if options.audit:
-        audited = audit_candidates(
-            choice,
-            lambda failed: recommend(drawn, failed),
-            lambda key: audit_unseen(
-                scenario_of(planned, key), development, folds, options, extractor
-            ),
-            store,
-        )
-        choice = audited.choice
-        clock.lap("audit the evidence")
-    chosen = found[choice.recommended]
-    validation = evaluate(chosen.unchanged)
-    least = lower_end(chosen.predictions, surface, options.metric)
-    if store is not None:
-        store.event("recommended", key=choice.recommended, margin=choice.margin)
-
+    session = Session(extractor, store)
+    prepared = prepare(table, options, session)
+    judged = judge(prepared, session)
+    chosen = choose(prepared, judged, session)
     # From here on every scenario is frozen, and the test split is looked at, once.
-    progress.say("Every scenario is frozen; looking at the test split once.")
-    test, tested, by_patient, test_estimates = _look_at_test(
-        table.test, found, choice, options.metric, chosen
-    )
-    if store is not None:
-        store.event("test split looked at", images=len(table.test), scenarios=len(test))
-    clock.lap("look at the test split once")
-
-    findings = (
-        *table.findings,
-        *_about_sizes(options, extractor, shorter),
-        *telling,
-        *_profile(table, chosen.unchanged, image_stats, planned, extractor, options.seed),
-    )
-    clock.lap("check the data")
-    result = StudyResult(
-        metric=options.metric,
-        table=table,
-        findings=findings,
-        scenarios=_results(
-            planned,
-            found,
-            _with_all(estimates, options.metric, choice, validation),
-            _with_all(test_estimates, options.metric, choice, tested),
-        ),
-        recommended=choice.recommended,
-        why=" ".join(
-            [
-                explain_choice(
-                    choice, estimates, table, options.metric, _by_tap(planned, estimates, choice)
-                ),
-                *([explain_audits(audited)] if audited else []),
-            ]
-        ),
-        corrected=choice.corrected,
-        comparisons=choice.comparisons,
-        audit=audited.mine.result if audited else None,
-        versions=versions(),
-        seconds=clock.total(),
-        questions=answer(
-            [entry.scenario for entry in planned],
-            drawn,
-        ),
-        lower_end=least,
-        calibration={
-            "validation": validation.calibration,
-            "test": None if tested is None else tested.calibration,
-        },
-    )
-    return Study(
-        result=result,
-        options=options,
-        folds=folds,
-        planned=planned,
-        oof=found_oof,
-        test=test,
-        unchanged=chosen.unchanged,
-        fitted=chosen.fitted,
-        validation=validation,
-        tested=tested,
-        by_patient=by_patient,
-        seconds=clock.laps,
-        training={key: c.training for key, c in found.items() if c.training is not None},
-        audits=audited.audits if audited else {},
-        traces=Traces.of(development, image_stats, plain),
-    )
-
-
-def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> None:
-    """Refuse what cannot be planned, before anything is written or read for long.
-
-    Raises
-    ------
-    ScenarioError, BackboneError
-        As `plan`.
-    """
-    _plan(table, options, extractor, shorter_side(table.development))
+    tested = test(prepared.table.test, judged, chosen, session)
+    return assemble(prepared, judged, chosen, tested, session)
 
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
@@ -260,154 +128,178 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
 # --------------------------------------------------------------------------- the steps
 
 
-def _plan(
-    table: ImageTable, options: StudyOptions, extractor: Extractor, shorter: int
-) -> tuple[Planned, ...]:
-    return plan(options, extractor, len(table.development), len(table.classes), shorter)
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What is recommended, and by what.
 
-
-def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
-    """Read what every scenario needs once, and leave out the images that cannot be read."""
-    return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
-
-
-def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
-    """On which every image is looked at: unedited, at the size of the first scenario."""
-    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
-
-
-def _folds(
-    development: ImageTable, options: StudyOptions, surface: Predictions, extractor: Extractor
-) -> tuple[Folds, tuple[Finding, ...]]:
-    """The folds that all scenarios share, and what is to be said where the surface was looked at.
-
-    Images are judged in changed views where that was asked for, or where a network is to be trained
-    and the surface tells the classes so well that the images as they are could not tell who learned
-    it from who learned the subject.
+    estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
+    crossed : of the recommended scenario; validation its Evaluation on images as they are, least
+    the lower end of what the surface leaves of it.
     """
-    plain = make_folds(development, options.n_folds, options.seed)
-    plain = dataclasses.replace(plain, metric=options.metric)
-    trained = bool(set(TRAINED) & set(options.families))
-    if options.validate == "plain" or (options.validate == "auto" and not trained):
-        return plain, ()
-    findings = shortcut_findings(surface)
-    (area,) = estimate_all([surface], "auroc")
-    if options.validate == "auto" and area.low < TELLING:
-        return plain, findings
-    extractor.progress.say(
-        f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
-        f"{area.value:.3f}: scenarios are judged on changed views of the images they have not seen."
-    )
-    return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
+
+    choice: Recommendation
+    estimates: dict[str, Estimate]
+    drawn: Resampled
+    audited: AuditedChoice | None
+    crossed: CrossFitted
+    validation: Evaluation
+    least: LowerEnd | None
 
 
-def _within_budget(
-    options: StudyOptions,
-    planned: Sequence[Planned],
-    development: ImageTable,
-    extractor: Extractor,
-    store: RunStore | None,
-    clock: _Clock,
-) -> StudyOptions:
-    """The options with the training that the budget buys; a resumed run keeps its own."""
-    trained = [p.scenario for p in planned if p.scenario.trained]
-    if not options.budget or not trained:
-        return options
-    earlier = store.events("budget") if store is not None else []
-    if earlier:
-        params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
-        size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
-    else:
-        left = (options.budget - clock.total()) / len(trained) - RESERVE
-        setup = FinetuneSetup.of(trained[0], development, extractor)
-        found = buy(setup, options.n_folds, left)
-        params, size, n_folds = found.params, found.size, found.n_folds
-        extractor.progress.say(
-            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
-            f"{f' at {size} pixels' if size else ''} and a search of the depth on {found.rungs} "
-            f"images x epochs; about {found.seconds / 60:.0f} minutes for training"
-            f"{'' if found.fits else ', more than there are: this is the least'}."
-        )
-        if store is not None:
-            store.event(
-                "budget",
-                params=params,
-                size=size,
-                folds=n_folds,
-                seconds=round(found.seconds),
-                fits=found.fits,
-            )
-    kept = tuple(one for one in options.training if one[0] not in dict(params))
-    return dataclasses.replace(
-        options, training=(*kept, *params), training_size=size, n_folds=n_folds
-    )
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What the one look at the test split showed; empty where there is none.
+
+    predictions, estimates : of every scenario, by key. evaluation : of the recommended one.
+    by_patient : the same with one row a group, out of fold where there is no test split.
+    """
+
+    predictions: Mapping[str, Predictions]
+    estimates: Mapping[str, Estimate]
+    evaluation: Evaluation | None
+    by_patient: Evaluation | None
 
 
-def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:
-    """What the network is asked for by any scenario: codes, or the descriptors to be encoded."""
-    found: dict[FeatureSpec, None] = {}
-    for entry in planned:
-        for scenario in entry.scenario.members or (entry.scenario,):
-            feature_plan = feature_plan_of(scenario, extractor)
-            if encoder_of(scenario) is None:
-                found |= dict.fromkeys(feature_plan.specs)
-            else:
-                found |= dict.fromkeys(feature_plan.grids.specs)
-    return list(found)
-
-
-def _changed(planned: Sequence[Planned], view: Edit, extractor: Extractor) -> list[FeatureSpec]:
-    """What frozen networks are asked for of images in the view that is judged."""
-    frozen = [entry for entry in planned if not entry.scenario.trained]
-    return [
-        dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in _inputs(frozen, extractor)
-    ]
-
-
-def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:
-    """Say where larger inputs were not tried, or go beyond what the images hold."""
-    if not {"multiscale", "vlad"} & set(options.families):
-        return
-    for name in options.backbones:
-        sizes = input_sizes(options, extractor.backbone(name), shorter)
-        own = extractor.backbone(name).card.size
-        if not options.sizes and sizes == (own,) and "multiscale" in options.families:
-            yield Finding(
-                "input sizes",
-                "info",
-                f"The images hold {shorter} pixels on their shorter side, and the next input size "
-                f"of {name} is {own + STEP}, so `multiscale` had nothing to compare.",
-                {"shorter_side": shorter},
-                remedy=f"To try enlarged images, pass --sizes {own},{own + STEP}.",
-            )
-        elif max(sizes) > max(shorter, own):
-            yield Finding(
-                "input sizes",
-                "info",
-                f"Images that hold {shorter} pixels on their shorter side were enlarged to "
-                f"{max(sizes)}, as was asked: larger inputs then show no more, only larger.",
-                {"shorter_side": shorter, "largest_input": max(sizes)},
-            )
-
-
-def _judge(
-    planned: Sequence[Planned],
-    development: ImageTable,
-    folds: Folds,
-    extractor: Extractor,
-    store: RunStore | None,
-) -> dict[str, CrossFitted]:
+def judge(prepared: Prepared, session: Session) -> dict[str, CrossFitted]:
     """Every scenario out of fold, and its refit on all development images, by key."""
     found = {}
-    scenarios = [entry.scenario for entry in planned]
-    with extractor.progress.task("Judging scenarios out of fold", len(planned)) as advance:
-        for judged in cross_fitted_all(scenarios, development, folds, extractor):
-            key = judged.predictions.scenario
-            found[key] = judged
-            if store is not None:
-                store.event("scenario judged", key=key, seconds=round(judged.seconds, 3))
+    scenarios = [entry.scenario for entry in prepared.planned]
+    progress = session.extractor.progress
+    with progress.task("Judging scenarios out of fold", len(scenarios)) as advance:
+        for one in cross_fitted_all(scenarios, prepared.development, session.extractor):
+            key = one.predictions.scenario
+            found[key] = one
+            session.event("scenario judged", key=key, seconds=round(one.seconds, 3))
             advance(1)
+    session.lap("judge the scenarios out of fold")
     return {scenario.key: found[scenario.key] for scenario in scenarios}
+
+
+def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session) -> Chosen:
+    """Recommend by out-of-fold predictions and, if asked for, by the audit of the evidence."""
+    options, development = prepared.options, prepared.development
+    oof = [one.predictions for one in judged.values()]
+    estimates = _estimates(oof, options.metric, development.folds)
+    drawn = resample_in_and_out(oof, options.metric)
+    choice = recommend(drawn)
+    session.lap("compare and recommend")
+    audited = None
+    if options.audit:
+
+        def audit(key: str) -> Audit:
+            scenario = scenario_of(prepared.planned, key)
+            return audit_unseen(scenario, development, options, session.extractor)
+
+        audited = audit_candidates(
+            choice, lambda failed: recommend(drawn, failed), audit, session.store
+        )
+        choice = audited.choice
+        session.lap("audit the evidence")
+    session.event("recommended", key=choice.recommended, margin=choice.margin)
+    crossed = judged[choice.recommended]
+    return Chosen(
+        choice=choice,
+        estimates=estimates,
+        drawn=drawn,
+        audited=audited,
+        crossed=crossed,
+        validation=evaluate(crossed.unchanged),
+        least=lower_end(crossed.predictions, prepared.surface, options.metric),
+    )
+
+
+def test(
+    table: ImageTable, judged: Mapping[str, CrossFitted], chosen: Chosen, session: Session
+) -> Tested:
+    """The one pass over the test split: the metric of every scenario, all metrics of the chosen."""
+    session.extractor.progress.say("Every scenario is frozen; looking at the test split once.")
+    if len(table):
+        predictions = {key: one.fitted.predict(table)[0] for key, one in judged.items()}
+        thresholds = {key: one.fitted.operating for key, one in judged.items()}
+        estimates = estimate_all(list(predictions.values()), chosen.drawn.metric, thresholds)
+        mine, operating = predictions[chosen.choice.recommended], chosen.crossed.fitted.operating
+        found = Tested(
+            predictions=predictions,
+            estimates=dict(zip(predictions, estimates, strict=True)),
+            evaluation=evaluate(mine, operating),
+            by_patient=evaluate_by_group(mine, operating),
+        )
+    else:
+        found = Tested({}, {}, None, evaluate_by_group(chosen.crossed.unchanged))
+    session.event("test split looked at", images=len(table), scenarios=len(found.predictions))
+    session.lap("look at the test split once")
+    return found
+
+
+def assemble(
+    prepared: Prepared,
+    judged: Mapping[str, CrossFitted],
+    chosen: Chosen,
+    tested: Tested,
+    session: Session,
+) -> Study:
+    """Check the data with what was found, and put the result together."""
+    findings = _findings(prepared, chosen.crossed.unchanged, session.extractor)
+    session.lap("check the data")
+    return Study(
+        result=_result(prepared, judged, chosen, tested, findings, session.seconds),
+        options=prepared.options,
+        folds=prepared.development.folds,
+        planned=prepared.planned,
+        oof={key: one.predictions for key, one in judged.items()},
+        test=tested.predictions,
+        unchanged=chosen.crossed.unchanged,
+        fitted=chosen.crossed.fitted,
+        validation=chosen.validation,
+        tested=tested.evaluation,
+        by_patient=tested.by_patient,
+        seconds=session.laps,
+        training={key: c.training for key, c in judged.items() if c.training is not None},
+        audits=chosen.audited.audits if chosen.audited else {},
+        traces=Traces.of(prepared.development.table, prepared.image_stats, prepared.canvas),
+    )
+
+
+# --------------------------------------------------------------------------- their parts
+
+
+def _result(
+    prepared: Prepared,
+    judged: Mapping[str, CrossFitted],
+    chosen: Chosen,
+    tested: Tested,
+    findings: tuple[Finding, ...],
+    seconds: float,
+) -> StudyResult:
+    """What `result.json` holds."""
+    metric, planned, audited = prepared.options.metric, prepared.planned, chosen.audited
+    choice, evaluation = chosen.choice, tested.evaluation
+    by_tap = _by_tap(planned, chosen.estimates, choice)
+    why = [explain_choice(choice, chosen.estimates, prepared.table, metric, by_tap)]
+    return StudyResult(
+        metric=metric,
+        table=prepared.table,
+        findings=findings,
+        scenarios=_results(
+            planned,
+            judged,
+            _with_all(chosen.estimates, metric, choice, chosen.validation),
+            _with_all(tested.estimates, metric, choice, evaluation),
+        ),
+        recommended=choice.recommended,
+        why=" ".join([*why, *([explain_audits(audited)] if audited else [])]),
+        corrected=choice.corrected,
+        comparisons=choice.comparisons,
+        audit=audited.mine.result if audited else None,
+        versions=versions(),
+        seconds=seconds,
+        questions=answer([entry.scenario for entry in planned], chosen.drawn),
+        lower_end=chosen.least,
+        calibration={
+            "validation": chosen.validation.calibration,
+            "test": None if evaluation is None else evaluation.calibration,
+        },
+    )
 
 
 def _estimates(oof: Sequence[Predictions], metric: str, folds: Folds) -> dict[str, Estimate]:
@@ -421,45 +313,19 @@ def _estimates(oof: Sequence[Predictions], metric: str, folds: Folds) -> dict[st
     }
 
 
-def _look_at_test(
-    test_table: ImageTable,
-    found: Mapping[str, CrossFitted],
-    choice: Recommendation,
-    metric: str,
-    chosen: CrossFitted,
-) -> tuple[dict[str, Predictions], Evaluation | None, Evaluation | None, dict[str, Estimate]]:
-    """The one pass over the test split: the metric of every scenario, all metrics of the chosen.
-
-    Its results by patient are out of fold where there is no test split.
-    """
-    if not len(test_table):
-        return {}, None, evaluate_by_group(chosen.unchanged), {}
-    test = {key: cross.fitted.predict(test_table)[0] for key, cross in found.items()}
-    thresholds = {key: cross.fitted.operating for key, cross in found.items()}
-    estimates = estimate_all(list(test.values()), metric, thresholds)
-    mine = test[choice.recommended]
-    tested = evaluate(mine, chosen.fitted.operating)
-    by_patient = evaluate_by_group(mine, chosen.fitted.operating)
-    return test, tested, by_patient, dict(zip(test, estimates, strict=True))
-
-
-def _profile(
-    table: ImageTable,
-    oof: Predictions,
-    image_stats: ImageStats,
-    planned: Sequence[Planned],
-    extractor: Extractor,
-    seed: int,
-) -> tuple[Finding, ...]:
+def _findings(prepared: Prepared, oof: Predictions, extractor: Extractor) -> tuple[Finding, ...]:
     """The data checks, with codes and out-of-fold predictions of the recommended scenario."""
-    scenario = scenario_of(planned, oof.scenario)
+    table = prepared.table
+    scenario = scenario_of(prepared.planned, oof.scenario)
     (first, *_) = scenario.members or (scenario,)
     tap = {"finetune": last_map(extractor.backbone(first.backbone)).name, "hybrid": PRETRAINED}
     where = tap.get(first.family, first.tap)  # of a trained network, as it was before
     pixels = Preprocessing(resize=first.pixels.resize)
     plain = Scenario(first.backbone, where, Head("svm"), pixels)
     codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
-    return examine(table, ProfileInputs(codes, image_stats, oof), seed=seed).findings
+    inputs = ProfileInputs(codes, prepared.image_stats, oof)
+    checked = examine(table, inputs, seed=prepared.options.seed).findings
+    return (*table.findings, *prepared.findings, *checked)
 
 
 def _results(
@@ -525,19 +391,3 @@ def versions() -> dict[str, str]:
     names = ("medgraft", "torch", "timm", "openvino", "numpy", "scikit-learn", "simplejpeg")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
-
-
-class _Clock:
-    """Seconds by step."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = now - self.last
-        self.last = now
-
-    def total(self) -> float:
-        return time.perf_counter() - self.began

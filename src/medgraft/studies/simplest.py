@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import Resampled
 from medgraft.types import Floats, Ints
 
@@ -39,7 +39,7 @@ def allowed_loss(best: Floats | float, metric: str) -> Floats:
     >>> float(allowed_loss(0.9, "auroc")), round(float(allowed_loss(0.994, "auroc")), 4)
     (0.01, 0.002)
     """
-    left = np.asarray(best) if metric in LOWER_IS_BETTER else 1 - np.asarray(best)
+    left = np.asarray(best) if METRICS[metric].lower_is_better else 1 - np.asarray(best)
     return np.asarray(np.minimum(POINT, SHARE * np.maximum(left, 0)))
 
 
@@ -61,7 +61,7 @@ class Rule:
     @classmethod
     def of(cls, drawn: Resampled, bounds: Floats) -> Rule:
         """From resamples, and the upper bound of each scenario's loss, (n_scenarios,)."""
-        sign = -1 if drawn.metric in LOWER_IS_BETTER else 1
+        sign = METRICS[drawn.metric].sign
         worth = np.where(np.isfinite(drawn.values), sign * drawn.values, -np.inf)
         known = np.where(np.isfinite(worth), worth, 0.0)[:, None]
         inside = np.where(np.isfinite(drawn.in_bag), sign * drawn.in_bag, -np.inf) - known
@@ -74,7 +74,7 @@ class Rule:
         resamples : how many of them rehearse; all by default.
         """
         top = worth.max()
-        margin = float(allowed_loss(-top if self.metric in LOWER_IS_BETTER else top, self.metric))
+        margin = float(allowed_loss(METRICS[self.metric].sign * top, self.metric))
         inside, outside = self.inside[:, :resamples], self.outside[:, :resamples]
         near = expected_distance(worth, inside, outside, margin)
         gaps = _behind(worth)

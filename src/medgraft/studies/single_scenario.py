@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from medgraft.data.augment import judging_view
-from medgraft.data.split import keep_copies_together, labelled, make_folds
+from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
 from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.estimates import evaluate
 from medgraft.features.extract import Extractor, readable
@@ -121,9 +121,10 @@ def run_single(
         preset = views.modality if views else ""
         folds = dataclasses.replace(folds, view=judging_view(preset, scenario.seed))
     if options.holdout_only:
-        crossed = held_out(scenario, development, folds, extractor, 60 * options.cap or math.inf)
+        cap = 60 * options.cap or math.inf
+        crossed = held_out(scenario, Development(development, folds), extractor, cap)
     else:
-        crossed = cross_fitted(scenario, development, folds, extractor)
+        crossed = cross_fitted(scenario, Development(development, folds), extractor)
     test, tested = None, None
     if options.test:
         extractor.progress.say("Everything is frozen; looking at the test split once.")

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 from markupsafe import Markup
 
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
 from medgraft.report.content import DepthPoint
 from medgraft.report.text import formatting
@@ -197,7 +197,7 @@ def forest(
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.04)
         axes.grid(axis="x")
-        arrow = "← better" if metric in LOWER_IS_BETTER else "better →"
+        arrow = "← better" if METRICS[metric].lower_is_better else "better →"
         points = " in points" if metric in formatting.PERCENT else ""
         axes.set_xlabel(f"{title}{points}, {arrow}")
         set_ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
@@ -244,7 +244,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
         axes.set_xlabel("layer, from the image to the output")
         set_ticks(axes, "y", metric, most=5)
         plain = [point for point in points if not point.beside]
-        best = max(plain, key=lambda p: p.estimate.value * _sign(metric))
+        best = max(plain, key=lambda p: p.estimate.value * METRICS[metric].sign)
         aside = 0.07 * (heads.index(best.head) - (len(heads) - 1) / 2)
         axes.plot(
             taps.index(best.tap) + aside, best.estimate.value, marker="o", ms=15, color=INK,
@@ -385,10 +385,6 @@ def _at(point: tuple[float, float] | None) -> str:
     if point is None:
         return ""
     return f"; the operating point lies at {point[0]:.2f} across and {point[1]:.2f} up"
-
-
-def _sign(metric: str) -> int:
-    return -1 if metric in LOWER_IS_BETTER else 1
 
 
 def make_axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import medgraft
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.files import write_text
@@ -14,6 +13,7 @@ from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
 from medgraft.studies.data import DataAudit
 from medgraft.types import Canvas, Finding, ImageTable
+from medgraft.version import __version__
 
 SIDE = 168  # pixels of a picture in the file
 WORKERS = 2  # for a few dozen images
@@ -60,7 +60,7 @@ def render_findings(audit: DataAudit, *, data: str, command: str = "") -> str:
             "data": data,
             "n_images": len(audit.table),
             "command": command,
-            "version": medgraft.__version__,
+            "version": __version__,
             "grave": [_shown(one, audit, pictures) for one in grave],
             "rest": [_shown(one, audit, pictures) for one in findings if one.severity == "info"],
             "n_suggestions": len(audit.checked.suggestions),

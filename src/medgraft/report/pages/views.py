@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-import medgraft
 from medgraft import files
 from medgraft.data.augment import PRESETS, SAME, Draw, Preset, Range, View, draw, preset_for
 from medgraft.data.decode import DecodePool
@@ -18,6 +17,7 @@ from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
 from medgraft.types import Canvas, ImageTable, Skipped
+from medgraft.version import __version__
 
 __all__ = ["LabelledCanvas", "describe", "name_draw", "render_views", "views_page"]
 
@@ -121,7 +121,7 @@ def render_views(
         "views.html.j2",
         {
             "headline": "What the views show of your images",
-            "version": medgraft.__version__,
+            "version": __version__,
             "size": f"{TOGETHER}×{TOGETHER}".join(map(str, examples[0].canvas.geometry.size)),
             "n_views": n_views,
             "presets": [

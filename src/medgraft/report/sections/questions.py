@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
 from medgraft.report.content import FamilyResult, ReportInput
 from medgraft.report.text import formatting, scenario_names
@@ -90,7 +90,7 @@ def _visible(question: Question, n: int) -> float:
 
 
 def _caption(metric: str) -> str:
-    side = "left" if metric in LOWER_IS_BETTER else "right"
+    side = "left" if METRICS[metric].lower_is_better else "right"
     return (
         "Each point is the difference that the new way makes on the same images, out of fold, the "
         f"line its paired 95 % interval; better lies to the {side}. Filled: a difference was seen "

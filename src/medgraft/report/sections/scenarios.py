@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.errors import DataError
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
 from medgraft.report.content import ReportInput
 from medgraft.report.text import formatting, scenario_names, verdicts
@@ -82,7 +82,7 @@ def _scenario_rows(content: ReportInput, names: Mapping[str, str]) -> tuple[list
             f"the recommended scenario {result.recommended} is not among the "
             f"{len(result.scenarios)} of the result; hand over the study's own result"
         )
-    sign = -1 if result.metric in LOWER_IS_BETTER else 1
+    sign = METRICS[result.metric].sign
 
     def worth(one: ScenarioResult) -> float:
         value = sign * one.validation[result.metric].value
@@ -135,7 +135,7 @@ def _tried_sentence(
 
 def _depths(content: ReportInput) -> Iterator[dict[str, object]]:
     metric = content.result.metric
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+    sign = METRICS[metric].sign
     for i, backbone in enumerate(dict.fromkeys(point.backbone for point in content.depth)):
         points = [
             point

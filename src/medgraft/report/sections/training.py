@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
 from medgraft.learn.finetune import Epoch
 from medgraft.report.charts import training_curves
@@ -283,7 +283,7 @@ def _sure(search: DepthSearch, depths: Mapping[str, str]) -> str:
     named = f"{search.chosen} ({depths[search.chosen]})"
     if not search.comparisons:
         return f"Chosen was {named}, with nothing left to compare it with."
-    sign = -1 if search.metric in LOWER_IS_BETTER else 1
+    sign = METRICS[search.metric].sign
     nearest = min(search.comparisons, key=lambda one: sign * one.difference)
     sure = (
         "that is more than chance explains"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medgraft.evaluate.metrics import LOWER_IS_BETTER
+from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.overlap import FEWEST
 from medgraft.report.text import formatting
 from medgraft.types import StudyResult
@@ -29,7 +29,7 @@ def sentence(result: StudyResult) -> str:
             f"count where that is taken away ({FEWEST} are needed)."
         )
     row = next(row for row in result.scenarios if row.key == result.recommended)
-    plain, loss = row.validation[metric], metric in LOWER_IS_BETTER
+    plain, loss = row.validation[metric], METRICS[metric].lower_is_better
     left = (
         f"{name} {formatting.value(metric, found.estimate.value)} "
         f"(95 % interval {formatting.interval(metric, found.estimate)})"

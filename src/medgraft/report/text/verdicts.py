@@ -247,7 +247,12 @@ def _early_layer(content: ReportInput) -> str:
     named = {one.key: one for one in content.scenarios}
     chosen = named.get(content.result.recommended)
     tap = chosen.tap if chosen else ""
-    if not chosen or chosen.trained or tap not in orders or orders[tap] > EARLY * max(orders.values()):
+    if (
+        not chosen
+        or chosen.trained
+        or tap not in orders
+        or orders[tap] > EARLY * max(orders.values())
+    ):
         return ""
     return (
         f"A look at what else differs between the classes: {tap} is an early layer, which sees "

@@ -21,7 +21,7 @@ from medgraft.audit.evidence import DECIDES, AuditOptions, audit_evidence
 from medgraft.audit.marks import KINDS, Mark
 from medgraft.audit.regions import CORNERS, RING, layout_of
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.data.split import make_folds
+from medgraft.data.split import Development, make_folds
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import fit
@@ -177,8 +177,8 @@ def run_trial(
     file = folder / f"trial{trial.seed}.npz"
     _write(file, planted, labels, learned, audited)
     table = load(file, LoadOptions(no_groups=True, positive="1"))
-    development = table.development
-    fitted = fit(trial.scenario, development, make_folds(development, 3, trial.seed), extractor)
+    folds = make_folds(table.development, 3, trial.seed)
+    fitted = fit(trial.scenario, Development(table.development, folds), extractor)
     options = AuditOptions(
         MODALITY, images=2 * AUDITED, pairs=PAIRS, grid=False, more=False, seed=trial.seed
     )

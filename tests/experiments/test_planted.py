@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from medgraft.audit.marks import KINDS, Kind, Mark
-from medgraft.audit.planted import SIDE, Shortcut, Trial, mixed, run_trial
 from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.types import Canvas, Geometry, Scenario
+from planted import SIDE, Shortcut, Trial, mixed, run_trial
 
 REGIONS = {region.name: region.base for region in regions_of(SIDE, layout_of("xray"))}
 

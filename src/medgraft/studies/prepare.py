@@ -1,0 +1,238 @@
+"""The first step of a study: what is compared, on which images, judged in which folds.
+
+From a table to images that are read, planned scenarios, and development images dealt to folds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from medgraft.data.augment import judging_view
+from medgraft.data.decode import shorter_side
+from medgraft.data.split import (
+    Development,
+    keep_copies_together,
+    labelled,
+    make_folds,
+    with_test_split,
+)
+from medgraft.evaluate.compare import estimate_all
+from medgraft.features.extract import Extractor, readable
+from medgraft.features.feature_plan import encoder_of, feature_plan_of
+from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.profile.image_stats import ImageStats, read_image_stats
+from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
+from medgraft.scenario import TRAINED
+from medgraft.studies.budget import buy
+from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.session import Session
+from medgraft.types import Edit, FeatureSpec, Finding, Folds, ImageTable, Predictions
+
+RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a study compares, and on what.
+
+    options : with what a budget bought. table : the images that could be read, test included.
+    canvas : on which every image was looked at, giving `image_stats`. surface : predictions of the
+    development images by exposure, sharpness and frame alone. findings : on input sizes and on
+    what the surface tells.
+    """
+
+    options: StudyOptions
+    table: ImageTable
+    development: Development
+    planned: tuple[Planned, ...]
+    canvas: FeatureSpec
+    image_stats: ImageStats
+    surface: Predictions
+    findings: tuple[Finding, ...]
+
+
+def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepared:
+    """Read what all scenarios need of the images, and deal those to learn from to folds.
+
+    Raises
+    ------
+    DataError, FitError
+        There is not enough to learn from.
+    ScenarioError, BackboneError
+        As `plan`.
+    """
+    extractor = session.extractor
+    table = keep_copies_together(labelled(table))
+    table = with_test_split(table, options.test_fraction, options.seed)
+    make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
+    shorter = shorter_side(table.development)
+    planned = _plan(table, options, extractor, shorter)
+    table = _read_all(table, planned, extractor)
+    session.lap("read the images")
+    canvas = _plain_canvas(planned, extractor)
+    image_stats = read_image_stats(table, canvas, extractor)
+    session.lap("look at every image")
+    development = table.development
+    options = _within_budget(options, planned, development, session)
+    surface = predict_from_surface(
+        image_stats.surface[table.splits != "test"], development, options.seed
+    )
+    folds, telling = _folds(development, options, surface, extractor)
+    if folds.view is not None:
+        options = _without_probe(options)
+        extractor.prepare(development, *_changed(planned, folds.view, extractor))
+    return Prepared(
+        options=options,
+        table=table,
+        development=Development(development, folds),
+        planned=_plan(table, options, extractor, shorter),  # without what could not be read
+        canvas=canvas,
+        image_stats=image_stats,
+        surface=surface,
+        findings=(*_about_sizes(options, extractor, shorter), *telling),
+    )
+
+
+def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> None:
+    """Refuse what cannot be planned, before anything is written or read for long.
+
+    Raises
+    ------
+    ScenarioError, BackboneError
+        As `plan`.
+    """
+    _plan(table, options, extractor, shorter_side(table.development))
+
+
+def _plan(
+    table: ImageTable, options: StudyOptions, extractor: Extractor, shorter: int
+) -> tuple[Planned, ...]:
+    return plan(options, extractor, len(table.development), len(table.classes), shorter)
+
+
+def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
+    """Read what every scenario needs once, and leave out the images that cannot be read."""
+    return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
+
+
+def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
+    """On which every image is looked at: unedited, at the size of the first scenario."""
+    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
+
+
+def _folds(
+    development: ImageTable, options: StudyOptions, surface: Predictions, extractor: Extractor
+) -> tuple[Folds, tuple[Finding, ...]]:
+    """The folds that all scenarios share, and what is to be said where the surface was looked at.
+
+    Images are judged in changed views where that was asked for, or where a network is to be trained
+    and the surface tells the classes so well that the images as they are could not tell who learned
+    it from who learned the subject.
+    """
+    plain = make_folds(development, options.n_folds, options.seed)
+    plain = dataclasses.replace(plain, metric=options.metric)
+    trained = bool(set(TRAINED) & set(options.families))
+    if options.validate == "plain" or (options.validate == "auto" and not trained):
+        return plain, ()
+    findings = shortcut_findings(surface)
+    (area,) = estimate_all([surface], "auroc")
+    if options.validate == "auto" and area.low < TELLING:
+        return plain, findings
+    extractor.progress.say(
+        f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
+        f"{area.value:.3f}: scenarios are judged on changed views of the images they have not seen."
+    )
+    return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
+
+
+def _without_probe(options: StudyOptions) -> StudyOptions:
+    """Train from a head of zeros unless told otherwise: a probe would begin with the surface."""
+    if "probe" in dict(options.training):
+        return options
+    return dataclasses.replace(options, training=(*options.training, ("probe", "False")))
+
+
+def _within_budget(
+    options: StudyOptions, planned: Sequence[Planned], development: ImageTable, session: Session
+) -> StudyOptions:
+    """The options with the training that the budget buys; a resumed run keeps its own."""
+    trained = [p.scenario for p in planned if p.scenario.trained]
+    if not options.budget or not trained:
+        return options
+    extractor = session.extractor
+    earlier = session.store.events("budget") if session.store is not None else []
+    if earlier:
+        params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
+        size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
+    else:
+        left = (options.budget - session.seconds) / len(trained) - RESERVE
+        setup = FinetuneSetup.of(trained[0], development, extractor)
+        found = buy(setup, options.n_folds, left)
+        params, size, n_folds = found.params, found.size, found.n_folds
+        extractor.progress.say(
+            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
+            f"{f' at {size} pixels' if size else ''} and a search of the depth on {found.rungs} "
+            f"images x epochs; about {found.seconds / 60:.0f} minutes for training"
+            f"{'' if found.fits else ', more than there are: this is the least'}."
+        )
+        session.event(
+            "budget",
+            params=params,
+            size=size,
+            folds=n_folds,
+            seconds=round(found.seconds),
+            fits=found.fits,
+        )
+    kept = tuple(one for one in options.training if one[0] not in dict(params))
+    return dataclasses.replace(
+        options, training=(*kept, *params), training_size=size, n_folds=n_folds
+    )
+
+
+def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:
+    """What the network is asked for by any scenario: codes, or the descriptors to be encoded."""
+    found: dict[FeatureSpec, None] = {}
+    for entry in planned:
+        for scenario in entry.scenario.members or (entry.scenario,):
+            feature_plan = feature_plan_of(scenario, extractor)
+            if encoder_of(scenario) is None:
+                found |= dict.fromkeys(feature_plan.specs)
+            else:
+                found |= dict.fromkeys(feature_plan.grids.specs)
+    return list(found)
+
+
+def _changed(planned: Sequence[Planned], view: Edit, extractor: Extractor) -> list[FeatureSpec]:
+    """What frozen networks are asked for of images in the view that is judged."""
+    frozen = [entry for entry in planned if not entry.scenario.trained]
+    return [
+        dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in _inputs(frozen, extractor)
+    ]
+
+
+def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:
+    """Say where larger inputs were not tried, or go beyond what the images hold."""
+    if not {"multiscale", "vlad"} & set(options.families):
+        return
+    for name in options.backbones:
+        sizes = input_sizes(options, extractor.backbone(name), shorter)
+        own = extractor.backbone(name).card.size
+        if not options.sizes and sizes == (own,) and "multiscale" in options.families:
+            yield Finding(
+                "input sizes",
+                "info",
+                f"The images hold {shorter} pixels on their shorter side, and the next input size "
+                f"of {name} is {own + STEP}, so `multiscale` had nothing to compare.",
+                {"shorter_side": shorter},
+                remedy=f"To try enlarged images, pass --sizes {own},{own + STEP}.",
+            )
+        elif max(sizes) > max(shorter, own):
+            yield Finding(
+                "input sizes",
+                "info",
+                f"Images that hold {shorter} pixels on their shorter side were enlarged to "
+                f"{max(sizes)}, as was asked: larger inputs then show no more, only larger.",
+                {"shorter_side": shorter, "largest_input": max(sizes)},
+            )

@@ -1,0 +1,37 @@
+"""What every step of one study works with: the extractor, the run's events and the clock."""
+
+from __future__ import annotations
+
+import time
+
+from medgraft.features.extract import Extractor
+from medgraft.studies.store import RunStore
+
+
+class Session:
+    """One study under way.
+
+    store : where its events are written; nothing is where it is None. laps : seconds by step, in
+    the order in which they were done.
+    """
+
+    def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
+        self.extractor, self.store = extractor, store
+        self.laps: dict[str, float] = {}
+        self._began = self._last = time.perf_counter()
+
+    def event(self, name: str, **facts: object) -> None:
+        """Write an event, where somebody keeps them."""
+        if self.store is not None:
+            self.store.event(name, **facts)
+
+    def lap(self, step: str) -> None:
+        """End a step that began when the one before ended."""
+        now = time.perf_counter()
+        self.laps[step] = now - self._last
+        self._last = now
+
+    @property
+    def seconds(self) -> float:
+        """Since the study began."""
+        return time.perf_counter() - self._began
