@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,6 +180,8 @@ def feature_plan_of(scenario: Scenario, extractor: Extractor) -> FeaturePlan:
     if len(set(found[0])) < len(found[0]):
         raise ScenarioError(f"{scenario.key} reads one part twice; name sizes and edits once each")
     alone = len(found) == 1 and len(found[0]) == 1
+    if pixels.join not in get_args(Join):
+        raise ScenarioError(f"no join {pixels.join!r}; choose {', '.join(get_args(Join))}")
     if isinstance(code, Encoded) and len(taps) > 1:
         raise ScenarioError(
             f"{scenario.key} encodes the descriptors of {len(taps)} taps; an encoder takes those "
