@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from scipy.special import log_softmax
 
 from medgraft.errors import FitError
 from medgraft.evaluate.metrics import auroc
+from medgraft.files import json_value
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.training_recipe import Recipe
@@ -61,9 +62,7 @@ class Epoch:
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold: None for nan."""
-        row = asdict(self)
-        for name in ("train", "holdout"):
-            row[name] = [None if math.isnan(value) else value for value in row[name]]
+        row: dict[str, Any] = json_value(self)
         return row
 
     @classmethod
