@@ -1,8 +1,9 @@
 """One training loop: epochs of log loss over a part of a network, with the best weights kept.
 
-`Training.epochs` is the loop, and yields a record an epoch. How it trains says `recipe.py`, what
-enters it (kept maps of a frozen trunk, or pixels) `inputs.py`, what a killed run goes on from
-`checkpoint.py`; which part of which network is trained on which images, `workbench.py`.
+`Training.epochs` is the loop, and yields a record an epoch. How it trains says
+`training_recipe.py`, what enters it (kept maps of a frozen trunk, or pixels) `inputs.py`, what a
+killed run goes on from `checkpoint.py`; which part of which network is trained on which images,
+`finetune_setup.py`.
 
 Everything that is drawn (order, mixing, dropout) is drawn from the seed and the number of the
 epoch, so that a run that was killed goes on from its last epoch with the same numbers.
