@@ -32,7 +32,6 @@ from medgraft.data.ingest import load
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import DEFAULT_LIMIT, Cache
 from medgraft.features.codebooks import FIRST_TO_SECOND, TRAINING_WORDS, VLAD
-from medgraft.features.encoders import transform_stream
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.fit import LEARN_FROM
@@ -181,7 +180,7 @@ def against_plain(table: ImageTable, extractor: Extractor) -> dict[str, object]:
         return VLAD(K, DIMENSIONS, whiten=WHITEN).fit(gathered(to_learn))
 
     def codes(vlad: VLAD) -> Codes:
-        return np.concatenate([codes for _, codes in transform_stream(stream, vlad)])
+        return np.concatenate([vlad.transform(bag) for _, bag in stream()])
 
     def plain() -> Plain:
         return plain_fit(gathered(to_learn))

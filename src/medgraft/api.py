@@ -6,7 +6,7 @@ import importlib.metadata
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
-from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.files import explained, json_value, write_json, written_file, written_folder
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
@@ -45,7 +45,6 @@ from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
 from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
 from medgraft.types import (
-    Estimate,
     ImageTable,
     Join,
     ResizeRule,
@@ -220,27 +219,20 @@ class ModelAudit:
         return {
             "scenario": self.scenario,
             **audit_json(audit.result),
-            "ranked": _finite(audit.ranked),
-            "regions": [
-                {**asdict(effect), "points": _finite(effect.points)} for effect in audit.effects
-            ],
+            "ranked": json_value(audit.ranked),
+            "regions": json_value(audit.effects),
             "without_evidence": audit.left
             and {
                 "auroc": audit.left.before,
                 "auroc_without": audit.left.without,
-                "share": asdict(audit.left.share),
+                "share": json_value(audit.left.share),
             },
-            "options": asdict(audit.options),
+            "options": json_value(audit.options),
             "images": self.images,
             "names_learned_from": self.seen.same_name or 0,
-            "seen": asdict(self.seen),
-            "skipped": [asdict(row) for row in self.skipped],
+            "seen": json_value(self.seen),
+            "skipped": json_value(self.skipped),
         }
-
-
-def _finite(estimate: Estimate) -> dict[str, Any]:
-    """JSON has no NaN; what is not defined is null."""
-    return {key: None if value != value else value for key, value in asdict(estimate).items()}
 
 
 def audit_model(

@@ -239,9 +239,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         images = _images(X)
         codes = _codes(images, images.table(), spec, extractor)
         scores = self.fitted_.head.decision_function(codes.matrix(*spec.blocks))
-        calibrator = self.fitted_.calibrator
-        logits: Floats = calibrator.slope * scores + np.array(calibrator.biases)
-        return logits
+        return self.fitted_.calibrator.logits(scores)
 
     def _extractor(self) -> Extractor:
         cache = Cache(None if self.cache is None else Path(self.cache))

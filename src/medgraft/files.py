@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 from medgraft.errors import MedgraftError
 
@@ -94,6 +98,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically, UTF-8."""
     with written_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_value(value: object) -> Any:
+    """The same as JSON can hold it: dataclasses as objects, null for what is not finite.
+
+    >>> json_value({"p": float("nan"), "of": (1, 2.5)})
+    {'p': None, 'of': [1, 2.5]}
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: json_value(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: json_value(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(one) for one in value]
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_json(path: Path, content: object) -> None:

@@ -10,7 +10,6 @@ from medgraft.evaluate.compare import (
     compare,
     estimate_all,
     holm,
-    paired_upper_loss,
     upper_loss,
 )
 from medgraft.evaluate.estimates import evaluate
@@ -96,7 +95,6 @@ def test_upper_loss_counts_upwards_for_every_metric(make):
     (loss,) = compare(a, [b], "brier", sampling=QUICK)
     assert upper_loss(rank, "auroc") == rank.high > rank.difference > 0
     assert upper_loss(loss, "brier") == -loss.low > -loss.difference > 0
-    assert paired_upper_loss(a, b, "brier", QUICK) == upper_loss(loss, "brier")
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(20) // 2])
@@ -128,8 +126,6 @@ def test_the_test_split_may_be_reported_but_not_chosen_by(make):
     )
     with pytest.raises(LeakError):
         compare(a, [b], "auroc")
-    with pytest.raises(LeakError):
-        paired_upper_loss(a, b, "auroc")
     assert compare(a, [b], "auroc", purpose="report")[0].difference > 0
 
 

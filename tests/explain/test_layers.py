@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from medgraft.errors import DataError, ScenarioError
-from medgraft.explain.layers import Atlas, emptied, layer_atlas, layer_atlases, standing_out
+from medgraft.explain.layers import Atlas, emptied, layer_atlases, standing_out
 from medgraft.features.backbones import Backbone, Card, load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -97,6 +97,11 @@ def bar() -> Canvas:
     pixels = np.zeros((SIZE, SIZE), np.uint8)
     pixels[:, 6:8] = 100
     return canvas_of(pixels)
+
+
+def layer_atlas(extractor: Extractor, spec: FeatureSpec, canvas: Canvas, **how: Any) -> Atlas:
+    (atlas,) = layer_atlases(extractor, spec, [canvas], **how)
+    return atlas
 
 
 def strengths(atlas: Atlas, view: int) -> dict[int, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,14 +16,10 @@ from medgraft.features.encoders import (
     CompactBilinear,
     PoolEncoder,
     SpatialPyramid,
-    encode_stream,
     pool,
-    sample_descriptors,
     single,
     tensor_sketch,
-    transform_stream,
 )
-from medgraft.types import DescriptorStream
 
 SMALL = {
     "pyramid": {"levels": (1, 2)},
@@ -38,17 +33,6 @@ def draw(n: int = 20, positions: int = 9, channels: int = 12, seed: int = 0) -> 
     """Rectified noise in float16's own values."""
     noise = np.random.default_rng(seed).normal(size=(n, positions, channels))
     return np.maximum(noise, 0).astype(np.float16).astype(np.float32)
-
-
-def stream_of(X: NDArray[np.float32], batch: int = 4) -> DescriptorStream:
-    """Images `i0`, `i1`, … in batches."""
-
-    def start() -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-        ids = np.array([f"i{i}" for i in range(len(X))])
-        for first in range(0, len(X), batch):
-            yield ids[first : first + batch], X[first : first + batch]
-
-    return start  # type: ignore[return-value]
 
 
 # --------------------------------------------------------------------------- all encoders
@@ -205,15 +189,12 @@ def test_parameters_that_make_no_sense_are_refused(
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
-def test_pooling_equals_the_graph_and_the_stream(pooling: str) -> None:
+def test_pooling_equals_the_graph(pooling: str) -> None:
     X = draw()
     maps = torch.from_numpy(X).transpose(1, 2).reshape(20, 12, 3, 3)
     expected = pool(maps, pooling).numpy()
     codes = ENCODERS[pooling]().fit(X).transform(X)
     np.testing.assert_allclose(codes, expected, rtol=1e-5)
-    ids, streamed = encode_stream(stream_of(X), pooling)
-    assert ids.tolist() == [f"i{i}" for i in range(20)]
-    np.testing.assert_allclose(streamed, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("side", [4, 7, 3])
@@ -294,39 +275,3 @@ def _hashes(channels: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int8],
     rng = np.random.default_rng(5)
     signs = rng.choice(np.array([-1, 1], np.int8), size=(2, channels))
     return rng.integers(n, size=(2, channels)), signs, n
-
-
-# --------------------------------------------------------------------------- streams
-
-
-def test_a_sample_is_whole_images_of_those_that_may_be_learned_from() -> None:
-    X = draw()
-    train = [f"i{i}" for i in range(0, 20, 2)]
-    sample = sample_descriptors(stream_of(X), train, 4, seed=0)
-    assert sample.dtype == np.float16
-    assert sample.shape == (4, 9, 12)
-    drawn = [int(np.flatnonzero((image == X).all(axis=(1, 2)))[0]) for image in sample]
-    assert drawn == sorted(set(drawn))  # in the stream's order, none twice
-    assert all(i % 2 == 0 for i in drawn)
-
-    same = sample_descriptors(stream_of(X, batch=7), train[::-1], 4, seed=0)
-    np.testing.assert_array_equal(same, sample)  # neither order nor batches matter
-    others = [sample_descriptors(stream_of(X), train, 4, seed) for seed in range(1, 6)]
-    assert any((other != sample).any() for other in others)
-    assert len(sample_descriptors(stream_of(X), train, 100, seed=0)) == 10
-    assert len(sample_descriptors(stream_of(X), [*train, "unread"], 100, seed=0)) == 10
-
-
-@pytest.mark.parametrize(("ids", "n"), [(["nobody"], 5), ([], 5), (["i1"], 0)])
-def test_a_sample_of_nothing_is_refused(ids: list[str], n: int) -> None:
-    with pytest.raises(FitError, match="readable training images"):
-        sample_descriptors(stream_of(draw()), ids, n, seed=0)
-
-
-def test_a_stream_is_encoded_batch_by_batch() -> None:
-    X = draw()
-    encoder = VLAD(**SMALL["vlad"]).fit(X)  # type: ignore[arg-type]
-    batches = list(transform_stream(stream_of(X, batch=6), encoder))
-    assert [len(ids) for ids, _ in batches] == [6, 6, 6, 2]
-    codes = np.concatenate([codes for _, codes in batches])
-    np.testing.assert_allclose(codes, encoder.transform(X), atol=2e-5)

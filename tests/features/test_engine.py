@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from medgraft.features import engine as engines
 from medgraft.features.backbones import Backbone, load_backbone
-from medgraft.features.encoders import encode_stream, pool
+from medgraft.features.encoders import PoolEncoder, pool
 from medgraft.features.engine import OpenVINOEngine, Output, TorchEngine
 from medgraft.types import Canvas, Geometry
 
@@ -190,13 +190,9 @@ def test_pooling_in_the_graph_equals_pooling_the_descriptors(
     whole = OpenVINOEngine(lite0, [Output("blocks.2", None)], 64, workers=1)
     pooled = OpenVINOEngine(lite0, [Output("blocks.2", pooling)], 64, workers=1)
 
-    def stream():  # type: ignore[no-untyped-def]
-        for canvas, (descriptors,) in whole.run(canvases):
-            assert descriptors.shape == (64, 40)  # 8 x 8 positions at stride 8
-            yield np.array([canvas.id]), descriptors[None]
-
-    ids, codes = encode_stream(stream, pooling)
+    descriptors = np.stack([found for _, (found,) in whole.run(canvases)])
+    assert descriptors.shape == (12, 64, 40)  # 8 x 8 positions at stride 8
+    codes = PoolEncoder(pooling).fit_transform(descriptors)
     expected = np.stack([codes for _, (codes,) in pooled.run(canvases)])
-    assert ids.tolist() == [canvas.id for canvas in canvases]
     # descriptors outside the graph are rounded to half precision
     np.testing.assert_allclose(codes, expected, rtol=0, atol=1e-3 * np.abs(expected).max())

@@ -19,7 +19,7 @@ from medgraft.data.preprocess import Clahe
 from medgraft.features import extract
 from medgraft.features.backbones import load_backbone
 from medgraft.features.cache import Cache
-from medgraft.features.encoders import encode_stream
+from medgraft.features.encoders import PoolEncoder
 from medgraft.features.extract import Extractor
 from medgraft.types import Canvas, Edit, FeatureSpec, Geometry, ImageTable, Source
 
@@ -145,7 +145,8 @@ def test_descriptors_pooled_are_the_codes_and_start_afresh(
     codes, _ = extractor.codes(table, spec)
     stream = extractor.descriptors(table, spec)
     for _ in range(2):
-        ids, pooled = encode_stream(stream, "avg")
+        ids, bags = map(np.concatenate, zip(*stream(), strict=True))
+        pooled = PoolEncoder("avg").fit_transform(bags)
         assert ids.tolist() == codes.ids.tolist()
         np.testing.assert_allclose(pooled, codes.matrix(), rtol=0, atol=5e-3)  # half precision
 

@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.codebooks import VLAD
-from medgraft.features.encoders import transform_stream
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.types import ImageTable, Source
@@ -66,7 +65,7 @@ def test_encoding_takes_no_more_memory_for_more_images(
 
     def encode(start: int, n: int) -> None:
         stream = feature_plan.descriptors(noise.select(np.arange(start, start + n)), extractor)
-        assert sum(len(codes) for _, codes in transform_stream(stream, vlad)) == n
+        assert sum(len(vlad.transform(bag)) for _, bag in stream()) == n
 
     with threadpool_limits(1):
         stream = feature_plan.descriptors(noise.select(np.arange(LEARNED)), extractor)

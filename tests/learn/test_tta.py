@@ -135,7 +135,9 @@ def test_the_mild_views_of_each_preset(
 ) -> None:
     from medgraft.learn.finetune_setup import FinetuneSetup
 
-    setup = FinetuneSetup.of(VIEWED.with_pixels(views=views_of(augment) if augment else None), table, extractor)
+    setup = FinetuneSetup.of(
+        VIEWED.with_pixels(views=views_of(augment) if augment else None), table, extractor
+    )
     assert [edit.key for edit in setup.mild(1)] == [key]
     assert setup.mild(0) == ()
 

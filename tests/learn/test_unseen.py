@@ -92,8 +92,8 @@ def test_no_classifier_learns_from_the_patients_it_is_asked_about(
     learned: list[set[str]] = []
     real = fitting.cross_fitted
 
-    def watched(scenario: Scenario, development: ImageTable, *rest: object) -> object:
-        learned.append(set(development.groups.tolist()))
+    def watched(scenario: Scenario, development: Development, *rest: object) -> object:
+        learned.append(set(development.table.groups.tolist()))
         return real(scenario, development, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fitting, "cross_fitted", watched)

@@ -17,6 +17,7 @@ from medgraft.audit.effects import RegionEffect, SkillLeft, region_effects, with
 from medgraft.audit.further_checks import further_checks
 from medgraft.audit.heatmap_clusters import HeatmapCluster
 from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
+from medgraft.audit.sample import balanced_sample
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
@@ -117,7 +118,7 @@ def audit_evidence(
     share = -(-options.images // len(models))
     for fitted, table in models:
         part, missing = read_part(
-            fitted, drawn(table, share, options), extractor, masks=options.masks
+            fitted, _usable(table, share, options), extractor, masks=options.masks
         )
         parts += [part] if part is not None else []
         skipped += missing
@@ -151,20 +152,13 @@ def audit_evidence(
     return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped), strategies)
 
 
-def drawn(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
-    """About n labelled images, classes in equal shares as far as they go; all where there are n."""
+def _usable(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
+    """N labelled images at most, with a mask where masks are looked at, classes in equal shares."""
     usable = table.labels >= 0
     if options.masks:
         usable &= table.masks != ""
-    rows = np.flatnonzero(usable)
-    if len(rows) > n:
-        order = np.random.default_rng(options.seed).permutation(rows)
-        place = np.empty(len(order), np.int64)  # of each image among those of its class
-        for k in np.unique(table.labels[order]):
-            here = table.labels[order] == k
-            place[here] = np.arange(here.sum())
-        rows = np.sort(order[np.argsort(place, kind="stable")[:n]])
-    return table.select(rows)
+    table = table.select(usable)
+    return table.select(balanced_sample(table.labels, n, options.seed))
 
 
 def _ranked(parts: Sequence[Part]) -> Estimate:

@@ -8,6 +8,20 @@ from dataclasses import replace
 import numpy as np
 
 from medgraft.audit.swap import Part
+from medgraft.types import Ints
+
+
+def balanced_sample(labels: Ints, n: int, seed: int = 0) -> Ints:
+    """Rows of n images at most, in order: a seeded draw, classes in equal shares as far as they go.
+
+    labels : (n_images,).
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(order), np.int64)  # of each image among those of its class
+    for k in np.unique(labels):
+        here = labels[order] == k
+        place[here] = np.arange(here.sum())
+    return np.sort(order[np.argsort(place, kind="stable")[:n]])
 
 
 def sampled(parts: Sequence[Part], n: int, seed: int = 0) -> tuple[Part, ...]:
@@ -15,13 +29,7 @@ def sampled(parts: Sequence[Part], n: int, seed: int = 0) -> tuple[Part, ...]:
 
     Parts that no image was drawn from are left out.
     """
-    labels = np.concatenate([part.table.labels for part in parts])
-    order = np.random.default_rng(seed).permutation(len(labels))
-    place = np.empty(len(order), np.int64)  # of each image among those of its class
-    for k in np.unique(labels):
-        here = labels[order] == k
-        place[here] = np.arange(here.sum())
-    chosen = np.sort(order[np.argsort(place, kind="stable")[:n]])
+    chosen = balanced_sample(np.concatenate([part.table.labels for part in parts]), n, seed)
     found, first = [], 0
     for part in parts:
         mine = (chosen >= first) & (chosen < first + len(part.table))

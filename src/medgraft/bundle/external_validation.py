@@ -17,6 +17,7 @@ from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
+from medgraft.files import json_value
 from medgraft.learn.fit import load
 from medgraft.studies.store import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
@@ -50,10 +51,10 @@ class ExternalValidation:
             "scenario": self.predictions.scenario,
             "by_image": _evaluation_json(self.by_image),
             "by_patient": self.by_patient and _evaluation_json(self.by_patient),
-            "skipped": [dataclasses.asdict(row) for row in self.skipped],
+            "skipped": json_value(self.skipped),
             "learned_from": dict(self.learned),
             "names_learned_from": self.seen.same_name or 0,
-            "seen": dataclasses.asdict(self.seen),
+            "seen": json_value(self.seen),
             "with_seen": self.with_seen and _evaluation_json(self.with_seen),
             **asked,
         }
@@ -88,16 +89,9 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "n_groups": evaluation.n_groups,
         "classes": list(evaluation.classes),
         "positive": evaluation.positive,
-        "operating": evaluation.operating and dataclasses.asdict(evaluation.operating),
+        "operating": json_value(evaluation.operating),
         "confusion": evaluation.confusion.tolist(),
-        "metrics": {
-            name: {
-                # JSON has no NaN; what these data leave undefined is null.
-                key: None if value != value else value
-                for key, value in dataclasses.asdict(estimate).items()
-            }
-            for name, estimate in evaluation.estimates.items()
-        },
+        "metrics": json_value(evaluation.estimates),
         "calibration": calibration_json(evaluation.calibration),
     }
 

@@ -60,9 +60,13 @@ class Calibrator:
 
     def __call__(self, scores: Floats) -> NDArray[np.float64]:
         """Probabilities (n, n_classes) of scores (n, n_classes)."""
-        logits = self.slope * np.asarray(scores, np.float64) + np.array(self.biases)
-        probabilities: NDArray[np.float64] = special.softmax(logits, axis=1)
+        probabilities: NDArray[np.float64] = special.softmax(self.logits(scores), axis=1)
         return probabilities
+
+    def logits(self, scores: Floats) -> NDArray[np.float64]:
+        """What the probabilities are the softmax of, (n, n_classes)."""
+        logits: NDArray[np.float64] = self.slope * np.asarray(scores, np.float64) + self.biases
+        return logits
 
 
 def fit_calibrator(scores: Floats, y: Ints) -> Calibrator:

@@ -110,13 +110,6 @@ def upper_loss(comparison: Comparison, metric: str) -> float:
     return -comparison.low if METRICS[metric].lower_is_better else comparison.high
 
 
-def paired_upper_loss(
-    best: Predictions, other: Predictions, metric: str, sampling: Sampling = DEFAULT
-) -> float:
-    """`upper_loss` of one pair, out of fold; for many, `compare` shares the resamples."""
-    return upper_loss(compare(best, [other], metric, sampling=sampling)[0], metric)
-
-
 def estimate_all(
     scenarios: Sequence[Predictions],
     metric: str,

@@ -102,11 +102,6 @@ def recalibrated(predictions: Predictions) -> NDArray[np.float64]:
     return np.asarray(special.softmax(whole.design @ _fit(whole), axis=1))
 
 
-def calibration_p(predictions: Predictions) -> float:
-    """The p of `recalibrate` alone, for many predictions: of 20 that are right, one has p < .05."""
-    return _test(_model(_some(predictions)))
-
-
 def _some(predictions: Predictions) -> Predictions:
     """As many whole groups, drawn at random, as memory and time allow; mostly all."""
     n, n_classes = predictions.y_prob.shape

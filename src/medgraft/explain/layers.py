@@ -68,18 +68,6 @@ class Atlas:
     views: tuple[BlockView, ...]
 
 
-def layer_atlas(
-    extractor: Extractor,
-    spec: FeatureSpec,
-    canvas: Canvas,
-    blocks: Sequence[int] = BLOCKS,
-    channels: int = 4,
-) -> Atlas:
-    """The atlas of one canvas; `layer_atlases` explains it."""
-    (atlas,) = layer_atlases(extractor, spec, [canvas], blocks, channels)
-    return atlas
-
-
 def layer_atlases(
     extractor: Extractor,
     spec: FeatureSpec,

@@ -1,21 +1,21 @@
 """From the descriptors of a tap to one vector an image: pooling, and encoders without a codebook.
 
 `pool` is what runs inside the network's graph, so that all poolings of all taps come out of one
-forward pass; `encode_stream` does the same outside, over a `DescriptorStream`.
+forward pass; `PoolEncoder` does the same outside.
 
 Encoders are scikit-learn transformers: X is (n_images, positions, channels), the codes are
 (n_images, D) float32. Each rounds descriptors to float16 first (in `BaseEncoder._blocks`), so that
 cached and served images get the same code, and takes a few images at a time, so that memory does
 not grow with their number. But for `SpatialPyramid` the positions have no order, and their number
 may differ from call to call: descriptors of several scales are more positions. What is fitted is
-fitted on training images that somebody drew (`sample_descriptors`), never on labels. Those with a
+fitted on training images that somebody drew, never on labels. Those with a
 codebook, and the names of all, stand in `codebooks.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from medgraft.errors import FitError, ScenarioError
 from medgraft.scenario import POOLINGS
-from medgraft.types import DescriptorStream, Floats, Strings
+from medgraft.types import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -110,21 +110,6 @@ def single(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     wide = bits.view(np.float32)
     wide *= np.float32(2.0**112)  # exponents count from 127 now, and counted from 15
     return wide
-
-
-def encode_stream(stream: DescriptorStream, pooling: str) -> tuple[Strings, NDArray[np.float32]]:
-    """Pool a stream of descriptors to codes, (n,) ids and (n, channels), a batch at a time.
-
-    Equal to what the graph gives for the same tap and pooling, up to rounding (of descriptors to
-    float16).
-    """
-    check_pooling(pooling)
-    ids: list[Strings] = []
-    codes: list[NDArray[np.float32]] = []
-    for batch_ids, descriptors in stream():  # (batch, positions, channels)
-        ids.append(batch_ids)
-        codes.append(pool_positions(half(descriptors).astype(np.float32), pooling))
-    return np.concatenate(ids), np.concatenate(codes)
 
 
 # --------------------------------------------------------------------------- what all share
@@ -411,58 +396,3 @@ def check_at_least_one(name: str, value: int) -> None:
     """
     if value < 1:
         raise ScenarioError(f"{name} = {value} must be at least 1; pass a whole number of them")
-
-
-# --------------------------------------------------------------------------- streams
-
-
-def sample_descriptors(
-    stream: DescriptorStream, ids: Collection[str] | Strings, n_images: int, seed: int
-) -> NDArray[np.float16]:
-    """Draw the descriptors of whole images for an encoder to learn from.
-
-    Parameters
-    ----------
-    stream
-        Gives descriptors (batch, positions, channels) of any images, in any batches.
-    ids
-        Whom may be learned from, training images only; their order does not matter.
-    n_images
-        How many of them to draw at most; with fewer, all are taken.
-    seed
-        Of the draw, which depends on the set of ids alone.
-
-    Returns
-    -------
-    NDArray[np.float16]
-        (at most n_images, positions, channels), in the order of the stream. An id that the stream
-        leaves out (an unreadable image) is not replaced.
-
-    Raises
-    ------
-    FitError
-        The stream has none of them.
-    """
-    known = np.unique(np.asarray(list(ids), dtype=np.str_))
-    draw = np.random.default_rng(seed).permutation(known)[: max(n_images, 0)]
-    wanted = set(draw.tolist())
-    kept: list[NDArray[np.float16]] = []
-    for batch_ids, descriptors in stream():
-        rows = [i for i, id in enumerate(batch_ids.tolist()) if id in wanted]
-        if rows:
-            kept.append(half(descriptors[rows]))
-    if not kept:
-        raise FitError(
-            f"none of the {len(wanted)} images drawn (of {len(known)} to learn from, at most "
-            f"{n_images}) is in the stream of descriptors; give ids of readable training images "
-            "and draw at least one"
-        )
-    return np.concatenate(kept)
-
-
-def transform_stream(
-    stream: DescriptorStream, encoder: BaseEncoder
-) -> Iterator[tuple[Strings, NDArray[np.float32]]]:
-    """Encode a stream batch by batch: ids (batch,) and codes (batch, D)."""
-    for ids, descriptors in stream():
-        yield ids, encoder.transform(descriptors)

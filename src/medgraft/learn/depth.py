@@ -108,7 +108,7 @@ def search_depth(
 ) -> DepthSearch:
     """Compare freeze points on the images outside the last fold.
 
-    The inner holdout is judged in the view that `bench` judges in.
+    The inner holdout is judged in the view that `setup` judges in.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """One training loop: epochs of log loss over a part of a network, with the best weights kept.
 
-`Training.epochs` is the loop, and yields a record an epoch. How it trains says `recipe.py`, what
-enters it (kept maps of a frozen trunk, or pixels) `inputs.py`, what a killed run goes on from
-`checkpoint.py`; which part of which network is trained on which images, `workbench.py`.
+`Training.epochs` is the loop, and yields a record an epoch. How it trains says
+`training_recipe.py`, what enters it (kept maps of a frozen trunk, or pixels) `inputs.py`, what a
+killed run goes on from `checkpoint.py`; which part of which network is trained on which images,
+`finetune_setup.py`.
 
 Everything that is drawn (order, mixing, dropout) is drawn from the seed and the number of the
 epoch, so that a run that was killed goes on from its last epoch with the same numbers.
@@ -15,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from scipy.special import log_softmax
 
 from medgraft.errors import FitError
 from medgraft.evaluate.metrics import auroc
+from medgraft.files import json_value
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
 from medgraft.training_recipe import Recipe
@@ -61,9 +63,7 @@ class Epoch:
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold: None for nan."""
-        row = asdict(self)
-        for name in ("train", "holdout"):
-            row[name] = [None if math.isnan(value) else value for value in row[name]]
+        row: dict[str, Any] = json_value(self)
         return row
 
     @classmethod

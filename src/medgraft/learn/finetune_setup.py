@@ -148,14 +148,14 @@ class FinetuneSetup:
         )
 
     def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
-        """The same of some of the images, in the order given, and their rows in it."""
+        """The setup of some of the images, in the order given, and their rows in it."""
         smaller = dataclasses.replace(
             self, development=self.development.select(rows), weight=self.weight[rows]
         )
         return smaller, np.arange(len(rows))
 
     def at_size(self, size: int) -> FinetuneSetup:
-        """The same of the same images, read at another input size."""
+        """The setup of the same images, read at another input size."""
         scenario = self.scenario.with_pixels(sizes=(size,))
         return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
 

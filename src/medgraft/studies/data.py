@@ -6,7 +6,6 @@ labels are suspect. What the checks are stands in the room `profile`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor, without
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.taps import STAGES
+from medgraft.files import json_value
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.profile import SEVERITIES, Checked, ProfileInputs, examine
@@ -56,16 +56,14 @@ class DataAudit:
                 "n_groups": len(np.unique(self.table.groups)),
                 "classes": list(self.table.classes),
                 "splits": dict(zip(splits.tolist(), counts.tolist(), strict=True)),
-                "skipped": [
-                    {"source": one.source, "reason": one.reason} for one in self.table.skipped
-                ],
+                "skipped": json_value(self.table.skipped),
             },
             "findings": [
                 {
                     "check": one.check,
                     "severity": one.severity,
                     "text": one.text,
-                    "numbers": {name: _finite(value) for name, value in one.numbers.items()},
+                    "numbers": json_value(one.numbers),
                     "images": list(one.images),
                     "remedy": one.remedy,
                 }
@@ -76,10 +74,6 @@ class DataAudit:
                 for one in self.checked.suggestions
             ],
         }
-
-
-def _finite(value: float | int | str) -> float | int | str | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def audit_data(

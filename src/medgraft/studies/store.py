@@ -7,9 +7,7 @@ there means all is.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from medgraft.errors import MedgraftError
-from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.files import explained, json_value, write_json, written_file, written_folder
 from medgraft.profile.traces import Traces
 from medgraft.types import (
     SCHEMA,
     AuditResult,
     Calibration,
-    Estimate,
     Finding,
     FittedScenario,
     LowerEnd,
@@ -174,28 +171,25 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             "classes": list(table.classes),
             "positive": table.positive,
             "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-            "skipped": [dataclasses.asdict(row) for row in table.skipped],
+            "skipped": json_value(table.skipped),
         },
         "profile": {"findings": [_finding(finding) for finding in result.findings]},
         "scenarios": [_scenario(row) for row in result.scenarios],
         "recommended": result.recommended,
         "why": result.why,
         "corrected": {
-            name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
+            name: json_value(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
         "lower_end": result.lower_end and _lower_end(result.lower_end),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },
-        "comparisons": [
-            {k: _number(v) for k, v in dataclasses.asdict(row).items()}
-            for row in result.comparisons
-        ],
+        "comparisons": json_value(result.comparisons),
         "questions": [
             {
                 "question": row.text,
                 "answer": row.answer,
-                **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
+                **json_value(row.comparison),
                 "corrected": row.corrected,
             }
             for row in result.questions
@@ -207,11 +201,11 @@ def result_json(result: StudyResult) -> dict[str, Any]:
 
 
 def _lower_end(found: LowerEnd) -> dict[str, Any]:
-    given = found.estimate and dataclasses.asdict(found.estimate)
+    given = json_value(found.estimate)
     numbers = ("n_effective", "surface_auroc", "surface_auroc_weighted")
     return {
-        **{name: given and _number(given[name]) for name in ("value", "low", "high")},
-        **{name: _number(getattr(found, name)) for name in numbers},
+        **{name: given and given[name] for name in ("value", "low", "high")},
+        **{name: json_value(getattr(found, name)) for name in numbers},
         "method": given and given["method"],
         "reason": found.reason or None,
     }
@@ -225,8 +219,8 @@ def calibration_json(found: Calibration | None) -> dict[str, Any] | None:
     return {
         "slope": None,
         "intercept": None,
-        **_estimates(known),
-        "averages": _estimates(found.averages),
+        **json_value(known),
+        "averages": json_value(found.averages),
         "p": found.p,
         "needed": found.needed or None,
         "reason": found.reason or None,
@@ -237,7 +231,7 @@ def audit_json(audit: AuditResult) -> dict[str, Any]:
     """The audit of result.json, which `medgraft audit --json` prints too."""
     return {
         "verdict": audit.verdict,
-        "smallest_effect": _number(audit.smallest_effect),
+        "smallest_effect": json_value(audit.smallest_effect),
         "findings": [_audit_finding(finding) for finding in audit.findings],
     }
 
@@ -257,16 +251,9 @@ def _scenario(row: ScenarioResult) -> dict[str, Any]:
         "family": row.family,
         "backbone": row.backbone,
         "seconds": round(row.seconds, 3),
-        "validation": _estimates(row.validation),
-        "test": _estimates(row.test) if row.test is not None else None,
-        "operating": row.operating and dataclasses.asdict(row.operating),
-    }
-
-
-def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
-    return {
-        metric: {k: _number(v) for k, v in dataclasses.asdict(estimate).items()}
-        for metric, estimate in estimates.items()
+        "validation": json_value(row.validation),
+        "test": json_value(row.test),
+        "operating": json_value(row.operating),
     }
 
 
@@ -275,13 +262,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "check": finding.check,
         "severity": finding.severity,
         "text": " ".join(part for part in (finding.text, finding.remedy) if part),
-        "numbers": {name: _number(value) for name, value in finding.numbers.items()},
+        "numbers": json_value(finding.numbers),
         "images": list(finding.images),
     }
-
-
-def _number(value: Any) -> Any:
-    """JSON has no NaN; what is not defined is null."""
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
