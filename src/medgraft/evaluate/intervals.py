@@ -24,7 +24,7 @@ Weights = Floats
 Statistic = Callable[[Weights], Floats]
 """From weights (n_images, n_resamples) to values (n_metrics, n_resamples)."""
 
-FEW = 20  # groups, below which intervals covered 88 to 98 % in the simulations (decision 0014)
+FEW = 30  # groups, below which intervals covered 85 to 98 % (docs/results/statistics.md)
 KEPT = 2**24  # weights kept for the next who asks: 64 MB of float32
 CHUNK = 2**21  # weights held at once: 8 MB of float32 whatever the number of images
 

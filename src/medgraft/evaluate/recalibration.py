@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from medgraft.evaluate.intervals import number_groups, wilson
+from medgraft.evaluate.intervals import describe_groups, freedom_of, number_groups, wilson
 from medgraft.types import Calibration, Estimate, Floats, Ints, Predictions
 
 LEVEL = 0.95
@@ -256,16 +256,18 @@ def _estimate(model: _Model, fitted: Floats) -> Estimate:
     """The first coefficient with its penalised profile likelihood interval.
 
     It ends where twice the loss of likelihood is the squared quantile of t, times what the
-    sandwich over groups makes of the variance: at least 1, for few groups show it poorly. Within
+    sandwich over groups makes of the variance: at least 1, for few groups show it poorly. t has the
+    degrees of freedom of that sandwich: where few patients are a surprise, these make it. Within
     `NARROW` the likelihood is a parabola, whose ends (Wald's) need no search.
     """
     point = model.at(fitted)
     variance = float(np.linalg.inv(point.information)[0, 0])
     scale, quantile, how = 1.0, float(stats.norm.isf((1 - LEVEL) / 2)), ""
     if model.clustered:
-        scale = max(1.0, _sandwich(model, point) / variance)
-        quantile = float(stats.t.isf((1 - LEVEL) / 2, model.n_groups - 1))
-        how = f", sandwich over {model.n_groups} groups"
+        parts = _left_out(model, point)
+        scale = max(1.0, float((parts**2).sum()) * (1 - 1 / model.n_groups) / variance)
+        quantile = float(stats.t.isf((1 - LEVEL) / 2, freedom_of(parts)))
+        how = f", sandwich {describe_groups(model.group.astype(str))}"
     n, value = len(model.y), float(fitted[0])
     half = quantile * float(np.sqrt(scale * variance))
     if half < NARROW:
@@ -294,19 +296,19 @@ def _estimate(model: _Model, fitted: Floats) -> Estimate:
     return Estimate(value, ends[0], ends[1], n, f"Firth, profile likelihood{how}")
 
 
-def _sandwich(model: _Model, point: _Point) -> float:
-    """The first coefficient's variance by leaving out each group (Bell and McCaffrey's CR3).
+def _left_out(model: _Model, point: _Point) -> NDArray[np.float64]:
+    """What leaving out each group does to the first coefficient (n_groups,).
 
     A group's influence is `(I - I_g)^-1 s_g`, of its information and its score: without the
-    correction few groups, each of which draws the fit to itself, seem to agree.
+    correction few groups, each of which draws the fit to itself, seem to agree. Their squares add
+    up to Bell and McCaffrey's CR3.
     """
     own = np.einsum("nkq,nkr->nqr", point.weighed, point.centred)
     within = np.zeros((model.n_groups, *own.shape[1:]))
     np.add.at(within, model.group, own)
     scores = model.by_group(model.scores(point))
     without = np.linalg.pinv(point.information - within, hermitian=True)  # (n_groups, q, q)
-    influence = np.einsum("gq,gq->g", without[:, 0], scores)
-    return float((influence**2).sum()) * (model.n_groups - 1) / model.n_groups
+    return np.asarray(np.einsum("gq,gq->g", without[:, 0], scores))
 
 
 def _average(p: Floats, is_class: NDArray[np.bool_], group: Ints, n_groups: int) -> Estimate:
