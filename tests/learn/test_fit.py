@@ -377,7 +377,7 @@ def _name_outside(folder: Path) -> None:
         (_rewrite(family="dream"), "'dream'"),
         (_rewrite(sha256=None), "does not name its parts"),
         (_rewrite(card=[]), "garbles"),
-        (_rewrite(feature_plan={}), "garbles"),
+        (_rewrite(reading={}), "garbles"),
         (_name_outside, "cannot name a backbone"),
         (_name_a_file_outside, "is missing"),
     ],

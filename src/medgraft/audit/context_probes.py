@@ -23,7 +23,7 @@ from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.explain.cam import networks_of
 from medgraft.features.feature_plan import run_feature_plans
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.profile.metadata import (
     FOLLOWS,
     area_of,
@@ -89,7 +89,7 @@ def _kept(parts: Sequence[Part], layout: Layout) -> dict[str, list[NDArray[np.bo
 
 
 def _codes(
-    fitted: FittedFrozen, parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]
+    fitted: NetworkWithHead, parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]
 ) -> NDArray[np.float32]:
     """(n, d) codes of what is left of each image, the mean over views."""
     canvases = [canvas for part in parts for canvas in part.canvases]

@@ -19,7 +19,7 @@ from medgraft.explain.agreement import agreement
 from medgraft.explain.cam import has_cam, networks_of
 from medgraft.explain.chance_baseline import ChanceComparison
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.types import Estimate, Finding
 
 MASKED = 60  # images held against masks
@@ -118,7 +118,7 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     return [_shuffled(chance, steps)]
 
 
-def _has_places(fitted: FittedFrozen) -> bool:
+def _has_places(fitted: NetworkWithHead) -> bool:
     """Whether the head's tap has any."""
     tap = fitted.extractor.backbone(fitted.spec.backbone).tap(fitted.spec.taps[-1])
     return bool(tap.stride) and tap.side > 1

@@ -22,6 +22,7 @@ from medgraft.features.encoders import PoolEncoder, SpatialPyramid
 from medgraft.features.feature_plan import FeaturePlan, run_feature_plans
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.types import Attribution, Canvas, FeatureSpec, FittedScenario, Floats
 
 Maps = NDArray[np.float32]
@@ -69,9 +70,9 @@ def attribute(
         return _of_members(fitted, canvases, target)
     if isinstance(fitted, FittedEnsemble) and has_cam(fitted):
         return _of_networks(fitted, canvases, target)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
+    if not isinstance(fitted, NetworkWithHead) or len(fitted.feature_plan.views) > 1:
         return occlusion(fitted, canvases, target)
-    if fitted.encoder is not None:
+    if isinstance(fitted, FittedFrozen) and fitted.encoder is not None:
         return _of_descriptors(fitted, canvases, target)
     parts = _parts(fitted)
     return (
@@ -88,9 +89,10 @@ def is_read_inside(fitted: FittedScenario) -> bool:
     if isinstance(fitted, FittedEnsemble):
         used = [m for m, weight in zip(fitted.members, fitted.weights, strict=True) if weight]
         return all(is_read_inside(member) for member in used)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
+    if not isinstance(fitted, NetworkWithHead) or len(fitted.feature_plan.views) > 1:
         return False
-    return fitted.encoder is None and bool(_parts(fitted))
+    encoded = isinstance(fitted, FittedFrozen) and fitted.encoder is not None
+    return not encoded and bool(_parts(fitted))
 
 
 # --------------------------------------------------------------------------- linear probes
@@ -100,12 +102,12 @@ def is_read_inside(fitted: FittedScenario) -> bool:
 class _Part:
     """One tap at one size as a probe of its own, and the tap at which its map is read."""
 
-    probe: FittedFrozen
+    probe: NetworkWithHead
     spec: FeatureSpec
     tap: str
 
 
-def _parts(fitted: FittedFrozen) -> list[_Part]:
+def _parts(fitted: NetworkWithHead) -> list[_Part]:
     """A probe for each block of each spec, with its share of the head; none if one has no map."""
     if not hasattr(fitted.head, "coef_"):
         return []
@@ -133,7 +135,7 @@ def _parts(fitted: FittedFrozen) -> list[_Part]:
 
 
 def _of_parts(
-    fitted: FittedFrozen, parts: Sequence[_Part], canvases: Sequence[Canvas], target: Targets
+    fitted: NetworkWithHead, parts: Sequence[_Part], canvases: Sequence[Canvas], target: Targets
 ) -> list[Attribution]:
     names = _names(fitted, canvases, target)
     shapes = [canvas.pixels.shape[:2] for canvas in canvases]
@@ -172,7 +174,7 @@ def _terms(part: _Part, canvases: Sequence[Canvas], names: Sequence[str]) -> Map
     return np.asarray(found, np.float32)
 
 
-def _seen(canvas: Canvas, fitted: FittedFrozen, spec: FeatureSpec) -> Canvas:
+def _seen(canvas: Canvas, fitted: NetworkWithHead, spec: FeatureSpec) -> Canvas:
     """The canvas as a part sees it; it was made for `fitted.spec`, edits and all."""
     own = fitted.spec
     if (own.size, own.edits) == (spec.size, spec.edits):

@@ -32,7 +32,7 @@ from medgraft.features.backbones import Backbone
 from medgraft.features.engine import to_rgb
 from medgraft.features.taps import Tap, to_grid
 from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.types import Attribution, Canvas, FittedScenario
 
 if TYPE_CHECKING:
@@ -143,13 +143,13 @@ def enlarge(cam: Maps, shape: tuple[int, ...]) -> Maps:
     return np.asarray(resized, np.float32)
 
 
-def networks_of(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
+def networks_of(fitted: FittedScenario) -> tuple[NetworkWithHead, ...]:
     """The networks whose mean score is the classifier's; none where there is no such mean."""
-    if isinstance(fitted, FittedFrozen):
+    if isinstance(fitted, NetworkWithHead):
         return (fitted,)
     if not (isinstance(fitted, FittedEnsemble) and fitted.alike):
         return ()
-    return tuple(one for one in fitted.members if isinstance(one, FittedFrozen))
+    return tuple(one for one in fitted.members if isinstance(one, NetworkWithHead))
 
 
 def has_cam(fitted: FittedScenario) -> bool:
@@ -225,7 +225,7 @@ def _signed(
         yield canvas, _Signed(first.row, mean)
 
 
-def _networks(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
+def _networks(fitted: FittedScenario) -> tuple[NetworkWithHead, ...]:
     """`networks_of` a classifier that is such a mean."""
     networks = networks_of(fitted)
     if not networks:
@@ -237,7 +237,7 @@ def _networks(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
 
 
 def _signed_of_one(
-    fitted: FittedFrozen,
+    fitted: NetworkWithHead,
     canvases: Sequence[Canvas],
     methods: Sequence[str],
     taps: Sequence[str] | None,

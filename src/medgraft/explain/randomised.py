@@ -20,7 +20,7 @@ from medgraft.explain.cam import signed_maps
 from medgraft.explain.chance_baseline import mean_estimate
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.types import Canvas, Estimate, Floats, Strings
 
 HEAD, ALL = "head", "input"  # the first and the last step
@@ -40,7 +40,7 @@ class Sensitivity:
 
 
 def randomisation(
-    fitted: FittedFrozen,
+    fitted: NetworkWithHead,
     canvases: Sequence[Canvas],
     groups: Strings,
     method: str = "gradcam",
@@ -97,7 +97,7 @@ def randomisation(
     return _mean(chance, groups, sampling), tuple(steps)
 
 
-def cascade(fitted: FittedFrozen, seed: int = 0) -> Iterator[tuple[str, FittedFrozen]]:
+def cascade(fitted: NetworkWithHead, seed: int = 0) -> Iterator[tuple[str, NetworkWithHead]]:
     """The classifier with more and more of it randomised, and what was randomised last.
 
     The head, then the layers behind each block's tap, deepest first, at last all of the network.
@@ -168,7 +168,7 @@ def _shuffle(network: object, start: int, done: set[str], rng: np.random.Generat
         count += size
 
 
-def _holding(fitted: FittedFrozen, backbone: Backbone, network: object) -> Extractor:
+def _holding(fitted: NetworkWithHead, backbone: Backbone, network: object) -> Extractor:
     """An extractor of its own that has the randomised network under the backbone's name."""
     other = dataclasses.replace(backbone)
     other.__dict__.update(backbone.__dict__)  # the taps that are known already

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
 from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.types import (
     FittedScenario,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
 
-Fitted = FittedFrozen | FittedEnsemble
+Fitted = NetworkWithHead | FittedEnsemble
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,15 +22,8 @@ from medgraft.features.extract import Extractor, without
 from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
-from medgraft.learn.frozen import (
-    FORMAT,
-    FittedFrozen,
-    described,
-    identity,
-    in_batches,
-    predictions_of,
-    read_bundle,
-)
+from medgraft.learn.bundle_files import BACKBONE, FORMAT, described, identity, read_bundle
+from medgraft.learn.network import NetworkWithHead, in_batches, predictions_of
 from medgraft.learn.stacking import Stack, log_mean, stacked
 from medgraft.types import (
     Canvas,
@@ -56,7 +49,7 @@ class FittedEnsemble:
     classes: tuple[str, ...]
     positive: str | None
     operating: Operating | None
-    members: tuple[FittedFrozen | FittedEnsemble, ...]
+    members: tuple[NetworkWithHead | FittedEnsemble, ...]
     stack: Stack | None
     calibrator: Calibrator
     extractor: Extractor
@@ -117,8 +110,8 @@ class FittedEnsemble:
             own = folder / f"member{i}"
             own.mkdir()
             member.save(own)
-            if isinstance(member, FittedFrozen):
-                share(own / "backbone.safetensors", folder / "backbone.safetensors")
+            if isinstance(member, NetworkWithHead):
+                share(own / BACKBONE, folder / BACKBONE)
         write_json(
             folder / "bundle.json",
             {
@@ -141,7 +134,7 @@ def share(own: Path, shared: Path) -> None:
 
 def checked(
     scenario: Scenario, members: Sequence[FittedScenario]
-) -> tuple[FittedFrozen | FittedEnsemble, ...]:
+) -> tuple[NetworkWithHead | FittedEnsemble, ...]:
     """The members, after refusing those whose canvases cannot be derived from one.
 
     Raises
@@ -153,7 +146,8 @@ def checked(
     frozen = tuple(
         member
         for member in members
-        if isinstance(member, FittedFrozen) or (isinstance(member, FittedEnsemble) and member.alike)
+        if isinstance(member, NetworkWithHead)
+        or (isinstance(member, FittedEnsemble) and member.alike)
     )
     canvases = {(member.spec.size, member.spec.resize) for member in frozen}
     classes = {member.classes for member in frozen}

@@ -17,7 +17,7 @@ from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import TrainingLog
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.report.content import (
     CaseView,
     DepthPoint,
@@ -231,7 +231,7 @@ def _maps(
 
 
 def _maps_key(
-    networks: Sequence[FittedFrozen],
+    networks: Sequence[NetworkWithHead],
     pictures: Sequence[Canvas],
     targets: Sequence[str],
     taps: Sequence[str],
