@@ -13,9 +13,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
@@ -27,6 +29,7 @@ from medgraft.learn.network import NetworkWithHead, in_batches, predictions_of
 from medgraft.learn.stacking import Stack, log_mean, stacked
 from medgraft.types import (
     Canvas,
+    CanvasStream,
     FeatureSpec,
     FittedScenario,
     Floats,
@@ -35,6 +38,7 @@ from medgraft.types import (
     Predictions,
     Scenario,
     Skipped,
+    Source,
 )
 
 
@@ -75,6 +79,24 @@ class FittedEnsemble:
         """How much each member counts; they sum to 1."""
         n = len(self.members)
         return (1 / n,) * n if self.stack is None else self.stack.weights
+
+    @property
+    def networks(self) -> tuple[NetworkWithHead, ...]:
+        """Those of the folds; none where scores without a common unit are joined."""
+        each = [member.networks for member in self.members] if self.alike else []
+        return tuple(network for networks in each for network in networks)
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """None of its own: ask the members."""
+        return {}
+
+    def canvases(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
+    ) -> CanvasStream:
+        spec = self.spec
+        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
+        return self.extractor.decode(ids, sources, recipe)
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)

@@ -5,23 +5,35 @@ Fitting across folds stands in `fit.py`; here is what comes of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.features.codebooks import encoder_from_arrays
-from medgraft.features.encoders import BaseEncoder
+from medgraft.features.encoders import BaseEncoder, SpatialPyramid
 from medgraft.features.extract import Extractor, without
-from medgraft.features.feature_plan import Codes, FeaturePlan, Outputs, encoder_name
+from medgraft.features.feature_plan import (
+    Codes,
+    FeaturePlan,
+    Outputs,
+    encoder_name,
+    run_feature_plans,
+)
 from medgraft.learn.network import NetworkWithHead
-from medgraft.types import FeatureSpec, Floats, ImageTable, Skipped
-
-if TYPE_CHECKING:
-    from torch import nn
+from medgraft.learn.places import DescriptorScores
+from medgraft.types import (
+    Canvas,
+    Contributions,
+    FeatureSpec,
+    Floats,
+    ImageTable,
+    Maps,
+    Skipped,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +63,49 @@ class FittedFrozen(NetworkWithHead):
         (codes,) = encoded([self.encoder], self.feature_plan, rows, self.extractor)
         return codes[None], rows, skipped
 
-    def torch_graph(self) -> nn.Module | None:
-        return super().torch_graph() if self.encoder is None else None
+    @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        return super().linear if self.encoder is None else None
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        if self.encoder is None:
+            return super().settings
+        own = {"kind": type(self.encoder).__name__, **self.encoder.get_params()}
+        return {**super().settings, "encoder": own}
+
+    def contributions(
+        self, canvases: Sequence[Canvas], targets: Sequence[str]
+    ) -> Contributions | None:
+        """Of an encoder's code by its descriptors (`places.py`); None without an encoder.
+
+        Nor of a pyramid that is no sum (a grid with a hole is no pyramid), of a tap without places
+        or of augmented views.
+        """
+        if self.encoder is None or len(self.feature_plan.views) > 1:
+            return None
+        (specs,) = self.feature_plan.views
+        tap = specs[0].taps[0]
+        sides = [
+            one.side
+            for spec in specs
+            for one in self.backbone.taps_at(spec.size)
+            if one.name == spec.taps[0]
+        ]
+        reads = DescriptorScores(self.encoder, self.head)
+        if (isinstance(self.encoder, SpatialPyramid) and not reads.is_sum) or min(sides) < 2:
+            return None
+
+        def maps() -> Iterator[tuple[Maps, ...]]:
+            outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
+            for output, target in zip(outputs, targets, strict=True):
+                (bag,) = next(self.feature_plan.bags_from([output]))  # (positions, channels)
+                values = reads.by_place(bag, self.classes.index(target)).astype(np.float32)
+                ends = np.cumsum([side**2 for side in sides])[:-1]
+                parts = zip(np.split(values, ends), sides, strict=True)
+                yield tuple(part.reshape(side, side) for part, side in parts)
+
+        return Contributions(tap, reads.is_sum, maps())
 
     def _save_encoder(self, folder: Path) -> dict[str, Any] | None:
         from safetensors.numpy import save_file

@@ -89,7 +89,9 @@ def audit_unseen(
         return _no_models(error, wanted)
     key = digest(dataclasses.asdict(scenario), development.fingerprint, folds.fingerprint)
     parts = [(fitted, development.select(rows)) for fitted, rows in models]
-    return audit_evidence(parts, extractor, wanted, key)
+    return audit_evidence(
+        parts, wanted, progress=extractor.progress, cache=extractor.cache, key=key
+    )
 
 
 def _no_models(error: FitError, options: AuditOptions) -> Audit:
