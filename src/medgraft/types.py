@@ -515,10 +515,7 @@ class FittedScenario(Protocol):
 
 @runtime_checkable
 class FittedNetwork(FittedScenario, Protocol):
-    """One network with a head, which can be looked into; all of it is of raw codes.
-
-    Its canvases are those of `scores`.
-    """
+    """One network with a head, which can be looked into; canvases are made as for `scores`."""
 
     @property
     def backbone(self) -> Any:
