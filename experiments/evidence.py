@@ -85,7 +85,7 @@ def looked_at(scenario: Scenario, pairs: int, extractor: medgraft.Extractor) -> 
     table = with_masks(whole, SHARED / "chest_xray_lungmasks")
     fitted = model(scenario, table, extractor)
     options = AuditOptions("xray", masks=True, pairs=pairs, grid=False, more=False)
-    audit = audit_evidence([(fitted, table.test)], extractor, options)
+    audit = audit_evidence([(fitted, table.test)], options, progress=extractor.progress)
     effects = {effect.region: effect for effect in audit.effects}
     assert audit.left is not None
     return {

@@ -182,7 +182,7 @@ def run_trial(
     options = AuditOptions(
         MODALITY, images=2 * AUDITED, pairs=PAIRS, grid=False, more=False, seed=trial.seed
     )
-    audit = audit_evidence([(fitted, table.test)], extractor, options)
+    audit = audit_evidence([(fitted, table.test)], options, progress=extractor.progress)
     file.unlink()
     truth = labels[audited] == 1
     return Outcome(

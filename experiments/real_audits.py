@@ -298,7 +298,7 @@ def audited(
 ) -> dict[str, Any]:
     """A verdict by the exchange of regions alone, and every region's effect."""
     options = AuditOptions(modality, images=len(table), pairs=pairs, grid=False, more=False)
-    audit = audit_evidence([(fitted, table)], extractor, options)
+    audit = audit_evidence([(fitted, table)], options, progress=extractor.progress)
     return {
         "verdict": audit.result.verdict,
         "smallest": audit.result.smallest_effect,

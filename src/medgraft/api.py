@@ -283,12 +283,12 @@ def audit_model(
         bare = table.masks == ""
         missing = tuple(Skipped(id_, "no mask") for id_ in table.ids[bare].tolist())
         table = table.select(~bare)
-    audit = audit_evidence([(fitted, table)], extractor, options)
+    audit = audit_evidence([(fitted, table)], options, progress=extractor.progress)
     return ModelAudit(
         scenario=fitted.scenario.key,
         audit=audit,
         images=len(table),
-        seen=recognise(folder, history, fitted, table, extractor)[1],
+        seen=recognise(folder, history, table, extractor)[1],
         skipped=(*unread, *missing, *audit.skipped),
     )
 

@@ -1,8 +1,9 @@
 """What flows between the rooms: frozen dataclasses and protocols.
 
 Every room may import this file. It imports nothing heavier than numpy, and of ours only
-`scenario.py`, so that it can be read first and loaded at once. It holds shapes and words, not behaviour: how a
-table is read from disk, a canvas resized or a prediction judged stands in the rooms.
+`scenario.py`, so that it can be read first and loaded at once. It holds shapes and words, not
+behaviour: how a table is read from disk, a canvas resized or a prediction judged stands in the
+rooms.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -396,9 +397,18 @@ class Operating:
     by_group: float | None = None
 
 
+Maps = NDArray[np.float32]
+Activations = Mapping[str, NDArray[np.float32]]
+"""Of one canvas, tap → `(positions, channels)` row by row; a tap without extent is one position."""
+
+
 @runtime_checkable
 class FittedScenario(Protocol):
-    """A trained classifier; explain, audit, ensembles, bundle and serve know nothing else of it."""
+    """A trained classifier: what it answers, and what of it can be looked into.
+
+    Explain, audit, report, bundle and serve know nothing else of a classifier. One of which nothing
+    can be looked into has no `networks` and no `members`, and is explained by occlusion.
+    """
 
     @property
     def scenario(self) -> Scenario: ...
@@ -417,6 +427,20 @@ class FittedScenario(Protocol):
         """How a canvas for this classifier is made, and which tap it reads."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """What `head` and `encoder` were set to, each with its `kind`, where it has them."""
+        ...
+
+    def canvases(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
+    ) -> CanvasStream:
+        """Decode images for `scores`, in order; what cannot be read comes as `Skipped`.
+
+        edited : with the classifier's own edits; else they are still to be done (`spec.edits`).
+        """
+        ...
+
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         """(n, n_classes) before calibration."""
         ...
@@ -433,7 +457,91 @@ class FittedScenario(Protocol):
         """A `torch.nn.Module` from float images to scores, or None where no gradient exists."""
         ...
 
-    def save(self, folder: Path) -> None: ...
+    @property
+    def networks(self) -> tuple[FittedNetwork, ...]:
+        """The networks whose mean score is its own, often itself; () where it is no such mean."""
+        ...
+
+    @property
+    def members(self) -> tuple[FittedScenario, ...]:
+        """The classifiers that an ensemble joins; () of what joins none."""
+        ...
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How much each member counts; they sum to 1."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a bundle, which `learn.fit.load` reads."""
+        ...
+
+
+@runtime_checkable
+class FittedNetwork(FittedScenario, Protocol):
+    """One network with a head, which can be looked into; canvases are made as for `scores`."""
+
+    @property
+    def backbone(self) -> Any:
+        """The `features.backbones.Backbone` that is read."""
+        ...
+
+    @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        """Weights (n_classes, d) and intercepts (n_classes,) on the codes.
+
+        None of a head that is not linear, and where an encoder stands between.
+        """
+        ...
+
+    @property
+    def learned(self) -> Mapping[str, str]:
+        """By name the content hash of what the head learned; it tells two of one recipe apart."""
+        ...
+
+    @property
+    def terms(self) -> tuple[FittedNetwork, ...]:
+        """One for each tap, pooling, size and edit, whose scores sum to its own but for intercepts.
+
+        () where the score is no such sum: augmented views, or no linear head.
+        """
+        ...
+
+    def codes(self, canvases: Iterable[Canvas]) -> NDArray[np.float32]:
+        """(n, d) pooled codes of its taps, the mean over views."""
+        ...
+
+    def activations(
+        self, canvases: Iterable[Canvas], taps: Sequence[str]
+    ) -> Iterator[tuple[Canvas, Activations]]:
+        """What taps of the network give, by the engine that the codes come from."""
+        ...
+
+    def contributions(
+        self, canvases: Sequence[Canvas], targets: Sequence[str]
+    ) -> Contributions | None:
+        """What each place adds to the score of a class, where no graph exists (encoders).
+
+        None where it cannot say. targets : the class of each canvas.
+        """
+        ...
+
+    def with_weights(self, *, coef: Floats | None = None, network: Any = None) -> FittedNetwork:
+        """A copy with other weights of its linear head, or another `torch.nn.Module` below."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contributions:
+    """What each place of a tap adds to the score of a class.
+
+    exact : they add up to the score. Else each is the score minus the score without its place.
+    maps : of each canvas one (rows, columns) for each input size.
+    """
+
+    tap: str
+    exact: bool
+    maps: Iterator[tuple[Maps, ...]]
 
 
 # --------------------------------------------------------------------------- judging

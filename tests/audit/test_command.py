@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from test_evidence import MIDDLE, SIDE, TOP_LEFT, ByBrightness, made
+from test_evidence import MIDDLE, TOP_LEFT, made
 
 from medgraft import api, cli
 from medgraft.api import ModelAudit, audit_model
@@ -23,6 +23,7 @@ from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.types import ImageTable, Operating
+from numpy_model import SIDE, ByBrightness
 
 QUICK = AuditOptions(pairs=40, grid=False)
 AROUND = (slice(20, 44), slice(20, 44))  # the middle and what a seam takes on so small a canvas
@@ -34,7 +35,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def hold(place: tuple[slice, slice], **changed: Any) -> None:
         kind = type("Known", (ByBrightness,), changed)
-        monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: kind(place, extractor))
+        monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: kind(place))
 
     return hold
 

@@ -105,7 +105,7 @@ def test_outside_the_masks_too_and_images_of_all_parts_together(fitted: FittedFr
 
 def test_what_has_several_networks_says_so(fitted: FittedFrozen) -> None:
     part = part_of(fitted, None)
-    strange = replace(part, fitted=SimpleNamespace(spec=fitted.spec))  # type: ignore[arg-type]
+    strange = replace(part, fitted=SimpleNamespace(spec=fitted.spec, networks=()))  # type: ignore[arg-type]
     (finding,) = check_context([strange], Layout())
     assert (finding.check, finding.severity) == ("alone_not_measured", "info")
 

@@ -19,44 +19,15 @@ from medgraft.audit.swap import draw_units, exchanged, read_part
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
-from medgraft.features.extract import Extractor, base_of
+from medgraft.features.extract import Extractor
 from medgraft.types import (
     Canvas,
     Estimate,
-    FeatureSpec,
     Floats,
     Geometry,
     ImageTable,
-    Operating,
-    Predictions,
-    Scenario,
 )
-
-SIDE = 64
-
-
-@dataclass(frozen=True)
-class ByBrightness:
-    """A classifier that goes by the mean grey of one place, and by nothing else."""
-
-    place: tuple[slice, slice]
-    extractor: Extractor
-    slope: float = 0.2
-    scenario = Scenario.from_key("probe/none/none/svm")
-    classes = ("0", "1")
-    positive = "1"
-    operating = Operating(0.5, "half")
-    spec = FeatureSpec("none", "none", SIDE, ())
-
-    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
-        grey = np.array([canvas.pixels[self.place].mean() for canvas in canvases])
-        p = 1 / (1 + np.exp(-self.slope * (grey - 100)))
-        return np.stack([1 - p, p], axis=1)
-
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[()]]:
-        canvases = self.extractor.canvases(table, base_of(self.spec))
-        prob = self.probabilities(c for c in canvases if isinstance(c, Canvas))
-        return Predictions.of("by brightness", table, np.log(prob), prob), ()
+from numpy_model import SIDE, ByBrightness
 
 
 @pytest.fixture
@@ -90,8 +61,7 @@ MIDDLE = (slice(24, 40), slice(24, 40))
 def audited(
     table: ImageTable, place: tuple[slice, slice], extractor: Extractor, **options: Any
 ) -> Audit:
-    model: Any = ByBrightness(place, extractor)
-    return audit_evidence([(model, table)], extractor, AuditOptions(**options))
+    return audit_evidence([(ByBrightness(place), table)], AuditOptions(**options))
 
 
 # --------------------------------------------------------------------------- regions
@@ -227,8 +197,7 @@ def test_donors_are_one_image_a_patient_and_recipients_are_other_patients(
     table = made(tmp_path, 120)
     groups = np.array([f"patient{i // 4}" for i in range(120)])
     table = dataclasses.replace(table, groups=groups)
-    model: Any = ByBrightness(MIDDLE, extractor)
-    part, _ = read_part(model, table, extractor, masks=False)
+    part, _ = read_part(ByBrightness(MIDDLE), table, masks=False)
     assert part is not None
     units = draw_units([part], 100)
     donors = [i for unit in units for i in unit.donors]
@@ -356,9 +325,8 @@ def test_content_that_tells_no_class_does_not_fail_a_classifier_that_reacts_to_i
             p = 1 / (1 + np.exp(-0.2 * (middle - 100) - 2.0 * (corner - 100)))
             return np.stack([1 - p, p], axis=1)
 
-    model: Any = ByBoth(MIDDLE, extractor)
     options = AuditOptions("xray")
-    audit = audit_evidence([(model, table)], extractor, options)
+    audit = audit_evidence([(ByBoth(MIDDLE), table)], options)
     assert audit.result.verdict != "FAIL"
     assert all(e.p > 0.01 for e in audit.effects if e.role == "declared")
 

@@ -57,7 +57,7 @@ def part_of(n: int, fitted: object = None, masks: Floats | None = None) -> Part:
         ids, (Source(""),) * n, ids, np.arange(n) % 2, ids, blank, blank, ("a", "b"), "b"
     )
     prob = np.tile([0.2, 0.8], (n, 1))
-    known = fitted or SimpleNamespace(classes=("a", "b"), operating=None)
+    known = fitted or SimpleNamespace(classes=("a", "b"), operating=None, networks=())
     said = Predictions.of("x", table, prob, prob)
     return Part(known, table, canvases, masks, said)  # type: ignore[arg-type]
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from test_evidence import TOP_LEFT, ByBrightness, made
+from test_evidence import TOP_LEFT, made
 
 from medgraft import api, cli
+from numpy_model import ByBrightness
 
 
 def test_out_writes_a_page_and_the_json_that_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made(tmp_path, where=TOP_LEFT)
-    known: Any = ByBrightness
-    monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: known(TOP_LEFT, extractor))
+    monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: ByBrightness(TOP_LEFT))
     words = ["medgraft", "audit", str(tmp_path), str(tmp_path / "made.npz"), "--no-groups"]
     words += ["--pairs", "40", "--modality", "xray", "--cache", str(tmp_path / "cache"), "--json"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out")])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,8 +17,10 @@ from medgraft.explain.layers import Atlas, emptied, layer_atlases, standing_out
 from medgraft.features.backbones import Backbone, Card, load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.taps import Tap
-from medgraft.types import Box, Canvas, Cost, FeatureSpec, Geometry
+from medgraft.learn.network import NetworkWithHead
+from medgraft.types import Box, Canvas, Cost, FeatureSpec, Floats, Geometry, Scenario
 
 SIZE = 20
 LOUD, HORIZONTAL, VERTICAL, TWIN, QUIET = range(5)
@@ -108,6 +109,15 @@ def strengths(atlas: Atlas, view: int) -> dict[int, float]:
     return {one.channel: one.strength for one in atlas.views[view].channels}
 
 
+def network(
+    extractor: Extractor, spec: FeatureSpec = SPEC, kind: type[NetworkWithHead] = NetworkWithHead
+) -> NetworkWithHead:
+    """A classifier whose head nobody asks."""
+    scenario, nothing = Scenario("probe", spec.backbone, "", "svm"), cast(Any, None)
+    plan = FeaturePlan.one(spec)
+    return kind(scenario, ("ill", "well"), None, None, plan, nothing, nothing, extractor)
+
+
 # --------------------------------------------------------------------------- the measure
 
 
@@ -132,7 +142,7 @@ def test_what_falls_everywhere_does_not_stand_out() -> None:
 def test_upright_edges_are_found_by_the_channel_made_for_them(
     extractor: Counting, bar: Canvas
 ) -> None:
-    atlas = layer_atlas(extractor, SPEC, bar)
+    atlas = layer_atlas(network(extractor), bar)
     first, second = atlas.views
     assert first.channels[0].channel == VERTICAL
     # The bar's right edge lies in column 7, where 100 falls to 0, in all 20 rows, and the image
@@ -150,8 +160,8 @@ def test_upright_edges_are_found_by_the_channel_made_for_them(
 
 
 def test_loud_quiet_and_repeated_channels_are_passed_over(extractor: Counting, bar: Canvas) -> None:
-    upright = layer_atlas(extractor, SPEC, bar, channels=5)
-    lying = layer_atlas(extractor, SPEC, canvas_of(bar.pixels.T.copy()), channels=5)
+    upright = layer_atlas(network(extractor), bar, channels=5)
+    lying = layer_atlas(network(extractor), canvas_of(bar.pixels.T.copy()), channels=5)
     for view in (*upright.views, *lying.views):
         shown = {one.channel for one in view.channels}
         assert shown
@@ -161,18 +171,18 @@ def test_loud_quiet_and_repeated_channels_are_passed_over(extractor: Counting, b
 def test_strongest_first_and_no_more_than_asked_for(extractor: Counting, bar: Canvas) -> None:
     pixels = bar.pixels.copy()
     pixels[:10] = 200  # the horizontal edge is longer than a tenth, and as high
-    atlas = layer_atlas(extractor, SPEC, canvas_of(pixels))
+    atlas = layer_atlas(network(extractor), canvas_of(pixels))
     for view in atlas.views:
         values = [one.strength for one in view.channels]
         assert len(values) == 2
         assert values == sorted(values, reverse=True)
-    (one,) = layer_atlas(extractor, SPEC, canvas_of(pixels), channels=1).views[0].channels
+    (one,) = layer_atlas(network(extractor), canvas_of(pixels), channels=1).views[0].channels
     assert one.channel == atlas.views[0].channels[0].channel
 
 
 def test_grey_equals_the_same_in_three_colours(extractor: Counting, bar: Canvas) -> None:
     colour = canvas_of(np.repeat(bar.pixels[..., None], 3, axis=2))
-    one, other = layer_atlases(extractor, SPEC, [bar, colour])
+    one, other = layer_atlases(network(extractor), [bar, colour])
     assert strengths(one, 0) == strengths(other, 0)
     assert other.pixels.shape == (SIZE, SIZE, 3)
 
@@ -180,30 +190,30 @@ def test_grey_equals_the_same_in_three_colours(extractor: Counting, bar: Canvas)
 def test_all_blocks_come_from_one_pass_over_image_and_empty_picture(
     extractor: Counting, bar: Canvas
 ) -> None:
-    found = list(layer_atlases(extractor, SPEC, [bar, bar, bar]))
+    found = list(layer_atlases(network(extractor), [bar, bar, bar]))
     assert extractor.runs == [("edges@grid", "second@grid")]
     assert extractor.canvases_run == 6
-    alone = layer_atlas(extractor, SPEC, bar)
+    alone = layer_atlas(network(extractor), bar)
     assert all(strengths(atlas, 1) == strengths(alone, 1) for atlas in found)
 
 
 def test_in_a_constant_image_nothing_stands_out(extractor: Counting) -> None:
     """Though the border of every image is an edge to a network that pads with zeros."""
     for pixels in (np.full((SIZE, SIZE), 90, np.uint8), np.full((SIZE, SIZE, 3), 90, np.uint8)):
-        atlas = layer_atlas(extractor, SPEC, canvas_of(pixels))
+        atlas = layer_atlas(network(extractor), canvas_of(pixels))
         assert [view.channels for view in atlas.views] == [(), ()]
 
 
 def test_a_speck_of_noise_is_not_blown_up(extractor: Counting) -> None:
     pixels = np.full((SIZE, SIZE), 90, np.uint8)
     pixels[4, 4] = 91
-    atlas = layer_atlas(extractor, SPEC, canvas_of(pixels))
+    atlas = layer_atlas(network(extractor), canvas_of(pixels))
     assert [view.channels for view in atlas.views] == [(), ()]
 
 
 def test_inputs_stay_as_they_were(extractor: Counting, bar: Canvas) -> None:
     before = bar.pixels.copy()
-    layer_atlas(extractor, SPEC, bar)
+    layer_atlas(network(extractor), bar)
     np.testing.assert_array_equal(bar.pixels, before)
 
 
@@ -223,12 +233,12 @@ def test_emptied_keeps_the_bars_around_the_picture() -> None:
 
 
 def test_blocks_without_a_tap_share_the_last_view(extractor: Counting, bar: Canvas) -> None:
-    atlas = layer_atlas(extractor, SPEC, bar)
+    atlas = layer_atlas(network(extractor), bar)
     assert [(view.tap, view.blocks) for view in atlas.views] == [
         ("edges", (1,)),
         ("second", (2, 3, 4, 5)),
     ]
-    (only,) = layer_atlas(extractor, SPEC, bar, blocks=(2, 1, 2)).views[1:]
+    (only,) = layer_atlas(network(extractor), bar, blocks=(2, 1, 2)).views[1:]
     assert only.blocks == (2,)
 
 
@@ -237,12 +247,12 @@ def test_a_block_that_is_not_there_is_refused(
     extractor: Counting, bar: Canvas, blocks: tuple[int, ...]
 ) -> None:
     with pytest.raises(ScenarioError, match="blocks 1 to 5"):
-        layer_atlas(extractor, SPEC, bar, blocks=blocks)
+        layer_atlas(network(extractor), bar, blocks=blocks)
 
 
 def test_no_channels_are_refused(extractor: Counting, bar: Canvas) -> None:
     with pytest.raises(ScenarioError, match="ask for 1 or more"):
-        layer_atlas(extractor, SPEC, bar, channels=0)
+        layer_atlas(network(extractor), bar, channels=0)
 
 
 def test_a_vit_has_one_view_for_all_its_blocks(cache: Cache) -> None:
@@ -252,7 +262,7 @@ def test_a_vit_has_one_view_for_all_its_blocks(cache: Cache) -> None:
     size = extractor.backbone(name).card.size
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.uint8)
     spec = FeatureSpec(name, "random-0", size, (), engine="torch")
-    (view,) = layer_atlas(extractor, spec, canvas_of(pixels)).views
+    (view,) = layer_atlas(network(extractor, spec), canvas_of(pixels)).views
     assert view.blocks == (1, 2, 3, 4, 5)
     assert view.grid == (size // 16, size // 16)
     assert all(np.isfinite(one.map).all() for one in view.channels)
@@ -266,17 +276,11 @@ def test_explain_layers_writes_one_picture_an_image_and_names_those_it_cannot_re
 ) -> None:
     from medgraft.bundle import explain
 
-    def load(_folder: Path, given: Extractor) -> SimpleNamespace:
-        given.adopt(extractor.backbone("hand"))
-        return SimpleNamespace(
-            spec=SPEC,
-            classes=("ill", "well"),
-            positive=None,
-            operating=None,
-            probabilities=lambda canvases: np.array([[0.25, 0.75]] * len(list(canvases))),
-        )
+    class Known(NetworkWithHead):
+        def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+            return np.array([[0.25, 0.75]] * len(list(canvases)))
 
-    monkeypatch.setattr(explain, "load", load)
+    monkeypatch.setattr(explain, "load_model", lambda _path, cache: network(extractor, kind=Known))
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(bar.pixels).save(good)
     bad.write_bytes(b"")

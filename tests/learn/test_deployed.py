@@ -22,7 +22,7 @@ from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.fit import cross_fitted, load, unseen_models
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.trained import FittedTrained
 from medgraft.scenario import Finetune
 from medgraft.types import Canvas, Folds, ImageTable, Scenario
 
@@ -90,7 +90,7 @@ def test_once_trains_one_more_network_and_none_of_the_folds_again(
     monkeypatch.setattr(Training, "epochs", counted)
     once = cross_fitted(ONCE, Development(table, folds), extractor)
     assert begun == [len(table)]
-    assert isinstance(once.fitted, FittedFrozen)
+    assert isinstance(once.fitted, FittedTrained)
     assert once.training is not None
     assert list(once.training.histories)[-1] == "all images"
     np.testing.assert_array_equal(once.predictions.scores, crossed.predictions.scores)

@@ -24,7 +24,7 @@ from medgraft.features.extract import Extractor, without
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
-from medgraft.learn import frozen
+from medgraft.learn import network
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, cross_fitted_all
 from medgraft.scenario import Finetune, Head, encoding_of, views_of
@@ -542,7 +542,7 @@ def test_a_stream_is_scored_in_batches_of_bounded_size(
         largest.append((len(outputs), len(drawn)))
         return scores_from(self, outputs)
 
-    monkeypatch.setattr(frozen, "BATCH", 4)
+    monkeypatch.setattr(network, "BATCH", 4)
     monkeypatch.setattr(type(one.fitted), "scores_from", spied)
     np.testing.assert_allclose(one.fitted.scores(stream()), whole, atol=1e-5)
     assert [size for size, _ in largest] == [4] * 6

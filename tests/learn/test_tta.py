@@ -19,7 +19,7 @@ from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted, load
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.trained import FittedTrained
 from medgraft.scenario import views_of
 from medgraft.training_recipe import recipe_of
 from medgraft.types import Canvas, ImageTable, Scenario
@@ -50,7 +50,7 @@ def held(scenario: Scenario, table: ImageTable, extractor: Extractor) -> CrossFi
     return held_out(scenario, Development(table, make_folds(table, 3)), extractor)
 
 
-def raw(table: ImageTable, extractor: Extractor, fitted: FittedFrozen) -> list[Canvas]:
+def raw(table: ImageTable, extractor: Extractor, fitted: FittedTrained) -> list[Canvas]:
     made = extractor.canvases(table, dataclasses.replace(fitted.spec, edits=()))
     return [canvas for canvas in made if isinstance(canvas, Canvas)]
 
@@ -63,7 +63,7 @@ def test_out_of_fold_scores_are_those_in_use(
     give what the whole network gives of canvases."""
     crossed = held(dataclasses.replace(VIEWED, tap=depth), table, extractor)
     fitted = crossed.fitted
-    assert isinstance(fitted, FittedFrozen)
+    assert isinstance(fitted, FittedTrained)
     assert [[e.key for e in s.edits] for (s,) in fitted.feature_plan.views] == [
         [], ["xray.v1"], ["xray.v2"],
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_out_of_fold_scores_are_those_in_use(
 
 def test_nothing_changes_without_it(table: ImageTable, extractor: Extractor) -> None:
     fitted = held(ALONE, table, extractor).fitted
-    assert isinstance(fitted, FittedFrozen)
+    assert isinstance(fitted, FittedTrained)
     assert fitted.feature_plan.specs == (fitted.spec,)
     assert fitted.torch_graph() is not None
     with pytest.raises(ScenarioError, match="tta = 0"):

@@ -59,23 +59,19 @@ def test_files_and_pictures_are_known_again_and_strangers_are_not(
     for i in range(100, 130):
         write(here, f"b/mrs-smith{i - 100:02}.png", picture(i))
     met = load(here)
-    file, shown = traces.meet(met, extractor, spec)
+    file, shown = traces.meet(met, extractor)
     assert met.ids[file].tolist() == ["a/renamed.png"]
     assert met.ids[shown].tolist() == [
         "a/black.tiff", "a/brighter.png", "a/recompressed.jpg", "a/smaller.jpg",
     ]  # fmt: skip
 
 
-def test_the_edits_and_the_size_of_who_asks_change_nothing(
+def test_a_picture_stored_anew_is_known_and_a_stranger_is_not(
     traces: Traces, tmp_path: Path, extractor: Extractor
 ) -> None:
-    from medgraft.data.preprocess import edit_from_key
-
     write(tmp_path / "met", "a/recompressed.jpg", picture(2), quality=60)
     write(tmp_path / "met", "b/stranger.jpg", picture(200), quality=60)
-    asks = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=128, resize="pad")
-    asks = dataclasses.replace(asks, edits=(edit_from_key("clahe2-8"),))
-    file, shown = traces.meet(load(tmp_path / "met"), extractor, asks)
+    file, shown = traces.meet(load(tmp_path / "met"), extractor)
     assert (file.tolist(), shown.tolist()) == ([False, False], [True, False])
 
 
@@ -86,9 +82,9 @@ def test_what_cannot_be_read_is_known_by_its_bytes_alone(
     write(tmp_path / "met", "b/gone.png", picture(301))
     met = load(tmp_path / "met")
     (tmp_path / "met" / "b" / "gone.png").unlink()
-    assert not np.any(traces.meet(met, extractor, spec))
+    assert not np.any(traces.meet(met, extractor))
     known = dataclasses.replace(met, content_hashes=table.content_hashes[:2])
-    assert traces.meet(known, extractor, spec)[0].all()
+    assert traces.meet(known, extractor)[0].all()
 
 
 def test_a_bundle_keeps_them_small_and_without_a_name(
@@ -102,7 +98,7 @@ def test_a_bundle_keeps_them_small_and_without_a_name(
     assert set(json.loads((tmp_path / "bundle.json").read_text())["sha256"]) == {"head", FILE}
     read = Traces.read(tmp_path)
     assert read is not None
-    assert read.meet(table, extractor, spec)[0].all()
+    assert read.meet(table, extractor)[0].all()
     # Where an image stood in the data says nothing: the rows are in the order of their bytes.
     mixed = table.select(np.random.default_rng(0).permutation(len(table)))
     again = Traces.of(mixed, read_image_stats(mixed, spec, extractor), spec)

@@ -203,14 +203,14 @@ def test_the_surest_right_image_of_the_first_four_classes(
     study = SimpleNamespace(
         unchanged=oof,
         result=SimpleNamespace(recommended="key", table=None),
-        fitted=SimpleNamespace(operating=None, spec=None),
+        fitted=SimpleNamespace(operating=None, networks=("one",)),
     )
     pixels = np.zeros((4, 4), np.uint8)
 
     def decode(_table: object, ids: list[str], *_: object) -> dict[str, Canvas]:
         return {id: Canvas(id, pixels, Geometry.identity(4, 4)) for id in ids}
 
-    def atlases(_extractor: object, _spec: object, pictures: list[Canvas]) -> Iterator[Atlas]:
+    def atlases(_fitted: object, pictures: list[Canvas]) -> Iterator[Atlas]:
         for one in pictures:
             yield Atlas(one.id, one.pixels, one.geometry, ())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import fabricate
@@ -15,8 +14,6 @@ import pytest
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.features.cache import Cache
-from medgraft.features.extract import Extractor, base_of
 from medgraft.report.charts import regions
 from medgraft.report.content import AuditInput
 from medgraft.report.pages.audit import render_audit
@@ -27,40 +24,23 @@ from medgraft.report.text import verdicts
 from medgraft.types import (
     AuditResult,
     Canvas,
-    FeatureSpec,
     Finding,
     Floats,
-    ImageTable,
-    Operating,
-    Predictions,
-    Scenario,
     SeenBefore,
 )
+from numpy_model import SIDE, ByBrightness
 
-SIDE = 64
 CORNER = (slice(4, 11), slice(4, 11))  # inside the border ring
 
 
-@dataclass(frozen=True)
-class ByCorner:
+class ByCorner(ByBrightness):
     """Calls an image ill where its top left corner is bright."""
 
-    extractor: Extractor
-    scenario = Scenario.from_key("probe/none/none/svm")
     classes = ("ill", "well")
     positive = "ill"
-    operating = Operating(0.5, "half")
-    spec = FeatureSpec("none", "none", SIDE, ())
 
     def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
-        grey = np.array([canvas.pixels[CORNER].mean() for canvas in canvases])
-        ill = 1 / (1 + np.exp(-(grey - 100) / 5))
-        return np.stack([ill, 1 - ill], axis=1)
-
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[()]]:
-        canvases = self.extractor.canvases(table, base_of(self.spec))
-        prob = self.probabilities(c for c in canvases if isinstance(c, Canvas))
-        return Predictions.of("by corner", table, np.log(prob), prob), ()
+        return super().probabilities(canvases)[:, ::-1]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +58,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     )
     table = load(file, LoadOptions(no_groups=True))
     table = dataclasses.replace(table, labels=1 - table.labels, classes=("ill", "well"))
-    extractor = Extractor(Cache(folder / "cache"), workers=1)
-    model: Any = ByCorner(extractor)
-    return audit_evidence([(model, table)], extractor, AuditOptions("xray", pairs=40))
+    return audit_evidence([(ByCorner(CORNER), table)], AuditOptions("xray", pairs=40))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,10 @@ import pytest
 import test_report_page as whole
 from test_report_page import Page
 
+from medgraft.data.listing import content_hash
 from medgraft.features.codebooks import VLAD
 from medgraft.learn.ensemble import FittedEnsemble
+from medgraft.learn.estimators import KNNHead
 from medgraft.report import gather
 from medgraft.report.charts import plots
 from medgraft.report.content import DepthPoint
@@ -129,33 +131,26 @@ def test_why_there_is_no_map_is_one_plain_sentence(scenario: Scenario, word: str
     assert "." not in text
 
 
-def fitted(scenario: Scenario, **parts: object) -> SimpleNamespace:
-    return SimpleNamespace(
-        scenario=scenario, spec=FeatureSpec("net", "w", 224, ("t",)), torch_graph=None, **parts
-    )
-
-
-EXTRACTOR = SimpleNamespace(
-    backbone=lambda _: SimpleNamespace(named=lambda tap: [SimpleNamespace(name=tap)])
-)
+def fitted(scenario: Scenario, **parts: Any) -> SimpleNamespace:
+    spec = FeatureSpec("net", "w", 224, (scenario.tap,))
+    own = {name: {"kind": type(one).__name__, **one.get_params()} for name, one in parts.items()}
+    return SimpleNamespace(scenario=scenario, spec=spec, settings=own, networks=(), members=())
 
 
 def test_a_recipe_lists_encoder_sizes_views_and_neighbours() -> None:
     made = scenario_names.scenario_facts(
-        fitted(CODES, encoder=VLAD(k=64, pca=128, whiten=256, assignment="hard")), EXTRACTOR
+        fitted(CODES, encoder=VLAD(k=64, pca=128, whiten=256, assignment="hard"))
     )
     assert made.facts["Layer"] == "blocks.6"
     for part in ("VLAD", "k 64", "pca 128", "whiten 256", "assignment hard"):
         assert part in made.facts["Encoder"]
     assert "Pooling" not in made.facts
-    made = scenario_names.scenario_facts(fitted(MEAN), EXTRACTOR)
+    made = scenario_names.scenario_facts(fitted(MEAN))
     assert made.facts["Input"] == "224 and 544 px, codes averaged, resized by squash"
     assert made.facts["Image"] == "raw"
-    assert (
-        "4 views (xray4)" in scenario_names.scenario_facts(fitted(VIEWS), EXTRACTOR).facts["Views"]
-    )
+    assert "4 views (xray4)" in scenario_names.scenario_facts(fitted(VIEWS)).facts["Views"]
     nearest = dataclasses.replace(PLAIN, classifier=Head("knn"))
-    made = scenario_names.scenario_facts(fitted(nearest, head=SimpleNamespace(k=9)), EXTRACTOR)
+    made = scenario_names.scenario_facts(fitted(nearest, head=KNNHead(9)))
     assert made.facts["Head"].endswith("k = 9")
 
 
@@ -168,12 +163,12 @@ def ensemble() -> FittedEnsemble:
         members=(fitted(PLAIN), fitted(CODES, encoder=VLAD(k=64, pca=99))),  # type: ignore[arg-type]
         stack=SimpleNamespace(weights=(0.7, 0.3)),  # type: ignore[arg-type]
         calibrator=None,  # type: ignore[arg-type]
-        extractor=EXTRACTOR,  # type: ignore[arg-type]
+        extractor=None,  # type: ignore[arg-type]
     )
 
 
 def test_a_recipe_of_an_ensemble_lists_its_members_and_weights() -> None:
-    made = scenario_names.scenario_facts(ensemble(), EXTRACTOR)  # type: ignore[arg-type]
+    made = scenario_names.scenario_facts(ensemble())  # type: ignore[arg-type]
     assert made.members == (("stages · svm", 0.7), ("blocks.6 · VLAD 64 · svm", 0.3))
     assert made.facts["Network"] == "net"
     assert "Layer" not in made.facts  # the members differ in it
@@ -182,7 +177,7 @@ def test_a_recipe_of_an_ensemble_lists_its_members_and_weights() -> None:
 
 
 def test_an_ensemble_shows_its_cases_without_maps() -> None:
-    reason, maps = gather._maps(ensemble(), [None, None], ["a", "b"])  # type: ignore[list-item]
+    reason, maps = gather._maps(ensemble(), [None, None], ["a", "b"], None)  # type: ignore[list-item]
     assert "answers of several" in reason
     assert maps == [(), ()]
 
@@ -193,7 +188,7 @@ def test_maps_are_kept_under_all_that_decides_them() -> None:
         return SimpleNamespace(
             scenario=SimpleNamespace(key="k"), classes=other.get("classes", ("a", "b")),
             spec=SimpleNamespace(recipe={"decoder": other.get("decoder", "2")}),
-            head=SimpleNamespace(to_arrays=lambda: ({"coef": weights}, {})),
+            learned={"coef": content_hash(weights.tobytes())},
         )  # fmt: skip
 
     picture = SimpleNamespace(pixels=np.zeros((2, 2), np.uint8))

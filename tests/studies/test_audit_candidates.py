@@ -23,7 +23,7 @@ from medgraft.studies.audit_candidates import audit_candidates, audit_unseen, ex
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore, audit_json
-from medgraft.types import AuditResult, Estimate, Finding, ImageTable, Scenario, Verdict
+from medgraft.types import AuditResult, Estimate, Finding, ImageTable, Scenario, Silent, Verdict
 
 PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
 OPTIONS = StudyOptions(modality="xray", audit_pairs=36)
@@ -160,7 +160,9 @@ def test_models_of_one_name_that_say_other_things_share_no_answers(
     ]
     for one, so_far in ((said, 1), (said, 1), (others[0], 2), (others[1], 3), (others[0], 3)):
         parts = [dataclasses.replace(first, said=one), *rest]
-        audit_cache.cached_swap(parts, swaps.units, swaps.regions, extractor, "one name")
+        audit_cache.cached_swap(
+            parts, swaps.units, swaps.regions, Silent(), extractor.cache, "one name"
+        )
         assert len(asked) == so_far
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from medgraft.audit.regions import Region
 from medgraft.audit.swap import Part, Swaps, Unit, swap
 from medgraft.data.listing import content_hash
-from medgraft.features.extract import Extractor
-from medgraft.types import digest
+from medgraft.features.cache import Cache
+from medgraft.types import Progress, digest
 
 ANSWERS = "2"  # raise it when a change of code changes what exchanged images look like
 
@@ -18,15 +18,16 @@ def cached_swap(
     parts: Sequence[Part],
     units: Sequence[Unit],
     regions: Sequence[Region],
-    extractor: Extractor,
+    progress: Progress,
+    cache: Cache | None,
     models: str,
 ) -> Swaps:
     """`swap`, from the cache where it has the answers.
 
     models : what decides the parts' classifiers; where it is '', nothing is kept.
     """
-    if not models:
-        return swap(parts, units, regions, extractor.progress)
+    if cache is None or not models:
+        return swap(parts, units, regions, progress)
     key = digest(
         ANSWERS,
         models,
@@ -35,11 +36,11 @@ def cached_swap(
         [(r.name, content_hash(r.base.tobytes()), r.masks, r.move) for r in regions],
         length=32,
     )
-    kept = extractor.cache.get("answers", key)
+    kept = cache.get("answers", key)
     if kept is not None:
         return Swaps(tuple(parts), tuple(units), tuple(regions), kept["prob"])
-    swaps = swap(parts, units, regions, extractor.progress)
-    extractor.cache.put("answers", key, {"prob": swaps.prob})
+    swaps = swap(parts, units, regions, progress)
+    cache.put("answers", key, {"prob": swaps.prob})
     return swaps
 
 

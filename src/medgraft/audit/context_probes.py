@@ -21,9 +21,6 @@ from medgraft.audit.swap import Part
 from medgraft.data.preprocess import derive
 from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all
-from medgraft.explain.cam import networks_of
-from medgraft.features.feature_plan import run_feature_plans
-from medgraft.learn.frozen import FittedFrozen
 from medgraft.profile.metadata import (
     FOLLOWS,
     area_of,
@@ -32,7 +29,7 @@ from medgraft.profile.metadata import (
     varying,
 )
 from medgraft.profile.shortcut_probe import predict_from_surface
-from medgraft.types import Canvas, Estimate, Finding, Floats, ImageTable, Pixels
+from medgraft.types import Canvas, Estimate, Finding, FittedNetwork, Floats, ImageTable, Pixels
 
 IMAGES = 100
 GREY = 128
@@ -48,12 +45,12 @@ def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[
     above `TELLING`, one for the others: what could be used warns nobody who knows what is.
     """
     drawn = sampled(parts, IMAGES, seed)
-    readers = [next(iter(networks_of(part.fitted)), None) for part in drawn]
+    readers = [next(iter(part.fitted.networks), None) for part in drawn]
     first = readers[0]
     if first is None or any(one is None or one.spec != first.spec for one in readers):
         text = (
             "What border and corners alone would allow was not measured: it takes one network that "
-            "reads all images, and this model has several."
+            "reads all images, and this model has several, or none to look into."
         )
         return [Finding("alone_not_measured", "info", text)]
     table = _joined(drawn)
@@ -89,19 +86,17 @@ def _kept(parts: Sequence[Part], layout: Layout) -> dict[str, list[NDArray[np.bo
 
 
 def _codes(
-    fitted: FittedFrozen, parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]
+    network: FittedNetwork, parts: Sequence[Part], kept: Sequence[NDArray[np.bool_]]
 ) -> NDArray[np.float32]:
     """(n, d) codes of what is left of each image, the mean over views."""
     canvases = [canvas for part in parts for canvas in part.canvases]
-    spec = fitted.spec
+    spec = network.spec
 
     def stream() -> Iterator[Canvas]:
         for canvas, where in zip(canvases, kept, strict=True):
             yield derive(replace(canvas, pixels=shown(canvas.pixels, where)), spec.size, spec.edits)
 
-    outputs = run_feature_plans(stream(), spec, fitted.feature_plan.specs, fitted.extractor)
-    codes: NDArray[np.float32] = fitted.feature_plan.codes_from(list(outputs)).mean(axis=0)
-    return codes
+    return network.codes(stream())
 
 
 def _joined(parts: Sequence[Part]) -> ImageTable:

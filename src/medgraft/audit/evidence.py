@@ -21,7 +21,7 @@ from medgraft.audit.sample import balanced_sample
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
-from medgraft.features.extract import Extractor
+from medgraft.features.cache import Cache
 from medgraft.types import (
     AuditResult,
     Estimate,
@@ -31,7 +31,9 @@ from medgraft.types import (
     Ints,
     Operating,
     Predictions,
+    Progress,
     Severity,
+    Silent,
     Skipped,
     Verdict,
 )
@@ -46,6 +48,7 @@ UNSEEN = 0.10  # where even this share of labels could have been missed, nothing
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
 DECIDES = "region_decides"  # the one check that can fail a model
+SILENT = Silent()
 NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
 
 
@@ -90,8 +93,10 @@ class Audit:
 
 def audit_evidence(
     models: Sequence[tuple[FittedScenario, ImageTable]],
-    extractor: Extractor,
     options: AuditOptions | None = None,
+    *,
+    progress: Progress = SILENT,
+    cache: Cache | None = None,
     key: str = "",
 ) -> Audit:
     """Audit what a model's decisions rest on.
@@ -101,8 +106,8 @@ def audit_evidence(
     models
         A model with labelled images that it has not seen; or the models of several folds, each with
         its own. Images without a label are left out.
-    key
-        What decides the models; where it is given, their answers are kept in the cache under it.
+    cache, key
+        Where the models' answers are kept, and what decides the models; without both, nowhere.
 
     Raises
     ------
@@ -117,9 +122,7 @@ def audit_evidence(
     skipped: list[Skipped] = []
     share = -(-options.images // len(models))
     for fitted, table in models:
-        part, missing = read_part(
-            fitted, _usable(table, share, options), extractor, masks=options.masks
-        )
+        part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
         parts += [part] if part is not None else []
         skipped += missing
     if not parts:
@@ -134,7 +137,7 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = cached_swap(parts, units, regions, extractor, key)
+    swaps = cached_swap(parts, units, regions, progress, cache, key)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
     effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}

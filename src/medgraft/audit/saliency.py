@@ -16,11 +16,11 @@ from medgraft.audit.sample import sampled
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.explain.agreement import agreement
-from medgraft.explain.cam import has_cam, networks_of
+from medgraft.explain.cam import has_cam
 from medgraft.explain.chance_baseline import ChanceComparison
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
-from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Estimate, Finding
+from medgraft.features.taps import Tap
+from medgraft.types import Estimate, Finding, FittedNetwork
 
 MASKED = 60  # images held against masks
 SHUFFLED = 24  # images whose maps are made again at each step of the shuffle
@@ -96,7 +96,7 @@ def _energy(others: ChanceComparison, area: ChanceComparison) -> dict[str, float
 def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     """What is left of the maps when weights are shuffled, of the model with the most images."""
     most = max(mapped, key=lambda one: len(one.maps)).part
-    networks = networks_of(most.fitted)  # of those of several folds, the first stands for all
+    networks = most.fitted.networks  # of those of several folds, the first stands for all
     if not has_cam(most.fitted) or not _has_places(networks[0]):
         text = (
             "Whether the heatmaps depend on what was learned was not tested: this model joins "
@@ -118,9 +118,9 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
     return [_shuffled(chance, steps)]
 
 
-def _has_places(fitted: FittedFrozen) -> bool:
+def _has_places(network: FittedNetwork) -> bool:
     """Whether the head's tap has any."""
-    tap = fitted.extractor.backbone(fitted.spec.backbone).tap(fitted.spec.taps[-1])
+    tap: Tap = network.backbone.tap(network.spec.taps[-1])
     return bool(tap.stride) and tap.side > 1
 
 

@@ -20,7 +20,6 @@ from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
 from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.metrics import give_labels
-from medgraft.features.extract import Extractor, base_of
 from medgraft.types import (
     Canvas,
     FittedScenario,
@@ -101,7 +100,7 @@ class Swaps:
 
 
 def read_part(
-    fitted: FittedScenario, table: ImageTable, extractor: Extractor, masks: bool
+    fitted: FittedScenario, table: ImageTable, masks: bool
 ) -> tuple[Part | None, tuple[Skipped, ...]]:
     """Read images for a classifier that has not seen them; and those that cannot be used.
 
@@ -123,7 +122,7 @@ def read_part(
     canvases: dict[str, Canvas] = {}
     drawn: dict[str, Mask] = {}
     path_of = dict(zip(table.ids.tolist(), table.masks.tolist(), strict=True))
-    for canvas in extractor.canvases(table, base_of(fitted.spec)):
+    for canvas in fitted.canvases(table.ids, table.sources, edited=False):
         if isinstance(canvas, Skipped):
             skipped.append(canvas)
             continue

@@ -10,18 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.bundle.model import bundle_folder, label_of, load_model
-from medgraft.data.decode import DecodePool
+from medgraft.bundle.model import label_of, load_model
 from medgraft.data.listing import shown
-from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import DataError, ScenarioError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, cam_maps
 from medgraft.explain.methods import METHODS
 from medgraft.explain.occlusion import occlusion
-from medgraft.features.cache import Cache
-from medgraft.features.extract import Extractor
-from medgraft.learn.fit import load
 from medgraft.types import Attribution, Canvas, FittedScenario, Floats, Skipped, Source
 
 OCCLUSION, AUTO = "occlusion", "auto"  # ways to explain besides the CAM methods
@@ -127,14 +122,15 @@ def explain_layers(
     ------
     DataError
         None of the images can be read.
+    ScenarioError
+        The classifier has no network to look into.
     """
     from medgraft.explain.layers import layer_atlases
     from medgraft.report.sections.atlas import write_atlas
 
-    extractor = Extractor(Cache(cache))
-    fitted = load(bundle_folder(path), extractor)
+    fitted = load_model(path, cache=cache)
     canvases, skipped = _readable(fitted, images)
-    atlases = layer_atlases(extractor, fitted.spec, canvases)
+    atlases = layer_atlases(fitted, canvases)
     written = []
     for name, atlas, p in zip(
         _strip_names([Path(canvas.id) for canvas in canvases]),
@@ -157,10 +153,8 @@ def _readable(fitted: FittedScenario, images: Sequence[Path]) -> tuple[list[Canv
     DataError
         That is all of them.
     """
-    recipe = CanvasRecipe(fitted.spec.size, fitted.spec.resize, fitted.spec.edits)
     ids = [os.fspath(image) for image in images]
-    with DecodePool(1) as pool:
-        rows = list(pool.canvases(ids, [Source(id) for id in ids], recipe))
+    rows = list(fitted.canvases(ids, [Source(id) for id in ids]))
     skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:

@@ -121,7 +121,7 @@ def evaluate_model(
             f"{skipped[0].source}: {skipped[0].reason}"
         )
     history = history_of(folder.absolute().parent, fitted.scenario.key)
-    met, seen = recognise(folder, history, fitted, without(table, skipped), extractor)
+    met, seen = recognise(folder, history, without(table, skipped), extractor)
     if met.all():
         raise DataError(
             f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "

@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.model import label_of
-from medgraft.data.decode import DecodePool
 from medgraft.data.folders import entries_below
 from medgraft.data.listing import shown
-from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import DataError
-from medgraft.features.engine import default_workers
-from medgraft.learn.cross_validation import Fitted
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
 
 
@@ -106,19 +102,15 @@ def _probabilities(
     """Probabilities (n_classes,) by file, and the reason of each file that cannot be read."""
     errors: dict[str, str] = {}
     ids: list[str] = []
-    spec = fitted.spec
     sources = [Source(os.fspath(file)) for file in files]
-    workers = fitted.extractor.workers if isinstance(fitted, Fitted) else default_workers()
-    with DecodePool(workers) as pool:
 
-        def readable() -> Iterator[Canvas]:
-            recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
-            for row in pool.canvases(files, sources, recipe):
-                if isinstance(row, Skipped):
-                    errors[row.source] = row.reason
-                else:
-                    ids.append(row.id)
-                    yield row
+    def readable() -> Iterator[Canvas]:
+        for row in fitted.canvases(files, sources):
+            if isinstance(row, Skipped):
+                errors[row.source] = row.reason
+            else:
+                ids.append(row.id)
+                yield row
 
-        p = fitted.probabilities(readable())
+    p = fitted.probabilities(readable())
     return dict(zip(ids, p, strict=True)), errors

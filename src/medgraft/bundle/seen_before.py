@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from medgraft.bundle.model import History
 from medgraft.features.extract import Extractor
 from medgraft.profile.traces import Traces
-from medgraft.types import FittedScenario, ImageTable, SeenBefore
+from medgraft.types import ImageTable, SeenBefore
 
 
 def recognise(
-    folder: Path, history: History, fitted: FittedScenario, table: ImageTable, extractor: Extractor
+    folder: Path, history: History, table: ImageTable, extractor: Extractor
 ) -> tuple[NDArray[np.bool_], SeenBefore]:
     """Which of a table's images the classifier in a bundle surely learned from.
 
@@ -35,9 +35,7 @@ def recognise(
     """
     traces = Traces.read(folder)
     nothing = np.zeros(len(table), bool)
-    same_file, same_picture = (
-        traces.meet(table, extractor, fitted.spec) if traces else (nothing, nothing)
-    )
+    same_file, same_picture = traces.meet(table, extractor) if traces else (nothing, nothing)
     certain = same_file | same_picture
     patients = np.isin(table.groups, list(history.patients)) & (table.groups != table.ids)
     counted = SeenBefore(

@@ -7,26 +7,26 @@ a reader may ask for them, stand in `cam.py`.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medgraft.data.preprocess import derive
 from medgraft.explain.cam import cam_maps, enlarge, has_cam, signed_maps, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
-from medgraft.features.encoders import PoolEncoder, SpatialPyramid
-from medgraft.features.feature_plan import FeaturePlan, run_feature_plans
-from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Attribution, Canvas, FeatureSpec, FittedScenario, Floats
+from medgraft.types import (
+    Attribution,
+    Canvas,
+    Contributions,
+    FeatureSpec,
+    FittedNetwork,
+    FittedScenario,
+    Floats,
+    Maps,
+)
 
-Maps = NDArray[np.float32]
 Targets = str | Sequence[str] | None
-NUMBERS = 1 << 24  # of descriptors in memory at once when positions are left out: 64 MB of float32
 
 
 def attribute(
@@ -65,18 +65,15 @@ def attribute(
     """
     if not canvases:
         return []
-    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
+    if fitted.members and not fitted.networks:
         return _of_members(fitted, canvases, target)
-    if isinstance(fitted, FittedEnsemble) and has_cam(fitted):
-        return _of_networks(fitted, canvases, target)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
-        return occlusion(fitted, canvases, target)
-    if fitted.encoder is not None:
-        return _of_descriptors(fitted, canvases, target)
-    parts = _parts(fitted)
-    return (
-        _of_parts(fitted, parts, canvases, target) if parts else occlusion(fitted, canvases, target)
-    )
+    names = _names(fitted, canvases, target)
+    found = None
+    if len(fitted.networks) == 1:
+        found = _of_network(fitted.networks[0], canvases, names)
+    elif has_cam(fitted):
+        found = _of_networks(fitted, canvases, names)
+    return occlusion(fitted, canvases, names) if found is None else found
 
 
 def is_read_inside(fitted: FittedScenario) -> bool:
@@ -85,12 +82,20 @@ def is_read_inside(fitted: FittedScenario) -> bool:
     So it does of linear probes of one view and of ensembles of these. Else descriptors are left out
     or parts of the image covered, which takes many times as long.
     """
-    if isinstance(fitted, FittedEnsemble):
-        used = [m for m, weight in zip(fitted.members, fitted.weights, strict=True) if weight]
-        return all(is_read_inside(member) for member in used)
-    if not isinstance(fitted, FittedFrozen) or len(fitted.feature_plan.views) > 1:
-        return False
-    return fitted.encoder is None and bool(_parts(fitted))
+    if fitted.networks:
+        return all(_parts(network) for network in fitted.networks)
+    used = [m for m, weight in zip(fitted.members, fitted.weights, strict=True) if weight]
+    return bool(used) and all(is_read_inside(member) for member in used)
+
+
+def _of_network(
+    network: FittedNetwork, canvases: Sequence[Canvas], names: Sequence[str]
+) -> list[Attribution] | None:
+    """The maps of its parts, or what its descriptors add; None where it has neither."""
+    if parts := _parts(network):
+        return _of_parts(network, parts, canvases, names)
+    found = network.contributions(canvases, names)
+    return None if found is None else _of_descriptors(found, canvases, names)
 
 
 # --------------------------------------------------------------------------- linear probes
@@ -98,52 +103,39 @@ def is_read_inside(fitted: FittedScenario) -> bool:
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class _Part:
-    """One tap at one size as a probe of its own, and the tap at which its map is read."""
+    """A term of the score, which reads one tap at one size, and the tap where its map is read."""
 
-    probe: FittedFrozen
-    spec: FeatureSpec
+    term: FittedNetwork
     tap: str
 
 
-def _parts(fitted: FittedFrozen) -> list[_Part]:
-    """A probe for each block of each spec, with its share of the head; none if one has no map."""
-    if not hasattr(fitted.head, "coef_"):
-        return []
-    (specs,) = fitted.feature_plan.views
-    coef: NDArray[np.floating[Any]] = fitted.head.coef_
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    share = 1 / len(specs) if fitted.feature_plan.join == "mean" else 1.0
-    found, start = [], 0
-    for spec in specs:
-        start = 0 if fitted.feature_plan.join == "mean" else start
-        for tap in spec.taps:
-            places = [place for place in usable_taps(backbone, tap) if place.side > 1]
-            for pooling in spec.poolings:
-                end = start + backbone.tap(tap).channels
-                head = copy.copy(fitted.head)
-                head.coef_ = coef[:, start:end] * share
-                head.intercept_ = np.zeros(len(coef))
-                start = end
-                if not places:
-                    return []
-                own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
-                probe = dataclasses.replace(fitted, feature_plan=FeaturePlan.one(own), head=head)
-                found.append(_Part(probe, own, places[-1].name))
+def _parts(network: FittedNetwork) -> list[_Part]:
+    """The terms of a network's score; none where it is no sum, or a term has no map."""
+    found = []
+    for term in network.terms:
+        (tap,) = term.spec.taps
+        places = [place for place in usable_taps(term.backbone, tap) if place.side > 1]
+        if not places:
+            return []
+        found.append(_Part(term, places[-1].name))
     return found
 
 
 def _of_parts(
-    fitted: FittedFrozen, parts: Sequence[_Part], canvases: Sequence[Canvas], target: Targets
+    network: FittedNetwork,
+    parts: Sequence[_Part],
+    canvases: Sequence[Canvas],
+    names: Sequence[str],
 ) -> list[Attribution]:
-    names = _names(fitted, canvases, target)
     shapes = [canvas.pixels.shape[:2] for canvas in canvases]
     total = [np.zeros(shape, np.float32) for shape in shapes]
     for part in parts:
-        seen = [_seen(canvas, fitted, part.spec) for canvas in canvases]
-        if part.spec.taps == (part.tap,) and part.spec.poolings == ("avg",):
-            maps = _terms(part, seen, names)
+        spec = part.term.spec
+        seen = [_seen(canvas, network.spec, spec) for canvas in canvases]
+        if spec.taps == (part.tap,) and spec.poolings == ("avg",) and part.term.linear:
+            maps = _mean_pooled(part.term, part.term.linear[0], seen, names)
         else:
-            maps, _ = signed_maps(part.probe, seen, "hirescam", part.tap, names)
+            maps, _ = signed_maps(part.term, seen, "hirescam", part.tap, names)
         for sum_, map, shape in zip(total, maps, shapes, strict=True):
             sum_ += enlarge(map * map.size, shape)  # grids of all sizes count alike
     taps = ", ".join(dict.fromkeys(part.tap for part in parts))
@@ -155,26 +147,25 @@ def _of_parts(
     ]
 
 
-def _terms(part: _Part, canvases: Sequence[Canvas], names: Sequence[str]) -> Maps:
+def _mean_pooled(
+    term: FittedNetwork, coef: Floats, canvases: Sequence[Canvas], names: Sequence[str]
+) -> Maps:
     """HiResCAM (n, side, side) where the head reads the mean of the tap.
 
     The gradient is then the head's weights over the number of places, the same at each, so that the
     engine that the codes came from is enough, and several times as fast.
     """
-    probe, grids = part.probe, part.probe.feature_plan.grids
-    coef: NDArray[np.floating[Any]] = probe.head.coef_
-    outputs = run_feature_plans(canvases, part.spec, grids.specs, probe.extractor)
+    (tap,) = term.spec.taps
     found = []
-    for output, name in zip(outputs, names, strict=True):
-        (grid,) = output[grids.specs[0]].values()
-        side = round(len(grid) ** 0.5)  # of (places, channels)
-        found.append((grid @ coef[probe.classes.index(name)] / len(grid)).reshape(side, side))
+    for (_, given), name in zip(term.activations(canvases, [tap]), names, strict=True):
+        grid = given[tap]  # (places, channels)
+        side = round(len(grid) ** 0.5)
+        found.append((grid @ coef[term.classes.index(name)] / len(grid)).reshape(side, side))
     return np.asarray(found, np.float32)
 
 
-def _seen(canvas: Canvas, fitted: FittedFrozen, spec: FeatureSpec) -> Canvas:
-    """The canvas as a part sees it; it was made for `fitted.spec`, edits and all."""
-    own = fitted.spec
+def _seen(canvas: Canvas, own: FeatureSpec, spec: FeatureSpec) -> Canvas:
+    """The canvas as a part sees it; it was made for `own`, edits and all."""
     if (own.size, own.edits) == (spec.size, spec.edits):
         return canvas
     return derive(canvas, spec.size, spec.edits)
@@ -190,95 +181,37 @@ def _names(fitted: FittedScenario, canvases: Sequence[Canvas], target: Targets) 
 
 
 def _of_descriptors(
-    fitted: FittedFrozen, canvases: Sequence[Canvas], target: Targets
+    given: Contributions, canvases: Sequence[Canvas], names: Sequence[str]
 ) -> list[Attribution]:
     """Each position's descriptor left out, or where the code is a sum, taken alone."""
-    (specs,) = fitted.feature_plan.views
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    sides = []
-    for spec in specs:
-        sides += [tap.side for tap in backbone.taps_at(spec.size) if tap.name == spec.taps[0]]
-    exact = (
-        isinstance(fitted.encoder, (PoolEncoder, SpatialPyramid))
-        and fitted.encoder.pooling == "avg"
-        and hasattr(fitted.head, "coef_")
-    )
-    if (isinstance(fitted.encoder, SpatialPyramid) and not exact) or min(sides) < 2:
-        return occlusion(fitted, canvases, target)  # a grid with a hole is no pyramid
-    method = "contributions of descriptors" if exact else "one descriptor left out at a time"
+    method = "contributions of descriptors"
+    if not given.exact:
+        method = "one descriptor left out at a time"
     found = []
-    names = _names(fitted, canvases, target)
-    outputs = run_feature_plans(canvases, fitted.spec, fitted.inputs, fitted.extractor)
-    for canvas, output, name in zip(canvases, outputs, names, strict=True):
-        (bag,) = next(fitted.feature_plan.bags_from([output]))  # (positions, channels)
-        row = fitted.classes.index(name)
-        values = _alone(fitted, bag, row) if exact else _left_out(fitted, bag, row)
+    for canvas, own, name in zip(canvases, given.maps, names, strict=True):
         shape = canvas.pixels.shape[:2]
-        map, start = np.zeros(shape, np.float32), 0
-        for side in sides:
-            own = values[start : start + side**2].reshape(side, side)
-            map += enlarge(own.astype(np.float32) * own.size, shape)
-            start += side**2
-        found.append(
-            Attribution(np.maximum(map, 0), canvas.geometry, name, specs[0].taps[0], method)
-        )
+        map = np.zeros(shape, np.float32)
+        for grid in own:
+            map += enlarge(grid * grid.size, shape)
+        found.append(Attribution(np.maximum(map, 0), canvas.geometry, name, given.tap, method))
     return found
-
-
-def _left_out(fitted: FittedFrozen, bag: NDArray[np.float16], row: int) -> Floats:
-    """The score of a class minus the score without each position, (positions,)."""
-    whole = _score(fitted, bag[None], row)
-    kept = ~np.eye(len(bag), dtype=bool)  # (left out, positions)
-    return whole - _in_chunks(fitted, bag, kept, row)
-
-
-def _in_chunks(
-    fitted: FittedFrozen, bag: NDArray[np.float16], kept: NDArray[np.bool_], row: int
-) -> Floats:
-    step = max(1, NUMBERS // bag.size)
-    scores = [
-        _score(fitted, np.stack([bag[keep] for keep in kept[start : start + step]]), row)
-        for start in range(0, len(kept), step)
-    ]
-    return np.concatenate(scores)
-
-
-def _alone(fitted: FittedFrozen, bag: NDArray[np.float16], row: int) -> Floats:
-    """The score of each position with all others zero, minus that of nothing: (positions,)."""
-    nothing = np.zeros_like(bag)
-    empty = _score(fitted, nothing[None], row)
-    step = max(1, NUMBERS // bag.size)
-    found = []
-    for start in range(0, len(bag), step):
-        rows = range(start, min(start + step, len(bag)))
-        bags = np.zeros((len(rows), *bag.shape), bag.dtype)
-        bags[np.arange(len(rows)), rows] = bag[start : start + step]
-        found.append(_score(fitted, bags, row))
-    return np.concatenate(found) - empty
-
-
-def _score(fitted: FittedFrozen, bags: NDArray[np.float16], row: int) -> Floats:
-    """Scores (n,) of one class from descriptors (n, positions, channels)."""
-    assert fitted.encoder is not None  # for the type checker
-    scores: Floats = fitted.head.decision_function(fitted.encoder.transform(bags))[:, row]
-    return np.asarray(scores, np.float64)
 
 
 # --------------------------------------------------------------------------- ensembles
 
 
 def _of_networks(
-    fitted: FittedEnsemble, canvases: Sequence[Canvas], target: Targets
+    fitted: FittedScenario, canvases: Sequence[Canvas], names: Sequence[str]
 ) -> list[Attribution]:
     (tap,) = fitted.spec.taps
-    found = cam_maps(fitted, canvases, ["hirescam"], [tap], _names(fitted, canvases, target))
-    n = len(fitted.members)
+    found = cam_maps(fitted, canvases, ["hirescam"], [tap], names)
+    n = len(fitted.networks)
     method = f"gradient times activation (HiResCAM), the mean of {n} networks"
     return [dataclasses.replace(one["hirescam"][tap], method=method) for one in found]
 
 
 def _of_members(
-    fitted: FittedEnsemble, canvases: Sequence[Canvas], target: Targets
+    fitted: FittedScenario, canvases: Sequence[Canvas], target: Targets
 ) -> list[Attribution]:
     names = _names(fitted, canvases, target)
     total = [np.zeros(canvas.pixels.shape[:2], np.float32) for canvas in canvases]

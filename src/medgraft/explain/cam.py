@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
 from medgraft.explain.methods import (
@@ -31,9 +30,7 @@ from medgraft.explain.methods import (
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import to_rgb
 from medgraft.features.taps import Tap, to_grid
-from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Attribution, Canvas, FittedScenario
+from medgraft.types import Attribution, Canvas, FittedNetwork, FittedScenario, Maps
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 
 BATCH = 8  # more is not faster on a CPU, whose caches a batch's maps leave
 
-Maps = NDArray[np.float32]
 Targets = str | Sequence[str] | None
 
 
@@ -143,19 +139,9 @@ def enlarge(cam: Maps, shape: tuple[int, ...]) -> Maps:
     return np.asarray(resized, np.float32)
 
 
-def networks_of(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
-    """The networks whose mean score is the classifier's; none where there is no such mean."""
-    if isinstance(fitted, FittedFrozen):
-        return (fitted,)
-    if not (isinstance(fitted, FittedEnsemble) and fitted.alike):
-        return ()
-    return tuple(one for one in fitted.members if isinstance(one, FittedFrozen))
-
-
 def has_cam(fitted: FittedScenario) -> bool:
     """Whether a gradient leads from the classifier's scores to one canvas."""
-    networks = networks_of(fitted)
-    return bool(networks) and networks[0].torch_graph() is not None
+    return bool(fitted.networks) and fitted.networks[0].torch_graph() is not None
 
 
 def block_taps(fitted: FittedScenario) -> dict[int, str]:
@@ -164,11 +150,11 @@ def block_taps(fitted: FittedScenario) -> dict[int, str]:
     Raises
     ------
     ScenarioError
-        The classifier joins several.
+        The classifier is no network, and no mean of some.
     """
-    fitted = _networks(fitted)[0]
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
-    deepest = fitted.spec.taps[-1]
+    network = _networks(fitted)[0]
+    backbone: Backbone = network.backbone
+    deepest = network.spec.taps[-1]
     usable = usable_taps(backbone, deepest)
     found = {tap.block: tap.name for tap in usable if tap.block is not None}
     if deepest not in found.values() and backbone.tap(deepest).stride:
@@ -225,26 +211,30 @@ def _signed(
         yield canvas, _Signed(first.row, mean)
 
 
-def _networks(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:
-    """`networks_of` a classifier that is such a mean."""
-    networks = networks_of(fitted)
-    if not networks:
+def _networks(fitted: FittedScenario) -> tuple[FittedNetwork, ...]:
+    """The networks of a classifier whose score is their mean."""
+    if fitted.networks:
+        return fitted.networks
+    if fitted.members:
         raise ScenarioError(
             f"{fitted.scenario.key} joins several classifiers, so no layer holds its score; ask "
             "for the sum of its members' maps (--method auto), or for occlusion"
         )
-    return networks
+    raise ScenarioError(
+        f"{fitted.scenario.key} is no network that can be looked into; ask for occlusion, which "
+        "any classifier has"
+    )
 
 
 def _signed_of_one(
-    fitted: FittedFrozen,
+    fitted: FittedNetwork,
     canvases: Sequence[Canvas],
     methods: Sequence[str],
     taps: Sequence[str] | None,
     target: Targets,
 ) -> Iterator[tuple[Canvas, _Signed]]:
     """The maps of each canvas by one network."""
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
+    backbone: Backbone = fitted.backbone
     with _as_it_was(backbone.network):
         graph = fitted.torch_graph()
         if graph is None:

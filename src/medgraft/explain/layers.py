@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import Backbone
-from medgraft.features.extract import GRID, Extractor
 from medgraft.features.taps import Tap
-from medgraft.types import Canvas, FeatureSpec, Geometry, Pixels
+from medgraft.types import Canvas, FittedNetwork, FittedScenario, Geometry, Pixels
 
 BLOCKS = (1, 2, 3, 4, 5)
 SHARE = 0.1  # of a layer's positions: what a channel must single out to stand out most
@@ -68,9 +67,28 @@ class Atlas:
     views: tuple[BlockView, ...]
 
 
+def has_layers(fitted: FittedScenario) -> bool:
+    """Whether it has a network whose layers can be shown."""
+    return bool(fitted.networks) or any(has_layers(member) for member in fitted.members[:1])
+
+
+def first_network(fitted: FittedScenario) -> FittedNetwork:
+    """The network that stands for a classifier of several, which have one backbone as a rule.
+
+    Raises
+    ------
+    ScenarioError
+        It has none that can be looked into.
+    """
+    if fitted.networks:
+        return fitted.networks[0]
+    if not fitted.members:
+        raise ScenarioError(f"{fitted.scenario.key} is no network whose layers could be shown")
+    return first_network(fitted.members[0])
+
+
 def layer_atlases(
-    extractor: Extractor,
-    spec: FeatureSpec,
+    fitted: FittedScenario,
     canvases: Iterable[Canvas],
     blocks: Sequence[int] = BLOCKS,
     channels: int = 4,
@@ -86,10 +104,10 @@ def layer_atlases(
 
     Parameters
     ----------
-    spec
-        Of a classifier: which backbone and engine, and how its canvases are made.
+    fitted
+        Of its first network the layers are shown.
     canvases
-        Made for `spec`.
+        Made for `fitted.spec`.
     blocks
         Of 1 to 5. Blocks without a tap of their own share the next deeper one's view (a ViT has
         one view for all).
@@ -99,19 +117,21 @@ def layer_atlases(
     Raises
     ------
     ScenarioError
-        There is no such block, or no channel is asked for.
+        There is no such block, no channel is asked for, or no network can be looked into.
     """
-    taps = _taps(extractor.backbone(spec.backbone), blocks)
+    network = first_network(fitted)
+    taps = _taps(network.backbone, blocks)
     if channels < 1:
         raise ScenarioError(f"{channels} channels a block show nothing; ask for 1 or more")
-    maps = [f"{tap.name}@{GRID}" for tap in taps]
     pairs = (one for canvas in canvases for one in (canvas, emptied(canvas)))
-    results = extractor.run(pairs, spec, maps)
+    results = network.activations(pairs, [tap.name for tap in taps])
     for (canvas, seen), (_, empty) in zip(results, results, strict=True):
         shape = canvas.pixels.shape[:2]
         views = tuple(
-            _view(tap, numbers, _grid(seen[map], shape), _grid(empty[map], shape), channels)
-            for map, (tap, numbers) in zip(maps, taps.items(), strict=True)
+            _view(
+                tap, numbers, _grid(seen[tap.name], shape), _grid(empty[tap.name], shape), channels
+            )
+            for tap, numbers in taps.items()
         )
         yield Atlas(canvas.id, canvas.pixels, canvas.geometry, views)
 

@@ -7,21 +7,18 @@ of the network, and not the model (Adebayo et al., "Sanity checks for saliency m
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.errors import DataError
+from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.explain.cam import signed_maps
 from medgraft.explain.chance_baseline import mean_estimate
 from medgraft.features.backbones import Backbone
-from medgraft.features.extract import Extractor
-from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Canvas, Estimate, Floats, Strings
+from medgraft.types import Canvas, Estimate, FittedNetwork, Floats, Strings
 
 HEAD, ALL = "head", "input"  # the first and the last step
 
@@ -40,7 +37,7 @@ class Sensitivity:
 
 
 def randomisation(
-    fitted: FittedFrozen,
+    fitted: FittedNetwork,
     canvases: Sequence[Canvas],
     groups: Strings,
     method: str = "gradcam",
@@ -97,18 +94,23 @@ def randomisation(
     return _mean(chance, groups, sampling), tuple(steps)
 
 
-def cascade(fitted: FittedFrozen, seed: int = 0) -> Iterator[tuple[str, FittedFrozen]]:
+def cascade(fitted: FittedNetwork, seed: int = 0) -> Iterator[tuple[str, FittedNetwork]]:
     """The classifier with more and more of it randomised, and what was randomised last.
 
     The head, then the layers behind each block's tap, deepest first, at last all of the network.
     The classifier given stays as it is.
+
+    Raises
+    ------
+    ScenarioError
+        Its head is not linear.
     """
     rng = np.random.default_rng(seed)
-    head = copy.copy(fitted.head)
-    head.coef_ = rng.permuted(np.asarray(fitted.head.coef_), axis=1)
-    fitted = dataclasses.replace(fitted, head=head)
+    if fitted.linear is None:
+        raise ScenarioError(f"{fitted.scenario.key} has no linear head to randomise")
+    fitted = fitted.with_weights(coef=rng.permuted(np.asarray(fitted.linear[0]), axis=1))
     yield HEAD, fitted
-    backbone = fitted.extractor.backbone(fitted.spec.backbone)
+    backbone: Backbone = fitted.backbone
     limit = backbone.tap(fitted.spec.taps[-1]).cost.parameters
     blocks = [tap for tap in backbone.taps if tap.block and tap.cost.parameters < limit]
     network = copy.deepcopy(backbone.network)
@@ -118,7 +120,7 @@ def cascade(fitted: FittedFrozen, seed: int = 0) -> Iterator[tuple[str, FittedFr
         (0, ALL),
     ]:
         _shuffle(network, start, done, rng)
-        yield name, dataclasses.replace(fitted, extractor=_holding(fitted, backbone, network))
+        yield name, fitted.with_weights(network=network)
 
 
 def rank_correlations(a: NDArray[np.float32], b: NDArray[np.float32]) -> Floats:
@@ -166,13 +168,3 @@ def _shuffle(network: object, start: int, done: set[str], rng: np.random.Generat
                     order = torch.from_numpy(rng.permutation(tensor.numel()))
                     tensor.copy_(tensor.flatten()[order].view_as(tensor))
         count += size
-
-
-def _holding(fitted: FittedFrozen, backbone: Backbone, network: object) -> Extractor:
-    """An extractor of its own that has the randomised network under the backbone's name."""
-    other = dataclasses.replace(backbone)
-    other.__dict__.update(backbone.__dict__)  # the taps that are known already
-    other.__dict__["network"] = network
-    extractor = Extractor(fitted.extractor.cache, engine="torch", workers=fitted.extractor.workers)
-    extractor.adopt(other)
-    return extractor

@@ -38,6 +38,7 @@ from medgraft.types import (
     ResizeRule,
     Silent,
     Skipped,
+    Source,
 )
 
 SEGMENT_ROWS = 1024  # written at once; what a killed run loses at most
@@ -137,8 +138,14 @@ class Extractor:
     def canvases(self, table: ImageTable, spec: FeatureSpec) -> CanvasStream:
         """Decode a table's images for this recipe, in order; a bad image comes as `Skipped`."""
         recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
+        return self.decode(table.ids, table.sources, recipe)
+
+    def decode(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+    ) -> Iterator[Canvas | Skipped]:
+        """Decode images that need stand in no table."""
         with DecodePool(self.workers) as pool:
-            yield from pool.canvases(table.ids, table.sources, recipe)
+            yield from pool.canvases(ids, sources, recipe)
 
     def codes(
         self, table: ImageTable, spec: FeatureSpec

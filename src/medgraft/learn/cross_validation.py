@@ -15,7 +15,7 @@ from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
 from medgraft.learn.depth import TrainingLog
 from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.frozen import FittedFrozen
+from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.types import (
     FittedScenario,
@@ -27,7 +27,7 @@ from medgraft.types import (
 
 RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
 
-Fitted = FittedFrozen | FittedEnsemble
+Fitted = NetworkWithHead | FittedEnsemble
 
 
 @dataclass(frozen=True, eq=False)

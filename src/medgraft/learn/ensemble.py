@@ -13,27 +13,23 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
 from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
-from medgraft.learn.frozen import (
-    FORMAT,
-    FittedFrozen,
-    described,
-    identity,
-    in_batches,
-    predictions_of,
-    read_bundle,
-)
+from medgraft.learn.bundle_files import BACKBONE, FORMAT, described, identity, read_bundle
+from medgraft.learn.network import NetworkWithHead, in_batches, predictions_of
 from medgraft.learn.stacking import Stack, log_mean, stacked
 from medgraft.types import (
     Canvas,
+    CanvasStream,
     FeatureSpec,
     FittedScenario,
     Floats,
@@ -42,6 +38,7 @@ from medgraft.types import (
     Predictions,
     Scenario,
     Skipped,
+    Source,
 )
 
 
@@ -56,7 +53,7 @@ class FittedEnsemble:
     classes: tuple[str, ...]
     positive: str | None
     operating: Operating | None
-    members: tuple[FittedFrozen | FittedEnsemble, ...]
+    members: tuple[NetworkWithHead | FittedEnsemble, ...]
     stack: Stack | None
     calibrator: Calibrator
     extractor: Extractor
@@ -82,6 +79,24 @@ class FittedEnsemble:
         """How much each member counts; they sum to 1."""
         n = len(self.members)
         return (1 / n,) * n if self.stack is None else self.stack.weights
+
+    @property
+    def networks(self) -> tuple[NetworkWithHead, ...]:
+        """Those of the folds; none where scores without a common unit are joined."""
+        each = [member.networks for member in self.members] if self.alike else []
+        return tuple(network for networks in each for network in networks)
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """None of its own: ask the members."""
+        return {}
+
+    def canvases(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
+    ) -> CanvasStream:
+        spec = self.spec
+        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
+        return self.extractor.decode(ids, sources, recipe)
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
@@ -117,8 +132,8 @@ class FittedEnsemble:
             own = folder / f"member{i}"
             own.mkdir()
             member.save(own)
-            if isinstance(member, FittedFrozen):
-                share(own / "backbone.safetensors", folder / "backbone.safetensors")
+            if isinstance(member, NetworkWithHead):
+                share(own / BACKBONE, folder / BACKBONE)
         write_json(
             folder / "bundle.json",
             {
@@ -141,7 +156,7 @@ def share(own: Path, shared: Path) -> None:
 
 def checked(
     scenario: Scenario, members: Sequence[FittedScenario]
-) -> tuple[FittedFrozen | FittedEnsemble, ...]:
+) -> tuple[NetworkWithHead | FittedEnsemble, ...]:
     """The members, after refusing those whose canvases cannot be derived from one.
 
     Raises
@@ -153,7 +168,8 @@ def checked(
     frozen = tuple(
         member
         for member in members
-        if isinstance(member, FittedFrozen) or (isinstance(member, FittedEnsemble) and member.alike)
+        if isinstance(member, NetworkWithHead)
+        or (isinstance(member, FittedEnsemble) and member.alike)
     )
     canvases = {(member.spec.size, member.spec.resize) for member in frozen}
     classes = {member.classes for member in frozen}

@@ -12,19 +12,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.subnetwork import freeze_points
-from medgraft.learn.checkpoint import State
 from medgraft.learn.cross_validation import (
     CrossFitted,
     calibrator_of,
@@ -36,10 +32,10 @@ from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, s
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
-from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
-from medgraft.types import Floats, Folds, Scenario, digest
+from medgraft.learn.trained import FittedTrained, finetuned_backbone
+from medgraft.types import Floats, Folds, Scenario
 
 
 def cross_fit_finetune(
@@ -72,16 +68,16 @@ def cross_fit_finetune(
 
 def fold_networks(
     scenario: Scenario, development: Development, extractor: Extractor
-) -> tuple[FittedFrozen, ...]:
+) -> tuple[FittedTrained, ...]:
     """Of every fold the network that judged it, with the study's calibrator and threshold.
 
     The trainings are those of `cross_fit_finetune`, from the cache.
     """
     deployed = cross_fit_finetune(scenario, development, extractor).fitted
     if isinstance(deployed, FittedEnsemble):
-        networks = [one for one in deployed.members if isinstance(one, FittedFrozen)]
+        networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
         return tuple(dataclasses.replace(one, operating=deployed.operating) for one in networks)
-    assert isinstance(deployed, FittedFrozen)  # for the type checker
+    assert isinstance(deployed, FittedTrained)  # for the type checker
     folds = development.folds
     setup = _setup(scenario, development, extractor)
     depth, _ = _depth(setup, folds)
@@ -173,7 +169,7 @@ def _once_more(
     return setup.trained(TrainingTask(depth, inputs, everything, nobody, what, epochs))
 
 
-def _together(setup: FinetuneSetup, networks: Sequence[FittedFrozen]) -> FittedEnsemble:
+def _together(setup: FinetuneSetup, networks: Sequence[FittedTrained]) -> FittedEnsemble:
     """The mean of the networks' scores."""
     first = networks[0]
     return FittedEnsemble(
@@ -202,7 +198,7 @@ def _depth(setup: FinetuneSetup, folds: Folds) -> tuple[str, DepthSearch | None]
     return tap, None
 
 
-def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> FittedFrozen:
+def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> FittedTrained:
     """The trained network as a backbone of its own, with its head."""
     tuned = finetuned_backbone(setup.backbone, final.state)
     setup.extractor.adopt(tuned)
@@ -216,7 +212,7 @@ def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> Fit
         },
         {},
     )
-    return FittedFrozen(
+    return FittedTrained(
         scenario=setup.scenario,
         classes=setup.development.classes,
         positive=setup.development.positive,
@@ -226,23 +222,3 @@ def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> Fit
         calibrator=calibrator,
         extractor=setup.extractor,
     )
-
-
-def finetuned_backbone(backbone: Backbone, state: Mapping[str, NDArray[Any]]) -> Backbone:
-    """The whole network with the layers that were trained in their place."""
-    name = digest({k: v.tobytes().hex() for k, v in state.items()}, length=12)
-
-    def whole() -> State:
-        import torch
-
-        trained = {
-            k.removeprefix("layers.layers."): torch.from_numpy(v)
-            for k, v in state.items()
-            if k.startswith("layers.")
-        }
-        return {**backbone.network.state_dict(), **trained}
-
-    card = dataclasses.replace(
-        backbone.card, source=f"{backbone.card.source}, fine-tuned", sha256=name, tuned=name
-    )
-    return Backbone(card, whole, backbone.notes)

@@ -28,6 +28,7 @@ from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixt
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, encoder_of, feature_plan_of
+from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.cross_validation import (
     CrossFitted,
     calibrator_of,
@@ -39,10 +40,11 @@ from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
 from medgraft.learn.ensemble_cv import COMBINE, cross_combine
 from medgraft.learn.estimators import KNNHead
 from medgraft.learn.finetune_cv import cross_fit_finetune, fold_networks
-from medgraft.learn.frozen import FittedFrozen, encoded, read_bundle
+from medgraft.learn.frozen import FittedFrozen, encoded
 from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.stacking import Stack
+from medgraft.learn.trained import FittedTrained
 from medgraft.types import (
     FittedScenario,
     Floats,
@@ -390,8 +392,8 @@ LOADERS: Mapping[str, Callable[[Path, Extractor], FittedScenario]] = MappingProx
         "probe": FittedFrozen.load,
         "multiscale": FittedFrozen.load,
         "vlad": FittedFrozen.load,
-        "finetune": FittedFrozen.load,  # one network; those of several folds are an ensemble
-        "hybrid": FittedFrozen.load,
+        "finetune": FittedTrained.load,  # one network; those of several folds are an ensemble
+        "hybrid": FittedTrained.load,
         "ensemble": lambda folder, extractor: read_ensemble(folder, extractor, load),
     }
 )

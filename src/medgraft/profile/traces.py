@@ -8,7 +8,6 @@ file whether it was learned from; nobody can draw an image from it.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
@@ -66,7 +66,7 @@ class Traces:
         )
 
     def meet(
-        self, table: ImageTable, extractor: Extractor, spec: FeatureSpec
+        self, table: ImageTable, extractor: Extractor
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which of a table's images are these: by their bytes, or by their picture.
 
@@ -82,18 +82,16 @@ class Traces:
         same_picture = np.zeros(len(table), bool)
         others = np.flatnonzero(~same_file)
         if len(others):
-            same_picture[others] = self._show_the_same(table.select(others), extractor, spec)
+            same_picture[others] = self._show_the_same(table.select(others), extractor)
         return same_file, same_picture
 
-    def _show_the_same(
-        self, table: ImageTable, extractor: Extractor, spec: FeatureSpec
-    ) -> NDArray[np.bool_]:
+    def _show_the_same(self, table: ImageTable, extractor: Extractor) -> NDArray[np.bool_]:
         """(m,) which of a table's images show one of these."""
-        spec = dataclasses.replace(spec, size=self.size, resize=self.resize, edits=(), base=0)
+        recipe = CanvasRecipe(self.size, self.resize)
         found = np.zeros(len(table), bool)
         rows, looks = [], []
         with extractor.progress.task("Looking for images learned from", len(table)) as tick:
-            for row, canvas in enumerate(extractor.canvases(table, spec)):
+            for row, canvas in enumerate(extractor.decode(table.ids, table.sources, recipe)):
                 if isinstance(canvas, Canvas):
                     rows.append(row)
                     looks.append(identity_of(canvas))

@@ -13,11 +13,11 @@ from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import METRICS, give_labels
 from medgraft.evaluate.selection import bias_corrected
-from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
-from medgraft.explain.layers import layer_atlases
+from medgraft.explain.cam import block_taps, grad_cam, has_cam
+from medgraft.explain.layers import has_layers, layer_atlases
+from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.depth import TrainingLog
-from medgraft.learn.frozen import FittedFrozen
 from medgraft.report.content import (
     CaseView,
     DepthPoint,
@@ -34,6 +34,7 @@ from medgraft.studies.run import Study
 from medgraft.types import (
     Canvas,
     Estimate,
+    FittedNetwork,
     FittedScenario,
     Floats,
     ImageTable,
@@ -79,9 +80,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         samples=_samples(study, extractor),
         examples=_examples(study, extractor),
         scenarios=tuple(entry.scenario for entry in study.planned),
-        recipe=scenario_names.scenario_facts(
-            study.fitted, extractor, trained.depth if trained else ""
-        ),
+        recipe=scenario_names.scenario_facts(study.fitted, trained.depth if trained else ""),
         families=_families(study),
         trainings=trainings(study, extractor),
         changed=study.folds.view is not None,
@@ -192,7 +191,7 @@ def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tupl
     shown = [row for row in rows if predictions.ids[row] in canvases]
     pictures = [canvases[str(predictions.ids[row])] for row in shown]
     names = [predictions.classes[labels[row]] for row in shown]
-    reason, maps = _maps(fitted, pictures, names)
+    reason, maps = _maps(fitted, pictures, names, extractor.cache)
     return tuple(
         CaseView(
             id=str(predictions.ids[row]),
@@ -209,7 +208,7 @@ def _cases(study: Study, predictions: Predictions, extractor: Extractor) -> tupl
 
 
 def _maps(
-    fitted: FittedScenario, pictures: Sequence[Canvas], targets: Sequence[str]
+    fitted: FittedScenario, pictures: Sequence[Canvas], targets: Sequence[str], cache: Cache
 ) -> tuple[str, list[tuple[tuple[str, Floats], ...]]]:
     """Why there are no maps ('' where there are), and each picture's from block 1 on, by tap."""
     nothing: list[tuple[tuple[str, Floats], ...]] = [()] * len(pictures)
@@ -218,8 +217,7 @@ def _maps(
     taps = [tap for _, tap in sorted(block_taps(fitted).items())]
     if not taps:
         return f"{fitted.spec.taps[-1]} has no extent, so there are no places to mark", nothing
-    networks = networks_of(fitted)
-    cache, key = networks[0].extractor.cache, _maps_key(networks, pictures, targets, taps)
+    key = _maps_key(fitted.networks, pictures, targets, taps)
     kept = cache.get("maps", key)
     if kept is None:
         found = grad_cam(fitted, pictures, taps, targets)
@@ -232,19 +230,18 @@ def _maps(
 
 
 def _maps_key(
-    networks: Sequence[FittedFrozen],
+    networks: Sequence[FittedNetwork],
     pictures: Sequence[Canvas],
     targets: Sequence[str],
     taps: Sequence[str],
 ) -> str:
     """What decides the maps: the networks, the heads' numbers, the pixels, classes and taps."""
-    heads = [one.head.to_arrays()[0] for one in networks]
     return digest(
         MAPS,
         networks[0].scenario.key,
         networks[0].classes,
         [one.spec.recipe for one in networks],
-        [{name: content_hash(a.tobytes()) for name, a in arrays.items()} for arrays in heads],
+        [dict(one.learned) for one in networks],
         [content_hash(picture.pixels.tobytes()) for picture in pictures],
         list(targets),
         list(taps),
@@ -306,6 +303,8 @@ def _examples(study: Study, extractor: Extractor) -> tuple[LayerExample, ...]:
     for k in range(min(len(predictions.classes), MOST_EXAMPLES)):
         right = np.flatnonzero((predictions.y_true == k) & (labels == k))
         rows += right[np.argsort(-predictions.y_prob[right, k], kind="stable")[:1]].tolist()
+    if not has_layers(study.fitted):
+        return ()
     canvases = _decode(study.result.table, predictions.ids[rows].tolist(), extractor, study)
     shown = [row for row in rows if predictions.ids[row] in canvases]
     pictures = [canvases[str(predictions.ids[row])] for row in shown]
@@ -313,9 +312,7 @@ def _examples(study: Study, extractor: Extractor) -> tuple[LayerExample, ...]:
         LayerExample(
             predictions.classes[k := labels[row]], float(predictions.y_prob[row, k]), atlas
         )
-        for row, atlas in zip(
-            shown, layer_atlases(extractor, study.fitted.spec, pictures), strict=True
-        )
+        for row, atlas in zip(shown, layer_atlases(study.fitted, pictures), strict=True)
     )
 
 

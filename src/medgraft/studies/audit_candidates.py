@@ -86,7 +86,9 @@ def audit_unseen(
     table, folds = development.table, development.folds
     key = digest(scenario.full_key, scenario.seed, table.fingerprint, folds.fingerprint)
     parts = [(fitted, table.select(rows)) for fitted, rows in models]
-    return audit_evidence(parts, extractor, wanted, key)
+    return audit_evidence(
+        parts, wanted, progress=extractor.progress, cache=extractor.cache, key=key
+    )
 
 
 def _no_models(error: FitError, options: AuditOptions) -> Audit:

@@ -18,7 +18,6 @@ from medgraft.types import FittedScenario
 
 if TYPE_CHECKING:
     from medgraft.features.backbones import Backbone
-    from medgraft.features.extract import Extractor
 
 HEADS = {
     "svm": "a linear support vector machine",
@@ -268,15 +267,13 @@ def why_no_map(scenario: Scenario) -> str:
 # --------------------------------------------------------------------------- in full
 
 
-def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> ScenarioFacts:
+def scenario_facts(fitted: FittedScenario, depth: str = "") -> ScenarioFacts:
     """Everything that makes the recommended classifier, for who builds it again.
 
     depth : of a trained network the layer that it was trained from.
     """
-    from medgraft.learn.ensemble import FittedEnsemble
-
     scenario = fitted.scenario
-    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
+    if fitted.members and not fitted.networks:
         _, names = short_names([member.scenario for member in fitted.members])
         members = tuple(
             (names[member.scenario.key], weight)
@@ -284,7 +281,7 @@ def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = ""
         )
         stacked = scenario.head == "stack"
         how = "weights on their logarithms, chosen out of fold" if stacked else "mean"
-        parts = [_facts(member, extractor) for member in fitted.members]
+        parts = [_facts(member) for member in fitted.members]
         encoders = dict.fromkeys(part["Encoder"] for part in parts if "Encoder" in part)
         facts = {"Probabilities joined by": how}
         facts |= {name: text for name, text in parts[0].items() if _shared(parts, name)}
@@ -292,27 +289,24 @@ def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = ""
             facts["Encoders"] = "; ".join(encoders)
         return ScenarioFacts(sentence(scenario), facts, members)
     if scenario.trained:
-        return ScenarioFacts(sentence(scenario), _facts_of_trained(fitted, extractor, depth))
-    return ScenarioFacts(sentence(scenario), _facts(fitted, extractor))
+        return ScenarioFacts(sentence(scenario), _facts_of_trained(fitted, depth))
+    return ScenarioFacts(sentence(scenario), _facts(fitted))
 
 
-def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) -> dict[str, str]:
-    from medgraft.explain.cam import networks_of
-
-    scenario, networks = fitted.scenario, networks_of(fitted)
-    backbone = extractor.backbone(scenario.backbone)
+def _facts_of_trained(fitted: FittedScenario, depth: str) -> dict[str, str]:
+    scenario, networks = fitted.scenario, fitted.networks
     views = scenario.pixels.views
     assert isinstance(scenario.classifier, Finetune)
     how = scenario.classifier.recipe
     facts = {
         "Network": scenario.backbone,
-        "Trained from": f"{depth}: {depth_in_words(depth, backbone)}" if depth else "",
+        "Trained from": f"{depth}: {depth_in_words(depth, networks[0].backbone)}" if depth else "",
         "Input": f"{fitted.spec.size} px, resized by {scenario.pixels.resize}",
         "Image": _edit(scenario) or "raw",
         "While it learned": f"{views.preset}: `medgraft views` shows what that does"
         if views
         else "",
-        "Finetune": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
+        "Training": f"{how.optimizer}, rate {how.rate:g}, {how.schedule} schedule, about "
         f"{how.batch_size} images a step, at most {how.epochs} epochs, label smoothing "
         f"{how.smoothing:g}, classes balanced by {how.balance}",
         "Told otherwise": settings(scenario),
@@ -329,10 +323,8 @@ def _shared(parts: Sequence[Mapping[str, str]], name: str) -> bool:
     return len({part.get(name) for part in parts}) == 1
 
 
-def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
-    scenario = fitted.scenario
-    backbone = extractor.backbone(scenario.backbone)
-    taps = [tap.name for tap in backbone.named(scenario.tap)]
+def _facts(fitted: FittedScenario) -> dict[str, str]:
+    scenario, taps = fitted.scenario, fitted.spec.taps
     pixels, code = scenario.pixels, scenario.code
     sizes = pixels.sizes or (fitted.spec.size,)
     joined = "codes averaged" if pixels.join == "mean" else "codes side by side"
@@ -355,20 +347,18 @@ def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
 
 
 def _encoder_in_full(fitted: FittedScenario) -> str:
-    encoder = getattr(fitted, "encoder", None)
-    if encoder is None:
+    settings = fitted.settings.get("encoder")
+    if settings is None:
         return ""
-    given = encoder.get_params()
     said = [
         f"{name.replace('_', ' ')} {value}"
-        for name, value in given.items()
-        if name != "seed" and value is not None and not isinstance(value, bool)
+        for name, value in settings.items()
+        if name not in ("kind", "seed") and value is not None and not isinstance(value, bool)
     ]
-    return f"{type(encoder).__name__}: {', '.join(said)}"
+    return f"{settings['kind']}: {', '.join(said)}"
 
 
 def _head_in_full(fitted: FittedScenario) -> str:
-    head = getattr(fitted, "head", None)
-    k = getattr(head, "k", None)
+    k = fitted.settings.get("head", {}).get("k")
     text = HEADS.get(fitted.scenario.head, fitted.scenario.head)
     return f"{text}, k = {k}" if k is not None else text

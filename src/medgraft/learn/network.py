@@ -1,0 +1,338 @@
+"""One network with a head on the codes that it gives: what every classifier is made of.
+
+It scores any stream of canvases, lets itself be looked into (`types.FittedNetwork`), and saves
+itself as a bundle. What is particular of the kinds stands in `frozen.py` and `trained.py`; several
+together are in `ensemble.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.data.listing import content_hash
+from medgraft.data.preprocess import CanvasRecipe
+from medgraft.errors import BundleError
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.features.backbones import Backbone
+from medgraft.features.engine import Output, tap_network
+from medgraft.features.extract import GRID, Extractor
+from medgraft.features.feature_plan import Codes, FeaturePlan, Outputs, run_feature_plans
+from medgraft.features.weights import sha256_of
+from medgraft.files import write_json
+from medgraft.learn.bundle_files import (
+    FORMAT,
+    described,
+    identity,
+    plan_from,
+    plan_json,
+    read_bundle,
+    restored,
+    save_weights,
+)
+from medgraft.learn.heads import Head, head_from_arrays
+from medgraft.types import (
+    Activations,
+    Canvas,
+    CanvasStream,
+    Contributions,
+    FeatureSpec,
+    FittedScenario,
+    Floats,
+    ImageTable,
+    Operating,
+    Predictions,
+    Scenario,
+    Skipped,
+    Source,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+BATCH = 64  # canvases whose outputs are in memory at a time
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkWithHead:
+    """Pooled codes of a network → head → calibrated probabilities.
+
+    feature_plan : what is read of an image, in parts and views.
+    head : gives scores (n, n_classes) of codes (n, d); those of several views are averaged.
+    """
+
+    scenario: Scenario
+    classes: tuple[str, ...]
+    positive: str | None
+    operating: Operating | None
+    feature_plan: FeaturePlan
+    head: Head
+    calibrator: Calibrator
+    extractor: Extractor
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How a canvas for this classifier is made, and which tap it reads."""
+        return self.feature_plan.canvas
+
+    @property
+    def inputs(self) -> tuple[FeatureSpec, ...]:
+        """What the network is asked for."""
+        return self.feature_plan.specs
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        return {"head": {"kind": type(self.head).__name__, **self.head.get_params()}}
+
+    def canvases(
+        self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
+    ) -> CanvasStream:
+        spec = self.spec
+        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
+        return self.extractor.decode(ids, sources, recipe)
+
+    def scores(self, canvases: Iterable[Canvas]) -> Floats:
+        outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
+        return in_batches(outputs, self.scores_from, len(self.classes))
+
+    def scores_from(self, outputs: Sequence[Outputs]) -> Floats:
+        """Scores (n, n_classes) from what the network gave for n canvases, at least one."""
+        return self._scored(self.feature_plan.codes_from(outputs))
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        return self.calibrator(self.scores(canvases))
+
+    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+        codes, rows, skipped = self._codes_of(table)
+        scores = self._scored(codes) if len(rows) else np.empty((0, len(self.classes)))
+        return predictions_of(self, rows, scores, self.calibrator), skipped
+
+    def _codes_of(self, table: ImageTable) -> tuple[Codes, ImageTable, tuple[Skipped, ...]]:
+        """Codes (views, n, d) of the n images that can be read, those images, and the others."""
+        return self.feature_plan.codes(table, self.extractor)
+
+    def _scored(self, codes: Codes) -> Floats:
+        """Scores (n, n_classes) of codes (views, n, d), the mean over views."""
+        views = [self.head.decision_function(view) for view in codes]
+        return views[0] if len(views) == 1 else np.mean(views, axis=0)
+
+    # ----------------------------------------------------------------------- looked into
+
+    @property
+    def networks(self) -> tuple[Self]:
+        return (self,)
+
+    @property
+    def members(self) -> tuple[()]:
+        return ()
+
+    @property
+    def weights(self) -> tuple[()]:
+        return ()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network that is read, with its taps."""
+        return self.extractor.backbone(self.spec.backbone)
+
+    @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        known = hasattr(self.head, "coef_")
+        return (self.head.coef_, self.head.intercept_) if known else None
+
+    @property
+    def learned(self) -> dict[str, str]:
+        arrays, _ = self.head.to_arrays()
+        return {name: content_hash(array.tobytes()) for name, array in arrays.items()}
+
+    def torch_graph(self) -> nn.Module | None:
+        """Network and head as one module, from (batch, 3, size, size) in 0..255 to scores.
+
+        None where no gradient leads from the scores to the canvas: heads that are not linear,
+        encoders, and codes of several parts or views, which are derived outside the network.
+        """
+        whole = self.linear is not None and self.feature_plan.specs == (self.spec,)
+        return probe_graph(self) if whole else None
+
+    @property
+    def terms(self) -> tuple[Self, ...]:
+        if self.linear is None or len(self.feature_plan.views) > 1:
+            return ()
+        (specs,) = self.feature_plan.views
+        mean = self.feature_plan.join == "mean"
+        coef = self.linear[0] * (1 / len(specs) if mean else 1.0)
+        found, start = [], 0
+        for spec in specs:
+            start = 0 if mean else start
+            for tap, pooling in itertools.product(spec.taps, spec.poolings):
+                end = start + self.backbone.tap(tap).channels
+                own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
+                head = _with_coef(self.head, coef[:, start:end])
+                head.intercept_ = np.zeros(len(coef))
+                found.append(
+                    dataclasses.replace(self, feature_plan=FeaturePlan.one(own), head=head)
+                )
+                start = end
+        return tuple(found)
+
+    def codes(self, canvases: Iterable[Canvas]) -> NDArray[np.float32]:
+        specs = self.feature_plan.specs
+        outputs = list(run_feature_plans(canvases, self.spec, specs, self.extractor))
+        codes: NDArray[np.float32] = self.feature_plan.codes_from(outputs).mean(axis=0)
+        return codes
+
+    def activations(
+        self, canvases: Iterable[Canvas], taps: Sequence[str]
+    ) -> Iterator[tuple[Canvas, Activations]]:
+        names = {f"{tap}@{GRID}": tap for tap in taps}
+        for canvas, values in self.extractor.run(canvases, self.spec, list(names)):
+            yield canvas, {names[block]: grid for block, grid in values.items()}
+
+    def contributions(
+        self, canvases: Sequence[Canvas], targets: Sequence[str]
+    ) -> Contributions | None:
+        """None: what pools its codes has `terms`, or only occlusion."""
+        return None
+
+    def with_weights(self, *, coef: Floats | None = None, network: Any = None) -> Self:
+        found = self
+        if coef is not None:
+            found = dataclasses.replace(found, head=_with_coef(self.head, coef))
+        if network is not None:
+            found = dataclasses.replace(found, extractor=_holding(self, network))
+        return found
+
+    # ----------------------------------------------------------------------- kept
+
+    def save(self, folder: Path) -> None:
+        """Write `bundle.json`, and as safetensors `head`, `backbone` and, if any, `encoder`."""
+        from safetensors.numpy import save_file
+
+        save_weights(folder, self.backbone, self.extractor)
+        arrays, settings = self.head.to_arrays()
+        save_file(arrays, folder / "head.safetensors")
+        encoder = self._save_encoder(folder)
+        write_json(
+            folder / "bundle.json",
+            {
+                "format": FORMAT,
+                **described(self),
+                "reading": plan_json(self.feature_plan, self.backbone.card),
+                "head": {"name": self.scenario.head, "settings": settings},
+                "encoder": encoder,
+                "card": dataclasses.asdict(self.backbone.card),
+                "sha256": {file.name: sha256_of(file) for file in folder.glob("*.safetensors")},
+            },
+        )
+
+    def _save_encoder(self, folder: Path) -> dict[str, Any] | None:
+        """Write what stands between network and head; None where nothing does."""
+        return None
+
+    @classmethod
+    def load(cls, folder: Path, extractor: Extractor) -> Self:
+        """Read what `save` wrote; the extractor from now on uses the bundle's own weights.
+
+        Raises
+        ------
+        BundleError
+            A part is missing, changed, or of a later format.
+        """
+        from safetensors.numpy import load_file
+
+        content = read_bundle(folder)
+        try:
+            backbone = restored(folder, content, extractor)
+            return cls(
+                **identity(content),
+                feature_plan=plan_from(content["reading"], backbone, extractor),
+                head=head_from_arrays(
+                    content["head"]["name"],
+                    load_file(folder / "head.safetensors"),
+                    content["head"]["settings"],
+                ),
+                extractor=extractor,
+                **cls._load_encoder(folder, content["encoder"]),
+            )
+        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            raise BundleError.garbled(folder / "bundle.json", error) from error
+
+    @classmethod
+    def _load_encoder(cls, folder: Path, encoder: dict[str, Any] | None) -> dict[str, Any]:
+        """The fields that `_save_encoder` wrote."""
+        return {}
+
+
+def in_batches(
+    outputs: Iterator[Outputs], score: Callable[[Sequence[Outputs]], Floats], n_classes: int
+) -> Floats:
+    """Scores (n, n_classes) of a stream of outputs, of which a batch is in memory at a time."""
+    found = []
+    while batch := list(islice(outputs, BATCH)):
+        found.append(score(batch))
+    return np.concatenate(found) if found else np.empty((0, n_classes))
+
+
+def predictions_of(
+    fitted: FittedScenario, table: ImageTable, scores: Floats, calibrator: Calibrator
+) -> Predictions:
+    """Predictions of a table's images from their scores (n, n_classes)."""
+    said = Predictions.of(fitted.scenario.key, table, scores, calibrator(scores))
+    return dataclasses.replace(said, classes=fitted.classes, positive=fitted.positive)
+
+
+def _with_coef(head: Head, coef: Floats) -> Head:
+    """A copy of a linear head with other weights (n_classes, d)."""
+    found = copy.copy(head)
+    found.coef_ = coef
+    return found
+
+
+def _holding(fitted: NetworkWithHead, network: nn.Module) -> Extractor:
+    """An extractor of its own, by torch, that has this network under the backbone's name."""
+    backbone = fitted.backbone
+    other = dataclasses.replace(backbone)
+    other.__dict__.update(backbone.__dict__)  # the taps that are known already
+    other.__dict__["network"] = network
+    extractor = Extractor(fitted.extractor.cache, engine="torch", workers=fitted.extractor.workers)
+    extractor.adopt(other)
+    return extractor
+
+
+def probe_graph(fitted: NetworkWithHead) -> nn.Module:
+    """The network up to the deepest tap, pooling, and the head folded in as a linear layer.
+
+    Its scores are the study's own, up to the engines' tolerance: `head.coef_ (n_classes,
+    channels)` and `intercept_` act on raw codes, with the standardisation folded in.
+    """
+    import torch
+    from torch import nn
+
+    backbone = fitted.backbone
+    outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
+    coef: NDArray[np.floating[Any]] = fitted.head.coef_
+    intercept = fitted.head.intercept_
+
+    class ProbeGraph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codes = tap_network(backbone, outputs)
+            self.linear = nn.Linear(coef.shape[1], coef.shape[0])
+            with torch.no_grad():
+                self.linear.weight.copy_(torch.from_numpy(np.asarray(coef)))
+                self.linear.bias.copy_(torch.from_numpy(np.asarray(intercept)))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
+
+    return ProbeGraph().eval().requires_grad_(False)
