@@ -37,8 +37,8 @@ from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.sections.training import held_out, training_json
+from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
-from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.prepare import check
 from medgraft.studies.run import Study, config, run_study

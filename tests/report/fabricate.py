@@ -8,13 +8,12 @@ import numpy as np
 
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
-from medgraft.features.backbones import Card
-from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
-from medgraft.learn.finetune import Epoch
 from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
 from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainingLog
 from medgraft.scenario import encoding_of, views_of
 from medgraft.types import (
+    Card,
     Comparison,
     Cost,
     Estimate,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -30,32 +29,10 @@ from medgraft.evaluate.metrics import (
     strata,
     sums,
 )
-from medgraft.types import Estimate, Floats, Predictions, Strings
+from medgraft.results.curves import Curve, ReliabilityBin
+from medgraft.types import Floats, Predictions, Strings
 
 GRID: NDArray[np.float64] = np.linspace(0, 1, 101)
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The corners of a curve, x and y (n_corners,), and its band, low and high (101,), on `grid`.
-
-    ROC: x is 1 - specificity, y sensitivity. Precision-recall: x is recall, y precision. Where
-    resamples show no spread, the band is Wilson's.
-    """
-
-    x: Floats
-    y: Floats
-    grid: Floats
-    low: Floats
-    high: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """Images of like probability: their mean, and how often what it was given for came true."""
-
-    predicted: float
-    observed: Estimate
 
 
 def roc_curve(

@@ -25,11 +25,10 @@ from medgraft.types import (
 )
 
 if TYPE_CHECKING:
-    from medgraft.audit.effects import RegionEffect, SkillLeft
-    from medgraft.audit.regions import Mask
-    from medgraft.explain.layers import Atlas
-    from medgraft.features.backbones import Card
-    from medgraft.learn.depth import TrainingLog
+    from medgraft.results.evidence import Mask, RegionEffect, SkillLeft
+    from medgraft.results.layers import Atlas
+    from medgraft.results.training import TrainingLog
+    from medgraft.types import Card
 
 
 @dataclass(frozen=True, slots=True)

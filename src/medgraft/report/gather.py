@@ -16,7 +16,6 @@ from medgraft.evaluate.selection import bias_corrected
 from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
-from medgraft.learn.depth import TrainingLog
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.report.content import (
     CaseView,
@@ -29,6 +28,7 @@ from medgraft.report.content import (
 )
 from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.text import scenario_names
+from medgraft.results.training import TrainingLog
 from medgraft.scenario import Pooled, steps_of
 from medgraft.studies.run import Study
 from medgraft.types import (

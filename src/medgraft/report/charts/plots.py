@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medgraft.evaluate.curves import Curve, ReliabilityBin
+    from medgraft.results.curves import Curve, ReliabilityBin
 
 INK, MUTED, GRID, SURFACE, SHADE = "#010101", "#020202", "#030303", "#040404", "#050505"
 PAGE = "#060606"

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import POINTS
-from medgraft.audit.regions import Mask
 from medgraft.report.charts.plots import (
     GRID,
     INK,
@@ -27,6 +24,7 @@ from medgraft.report.charts.plots import (
 )
 from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
+from medgraft.results.evidence import POINTS, Mask, RegionEffect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import POINTS, RANKING, Audit
+from medgraft.audit.evidence import Audit
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
-from medgraft.audit.regions import MOVED, Mask, Region, alphas, shifted
+from medgraft.audit.regions import Region, alphas, shifted
 from medgraft.audit.swap import Part, Swaps, Unit, exchanged
 from medgraft.report.charts.images import overlay
 from medgraft.report.content import EvidenceView, Exchange, Minority, Picture
+from medgraft.results.evidence import MOVED, POINTS, RANKING, Mask, RegionEffect
 from medgraft.types import Floats, Pixels
 
 STRIPS = 3  # exchanged images a region

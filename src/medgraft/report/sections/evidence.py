@@ -11,13 +11,11 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import DECIDES, FEW_PAIRS
-from medgraft.audit.regions import EVIDENCE, MOVED, the
 from medgraft.report.charts import images, regions
 from medgraft.report.content import EvidenceView, Exchange, Picture
 from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
+from medgraft.results.evidence import DECIDES, EVIDENCE, FEW_PAIRS, MOVED, RegionEffect, the
 from medgraft.types import AuditResult, Finding
 
 SIDE = 224  # pixels of a picture

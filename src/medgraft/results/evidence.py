@@ -1,0 +1,80 @@
+"""What an audit of a classifier's evidence found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.types import Estimate
+
+Mask = NDArray[np.bool_]
+Role = Literal["declared", "suspect", "map", "evidence"]
+
+RING = "border ring"
+CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
+OUTSIDE, INSIDE = "outside the masks", "inside the masks"
+EVIDENCE = "everything not declared"
+MOVED = ", moved"  # at the end of a region's name: put in the opposite corner
+
+# Fixed before `experiments/planted.py` was first run; see docs/audit.md.
+POINTS = 0.05  # of labels that follow a region: less does not matter
+RANKING = 0.02  # of AUROC
+DECIDES = "region_decides"  # the one check that can fail a model
+FEW_PAIRS = 30  # of donors
+LEVEL = 0.01  # chance of any false alarm in a family
+
+
+def the(region: str) -> str:
+    """A region's name in a sentence.
+
+    >>> the("outside the masks"), the("top left corner, moved")
+    ('what is outside the masks', 'the top left corner (moved)')
+    """
+    if region == EVIDENCE:
+        return region
+    if region in (INSIDE, OUTSIDE):
+        return f"what is {region}"
+    return f"the {region.replace(MOVED, ' (moved)')}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEffect:
+    """What the class content of one region does.
+
+    of_class : the class whose pairs show it most, '' where there are two classes. points : by how
+    many images in a hundred (as a share) the label follows the donor's class. ranking : AUROC with
+    every region from the own class, minus with every region from the other. shift : mean of D.
+    p : corrected for the family. visible : the smallest share of labels that the content cannot
+    turn unseen: it would have been found with 80 % power, or lies above what the intervals of D or
+    of `points` leave possible. pairs : of donors.
+    """
+
+    region: str
+    role: Role
+    of_class: str
+    points: Estimate
+    ranking: float
+    shift: float
+    p: float
+    visible: float
+    pairs: int
+
+    def matters(self, points: float, ranking: float) -> bool:
+        """Whether it is certain, and large enough to matter."""
+        large = self.points.value >= points or self.ranking >= ranking
+        return self.p < LEVEL and large
+
+
+@dataclass(frozen=True, slots=True)
+class SkillLeft:
+    """AUROC with the evidence and without it, and the share of the skill above chance that is left.
+
+    share : (without - 1/2) / (before - 1/2), from 0 to 1, with its interval.
+    """
+
+    before: float
+    without: float
+    share: Estimate
