@@ -30,9 +30,8 @@ from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
-from medgraft.report.content import AuditInput
 from medgraft.report.gather import gather
-from medgraft.report.pages.audit import write_audit
+from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.sections.audit_view import evidence_of

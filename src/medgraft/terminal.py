@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
-    from medgraft.report.content import TrainedScenario
     from medgraft.results.data import DataAudit
     from medgraft.results.evidence import RegionEffect
+    from medgraft.results.training import TrainedScenario
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (

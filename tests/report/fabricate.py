@@ -8,9 +8,15 @@ import numpy as np
 
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
-from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
-from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
-from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainingLog
+from medgraft.results.study import (
+    CaseView,
+    DepthPoint,
+    FamilyResult,
+    HowTo,
+    ReportInput,
+    ScenarioFacts,
+)
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainedScenario, TrainingLog
 from medgraft.scenario import encoding_of, views_of
 from medgraft.types import (
     Card,

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.report.content import LayerExample
 from medgraft.report.pages.render import render_page
 from medgraft.report.pages.study import render
 from medgraft.report.sections import atlas as drawn
-from medgraft.results.layers import Atlas, BlockView, ChannelView
+from medgraft.results.layers import Atlas, BlockView, ChannelView, LayerExample
 from medgraft.types import Canvas, Geometry
 
 

@@ -18,8 +18,7 @@ from medgraft.data.ingest import LoadOptions, load
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
 from medgraft.report.charts import regions
-from medgraft.report.content import AuditInput
-from medgraft.report.pages.audit import render_audit
+from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
 from medgraft.report.sections.audit_view import evidence_of

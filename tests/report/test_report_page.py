@@ -13,10 +13,11 @@ import pytest
 
 from medgraft.errors import DataError
 from medgraft.report.charts import plots
-from medgraft.report.content import Judged
 from medgraft.report.pages.render import ROOM
-from medgraft.report.pages.study import ReportInput, render, write_report
+from medgraft.report.pages.study import render, write_report
 from medgraft.report.sections import performance
+from medgraft.report.sections.performance import Judged
+from medgraft.results.study import ReportInput
 
 CHOSEN_KEY = fabricate.CHOSEN
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}

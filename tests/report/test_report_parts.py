@@ -17,10 +17,10 @@ from medgraft.evaluate.compare import difference_apart
 from medgraft.evaluate.intervals import delong
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.report.charts import images, plots
-from medgraft.report.content import DepthPoint
 from medgraft.report.pages.study import _where
 from medgraft.report.text import calibration, formatting, verdicts
 from medgraft.results.curves import ReliabilityBin
+from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Comparison, Estimate, Evaluation, Finding, Grouping
 
 

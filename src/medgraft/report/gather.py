@@ -17,18 +17,11 @@ from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.report.content import (
-    CaseView,
-    DepthPoint,
-    FamilyResult,
-    HowTo,
-    LayerExample,
-    ReportInput,
-    TrainedScenario,
-)
 from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.text import scenario_names
-from medgraft.results.training import TrainingLog
+from medgraft.results.layers import LayerExample
+from medgraft.results.study import CaseView, DepthPoint, FamilyResult, HowTo, ReportInput
+from medgraft.results.training import TrainedScenario, TrainingLog
 from medgraft.scenario import Pooled, steps_of
 from medgraft.studies.run import Study
 from medgraft.types import (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.types import Estimate
+from medgraft.types import AuditResult, Estimate, Pixels
 
 Mask = NDArray[np.bool_]
 Role = Literal["declared", "suspect", "map", "evidence"]
@@ -78,3 +79,63 @@ class SkillLeft:
     before: float
     without: float
     share: Estimate
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """An image, a region of it (`place`, (side, side) bool), and what the model says of it.
+
+    label, probability : the class given, and its probability.
+    """
+
+    title: str
+    id: str
+    pixels: Pixels
+    place: Mask
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Exchange:
+    """An image, another of class `truths[1]`, and the first with a region of the second."""
+
+    region: str
+    pictures: tuple[Picture, Picture, Picture]
+    truths: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Minority:
+    """Images called `label` whose heatmaps are of another kind than the rest's, and some of these.
+
+    The heatmaps are laid over the pictures; their `place` is where the first have more energy.
+    """
+
+    label: str
+    region: str
+    pictures: tuple[Picture, ...]
+    others: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EvidenceView:
+    """What an audit of the evidence found, with the images that show it.
+
+    ranked : AUROC of the images as they are. effects : of every region; none where nothing could be
+    exchanged. left : what is left of it without the evidence. pairs : of donors. models
+    : that were asked, each about images of its own. example, places : an image, and where each
+    region lies in it. minorities : of images that may be decided in another way.
+    """
+
+    result: AuditResult
+    ranked: Estimate
+    left_out: int = 0
+    effects: tuple[RegionEffect, ...] = ()
+    left: SkillLeft | None = None
+    pairs: int = 0
+    models: int = 1
+    example: Pixels | None = None
+    places: Mapping[str, Mask] = field(default_factory=dict)
+    exchanges: tuple[Exchange, ...] = ()
+    minorities: tuple[Minority, ...] = ()

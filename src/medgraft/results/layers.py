@@ -49,3 +49,12 @@ class Atlas:
     pixels: Pixels
     geometry: Geometry
     views: tuple[BlockView, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LayerExample:
+    """An image of one class through the layers; `probability` of that class, out of fold."""
+
+    truth: str
+    probability: float
+    atlas: Atlas

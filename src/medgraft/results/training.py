@@ -92,3 +92,15 @@ class TrainingLog:
     depth: str
     histories: Mapping[str, tuple[Epoch, ...]]
     search: DepthSearch | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainedScenario:
+    """A scenario whose network was trained, and how that went.
+
+    depths : each layer it was or could have been trained from, in words.
+    """
+
+    key: str
+    log: TrainingLog
+    depths: Mapping[str, str]

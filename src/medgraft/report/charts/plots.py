@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
-from medgraft.report.content import DepthPoint
 from medgraft.report.text import formatting
+from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Estimate, Question
 
 if TYPE_CHECKING:

@@ -11,8 +11,17 @@ from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.audit.regions import Region, alphas, shifted
 from medgraft.audit.swap import Part, Swaps, Unit, exchanged
 from medgraft.report.charts.images import overlay
-from medgraft.report.content import EvidenceView, Exchange, Minority, Picture
-from medgraft.results.evidence import MOVED, POINTS, RANKING, Mask, RegionEffect
+from medgraft.results.evidence import (
+    MOVED,
+    POINTS,
+    RANKING,
+    EvidenceView,
+    Exchange,
+    Mask,
+    Minority,
+    Picture,
+    RegionEffect,
+)
 from medgraft.types import Floats, Pixels
 
 STRIPS = 3  # exchanged images a region

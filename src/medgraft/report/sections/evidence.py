@@ -12,10 +12,19 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from medgraft.report.charts import images, regions
-from medgraft.report.content import EvidenceView, Exchange, Picture
 from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
-from medgraft.results.evidence import DECIDES, EVIDENCE, FEW_PAIRS, MOVED, RegionEffect, the
+from medgraft.results.evidence import (
+    DECIDES,
+    EVIDENCE,
+    FEW_PAIRS,
+    MOVED,
+    EvidenceView,
+    Exchange,
+    Picture,
+    RegionEffect,
+    the,
+)
 from medgraft.types import AuditResult, Finding
 
 SIDE = 224  # pixels of a picture

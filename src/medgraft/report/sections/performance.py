@@ -5,21 +5,35 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from medgraft.errors import DataError
 from medgraft.evaluate import curves
 from medgraft.report.charts import plots
-from medgraft.report.content import Judged
 from medgraft.report.text import calibration, formatting
-from medgraft.types import Estimate, Evaluation
+from medgraft.types import Estimate, Evaluation, Predictions
 
 PATIENT = "By patient or group"
 BY_PATIENT = "By patient or group: one answer for each, the mean of its images' probabilities."
 MOST_CURVES = 12
 ENOUGH_FOUND = 10  # images found below which precision has no band
 ENOUGH_IN_BIN = 5  # images a point of the reliability plot must hold
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the part 'How good, exactly' is about, on the page of a study and of an evaluation.
+
+    sentence : which model on which images. columns : the evaluations shown side by side by their
+    titles; `evaluation` is the first of them, and counts and curves are of `predictions`.
+    """
+
+    predictions: Predictions
+    evaluation: Evaluation
+    sentence: str
+    columns: Mapping[str, Evaluation]
 
 
 def section(judged: Judged) -> dict[str, object]:

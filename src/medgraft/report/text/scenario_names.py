@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medgraft.report.content import ScenarioFacts
 from medgraft.report.text import formatting
+from medgraft.results.study import ScenarioFacts
 from medgraft.scenario import BEST, INPUT, Encoded, Finetune, Pooled, Scenario
 from medgraft.studies.questions import edit_name
 from medgraft.types import FittedScenario
