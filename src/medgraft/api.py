@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence_view import evidence_view
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
@@ -34,7 +35,6 @@ from medgraft.report.gather import gather
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
-from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.sections.training import held_out, training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
@@ -319,7 +319,7 @@ def audit_to_folder(
             model=model,
             data=data,
             scenario=found.scenario,
-            evidence=evidence_of(found.audit),
+            evidence=evidence_view(found.audit),
             images=found.images,
             seen=found.seen,
             skipped=found.skipped,

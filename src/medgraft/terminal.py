@@ -362,7 +362,6 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     from rich.table import Table
 
     from medgraft.report.text.formatting import p_value
-    from medgraft.results.evidence import POINTS, RANKING
 
     table = Table(
         title="Labels in 100 that follow the class of the image that a region was taken from",
@@ -381,7 +380,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
                 f"{100 * x:.1f}"
                 for x in (effect.points.low, effect.points.value, effect.points.high)
             )
-            decides = effect.matters(POINTS, RANKING)
+            decides = effect.decides
             table.add_row(
                 f"  {effect.region}",
                 f"{value} ({low} to {high})",

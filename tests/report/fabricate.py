@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
 from medgraft.results.study import (
@@ -194,9 +195,8 @@ def study(
     at = Operating(0.57, "highest balanced accuracy")
     return ReportInput(
         result=result,
-        oof=oof,
+        curves=draw_curves(oof if test is None else test, FAST),
         oof_evaluation=evaluate(oof, sampling=FAST),
-        test=test,
         test_evaluation=None
         if test is None
         else evaluate(test, at if positive else None, sampling=FAST),

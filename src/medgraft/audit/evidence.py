@@ -27,7 +27,6 @@ from medgraft.results.evidence import (
     INSIDE,
     MOVED,
     POINTS,
-    RANKING,
     RegionEffect,
     SkillLeft,
     the,
@@ -242,7 +241,7 @@ def _about_regions(
     for effect in effects:
         if effect.role not in quiet:
             continue
-        if effect.matters(POINTS, RANKING):
+        if effect.decides:
             found.append(_decides(effect, turned[effect.region]))
         else:
             quiet[effect.role].append(effect)

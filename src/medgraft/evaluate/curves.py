@@ -29,10 +29,30 @@ from medgraft.evaluate.metrics import (
     strata,
     sums,
 )
-from medgraft.results.curves import Curve, ReliabilityBin
+from medgraft.results.curves import Curve, Curves, ReliabilityBin
 from medgraft.types import Floats, Predictions, Strings
 
 GRID: NDArray[np.float64] = np.linspace(0, 1, 101)
+MOST_CLASSES = 12  # with a curve
+
+
+def draw_curves(predictions: Predictions, sampling: Sampling = DEFAULT) -> Curves:
+    """Every curve that is drawn of one set of predictions."""
+    positive = predictions.positive if len(predictions.classes) == 2 else None
+    names = predictions.classes[:MOST_CLASSES] if positive is None else (positive,)
+    roc = {name: _if_any(predictions, name, sampling) for name in names}
+    found = positive is not None and roc[positive] is not None
+    return Curves(
+        roc=roc,
+        precision_recall=precision_recall_curve(predictions, positive, sampling) if found else None,
+        reliability=reliability(predictions, sampling),
+    )
+
+
+def _if_any(predictions: Predictions, of: str, sampling: Sampling) -> Curve | None:
+    """The ROC curve of a class, None where there is no image of it, or no other."""
+    mine = predictions.y_true == predictions.classes.index(of)
+    return roc_curve(predictions, of, sampling) if mine.any() and not mine.all() else None
 
 
 def roc_curve(

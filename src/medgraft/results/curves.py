@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medgraft.types import Estimate, Floats
@@ -28,3 +29,17 @@ class ReliabilityBin:
 
     predicted: float
     observed: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What is drawn of one set of predictions.
+
+    roc : of two classes the positive one's, of more one for each of the first, against the rest;
+    None where there is no image of the class, or no other. precision_recall : of the positive one
+    of two classes.
+    """
+
+    roc: Mapping[str, Curve | None]
+    precision_recall: Curve | None
+    reliability: tuple[ReliabilityBin, ...]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.types import AuditResult, Estimate, Pixels
+from medgraft.types import AuditResult, Estimate, Floats, Pixels
 
 Mask = NDArray[np.bool_]
 Role = Literal["declared", "suspect", "map", "evidence"]
@@ -63,9 +63,10 @@ class RegionEffect:
     visible: float
     pairs: int
 
-    def matters(self, points: float, ranking: float) -> bool:
+    @property
+    def decides(self) -> bool:
         """Whether it is certain, and large enough to matter."""
-        large = self.points.value >= points or self.ranking >= ranking
+        large = self.points.value >= POINTS or self.ranking >= RANKING
         return self.p < LEVEL and large
 
 
@@ -85,7 +86,8 @@ class SkillLeft:
 class Picture:
     """An image, a region of it (`place`, (side, side) bool), and what the model says of it.
 
-    label, probability : the class given, and its probability.
+    label, probability : the class given, and its probability. map : its heatmap (height, width),
+    0..1, where that is what the image is shown for.
     """
 
     title: str
@@ -94,6 +96,7 @@ class Picture:
     place: Mask
     label: str
     probability: float
+    map: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,7 +112,7 @@ class Exchange:
 class Minority:
     """Images called `label` whose heatmaps are of another kind than the rest's, and some of these.
 
-    The heatmaps are laid over the pictures; their `place` is where the first have more energy.
+    The pictures have heatmaps; their `place` is where the first have more energy.
     """
 
     label: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from medgraft.results.curves import Curves
 from medgraft.results.evidence import EvidenceView
 from medgraft.results.layers import LayerExample
 from medgraft.results.training import TrainedScenario
@@ -15,7 +16,6 @@ from medgraft.types import (
     Evaluation,
     Floats,
     Pixels,
-    Predictions,
     Scenario,
     StudyResult,
 )
@@ -105,23 +105,22 @@ class HowTo:
 class ReportInput:
     """Everything the report of a study shows.
 
-    oof, test : predictions of the recommended scenario, out of fold and on the test split.
-    by_patient : the evaluation of the test (else of the out-of-fold) predictions, one prediction
-    a group. scenarios : all that were compared. recipe : the recommended one in words. samples :
-    for each class the id and the pixels of a few of its images. examples : one development image
-    a class, called right, through the layers. families : the best of each, simplest first.
-    trainings : of the scenarios whose network was trained, simplest first. changed : whether
-    images were judged in changed views (`Folds.view`). evidence : the audit of the recommended
-    scenario, with its images.
+    curves : of the recommended scenario's predictions, those that `judged` is of. by_patient : the
+    evaluation of the test (else of the out-of-fold) predictions, one prediction a group.
+    scenarios : all that were compared. recipe : the recommended one in words. samples : for each
+    class the id and the pixels of a few of its images. examples : one development image a class,
+    called right, through the layers. families : the best of each, simplest first. trainings : of
+    the scenarios whose network was trained, simplest first. changed : whether images were judged
+    in changed views (`Folds.view`). evidence : the audit of the recommended scenario, with its
+    images.
     """
 
     result: StudyResult
-    oof: Predictions
+    curves: Curves
     oof_evaluation: Evaluation
     how: HowTo
     scenarios: tuple[Scenario, ...]
     recipe: ScenarioFacts
-    test: Predictions | None = None
     test_evaluation: Evaluation | None = None
     by_patient: Evaluation | None = None
     depth: tuple[DepthPoint, ...] = ()
@@ -137,8 +136,3 @@ class ReportInput:
     def judged(self) -> Evaluation:
         """The evaluation the report leads with: of the test, or out of fold where there is none."""
         return self.test_evaluation or self.oof_evaluation
-
-    @property
-    def judged_predictions(self) -> Predictions:
-        """The predictions that `judged` is about."""
-        return self.oof if self.test is None or self.test_evaluation is None else self.test

@@ -13,7 +13,8 @@ from medgraft.report.pages.render import render_page
 from medgraft.report.sections import performance
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before, verdicts
-from medgraft.types import Estimate, Evaluation, Predictions, SeenBefore, Skipped
+from medgraft.results.curves import Curves
+from medgraft.types import Estimate, Evaluation, SeenBefore, Skipped
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
 
@@ -31,7 +32,8 @@ class EvaluationInput:
     model: str
     data: str
     metric: str
-    predictions: Predictions
+    scenario: str
+    curves: Curves
     evaluation: Evaluation
     by_patient: Evaluation | None = None
     skipped: tuple[Skipped, ...] = ()
@@ -81,7 +83,7 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
-            **performance.section(Judged(content.predictions, evaluation, sentence, columns)),
+            **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )
 

@@ -108,7 +108,7 @@ def _judged(content: ReportInput) -> Judged:
     )
     if content.changed:
         sentence += f" {training.CHANGED_SHORT}"
-    return Judged(content.judged_predictions, judged, sentence, columns)
+    return Judged(content.curves, judged, sentence, columns)
 
 
 def _in_groups(table: ImageTable) -> str:
