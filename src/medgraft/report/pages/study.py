@@ -19,7 +19,7 @@ from medgraft.report.pages.render import render_page
 from medgraft.report.sections import atlas, evidence, performance, questions, scenarios, training
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, lower_end, scenario_names, verdicts
-from medgraft.results.study import CaseView, ReportInput
+from medgraft.results.study import CaseView, ClassifierFacts, ReportInput
 from medgraft.types import Floats, ImageTable
 
 MOST_CASES = 40
@@ -86,7 +86,7 @@ def render(content: ReportInput) -> str:
             **questions.section(content),
             **training.section(content),
             "why": scenario_names.shorten_keys(content.result.why, names),
-            "recipe": content.recipe,
+            "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
             **_data(content),
         },
@@ -140,8 +140,8 @@ def _looks(content: ReportInput) -> dict[str, object]:
     shown = 0
     for k, truth in enumerate(classes):
         own = [case for case in content.cases if case.truth == truth]
-        right = [_case(case) for case in own if case.correct][:most]
-        wrong = [_case(case) for case in own if not case.correct][:most]
+        right = [_case(case, content.recipe) for case in own if case.correct][:most]
+        wrong = [_case(case, content.recipe) for case in own if not case.correct][:most]
         shown += len(right) + len(wrong)
         if own:
             n_right = int(judged.confusion[k, k])
@@ -161,9 +161,7 @@ def _looks(content: ReportInput) -> dict[str, object]:
     return {
         "case_groups": groups,
         "mapped": any(case.maps for case in content.cases),
-        "no_map": formatting.sentence(
-            next((case.reason for case in content.cases), "") or formatting.MISSING
-        ),
+        "no_map": next((_why_no_map(case, content.recipe) for case in content.cases), ""),
         "strips": strips,
         "cases_left": len(content.cases) - shown,
     }
@@ -179,7 +177,7 @@ def _none(truth: str, n_right: int, n_wrong: int) -> str:
     return f"Of {total} of {truth}, {formatting.count(n_wrong)} called wrong."
 
 
-def _case(case: CaseView) -> dict[str, object]:
+def _case(case: CaseView, recipe: ClassifierFacts) -> dict[str, object]:
     maps = [
         {
             "name": name,
@@ -199,8 +197,12 @@ def _case(case: CaseView) -> dict[str, object]:
         "image": images.data_uri(case.pixels, 256),
         "main": maps[-1] if maps else None,
         "strip": maps if len(maps) > 1 else [],
-        "reason": formatting.sentence(case.reason or formatting.MISSING),
+        "reason": _why_no_map(case, recipe),
     }
+
+
+def _why_no_map(case: CaseView, recipe: ClassifierFacts) -> str:
+    return formatting.sentence(scenario_names.why_no_map(recipe, case.no_map) or formatting.MISSING)
 
 
 def _sides(n: int) -> Iterator[int]:
