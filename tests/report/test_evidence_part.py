@@ -22,7 +22,7 @@ from medgraft.report.charts import images, regions
 from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
-from medgraft.report.text import verdicts
+from medgraft.report.text import audit_verdict, verdicts
 from medgraft.types import (
     AuditResult,
     Canvas,
@@ -146,7 +146,7 @@ def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_se
     assert effect > 50
     assert f"The top left corner decides: it turns {effect} in 100 labels" in page
     assert f"{effect} ({low} to {high})" in page  # in the chart
-    seen = evidence.in_100(audit.result.smallest_effect)
+    seen = audit_verdict.in_100(audit.result.smallest_effect)
     assert f"Had any region turned {seen} in 100 labels" in page
     assert "Exchanged: the top left corner" in page
     assert page.count('<figure class="case exchange">') == 3
@@ -197,22 +197,22 @@ def corner(severity: Any) -> Finding:
 
 def test_the_card_says_the_gravest_thing_first_and_never_more_than_was_seen() -> None:
     quiet = Finding("suspect_regions", "info", "none of these decides")
-    assert evidence.said(of("PASS", quiet)) == (
+    assert audit_verdict.said(of("PASS", quiet)) == (
         "No region that should not decide does. An effect on 4 in 100 labels would have been seen."
     )
-    assert evidence.said(of("WARN", quiet, corner("warn"))) == (
+    assert audit_verdict.said(of("WARN", quiet, corner("warn"))) == (
         "The border ring decides: it turns 21 in 100 labels (8 to 34). Nobody declared it to be no "
         "evidence: is this acceptable?"
     )
     both = of("FAIL", corner("warn"), corner("severe"))
-    assert evidence.said(both).endswith(
+    assert audit_verdict.said(both).endswith(
         "It was declared to be no evidence. 1 further region decides."
     )
     few = Finding("few_images", "warn", "only 12 usable images of class ill")
-    assert evidence.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
+    assert audit_verdict.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
         "Only 12 usable images of class ill."
     )
-    assert "too little was visible" in evidence.said(of("INCONCLUSIVE", quiet, smallest=0.3))
+    assert "too little was visible" in audit_verdict.said(of("INCONCLUSIVE", quiet, smallest=0.3))
 
 
 def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Audit) -> None:
