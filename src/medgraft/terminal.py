@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from medgraft.api import ModelAudit
-    from medgraft.audit.effects import RegionEffect
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
-    from medgraft.report.content import TrainedScenario
-    from medgraft.studies.data import DataAudit
+    from medgraft.results.data import DataAudit
+    from medgraft.results.evidence import RegionEffect
+    from medgraft.results.training import TrainedScenario
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (
@@ -118,10 +118,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import METRICS
-    from medgraft.report.gather import trainings
     from medgraft.report.text import lower_end
     from medgraft.report.text.formatting import name_metric
     from medgraft.report.text.scenario_names import short_names, shorten_keys
+    from medgraft.studies.training import trainings
 
     result = study.result
     metric, name = result.metric, name_metric(result.metric)
@@ -170,8 +170,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
 
 def show_single(single: SingleResult, out: Path, extractor: Extractor) -> None:
     """What one scenario does on images not learned from, how it was trained, and where it lies."""
-    from medgraft.report.gather import trained_scenario
-    from medgraft.report.sections.training import DEPLOYED
+    from medgraft.results.training import DEPLOYED
+    from medgraft.studies.training import trained_scenario
 
     crossed, scenario = single.crossed, single.crossed.fitted.scenario
     log, once = crossed.training, single.options.holdout_only
@@ -361,7 +361,6 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     """What the content of each region turns, by what was said of it beforehand."""
     from rich.table import Table
 
-    from medgraft.audit.evidence import POINTS, RANKING
     from medgraft.report.text.formatting import p_value
 
     table = Table(
@@ -381,7 +380,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
                 f"{100 * x:.1f}"
                 for x in (effect.points.low, effect.points.value, effect.points.high)
             )
-            decides = effect.matters(POINTS, RANKING)
+            decides = effect.decides
             table.add_row(
                 f"  {effect.region}",
                 f"{value} ({low} to {high})",

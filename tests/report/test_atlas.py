@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.explain.layers import Atlas, BlockView, ChannelView
-from medgraft.report.content import LayerExample
 from medgraft.report.pages.render import render_page
 from medgraft.report.pages.study import render
 from medgraft.report.sections import atlas as drawn
+from medgraft.results.layers import Atlas, BlockView, ChannelView, LayerExample
 from medgraft.types import Canvas, Geometry
 
 
@@ -183,7 +182,7 @@ def test_an_atlas_of_nothing_is_still_a_picture(tmp_path: Path) -> None:
 def test_the_surest_right_image_of_the_first_four_classes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from medgraft.report import gather
+    from medgraft.studies import examples
 
     classes = ("a", "b", "c", "d", "e")
     # Class a: rows 0 and 1 right, row 2 surer but wrong; b: row 3 right; c: only row 4, wrong.
@@ -193,9 +192,7 @@ def test_the_surest_right_image_of_the_first_four_classes(
     y_prob = np.repeat((1 - sure)[:, None] / 4, 5, axis=1)
     y_prob[np.arange(7), said] = sure
     oof = dataclasses.replace(
-        CONTENT.oof,
-        classes=classes,
-        positive=None,
+        fabricate.predictions(classes, None, 7, "train", 0, 1.0),
         ids=np.array([f"{i}.png" for i in range(7)]),
         y_true=y_true,
         y_prob=y_prob,
@@ -214,9 +211,9 @@ def test_the_surest_right_image_of_the_first_four_classes(
         for one in pictures:
             yield Atlas(one.id, one.pixels, one.geometry, ())
 
-    monkeypatch.setattr(gather, "_decode", decode)
-    monkeypatch.setattr(gather, "layer_atlases", atlases)
-    found = gather._examples(study, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(examples, "_decode", decode)
+    monkeypatch.setattr(examples, "layer_atlases", atlases)
+    found = examples.layer_examples(study, None)  # type: ignore[arg-type]
     assert [(one.truth, one.probability, one.atlas.id) for one in found] == [
         ("a", 0.7, "1.png"),
         ("b", 0.8, "3.png"),

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence_view import evidence_view
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.report.charts import regions
-from medgraft.report.content import AuditInput
-from medgraft.report.pages.audit import render_audit
+from medgraft.report.charts import images, regions
+from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
-from medgraft.report.sections.audit_view import evidence_of
-from medgraft.report.text import verdicts
+from medgraft.report.text import audit_verdict, verdicts
 from medgraft.types import (
     AuditResult,
     Canvas,
@@ -67,7 +66,7 @@ def page(audit: Audit) -> str:
         "run/model",
         "/data/other <hospital>",
         "probe/a/b/svm",
-        evidence_of(audit),
+        evidence_view(audit),
         130,
         SeenBefore(130, 2, 1),
     )
@@ -75,7 +74,7 @@ def page(audit: Audit) -> str:
 
 
 def test_the_strips_show_images_that_follow_the_corner_of_another_class(audit: Audit) -> None:
-    shown = evidence_of(audit)
+    shown = evidence_view(audit)
     assert {one.region for one in shown.exchanges} == {"top left corner"}
     assert len(shown.exchanges) == 3
     for one in shown.exchanges:
@@ -99,14 +98,17 @@ def test_a_minority_is_shown_above_the_rest_under_its_heatmaps(audit: Audit) -> 
         "ill", 9, 60, "top left corner", place, 0.5, 0.1, 0.6, 0.0, 0.01,
         tuple(seen[:3]), tuple(seen[3:]),
     )  # fmt: skip
-    shown = evidence_of(dataclasses.replace(audit, strategies=(one,)))
+    shown = evidence_view(dataclasses.replace(audit, strategies=(one,)))
     (minority,) = shown.minorities
     assert [p.id for p in minority.pictures] == [c.id for c in canvases[:3]]
-    warm = minority.pictures[0].pixels
+    first = minority.pictures[0]
+    assert first.map is not None
+    warm = images.overlay(first.pixels, first.map)
     assert warm.shape == (SIDE, SIDE, 3)
     assert (np.ptp(warm, axis=2)[place] > 0).all()  # coloured where the heatmap is, and there only
     assert not np.ptp(warm, axis=2)[~place].any()
     page = render_audit(AuditInput("m", "d", "k", shown, 6))
+    assert images.data_uri(warm, evidence.SIDE) in page
     assert "Heatmaps of another kind: the top left corner" in page
     assert page.index("of another kind</figcaption>") < page.index("the rest</figcaption>")
     assert all(canvas.id in page for canvas in canvases[:6])
@@ -122,7 +124,7 @@ def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_se
     assert effect > 50
     assert f"The top left corner decides: it turns {effect} in 100 labels" in page
     assert f"{effect} ({low} to {high})" in page  # in the chart
-    seen = evidence.in_100(audit.result.smallest_effect)
+    seen = audit_verdict.in_100(audit.result.smallest_effect)
     assert f"Had any region turned {seen} in 100 labels" in page
     assert "Exchanged: the top left corner" in page
     assert page.count('<figure class="case exchange">') == 3
@@ -173,29 +175,29 @@ def corner(severity: Any) -> Finding:
 
 def test_the_card_says_the_gravest_thing_first_and_never_more_than_was_seen() -> None:
     quiet = Finding("suspect_regions", "info", "none of these decides")
-    assert evidence.said(of("PASS", quiet)) == (
+    assert audit_verdict.said(of("PASS", quiet)) == (
         "No region that should not decide does. An effect on 4 in 100 labels would have been seen."
     )
-    assert evidence.said(of("WARN", quiet, corner("warn"))) == (
+    assert audit_verdict.said(of("WARN", quiet, corner("warn"))) == (
         "The border ring decides: it turns 21 in 100 labels (8 to 34). Nobody declared it to be no "
         "evidence: is this acceptable?"
     )
     both = of("FAIL", corner("warn"), corner("severe"))
-    assert evidence.said(both).endswith(
+    assert audit_verdict.said(both).endswith(
         "It was declared to be no evidence. 1 further region decides."
     )
     few = Finding("few_images", "warn", "only 12 usable images of class ill")
-    assert evidence.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
+    assert audit_verdict.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
         "Only 12 usable images of class ill."
     )
-    assert "too little was visible" in evidence.said(of("INCONCLUSIVE", quiet, smallest=0.3))
+    assert "too little was visible" in audit_verdict.said(of("INCONCLUSIVE", quiet, smallest=0.3))
 
 
 def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Audit) -> None:
     plain = fabricate.study()
     assert "not run" in [card.word for card in verdicts.verdicts(plain)]
     result = dataclasses.replace(plain.result, audit=audit.result)
-    content = dataclasses.replace(plain, result=result, evidence=evidence_of(audit))
+    content = dataclasses.replace(plain, result=result, evidence=evidence_view(audit))
     page = render(content)
     card = next(card for card in verdicts.verdicts(content) if card.title == "Evidence")
     assert card.word == "FAIL"
@@ -210,7 +212,7 @@ def test_an_audit_without_exchanges_says_why(audit: Audit) -> None:
     none = dataclasses.replace(
         audit, result=of("INCONCLUSIVE", few, smallest=1.0), effects=(), swaps=None, left=None
     )
-    page = render_audit(AuditInput("m", "d", "k", evidence_of(none), 6))
+    page = render_audit(AuditInput("m", "d", "k", evidence_view(none), 6))
     assert "INCONCLUSIVE: these images do not allow a verdict." in page
     assert "Only 3 pairs of patients could be formed." in page
     assert "No region was exchanged." in page

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medgraft.data.preprocess import derive
-from medgraft.explain.cam import cam_maps, enlarge, has_cam, signed_maps, usable_taps
+from medgraft.data.preprocess import derive, enlarge
+from medgraft.explain.cam import cam_maps, has_cam, signed_maps, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
 from medgraft.types import (
     Attribution,

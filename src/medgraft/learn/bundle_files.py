@@ -11,22 +11,18 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Backbone, Card, restore_backbone, save_backbone
+from medgraft.features.backbones import Backbone, restore_backbone, save_backbone
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError
-from medgraft.types import FeatureSpec, Operating, Scenario
-
-if TYPE_CHECKING:
-    from medgraft.learn.ensemble import FittedEnsemble
-    from medgraft.learn.network import NetworkWithHead
+from medgraft.types import Card, FeatureSpec, FittedScenario, Operating, Scenario
 
 FORMAT = 2  # of a bundle
 BACKBONE = "backbone.safetensors"
@@ -71,7 +67,7 @@ def part_of(folder: Path, name: str) -> Path:
     return shared if not own.exists() and (folder.parent / "bundle.json").exists() else own
 
 
-def described(fitted: NetworkWithHead | FittedEnsemble) -> dict[str, Any]:
+def described(fitted: FittedScenario, calibrator: Calibrator) -> dict[str, Any]:
     """What every bundle says of its classifier; `identity` reads it back."""
     return {
         "family": fitted.scenario.family,
@@ -80,7 +76,7 @@ def described(fitted: NetworkWithHead | FittedEnsemble) -> dict[str, Any]:
         "classes": fitted.classes,
         "positive": fitted.positive,
         "operating": fitted.operating and dataclasses.asdict(fitted.operating),
-        "calibrator": dataclasses.asdict(fitted.calibrator),
+        "calibrator": dataclasses.asdict(calibrator),
     }
 
 

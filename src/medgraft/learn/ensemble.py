@@ -138,7 +138,7 @@ class FittedEnsemble:
             folder / "bundle.json",
             {
                 "format": FORMAT,
-                **described(self),
+                **described(self, self.calibrator),
                 "n_members": len(self.members),
                 "stack": self.stack and dataclasses.asdict(self.stack),
                 "sha256": {},

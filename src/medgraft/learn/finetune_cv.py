@@ -28,13 +28,15 @@ from medgraft.learn.cross_validation import (
     judged,
     key_of,
 )
-from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
+from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.trained import FittedTrained, finetuned_backbone
+from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
+from medgraft.scenario import BEST
 from medgraft.types import Floats, Folds, Scenario
 
 
@@ -52,7 +54,7 @@ def cross_fit_finetune(
     further = []
     if setup.recipe.deploy == "once":
         further = [_once_more(setup, depth, inputs, runs)]
-        histories["all images"] = further[0].history
+        histories[DEPLOYED] = further[0].history
     out = _out_of_fold(runs, folds)
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)

@@ -226,7 +226,7 @@ class NetworkWithHead:
             folder / "bundle.json",
             {
                 "format": FORMAT,
-                **described(self),
+                **described(self, self.calibrator),
                 "reading": plan_json(self.feature_plan, self.backbone.card),
                 "head": {"name": self.scenario.head, "settings": settings},
                 "encoder": encoder,

@@ -22,15 +22,16 @@ from markupsafe import Markup
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
-from medgraft.report.content import DepthPoint
 from medgraft.report.text import formatting
+from medgraft.report.text.scenario_names import way_of
+from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Estimate, Question
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medgraft.evaluate.curves import Curve, ReliabilityBin
+    from medgraft.results.curves import Curve, ReliabilityBin
 
 INK, MUTED, GRID, SURFACE, SHADE = "#010101", "#020202", "#030303", "#040404", "#050505"
 PAGE = "#060606"
@@ -217,7 +218,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
     """
     points = [point for point in points if not (narrow and point.beside)]
     taps = [tap for _, tap in sorted({(point.order, point.tap) for point in points})]
-    series = list(dict.fromkeys((point.beside, point.head) for point in points))
+    series = list(dict.fromkeys((point.beside is not None, way_of(point)) for point in points))
     heads = [head for _, head in sorted(series, key=lambda one: one[0])]
     width = NARROW if narrow else WIDE
     right = 100 if len(heads) == sum(not beside for beside, _ in series) else 150
@@ -229,7 +230,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
         ends: list[End] = []
         for i, head in enumerate(heads):
             colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
-            line = sorted((p for p in points if p.head == head), key=lambda p: p.order)
+            line = sorted((p for p in points if way_of(p) == head), key=lambda p: p.order)
             aside = 0.07 * (i - (len(heads) - 1) / 2)  # so that equal lines do not hide each other
             x = [taps.index(point.tap) + aside for point in line]
             _depth_line(axes, x, line, colour, marker)

@@ -1,24 +1,28 @@
 """What the audit of a model's evidence found, in words and in order.
 
-The chart and the pictures of regions are drawn in `regions.py`; what is shown of an audit is chosen
-in `exchanges.py`.
+The chart and the pictures of regions are drawn in `charts/regions.py`; what is shown of an audit is
+chosen in `audit/evidence_view.py`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import DECIDES, FEW_PAIRS
-from medgraft.audit.regions import EVIDENCE, MOVED, the
 from medgraft.report.charts import images, regions
-from medgraft.report.content import EvidenceView, Exchange, Picture
-from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
-from medgraft.types import AuditResult, Finding
+from medgraft.report.text.audit_verdict import in_100, said
+from medgraft.results.evidence import (
+    EVIDENCE,
+    FEW_PAIRS,
+    MOVED,
+    EvidenceView,
+    Exchange,
+    Picture,
+    RegionEffect,
+    the,
+)
 
 SIDE = 224  # pixels of a picture
 GROUPS = {
@@ -28,43 +32,6 @@ GROUPS = {
     "map": "Map of the picture",
 }
 NO_REGIONS = "No region was exchanged."
-
-
-def said(audit: AuditResult) -> str:
-    """The verdict in a sentence or two, for the card and the terminal."""
-    grave = sorted(audit.findings, key=lambda f: ("severe", "warn", "info").index(f.severity))
-    seen = f"An effect on {in_100(audit.smallest_effect)} in 100 labels would have been seen."
-    if audit.verdict == "PASS":
-        return f"No region that should not decide does. {seen}"
-    if not grave or (audit.verdict == "INCONCLUSIVE" and grave[0].severity == "info"):
-        power = next((f.numbers for f in audit.findings if f.check == "power"), None)
-        wanted = (
-            f" About {power['images_a_class']} patients of each class would do." if power else ""
-        )
-        return f"No region was found to decide, but too little was visible. {seen}{wanted}"
-    first = grave[0]
-    if first.check != DECIDES:
-        return formatting.sentence(first.text)
-    more = sum(one.check == DECIDES for one in grave) - 1
-    many = formatting.plural(more, "further region decides", "further regions decide")
-    return _decides(first) + (f" {many}." if more else "")
-
-
-def _decides(finding: Finding) -> str:
-    """What a deciding region does, shortly."""
-    value, low, high = (100 * float(finding.numbers[name]) for name in ("effect", "low", "high"))
-    text = formatting.sentence(
-        f"{the(str(finding.numbers['region']))} decides: it turns {value:.0f} in 100 labels "
-        f"({low:.0f} to {high:.0f}). "
-    )
-    if finding.severity == "severe":
-        return f"{text} It was declared to be no evidence."
-    return f"{text} Nobody declared it to be no evidence: is this acceptable?"
-
-
-def in_100(share: float) -> str:
-    """A share of labels as a whole number of 100, rounded up, at least 1."""
-    return f"{max(1, math.ceil(100 * share - 1e-9))}"
 
 
 def section(evidence: EvidenceView | None) -> dict[str, object]:
@@ -163,7 +130,7 @@ def _drawn(evidence: EvidenceView, effects: list[RegionEffect]) -> Markup:
         regions.RegionOutline(
             evidence.places[e.region],
             points(e),
-            decides(e) and e.role in ("declared", "suspect"),
+            e.decides and e.role in ("declared", "suspect"),
         )
         for e in effects
     ]
@@ -213,7 +180,10 @@ def _panels(pictures: tuple[Picture, ...], region: str) -> list[dict[str, object
             f"{picture.title}: {picture.id or 'made for this test'}, {the(region)} outlined; "
             f"called {picture.label}, probability {formatting.percent(picture.probability)}."
         )
-        uri = images.data_uri(picture.pixels, SIDE)
+        shown = picture.pixels
+        if picture.map is not None:
+            shown = images.overlay(shown, picture.map)
+        uri = images.data_uri(shown, SIDE)
         mark = regions.RegionOutline(picture.place, "", decides=True)
         panels.append(
             {
