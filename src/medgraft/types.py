@@ -1,8 +1,9 @@
 """What flows between the rooms: frozen dataclasses and protocols.
 
 Every room may import this file. It imports nothing heavier than numpy, and of ours only
-`scenario.py`, so that it can be read first and loaded at once. It holds shapes and words, not behaviour: how a
-table is read from disk, a canvas resized or a prediction judged stands in the rooms.
+`scenario.py`, so that it can be read first and loaded at once. It holds shapes and words, not
+behaviour: how a table is read from disk, a canvas resized or a prediction judged stands in the
+rooms.
 """
 
 from __future__ import annotations

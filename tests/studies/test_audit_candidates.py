@@ -19,10 +19,11 @@ from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.report.result_json import audit_json
 from medgraft.studies.audit_candidates import audit_candidates, audit_unseen, explain_audits
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.recommend import Recommendation
-from medgraft.studies.store import RunStore, audit_json
+from medgraft.studies.store import RunStore
 from medgraft.types import AuditResult, Estimate, Finding, ImageTable, Scenario, Verdict
 
 PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
