@@ -119,9 +119,9 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
 
     from medgraft.evaluate.metrics import METRICS
     from medgraft.report.gather import trainings
-    from medgraft.report.text import lower_end
+    from medgraft.report.text import lower_end, recommendation
     from medgraft.report.text.formatting import name_metric
-    from medgraft.report.text.scenario_names import short_names, shorten_keys
+    from medgraft.report.text.scenario_names import short_names
 
     result = study.result
     metric, name = result.metric, name_metric(result.metric)
@@ -155,7 +155,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console = _console()
     console.print(table)
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
-    console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
+    console.print(f"\n{recommendation.why(result.why, names)}\n", markup=False)
     if said := lower_end.sentence(result):
         console.print(f"{said}\n", markup=False)
     show_questions(result)
@@ -329,6 +329,7 @@ ROLES = {
 def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
+    from medgraft.report.text.formatting import in_100
     from medgraft.report.text.seen_before import of_audit
 
     audit, console = found.audit, _console()
@@ -338,7 +339,7 @@ def show_audit(found: ModelAudit) -> None:
         above = result.smallest_effect > UNSEEN
         console.print(
             "Smallest effect that would have been seen: "
-            f"{max(1, math.ceil(100 * result.smallest_effect))} in 100 labels (power 80 %)"
+            f"{in_100(result.smallest_effect)} in 100 labels (power 80 %)"
             + (f"; above {100 * UNSEEN:.0f} nothing is decided." if above else "."),
             markup=False,
         )

@@ -585,6 +585,52 @@ class AuditResult:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    """Why a scenario is recommended; `report/text/recommendation.py` says it in words.
+
+    n_scenarios were judged out of fold by `metric`, on n_images of n_groups, of which n_smallest
+    are of `smallest_class`. recommended, best : keys; figure, best_figure : their values of the
+    metric. margin : the loss that was allowed. loss : what is lost against the best at most, by the
+    paired 95 % interval. cost : what choosing so loses on average, judged out of bag. corrected :
+    the figure once its having been chosen is discounted. by_tap : (tap, value) of the recommended
+    backbone, from shallow to deep. audits : by key, in the order they were made, the recommended
+    scenario's among them; none where none was asked for.
+    """
+
+    metric: str
+    n_scenarios: int
+    n_images: int
+    n_groups: int
+    smallest_class: str
+    n_smallest: int
+    recommended: str
+    figure: Estimate
+    best: str
+    best_figure: Estimate
+    margin: float
+    loss: float
+    cost: float
+    corrected: Estimate
+    by_tap: tuple[tuple[str, float], ...] = ()
+    audits: Mapping[str, AuditResult] = field(default_factory=dict)
+
+    @property
+    def surely_close(self) -> bool:
+        """Whether no more than the margin is lost, by the interval and not by luck."""
+        return self.loss <= self.margin
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Keys of what the audit fails."""
+        return tuple(key for key, audit in self.audits.items() if audit.verdict == "FAIL")
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """What of this made way for the recommended one; nothing where all that were tried fail."""
+        return () if self.recommended in self.failed else self.failed
+
+
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """What a study found; `result.json` is this and nothing else.
@@ -597,7 +643,7 @@ class StudyResult:
     findings: tuple[Finding, ...]
     scenarios: tuple[ScenarioResult, ...]
     recommended: str
-    why: str
+    why: Rationale
     corrected: Estimate
     comparisons: tuple[Comparison, ...]
     audit: AuditResult | None

@@ -23,7 +23,7 @@ from medgraft.report.pages.audit import render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
 from medgraft.report.sections.audit_view import evidence_of
-from medgraft.report.text import verdicts
+from medgraft.report.text import formatting, verdicts
 from medgraft.types import (
     AuditResult,
     Canvas,
@@ -144,7 +144,7 @@ def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_se
     assert effect > 50
     assert f"The top left corner decides: it turns {effect} in 100 labels" in page
     assert f"{effect} ({low} to {high})" in page  # in the chart
-    seen = evidence.in_100(audit.result.smallest_effect)
+    seen = formatting.in_100(audit.result.smallest_effect)
     assert f"Had any region turned {seen} in 100 labels" in page
     assert "Exchanged: the top left corner" in page
     assert page.count('<figure class="case exchange">') == 3

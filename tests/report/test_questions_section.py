@@ -78,11 +78,6 @@ def test_two_scenarios_never_share_a_name() -> None:
     assert len(set(names.values())) == len(ALL) + 2
 
 
-def test_one_key_that_begins_another_is_not_cut_in_a_sentence() -> None:
-    names = {"probe/n/a": "a", "probe/n/a/svm": "a · svm"}
-    assert scenario_names.shorten_keys("probe/n/a/svm, probe/n/a", names) == "a · svm, a"
-
-
 # --------------------------------------------------------------------------- in sentences
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medgraft.report.text import recommendation
 from medgraft.types import (
     SCHEMA,
     AuditResult,
@@ -39,7 +40,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "profile": {"findings": [_finding(finding) for finding in result.findings]},
         "scenarios": [_scenario(row) for row in result.scenarios],
         "recommended": result.recommended,
-        "why": result.why,
+        "why": recommendation.why(result.why, {row.key: row.key for row in result.scenarios}),
         "corrected": {
             name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },

@@ -18,7 +18,7 @@ from medgraft.report.charts import images
 from medgraft.report.content import CaseView, DepthPoint, HowTo, Judged, ReportInput
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import atlas, evidence, performance, questions, scenarios, training
-from medgraft.report.text import formatting, lower_end, scenario_names, verdicts
+from medgraft.report.text import formatting, lower_end, recommendation, scenario_names, verdicts
 from medgraft.types import Floats, ImageTable
 
 __all__ = ["CaseView", "DepthPoint", "HowTo", "ReportInput", "render", "write_report"]
@@ -86,7 +86,7 @@ def render(content: ReportInput) -> str:
             **atlas.section(content),
             **questions.section(content),
             **training.section(content),
-            "why": scenario_names.shorten_keys(content.result.why, names),
+            "why": recommendation.why(content.result.why, names),
             "recipe": content.recipe,
             **performance.section(_judged(content)),
             **_data(content),

@@ -6,7 +6,6 @@ in `exchanges.py`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from markupsafe import Markup
@@ -33,7 +32,8 @@ NO_REGIONS = "No region was exchanged."
 def said(audit: AuditResult) -> str:
     """The verdict in a sentence or two, for the card and the terminal."""
     grave = sorted(audit.findings, key=lambda f: ("severe", "warn", "info").index(f.severity))
-    seen = f"An effect on {in_100(audit.smallest_effect)} in 100 labels would have been seen."
+    least = formatting.in_100(audit.smallest_effect)
+    seen = f"An effect on {least} in 100 labels would have been seen."
     if audit.verdict == "PASS":
         return f"No region that should not decide does. {seen}"
     if not grave or (audit.verdict == "INCONCLUSIVE" and grave[0].severity == "info"):
@@ -60,11 +60,6 @@ def _decides(finding: Finding) -> str:
     if finding.severity == "severe":
         return f"{text} It was declared to be no evidence."
     return f"{text} Nobody declared it to be no evidence: is this acceptable?"
-
-
-def in_100(share: float) -> str:
-    """A share of labels as a whole number of 100, rounded up, at least 1."""
-    return f"{max(1, math.ceil(100 * share - 1e-9))}"
 
 
 def section(evidence: EvidenceView | None) -> dict[str, object]:
@@ -135,10 +130,10 @@ def _visible(evidence: EvidenceView) -> str:
     """The smallest effect that would have been seen."""
     if not evidence.effects:
         return f"{NO_REGIONS} That takes {FEW_PAIRS} pairs of patients of different classes."
+    least = formatting.in_100(evidence.result.smallest_effect)
     return (
-        f"Had any region turned {in_100(evidence.result.smallest_effect)} in 100 labels, this "
-        "audit would have found it with a chance of 80 %. What turns fewer can go unseen; more "
-        "pairs of images see smaller effects."
+        f"Had any region turned {least} in 100 labels, this audit would have found it with a "
+        "chance of 80 %. What turns fewer can go unseen; more pairs of images see smaller effects."
     )
 
 

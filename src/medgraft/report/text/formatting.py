@@ -145,6 +145,15 @@ def percent(share: float | None) -> str:
     return _signed(share, f"{size:.1f} %")
 
 
+def in_100(share: float) -> str:
+    """A share of labels as a whole number of 100, rounded up, at least 1.
+
+    >>> in_100(0.031), in_100(0.0)
+    ('4', '1')
+    """
+    return f"{max(1, math.ceil(100 * share - 1e-9))}"
+
+
 def value(metric: str, figure: float | None) -> str:
     """A figure of this metric: percent where it is a share of images, a plain number elsewhere."""
     return percent(figure) if metric in PERCENT else number(figure)

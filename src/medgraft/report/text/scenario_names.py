@@ -60,17 +60,6 @@ def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
     }
 
 
-def shorten_keys(text: str, names: Mapping[str, str]) -> str:
-    """A sentence with the keys of scenarios written as their names.
-
-    >>> shorten_keys("n/a loses to n/a/svm.", {"n/a": "a", "n/a/svm": "a · svm"})
-    'a loses to a · svm.'
-    """
-    for key in sorted(names, key=len, reverse=True):  # one key may begin another
-        text = text.replace(key, names[key])
-    return text
-
-
 def _slots(scenario: Scenario) -> dict[str, str]:
     """The parts of a name, '' where a part is the usual one."""
     if scenario.members and scenario.head == "mean":  # ways of seeing, their answers averaged
