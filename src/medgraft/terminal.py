@@ -213,6 +213,7 @@ def show_questions(result: StudyResult) -> None:
     from rich.table import Table
 
     from medgraft.report.text.formatting import between, difference, name_metric, p_value
+    from medgraft.report.text.questions import sentence
 
     if not result.questions:
         return
@@ -228,7 +229,7 @@ def show_questions(result: StudyResult) -> None:
         gap = difference(result.metric, one.comparison.difference)
         p = p_value(one.comparison.p).removeprefix("p ").removeprefix("= ")
         table.add_row(
-            _plain(one.text),
+            _plain(sentence(one)),
             _plain(one.answer),
             f"{gap}\n({between(result.metric, one.comparison)})",
             p,

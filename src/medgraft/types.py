@@ -526,18 +526,43 @@ class LowerEnd:
 Answer = Literal["better", "worse", "no difference seen"]
 
 
+WayKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is done otherwise, of which a study asks whether it helps.
+
+    kind : `edits` instead of the raw image, beside it, or with the probabilities of both averaged;
+    augmented `views` (`xray4`); inputs of other `sizes`, with several joined as `join` says; or the
+    best of another `family` instead of the best probe.
+    """
+
+    kind: WayKind
+    edits: tuple[str, ...] = ()
+    views: str = ""
+    sizes: tuple[int, ...] = ()
+    join: Join = "concat"
+    family: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question that a study answers for its data, `comparison` being what is new against what is.
 
     Its p is corrected for the number of questions of the study. corrected : there was a choice of
-    what is compared, and the comparison discounts it.
+    what is compared, and the comparison discounts it. tap, head, backbone : where it was asked; ''
+    of a family, and the backbone '' where all scenarios have one. `report/text/questions.py` says
+    it in words.
     """
 
-    text: str
+    way: Way
     comparison: Comparison
     answer: Answer
     corrected: bool = False
+    tap: str = ""
+    head: str = ""
+    backbone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

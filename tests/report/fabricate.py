@@ -15,6 +15,7 @@ from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
 from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
 from medgraft.scenario import encoding_of, views_of
 from medgraft.types import (
+    Answer,
     Comparison,
     Cost,
     Estimate,
@@ -30,6 +31,7 @@ from medgraft.types import (
     Skipped,
     Source,
     StudyResult,
+    Way,
 )
 
 FAST = Sampling(resamples=200)
@@ -265,11 +267,15 @@ def with_families(content: ReportInput) -> ReportInput:
     row = next(row for row in content.result.scenarios if row.key == CHOSEN)
     rows = tuple(dataclasses.replace(row, key=one.key, family=one.family) for one in added)
     gaps = ((0.012, 0.004, 0.02, 0.01), (-0.001, -0.011, 0.009, 1.0), (-0.02, -0.03, -0.01, 0.003))
+    ways = (
+        Way("instead", ("clahe2-8",)),
+        Way("beside", ("clahe2-8",)),
+        Way("views", views="xray4"),
+    )
+    answers: tuple[Answer, ...] = ("better", "no difference seen", "worse")
     questions = tuple(
-        Question(f"Does {one.key.split('/')[3]} help?", Comparison(one.key, CHOSEN, *gap), answer)
-        for one, gap, answer in zip(
-            added, gaps, ("better", "no difference seen", "worse"), strict=False
-        )
+        Question(way, Comparison(one.key, CHOSEN, *gap), answer, tap="blocks.5", head="svm")
+        for way, one, gap, answer in zip(ways, added, gaps, answers, strict=False)
     )
     scenarios = (*content.scenarios, *added)
     auroc = row.validation["auroc"]
@@ -368,7 +374,7 @@ def with_training(
     gap = {"better": 0.012, "worse": -0.013, "no difference seen": 0.002}[answer]
     p = 0.3 if answer.startswith("no") else 0.01
     asked = Question(
-        "Is the best of finetune (a network trained again) better than the best probe?",
+        Way("family", family="finetune"),
         Comparison(TRAINED.key, CHOSEN, gap, gap - 0.008, gap + 0.008, p),
         answer,  # type: ignore[arg-type]
     )

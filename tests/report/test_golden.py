@@ -19,8 +19,8 @@ from medgraft import terminal
 from medgraft.report.content import ReportInput
 from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
-from medgraft.report.text import recommendation
-from medgraft.types import AuditResult, Finding, Rationale, Verdict
+from medgraft.report.text import questions, recommendation
+from medgraft.types import AuditResult, Comparison, Finding, Question, Rationale, Verdict, Way
 
 GOLDEN = Path(__file__).parent / "golden"
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "caption", "summary"}
@@ -119,3 +119,21 @@ def test_why_in_result_json() -> None:
     lines = [result_json(result)["why"]]
     names = {key: key for why in reasons() for key in (why.recommended, why.best, *why.audits)}
     check("why.txt", [*lines, *(recommendation.why(why, names) for why in reasons())])
+
+
+def test_questions() -> None:
+    gap = Comparison("a", "b", 0.01, 0.0, 0.02, 0.03)
+    ways = (
+        Way("instead", ("clahe2-8",)),
+        Way("beside", ("clahe2-8", "clahe4-8")),
+        Way("averaged", ("clahe2-8",)),
+        Way("views", views="xray4"),
+        Way("sizes", sizes=(544,)),
+        Way("sizes", sizes=(224, 544)),
+        Way("sizes", sizes=(224, 544), join="mean"),
+    )
+    asked = [Question(way, gap, "better", tap="stages", head="svm") for way in ways]
+    asked += [dataclasses.replace(asked[0], backbone="vgg16")]
+    families = ("multiscale", "vlad", "ensemble", "finetune", "hybrid")
+    asked += [Question(Way("family", family=family), gap, "better") for family in families]
+    check("questions.txt", [questions.sentence(one) for one in asked])

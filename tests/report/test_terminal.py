@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from medgraft import cli, terminal
 from medgraft.bundle import external_validation
 from medgraft.evaluate.estimates import evaluate
+from medgraft.report.text.questions import sentence
 from medgraft.types import Scenario, SeenBefore, StudyResult
 
 
@@ -107,7 +108,7 @@ def test_questions_are_answered_with_their_interval(capsys: pytest.CaptureFixtur
     first, second, third = content.result.questions
     for one, gap in ((first, "+0.012"), (second, "−0.001"), (third, "−0.020")):
         line = next(line for line in lines if gap in line)
-        assert one.text.split()[1] in line
+        assert sentence(one).split()[1] in line
     plain = shown(fabricate.study().result, capsys)
     assert not any("helped" in line for line in plain)
 

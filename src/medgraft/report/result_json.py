@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.report.text import recommendation
+from medgraft.report.text import questions, recommendation
 from medgraft.types import (
     SCHEMA,
     AuditResult,
@@ -54,7 +54,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         ],
         "questions": [
             {
-                "question": row.text,
+                "question": questions.sentence(row),
                 "answer": row.answer,
                 **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
                 "corrected": row.corrected,

@@ -34,6 +34,14 @@ METRICS = {
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }
+FAMILIES = {
+    "probe": "one layer, or all stages",
+    "multiscale": "other input sizes",
+    "vlad": "encoded descriptors",
+    "ensemble": "several scenarios joined",
+    "finetune": "a network trained again",
+    "hybrid": "VGG's first blocks with trained separable ones",
+}
 GLOSSARY = {
     "auroc": "The chance that a random image of the positive class gets a higher score than a "
     "random one of the other: 0.5 is guessing, 1 is no mistake in the order. With more than two "
@@ -101,6 +109,15 @@ def name_check(check: str) -> str:
     """
     text = check.replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def name_edit(edit: str) -> str:
+    """An edit in words; its parameters are told where they are not the usual ones.
+
+    >>> name_edit("raw"), name_edit("clahe2-8"), name_edit("clahe4-8")
+    ('raw', 'CLAHE', 'CLAHE 4-8')
+    """
+    return "CLAHE" if edit == "clahe2-8" else edit.replace("clahe", "CLAHE ")
 
 
 def is_missing(value: float | None) -> bool:

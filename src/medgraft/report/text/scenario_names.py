@@ -13,7 +13,6 @@ from medgraft.features.subnetwork import INPUT
 from medgraft.report.content import ScenarioFacts
 from medgraft.report.text import formatting
 from medgraft.scenario import BEST, Encoded, Finetune, Pooled, Scenario
-from medgraft.studies.questions import edit_name
 from medgraft.types import FittedScenario
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _sizes(scenario: Scenario) -> str:
 
 
 def _edit(scenario: Scenario) -> str:
-    return " + ".join(edit_name(way) for ways in scenario.pixels.edits for way in ways)
+    return " + ".join(formatting.name_edit(way) for ways in scenario.pixels.edits for way in ways)
 
 
 def _views(scenario: Scenario) -> str:
