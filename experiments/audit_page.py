@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from medgraft.audit.effects import LEVEL
 from medgraft.audit.marks import KINDS
 from medgraft.evaluate.intervals import wilson
 from medgraft.files import written_file
+from medgraft.results.evidence import LEVEL
 from page import lines
 from planted import USES
 

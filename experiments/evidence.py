@@ -22,7 +22,6 @@ import numpy as np
 import medgraft
 from finetune import CAP, CHEST, LITE0, SHARED, folds_of, tuned
 from medgraft.audit.evidence import AuditOptions, audit_evidence
-from medgraft.audit.regions import INSIDE, OUTSIDE
 from medgraft.data.masks import read_mask, with_masks
 from medgraft.data.preprocess import derive
 from medgraft.data.split import Development, keep_copies_together, labelled
@@ -31,6 +30,7 @@ from medgraft.explain.attribute import attribute
 from medgraft.features.extract import base_of
 from medgraft.files import write_json, written_file
 from medgraft.learn.fit import fit
+from medgraft.results.evidence import INSIDE, OUTSIDE
 from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
 from medgraft.types import Canvas, FittedScenario, ImageTable, Scenario

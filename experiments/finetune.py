@@ -25,9 +25,10 @@ from medgraft.data.augment import judging_view
 from medgraft.data.split import keep_copies_together, labelled, make_folds, with_test_split
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.files import write_json
-from medgraft.learn.depth import DepthSearch, search_depth, searched
+from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.finetune import Training, score
 from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.results.training import DepthSearch
 from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.terminal import progress
 from medgraft.training_recipe import Balance

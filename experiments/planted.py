@@ -17,14 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.audit.evidence import DECIDES, AuditOptions, audit_evidence
+from medgraft.audit.evidence import AuditOptions, audit_evidence
 from medgraft.audit.marks import KINDS, Mark
-from medgraft.audit.regions import CORNERS, RING, layout_of
+from medgraft.audit.regions import layout_of
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.split import Development, make_folds
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import fit
+from medgraft.results.evidence import CORNERS, DECIDES, RING
 from medgraft.types import (
     Canvas,
     FittedScenario,

@@ -26,9 +26,10 @@ import medgraft
 from audit_page import summary, write_page
 from medgraft.audit import effects, evidence
 from medgraft.audit.marks import KINDS
-from medgraft.audit.regions import CORNERS
 from medgraft.data.phantom import write_phantoms
 from medgraft.files import write_json
+from medgraft.results import evidence as results
+from medgraft.results.evidence import CORNERS
 from medgraft.terminal import progress
 from medgraft.types import Ints, Scenario
 from planted import Images, Shortcut, Trial, base_images, run_trial
@@ -70,7 +71,8 @@ def main() -> None:
     if not SHARED.is_dir() and not asked.page:
         sys.exit(f"needs real data in {SHARED}, which is not here")
     if asked.weaken:
-        effects.LEVEL, evidence.POINTS, evidence.RANKING = 0.2, -1.0, -1.0
+        for module in (effects, evidence, results):
+            vars(module).update(LEVEL=0.2, POINTS=-1.0, RANKING=-1.0)
     kept = asked.size == "full" and not asked.weaken
     known: dict[str, Any] = json.loads(RESULTS.read_text()) if kept and RESULTS.exists() else {}
     trials = [*planted(), *nulls()]
@@ -115,11 +117,17 @@ def planted() -> Iterator[Trial]:
     seed = 1000
     for data, scenario, kind, rho in product(REAL, SCENARIOS, KINDS, (0.0, 0.6, 0.8, 0.9, 1.0)):
         seed += 1
-        size, corner = WIDTHS[seed % len(WIDTHS)], CORNERS[seed // len(WIDTHS) % len(CORNERS)]
+        size, corner = (
+            WIDTHS[seed % len(WIDTHS)],
+            CORNERS[seed // len(WIDTHS) % len(CORNERS)],
+        )
         yield Trial(data, scenario, Shortcut(kind, size, corner, rho), False, seed)
     for data, scenario, size, rho in product(REAL, SCENARIOS, (0.06, 0.10, 0.15), (0.9, 1.0)):
         seed += 1  # the sizes that models use most, so that enough of them do
-        kind, corner = KINDS[seed % len(KINDS)], CORNERS[seed // len(KINDS) % len(CORNERS)]
+        kind, corner = (
+            KINDS[seed % len(KINDS)],
+            CORNERS[seed // len(KINDS) % len(CORNERS)],
+        )
         yield Trial(data, scenario, Shortcut(kind, size, corner, rho), True, seed)
     others = (
         Shortcut("border", 0.03, rho=1.0),
@@ -134,7 +142,10 @@ def planted() -> Iterator[Trial]:
         yield Trial(data, scenario, shortcut, False, seed)
     for data, scenario, kind, rho in product(HARD, SCENARIOS, KINDS, (0.0, 0.6, 0.8, 0.9, 1.0)):
         seed += 1
-        size, corner = WIDTHS[seed % len(WIDTHS)], CORNERS[seed // len(WIDTHS) % len(CORNERS)]
+        size, corner = (
+            WIDTHS[seed % len(WIDTHS)],
+            CORNERS[seed // len(WIDTHS) % len(CORNERS)],
+        )
         yield Trial(data, scenario, Shortcut(kind, size, corner, rho), False, seed)
 
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 import medgraft
 from medgraft.audit.context_probes import shown
-from medgraft.audit.evidence import DECIDES, NO_VERDICT, Audit, AuditOptions, audit_evidence
-from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
+from medgraft.audit.evidence import NO_VERDICT, Audit, AuditOptions, audit_evidence
+from medgraft.audit.regions import layout_of, regions_of
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.preprocess import derive
@@ -39,6 +39,7 @@ from medgraft.learn.fit import fit
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shortcut_probe import predict_from_surface
+from medgraft.results.evidence import CORNERS, DECIDES, RING
 from medgraft.terminal import progress
 from medgraft.types import (
     Canvas,

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medgraft.audit.effects import LEVEL
-from medgraft.audit.evidence import POINTS, RANKING
-from medgraft.audit.regions import CORNERS, MOVED, RING
 from medgraft.files import written_file
+from medgraft.results.evidence import CORNERS, LEVEL, MOVED, POINTS, RANKING, RING
 from page import figure, lines
 from planted import USES
 

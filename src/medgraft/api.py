@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence_view import evidence_view
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
@@ -30,16 +31,14 @@ from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
-from medgraft.report.content import AuditInput
 from medgraft.report.gather import gather
-from medgraft.report.pages.audit import write_audit
+from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.result_json import audit_json, result_json
-from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.sections.training import held_out, training_json
+from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
-from medgraft.studies.data import DataAudit
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.prepare import check
 from medgraft.studies.run import Study, config, run_study
@@ -321,7 +320,7 @@ def audit_to_folder(
             model=model,
             data=data,
             scenario=found.scenario,
-            evidence=evidence_of(found.audit),
+            evidence=evidence_view(found.audit),
             images=found.images,
             seen=found.seen,
             skipped=found.skipped,

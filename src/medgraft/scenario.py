@@ -32,6 +32,7 @@ TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")
 HYBRID = "hybrid_"  # how the names of backbones begin whose last blocks are our own
 BEST = "best"  # in the place of a tap: the depth to train from is searched, or members have theirs
+INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
 FORM = "FAMILY/BACKBONE/LAYER/…/HEAD, such as probe/tf_efficientnet_lite0/blocks.5/svm"
 
 CLAHE = r"clahe(?:0|[1-9]\d*)(?:\.\d*[1-9])?(?:e[+-]\d+)?-[1-9]\d*"

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from medgraft.api import ModelAudit
-    from medgraft.audit.effects import RegionEffect
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
-    from medgraft.report.content import TrainedScenario
-    from medgraft.studies.data import DataAudit
+    from medgraft.results.data import DataAudit
+    from medgraft.results.evidence import RegionEffect
+    from medgraft.results.training import TrainedScenario
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (
@@ -363,7 +363,6 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     """What the content of each region turns, by what was said of it beforehand."""
     from rich.table import Table
 
-    from medgraft.audit.evidence import POINTS, RANKING
     from medgraft.report.text.formatting import p_value
 
     table = Table(
@@ -383,7 +382,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
                 f"{100 * x:.1f}"
                 for x in (effect.points.low, effect.points.value, effect.points.high)
             )
-            decides = effect.matters(POINTS, RANKING)
+            decides = effect.decides
             table.add_row(
                 f"  {effect.region}",
                 f"{value} ({low} to {high})",

@@ -32,6 +32,7 @@ Pixels = NDArray[np.uint8]
 
 Split = Literal["train", "val", "test", ""]
 Severity = Literal["info", "warn", "severe"]
+SEVERITIES: tuple[Severity, ...] = ("severe", "warn", "info")  # the gravest first
 Verdict = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
 
 SCHEMA = 1  # of result.json
@@ -217,6 +218,31 @@ CanvasStream = Iterable[Canvas | Skipped]
 
 
 # --------------------------------------------------------------------------- features
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The provenance of a backbone: what it is, where its weights are from, what it wants to see.
+
+    mean, std : of RGB in 0..1. sha256 : of the weights. size : height and width in pixels.
+    dense : whether the weights hold VGG's dense layers, so that `fc6` and `fc7` are taps.
+    """
+
+    name: str
+    source: str
+    licence: str
+    credit: str
+    sha256: str
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dense: bool = False
+    tuned: str = ""
+
+    @property
+    def id(self) -> str:
+        """What the network goes by: timm's name, and of a fine-tuned one what it was tuned to."""
+        return f"{self.name}~{self.tuned}" if self.tuned else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from test_evidence import MIDDLE, SIDE, TOP_LEFT, ByBrightness, made
 from medgraft import api, cli
 from medgraft.api import ModelAudit, audit_model
 from medgraft.audit.evidence import AuditOptions
-from medgraft.audit.regions import CORNERS, OUTSIDE
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.results.evidence import CORNERS, OUTSIDE
 from medgraft.types import ImageTable, Operating
 
 QUICK = AuditOptions(pairs=40, grid=False)

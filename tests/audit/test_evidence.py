@@ -14,12 +14,13 @@ from scipy import stats
 
 from medgraft.audit import effects
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
-from medgraft.audit.regions import CORNERS, INSIDE, OUTSIDE, RING, alphas, layout_of, regions_of
+from medgraft.audit.regions import alphas, layout_of, regions_of
 from medgraft.audit.swap import draw_units, exchanged, read_part
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
+from medgraft.results.evidence import CORNERS, INSIDE, OUTSIDE, RING
 from medgraft.types import (
     Canvas,
     Estimate,

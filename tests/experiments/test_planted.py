@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from medgraft.audit.marks import KINDS, Kind, Mark
-from medgraft.audit.regions import CORNERS, RING, layout_of, regions_of
+from medgraft.audit.regions import layout_of, regions_of
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.results.evidence import CORNERS, RING
 from medgraft.types import Canvas, Geometry, Scenario
 from planted import SIDE, Shortcut, Trial, mixed, run_trial
 

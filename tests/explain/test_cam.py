@@ -11,13 +11,13 @@ from torch import nn
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.cam import block_taps, grad_cam
-from medgraft.features.backbones import Backbone, Card, load_backbone
+from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.taps import Tap
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Canvas, Cost, FeatureSpec, Geometry, Scenario
+from medgraft.types import Canvas, Card, Cost, FeatureSpec, Geometry, Scenario
 
 
 class HandMade(nn.Module):

@@ -14,12 +14,13 @@ from PIL import Image
 from torch import nn
 
 from medgraft.errors import DataError, ScenarioError
-from medgraft.explain.layers import Atlas, emptied, layer_atlas, layer_atlases, standing_out
-from medgraft.features.backbones import Backbone, Card, load_backbone
+from medgraft.explain.layers import emptied, layer_atlas, layer_atlases, standing_out
+from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.taps import Tap
-from medgraft.types import Box, Canvas, Cost, FeatureSpec, Geometry
+from medgraft.results.layers import Atlas
+from medgraft.types import Box, Canvas, Card, Cost, FeatureSpec, Geometry
 
 SIZE = 20
 LOUD, HORIZONTAL, VERTICAL, TWIN, QUIET = range(5)

@@ -21,10 +21,11 @@ from medgraft.features.engine import Output, make_engine
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.networks import HybridVGG
-from medgraft.features.subnetwork import INPUT, freeze_points, last_map, tail_of
+from medgraft.features.subnetwork import freeze_points, last_map, tail_of
 from medgraft.features.taps import read_taps
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.scenario import INPUT
 from medgraft.types import Canvas, FeatureSpec, Geometry, Scenario
 
 MISSING = "needs the extra vgg16"

@@ -9,8 +9,9 @@ from torch import nn
 
 from medgraft.errors import BackboneError
 from medgraft.features.backbones import Backbone, load_backbone
-from medgraft.features.subnetwork import INPUT, _between, freeze_points, last_map, tail_of
+from medgraft.features.subnetwork import _between, freeze_points, last_map, tail_of
 from medgraft.features.taps import read_taps
+from medgraft.scenario import INPUT
 
 
 @pytest.fixture(scope="module", params=["tf_efficientnet_lite0", "resnet10t"])

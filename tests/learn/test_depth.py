@@ -10,8 +10,9 @@ from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn.depth import MORE, DepthSearch, search_depth, searched
+from medgraft.learn.depth import MORE, search_depth, searched
 from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
+from medgraft.results.training import DepthSearch
 from medgraft.types import ImageTable, Ints, Scenario
 
 RUNGS = "40x1+4000x2"

@@ -24,8 +24,9 @@ from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.subnetwork import tail_of
 from medgraft.learn import finetune
 from medgraft.learn.checkpoint import read_checkpoint
-from medgraft.learn.finetune import Data, Epoch, Training, score, tail_with_head
+from medgraft.learn.finetune import Data, Training, score, tail_with_head
 from medgraft.learn.inputs import CachedMaps
+from medgraft.results.training import Epoch
 from medgraft.training_recipe import Recipe, recipe_of
 
 PLAIN = Recipe(

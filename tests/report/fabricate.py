@@ -6,16 +6,22 @@ import dataclasses
 
 import numpy as np
 
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
-from medgraft.features.backbones import Card
-from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
-from medgraft.learn.finetune import Epoch
-from medgraft.report.content import FamilyResult, ScenarioFacts, TrainedScenario
-from medgraft.report.pages.study import CaseView, DepthPoint, HowTo, ReportInput
+from medgraft.results.study import (
+    CaseView,
+    DepthPoint,
+    FamilyResult,
+    HowTo,
+    ReportInput,
+    ScenarioFacts,
+)
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainedScenario, TrainingLog
 from medgraft.scenario import encoding_of, views_of
 from medgraft.types import (
     Answer,
+    Card,
     Comparison,
     Cost,
     Estimate,
@@ -219,9 +225,8 @@ def study(
     at = Operating(0.57, "highest balanced accuracy")
     return ReportInput(
         result=result,
-        oof=oof,
+        curves=draw_curves(oof if test is None else test, FAST),
         oof_evaluation=evaluate(oof, sampling=FAST),
-        test=test,
         test_evaluation=None
         if test is None
         else evaluate(test, at if positive else None, sampling=FAST),

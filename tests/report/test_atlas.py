@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.explain.layers import Atlas, BlockView, ChannelView
-from medgraft.report.content import LayerExample
 from medgraft.report.pages.render import render_page
 from medgraft.report.pages.study import render
 from medgraft.report.sections import atlas as drawn
+from medgraft.results.layers import Atlas, BlockView, ChannelView, LayerExample
 from medgraft.types import Canvas, Geometry
 
 
@@ -193,9 +192,7 @@ def test_the_surest_right_image_of_the_first_four_classes(
     y_prob = np.repeat((1 - sure)[:, None] / 4, 5, axis=1)
     y_prob[np.arange(7), said] = sure
     oof = dataclasses.replace(
-        CONTENT.oof,
-        classes=classes,
-        positive=None,
+        fabricate.predictions(classes, None, 7, "train", 0, 1.0),
         ids=np.array([f"{i}.png" for i in range(7)]),
         y_true=y_true,
         y_prob=y_prob,

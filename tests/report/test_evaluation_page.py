@@ -13,6 +13,7 @@ from test_report_page import Page
 
 from medgraft.bundle.external_validation import ExternalValidation, write_external
 from medgraft.bundle.model import history_of
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.report.pages.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import write_predictions
@@ -33,7 +34,8 @@ def content(predictions: Predictions) -> EvaluationInput:
         model="runs/chest/model",
         data="elsewhere/hospital b",
         metric="auroc",
-        predictions=predictions,
+        scenario=predictions.scenario,
+        curves=draw_curves(predictions, fabricate.FAST),
         evaluation=evaluate(predictions, AT, sampling=fabricate.FAST),
         by_patient=evaluate_by_group(predictions, AT, fabricate.FAST),
         skipped=SKIPPED,
@@ -88,7 +90,7 @@ def test_both_pages_show_the_same_figures_of_the_same_predictions(content: Evalu
 
     studied = fabricate.study()
     one = dataclasses.replace(
-        studied, test=content.predictions, test_evaluation=content.evaluation, by_patient=None
+        studied, curves=content.curves, test_evaluation=content.evaluation, by_patient=None
     )
     alone = dataclasses.replace(content, by_patient=None)
     start, end = '<h3 id="curves">', "</section>"
@@ -102,7 +104,7 @@ def test_both_pages_show_the_same_figures_of_the_same_predictions(content: Evalu
 def test_another_mix_of_classes_is_said_with_both_shares(
     content: EvaluationInput, page: Page
 ) -> None:
-    ill = int((content.predictions.y_true == 1).sum())
+    ill = int(content.evaluation.confusion[1].sum())
     assert f"{100 * ill / 90:.1f} % of these images are PNEUMONIA, against 10.0 %" in page.words
     alike = dataclasses.replace(content, learned={"NORMAL": 90 - ill, "PNEUMONIA": ill})
     assert "mixed differently" not in Page(render_evaluation(alike)).words
@@ -179,11 +181,13 @@ def test_a_model_outside_its_run_is_not_guessed_about(
     assert (found.metric, found.learned, found.ids) == ("auroc", {}, set())
 
 
-def test_page_and_json_are_written_whole(content: EvaluationInput, tmp_path: Path) -> None:
+def test_page_and_json_are_written_whole(
+    content: EvaluationInput, predictions: Predictions, tmp_path: Path
+) -> None:
     evaluation = content.evaluation
     undefined = {**evaluation.estimates, "ppv": Estimate(np.nan, np.nan, np.nan, 0, "none")}
     found = ExternalValidation(
-        content.predictions,
+        predictions,
         dataclasses.replace(evaluation, estimates=undefined),
         None,
         SKIPPED,

@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence_view import evidence_view
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor, base_of
-from medgraft.report.charts import regions
-from medgraft.report.content import AuditInput
-from medgraft.report.pages.audit import render_audit
+from medgraft.report.charts import images, regions
+from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
-from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.text import formatting, verdicts
 from medgraft.types import (
     AuditResult,
@@ -89,7 +88,7 @@ def page(audit: Audit) -> str:
         "run/model",
         "/data/other <hospital>",
         "probe/a/b/svm",
-        evidence_of(audit),
+        evidence_view(audit),
         130,
         SeenBefore(130, 2, 1),
     )
@@ -97,7 +96,7 @@ def page(audit: Audit) -> str:
 
 
 def test_the_strips_show_images_that_follow_the_corner_of_another_class(audit: Audit) -> None:
-    shown = evidence_of(audit)
+    shown = evidence_view(audit)
     assert {one.region for one in shown.exchanges} == {"top left corner"}
     assert len(shown.exchanges) == 3
     for one in shown.exchanges:
@@ -121,14 +120,17 @@ def test_a_minority_is_shown_above_the_rest_under_its_heatmaps(audit: Audit) -> 
         "ill", 9, 60, "top left corner", place, 0.5, 0.1, 0.6, 0.0, 0.01,
         tuple(seen[:3]), tuple(seen[3:]),
     )  # fmt: skip
-    shown = evidence_of(dataclasses.replace(audit, strategies=(one,)))
+    shown = evidence_view(dataclasses.replace(audit, strategies=(one,)))
     (minority,) = shown.minorities
     assert [p.id for p in minority.pictures] == [c.id for c in canvases[:3]]
-    warm = minority.pictures[0].pixels
+    first = minority.pictures[0]
+    assert first.map is not None
+    warm = images.overlay(first.pixels, first.map)
     assert warm.shape == (SIDE, SIDE, 3)
     assert (np.ptp(warm, axis=2)[place] > 0).all()  # coloured where the heatmap is, and there only
     assert not np.ptp(warm, axis=2)[~place].any()
     page = render_audit(AuditInput("m", "d", "k", shown, 6))
+    assert images.data_uri(warm, evidence.SIDE) in page
     assert "Heatmaps of another kind: the top left corner" in page
     assert page.index("of another kind</figcaption>") < page.index("the rest</figcaption>")
     assert all(canvas.id in page for canvas in canvases[:6])
@@ -217,7 +219,7 @@ def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Aud
     plain = fabricate.study()
     assert "not run" in [card.word for card in verdicts.verdicts(plain)]
     result = dataclasses.replace(plain.result, audit=audit.result)
-    content = dataclasses.replace(plain, result=result, evidence=evidence_of(audit))
+    content = dataclasses.replace(plain, result=result, evidence=evidence_view(audit))
     page = render(content)
     card = next(card for card in verdicts.verdicts(content) if card.title == "Evidence")
     assert card.word == "FAIL"
@@ -232,7 +234,7 @@ def test_an_audit_without_exchanges_says_why(audit: Audit) -> None:
     none = dataclasses.replace(
         audit, result=of("INCONCLUSIVE", few, smallest=1.0), effects=(), swaps=None, left=None
     )
-    page = render_audit(AuditInput("m", "d", "k", evidence_of(none), 6))
+    page = render_audit(AuditInput("m", "d", "k", evidence_view(none), 6))
     assert "INCONCLUSIVE: these images do not allow a verdict." in page
     assert "Only 3 pairs of patients could be formed." in page
     assert "No region was exchanged." in page

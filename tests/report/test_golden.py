@@ -16,10 +16,10 @@ import fabricate
 import pytest
 
 from medgraft import terminal
-from medgraft.report.content import ReportInput
 from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
 from medgraft.report.text import questions, recommendation
+from medgraft.results.study import ReportInput
 from medgraft.types import AuditResult, Comparison, Finding, Question, Rationale, Verdict, Way
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,10 +18,10 @@ from medgraft.features.codebooks import VLAD
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.report import gather
 from medgraft.report.charts import plots
-from medgraft.report.content import DepthPoint
-from medgraft.report.pages.study import ReportInput, render
+from medgraft.report.pages.study import render
 from medgraft.report.sections import questions, scenarios
 from medgraft.report.text import scenario_names
+from medgraft.results.study import DepthPoint, ReportInput
 from medgraft.scenario import Head, Pooled, encoding_of, views_of
 from medgraft.types import (
     Comparison,

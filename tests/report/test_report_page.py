@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from medgraft.errors import DataError
+from medgraft.evaluate.curves import draw_curves
 from medgraft.report.charts import plots
-from medgraft.report.content import Judged
 from medgraft.report.pages.render import ROOM
-from medgraft.report.pages.study import ReportInput, render, write_report
+from medgraft.report.pages.study import render, write_report
 from medgraft.report.sections import performance
+from medgraft.report.sections.performance import Judged
+from medgraft.results.study import ReportInput
 
 CHOSEN_KEY = fabricate.CHOSEN
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
@@ -235,7 +237,9 @@ def test_too_few_images_get_no_reliability_plot() -> None:
     for n, drawn in ((26, False), (600, True)):  # 15 points of 26 images would hold two each
         one = fabricate.predictions(("a", "b"), "b", n, "test", 3, 1.0)
         evaluation = fabricate.evaluate(one, sampling=fabricate.FAST)
-        shown = performance.section(Judged(one, evaluation, "x", {"Test": evaluation}))
+        shown = performance.section(
+            Judged(draw_curves(one, fabricate.FAST), evaluation, "x", {"Test": evaluation})
+        )
         assert (shown["reliability"] is not None) == drawn
 
 
@@ -247,7 +251,9 @@ def test_precision_has_no_band_where_few_were_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         plots, "precision_recall", lambda _, curve, *rest: drawn.append(curve) or "svg"
     )
-    performance.section(Judged(one, evaluation, "x", {"Test": evaluation}))
+    performance.section(
+        Judged(draw_curves(one, fabricate.FAST), evaluation, "x", {"Test": evaluation})
+    )
     (curve,) = drawn
     found = np.linspace(0, 1, 101) * n_positive
     assert np.array_equal(np.isnan(curve.low), found < 10)

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.evaluate.curves import ReliabilityBin
 from medgraft.evaluate.intervals import delong
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.report.charts import images, plots
-from medgraft.report.content import DepthPoint
 from medgraft.report.pages.study import _where
 from medgraft.report.text import calibration, formatting, verdicts
+from medgraft.results.curves import ReliabilityBin
+from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Comparison, Estimate, Evaluation, Finding, Grouping
 
 

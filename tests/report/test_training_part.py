@@ -14,13 +14,12 @@ from PIL import Image
 from test_report_page import Page
 
 from medgraft import terminal
-from medgraft.learn.depth import DepthSearch, TrainingLog
-from medgraft.learn.finetune import Epoch
 from medgraft.report.charts.training_curves import best_epoch, history, history_png
-from medgraft.report.content import TrainedScenario
-from medgraft.report.pages.study import ReportInput, render
+from medgraft.report.pages.study import render
 from medgraft.report.sections import training
 from medgraft.report.text import scenario_names
+from medgraft.results.study import ReportInput
+from medgraft.results.training import DepthSearch, Epoch, TrainedScenario, TrainingLog
 from medgraft.scenario import Finetune
 from medgraft.types import Cost, Scenario
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from medgraft.audit.regions import CORNERS, OUTSIDE, RING, Layout, Region, regions_of, the
+from medgraft.audit.regions import Layout, Region, regions_of
 from medgraft.audit.sample import sampled
 from medgraft.audit.swap import Part
 from medgraft.data.preprocess import derive
@@ -32,6 +32,7 @@ from medgraft.profile.metadata import (
     varying,
 )
 from medgraft.profile.shortcut_probe import predict_from_surface
+from medgraft.results.evidence import CORNERS, OUTSIDE, RING, the
 from medgraft.types import Canvas, Estimate, Finding, Floats, ImageTable, Pixels
 
 IMAGES = 100

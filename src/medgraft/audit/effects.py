@@ -16,12 +16,10 @@ its level. With more than two classes a region has one T a class, of the pairs w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from medgraft.audit.regions import Role
 from medgraft.audit.swap import LEAST, Part, Swaps, log_odds
 from medgraft.evaluate.intervals import (
     DEFAULT,
@@ -31,39 +29,11 @@ from medgraft.evaluate.intervals import (
     wilson,
 )
 from medgraft.evaluate.metrics import auroc, ranking
+from medgraft.results.evidence import LEVEL, RegionEffect, Role, SkillLeft
 from medgraft.types import Estimate, Floats, Ints
 
 FLIPS = 9999  # of signs
-LEVEL = 0.01  # chance of any false alarm in a family
 POWER = 0.80  # with which the smallest visible effect is seen
-
-
-@dataclass(frozen=True, slots=True)
-class RegionEffect:
-    """What the class content of one region does.
-
-    of_class : the class whose pairs show it most, '' where there are two classes. points : by how
-    many images in a hundred (as a share) the label follows the donor's class. ranking : AUROC with
-    every region from the own class, minus with every region from the other. shift : mean of D.
-    p : corrected for the family. visible : the smallest share of labels that the content cannot
-    turn unseen: it would have been found with 80 % power, or lies above what the intervals of D or
-    of `points` leave possible. pairs : of donors.
-    """
-
-    region: str
-    role: Role
-    of_class: str
-    points: Estimate
-    ranking: float
-    shift: float
-    p: float
-    visible: float
-    pairs: int
-
-    def matters(self, points: float, ranking: float) -> bool:
-        """Whether it is certain, and large enough to matter."""
-        large = self.points.value >= points or self.ranking >= ranking
-        return self.p < LEVEL and large
 
 
 def region_effects(
@@ -227,18 +197,6 @@ def recipients_are_first(swaps: Swaps) -> np.ndarray:
 def _parts(swaps: Swaps) -> Ints:
     """(units, recipients) whose model answered: answers of two are never ranked as one."""
     return np.array([[unit.part] * len(unit.recipients) for unit in swaps.units])
-
-
-@dataclass(frozen=True, slots=True)
-class SkillLeft:
-    """AUROC with the evidence and without it, and the share of the skill above chance that is left.
-
-    share : (without - 1/2) / (before - 1/2), from 0 to 1, with its interval.
-    """
-
-    before: float
-    without: float
-    share: Estimate
 
 
 def without_region(swaps: Swaps, row: int) -> SkillLeft:

@@ -13,14 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.audit.audit_cache import cached_swap
-from medgraft.audit.effects import RegionEffect, SkillLeft, region_effects, without_region
+from medgraft.audit.effects import region_effects, without_region
 from medgraft.audit.further_checks import further_checks
 from medgraft.audit.heatmap_clusters import HeatmapCluster
-from medgraft.audit.regions import INSIDE, MOVED, Region, layout_of, regions_of, the
+from medgraft.audit.regions import Region, layout_of, regions_of
 from medgraft.audit.swap import Part, Swaps, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.extract import Extractor
+from medgraft.results.evidence import (
+    DECIDES,
+    FEW_PAIRS,
+    INSIDE,
+    MOVED,
+    POINTS,
+    RegionEffect,
+    SkillLeft,
+    the,
+)
 from medgraft.types import (
     AuditResult,
     Estimate,
@@ -35,16 +45,13 @@ from medgraft.types import (
     Verdict,
 )
 
-# Fixed before `experiments/planted.py` was first run; see docs/audit.md.
-POINTS = 0.05  # of labels that follow a region: less does not matter
-RANKING = 0.02  # of AUROC
+# Fixed before `experiments/planted.py` was first run, as those in `results/evidence.py` were; see
+# docs/audit.md.
 WEAK = 0.65  # AUROC below which a model has no evidence to speak of
 FEW = 50  # images of a class below which nothing is decided
-FEW_PAIRS = 30  # of donors
 UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
-DECIDES = "region_decides"  # the one check that can fail a model
 NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
 
 
@@ -234,7 +241,7 @@ def _about_regions(
     for effect in effects:
         if effect.role not in quiet:
             continue
-        if effect.matters(POINTS, RANKING):
+        if effect.decides:
             found.append(_decides(effect, turned[effect.region]))
         else:
             quiet[effect.role].append(effect)

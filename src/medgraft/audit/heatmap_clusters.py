@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from medgraft.audit.heatmaps import Mapped, called
-from medgraft.audit.regions import MOVED, Layout, Mask, regions_of, the
+from medgraft.audit.regions import Layout, regions_of
+from medgraft.results.evidence import MOVED, Mask, the
 from medgraft.types import Canvas, Finding, Floats, Ints
 
 GRID = 8  # cells a side to which a map is brought

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from medgraft.audit.regions import CORNERS
 from medgraft.errors import ScenarioError
+from medgraft.results.evidence import CORNERS
 from medgraft.types import Canvas, Pixels
 
 Kind = Literal["text", "ruler", "box", "pen"]

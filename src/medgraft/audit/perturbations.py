@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.audit.marks import KINDS, Mark
-from medgraft.audit.regions import CORNERS, Layout
+from medgraft.audit.regions import Layout
 from medgraft.audit.sample import sampled
 from medgraft.audit.swap import LEAST, Part
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.intervals import Sampling, proportion
+from medgraft.results.evidence import CORNERS
 from medgraft.types import Canvas, Edit, Estimate, Finding, Floats, Pixels
 
 IMAGES = 50

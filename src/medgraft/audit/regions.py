@@ -18,32 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
+from medgraft.results.evidence import CORNERS, EVIDENCE, INSIDE, MOVED, OUTSIDE, RING, Mask, Role
 from medgraft.types import Floats
 
-Mask = NDArray[np.bool_]
 Kind = TypeVar("Kind", bound=np.generic)
-Role = Literal["declared", "suspect", "map", "evidence"]
 
-RING = "border ring"
-CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
-OUTSIDE, INSIDE = "outside the masks", "inside the masks"
-EVIDENCE = "everything not declared"
-MOVED = ", moved"  # at the end of a region's name: put in the opposite corner
 FEATHER = 0.01  # of the side: how far a pasted region fades in
 NEAR = 0.03  # of the side: so much around a mask counts to neither side of its edge
-
-
-def the(region: str) -> str:
-    """A region's name in a sentence.
-
-    >>> the("outside the masks"), the("top left corner, moved")
-    ('what is outside the masks', 'the top left corner (moved)')
-    """
-    if region == EVIDENCE:
-        return region
-    if region in (INSIDE, OUTSIDE):
-        return f"what is {region}"
-    return f"the {region.replace(MOVED, ' (moved)')}"
 
 
 @dataclass(frozen=True, slots=True)

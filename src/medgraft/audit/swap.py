@@ -14,13 +14,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.audit.regions import Mask, Region, alphas, outside, shifted
+from medgraft.audit.regions import Region, alphas, outside, shifted
 from medgraft.data.masks import read_mask
 from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
 from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.metrics import give_labels
 from medgraft.features.extract import Extractor, base_of
+from medgraft.results.evidence import Mask
 from medgraft.types import (
     Canvas,
     FittedScenario,

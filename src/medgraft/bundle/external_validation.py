@@ -163,6 +163,7 @@ def write_external(
     StorageError
         The folder cannot be written.
     """
+    from medgraft.evaluate.curves import draw_curves
     from medgraft.files import write_json
     from medgraft.report.pages.evaluation import EvaluationInput, write_evaluation
 
@@ -173,7 +174,8 @@ def write_external(
             model=model,
             data=data,
             metric=found.metric,
-            predictions=found.predictions,
+            scenario=found.predictions.scenario,
+            curves=draw_curves(found.predictions),
             evaluation=found.by_image,
             by_patient=found.by_patient,
             skipped=found.skipped,

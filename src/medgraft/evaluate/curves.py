@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -30,32 +29,30 @@ from medgraft.evaluate.metrics import (
     strata,
     sums,
 )
-from medgraft.types import Estimate, Floats, Predictions, Strings
+from medgraft.results.curves import Curve, Curves, ReliabilityBin
+from medgraft.types import Floats, Predictions, Strings
 
 GRID: NDArray[np.float64] = np.linspace(0, 1, 101)
+MOST_CLASSES = 12  # with a curve
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """The corners of a curve, x and y (n_corners,), and its band, low and high (101,), on `grid`.
-
-    ROC: x is 1 - specificity, y sensitivity. Precision-recall: x is recall, y precision. Where
-    resamples show no spread, the band is Wilson's.
-    """
-
-    x: Floats
-    y: Floats
-    grid: Floats
-    low: Floats
-    high: Floats
+def draw_curves(predictions: Predictions, sampling: Sampling = DEFAULT) -> Curves:
+    """Every curve that is drawn of one set of predictions."""
+    positive = predictions.positive if len(predictions.classes) == 2 else None
+    names = predictions.classes[:MOST_CLASSES] if positive is None else (positive,)
+    roc = {name: _if_any(predictions, name, sampling) for name in names}
+    found = positive is not None and roc[positive] is not None
+    return Curves(
+        roc=roc,
+        precision_recall=precision_recall_curve(predictions, positive, sampling) if found else None,
+        reliability=reliability(predictions, sampling),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """Images of like probability: their mean, and how often what it was given for came true."""
-
-    predicted: float
-    observed: Estimate
+def _if_any(predictions: Predictions, of: str, sampling: Sampling) -> Curve | None:
+    """The ROC curve of a class, None where there is no image of it, or no other."""
+    mine = predictions.y_true == predictions.classes.index(of)
+    return roc_curve(predictions, of, sampling) if mine.any() and not mine.all() else None
 
 
 def roc_curve(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,54 +17,14 @@ from medgraft.errors import ScenarioError
 from medgraft.features.backbones import Backbone
 from medgraft.features.extract import GRID, Extractor
 from medgraft.features.taps import Tap
-from medgraft.types import Canvas, FeatureSpec, Geometry, Pixels
+from medgraft.results.layers import Atlas, BlockView, ChannelView
+from medgraft.types import Canvas, FeatureSpec
 
 BLOCKS = (1, 2, 3, 4, 5)
 SHARE = 0.1  # of a layer's positions: what a channel must single out to stand out most
 QUIET = 0.5  # of the layer's average answer: channels that vary less are passed over
 SILENT = 0.01  # of the layer's activation: a layer that varies less than this says nothing
 ALIKE = 0.8  # correlation from which two channels' maps are the same picture again
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ChannelView:
-    """One channel's answer to one image.
-
-    map : (rows, columns) float32, how much more the channel answers here than to an empty picture,
-    in units of its own root mean square over the image. strength : see `standing_out`. peak : row
-    and column on the grid where the map is largest.
-    """
-
-    channel: int
-    strength: float
-    map: NDArray[np.float32]
-    peak: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class BlockView:
-    """The channels of one tap that stand out in an image, strongest first; none where none does.
-
-    blocks : the blocks this tap stands for. stride : pixels of the canvas from one position to the
-    next. grid : (rows, columns) of the tap's map.
-    """
-
-    blocks: tuple[int, ...]
-    tap: str
-    stride: int
-    grid: tuple[int, int]
-    n_channels: int
-    channels: tuple[ChannelView, ...]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Atlas:
-    """One image, `pixels (height, width[, 3]) uint8` with its geometry, through all blocks."""
-
-    id: str
-    pixels: Pixels
-    geometry: Geometry
-    views: tuple[BlockView, ...]
 
 
 def layer_atlas(

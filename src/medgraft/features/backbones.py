@@ -22,7 +22,7 @@ from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.taps import DENSE, STAGES, Tap, at_size, describe, is_vgg
 from medgraft.files import StorageError, write_json
-from medgraft.types import Cost, digest
+from medgraft.types import Card, Cost, digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,31 +32,6 @@ HYBRIDS = {"hybrid_vgg16": "vgg16", "hybrid_vgg19": "vgg19"}  # ours, and whose 
 ALIASES = {"xception": "legacy_xception"}  # usual names that timm has given up
 HYBRID_VERSION = 1  # raise it when the weights that are drawn become others
 TAPS_VERSION = 3  # raise it when taps are named or described otherwise
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """The provenance of a backbone: what it is, where its weights are from, what it wants to see.
-
-    mean, std : of RGB in 0..1. sha256 : of the weights. size : height and width in pixels.
-    dense : whether the weights hold VGG's dense layers, so that `fc6` and `fc7` are taps.
-    """
-
-    name: str
-    source: str
-    licence: str
-    credit: str
-    sha256: str
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    dense: bool = False
-    tuned: str = ""
-
-    @property
-    def id(self) -> str:
-        """What the network goes by: timm's name, and of a fine-tuned one what it was tuned to."""
-        return f"{self.name}~{self.tuned}" if self.tuned else self.name
 
 
 @dataclass(frozen=True, eq=False)

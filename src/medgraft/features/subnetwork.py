@@ -15,12 +15,11 @@ from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.backbones import Backbone
 from medgraft.features.taps import Tap, to_grid
+from medgraft.scenario import INPUT
 
 if TYPE_CHECKING:
     import torch
     from torch import fx, nn
-
-INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
 
 
 def freeze_points(backbone: Backbone) -> tuple[str, ...]:

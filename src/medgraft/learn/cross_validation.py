@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
-from medgraft.learn.depth import TrainingLog
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
+from medgraft.results.training import TrainingLog
 from medgraft.types import (
     FittedScenario,
     Floats,

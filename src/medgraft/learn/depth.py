@@ -8,8 +8,8 @@ whose training part the search takes place is seen by none of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import softmax
@@ -23,60 +23,14 @@ from medgraft.evaluate.selection import (
     compare_with_best,
     resample_in_and_out,
 )
-from medgraft.features.subnetwork import INPUT, freeze_points
-from medgraft.learn.finetune import Epoch
+from medgraft.features.subnetwork import freeze_points
 from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained, TrainingTask
-from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
+from medgraft.results.training import DepthSearch, DepthTrial
+from medgraft.scenario import INPUT
+from medgraft.types import Folds, Ints, Predictions
 
-BEST = "best"  # the depth that is searched
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
 LARGE = 3  # times the canvas's bytes: a map that takes more is not worth keeping
-
-
-@dataclass(frozen=True, slots=True)
-class DepthTrial:
-    """One depth in one rung: what it learned from, and the metric on the inner holdout."""
-
-    depth: str
-    rung: int
-    images: int
-    epochs: int
-    seconds: float
-    estimate: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class DepthSearch:
-    """What the search found.
-
-    trials : of all rungs. comparisons : in the last rung, the chosen depth against each other.
-    holdout : how many images judged. gain : the chosen depth against a linear head on the frozen
-    network, learned from the images of the last rung. Both know that the depth was chosen there.
-    """
-
-    metric: str
-    chosen: str
-    trials: tuple[DepthTrial, ...]
-    comparisons: tuple[Comparison, ...]
-    holdout: int
-    gain: Comparison | None = None
-
-    @property
-    def curve(self) -> tuple[DepthTrial, ...]:
-        """Every depth in the first rung, which all of them ran under the same conditions."""
-        return tuple(trial for trial in self.trials if trial.rung == 0)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingLog:
-    """How a network was trained: from which depth, epoch by epoch, and how that depth was found.
-
-    histories : by fold, and of the network that is deployed.
-    """
-
-    depth: str
-    histories: Mapping[str, tuple[Epoch, ...]]
-    search: DepthSearch | None
 
 
 def rungs_of(rungs: str) -> tuple[tuple[int, int], ...]:

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from medgraft.errors import FitError
 from medgraft.evaluate.metrics import auroc
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
+from medgraft.results.training import Epoch, Scores
 from medgraft.training_recipe import Recipe
 from medgraft.types import Floats, Ints, Strings
 
@@ -36,44 +37,7 @@ if TYPE_CHECKING:
 JUDGE = 256  # images judged at once
 GLANCE = 32  # training images at least whose loss is shown, or half as many as are held out
 
-Scores = tuple[float, float, float]
 NOTHING: Scores = (math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What one epoch left. Losses are plain log losses of images as they are, unaugmented.
-
-    number : from 1; 0 is the network before any training. rate : of the head, in its last step.
-    train, holdout : (loss, AUROC, accuracy) of a part of the training images and of the holdout,
-    nan where there is none; the gap between them is overfitting. best : whether no epoch before
-    had a lower holdout loss; without a holdout every epoch of training is the best so far.
-    stopped : why training ended here, '' where it goes on.
-    """
-
-    number: int
-    rate: float
-    seconds: float
-    train: Scores
-    holdout: Scores
-    best: bool
-    stopped: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """What JSON can hold: None for nan."""
-        row = asdict(self)
-        for name in ("train", "holdout"):
-            row[name] = [None if math.isnan(value) else value for value in row[name]]
-        return row
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Epoch:
-        """What `to_json` gave."""
-        train, holdout = (
-            tuple(math.nan if value is None else float(value) for value in row[name])
-            for name in ("train", "holdout")
-        )
-        return cls(**{**row, "train": train, "holdout": holdout})
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -32,13 +32,15 @@ from medgraft.learn.cross_validation import (
     judged,
     key_of,
 )
-from medgraft.learn.depth import BEST, DepthSearch, TrainingLog, search_depth, searched
+from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
+from medgraft.results.training import DepthSearch, TrainingLog
+from medgraft.scenario import BEST
 from medgraft.types import Floats, Folds, Scenario, digest
 
 

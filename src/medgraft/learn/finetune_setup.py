@@ -26,7 +26,7 @@ from medgraft.features.cache import arrays_under
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
-from medgraft.features.subnetwork import INPUT, last_map, tail_of
+from medgraft.features.subnetwork import last_map, tail_of
 from medgraft.features.training_cache import (
     bytes_of_maps,
     cached_canvases,
@@ -35,9 +35,10 @@ from medgraft.features.training_cache import (
     prepare_maps,
 )
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.finetune import Data, Epoch, Training, tail_with_head
+from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
-from medgraft.scenario import Finetune
+from medgraft.results.training import Epoch
+from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.features.backbones import Card, restore_backbone, save_backbone
+from medgraft.features.backbones import restore_backbone, save_backbone
 from medgraft.features.codebooks import encoder_from_arrays
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.engine import Output, tap_network, versions
@@ -35,6 +35,7 @@ from medgraft.learn.heads import Head, head_from_arrays
 from medgraft.scenario import Encoded
 from medgraft.types import (
     Canvas,
+    Card,
     FeatureSpec,
     FittedScenario,
     Floats,

@@ -17,7 +17,7 @@ from medgraft.data.decode import decode
 from medgraft.profile.hashes import RADIUS, close_pairs, evenly_drawn, unit
 from medgraft.profile.image_stats import ImageStats, pixel_hash
 from medgraft.profile.leakage import counted, examples
-from medgraft.profile.suggestions import Suggestion
+from medgraft.results.data import Suggestion
 from medgraft.types import FeatureTable, Finding, Floats, ImageTable, Ints, Severity
 
 CLEAR = 0.25  # share of clear neighbours from which a hash says what a picture shows

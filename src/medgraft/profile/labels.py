@@ -17,7 +17,7 @@ from medgraft.evaluate.calibration import require_development
 from medgraft.evaluate.intervals import number_groups
 from medgraft.evaluate.recalibration import CLIP, recalibrated
 from medgraft.profile.leakage import counted
-from medgraft.profile.suggestions import Suggestion
+from medgraft.results.data import Suggestion
 from medgraft.types import Finding, Floats, Ints, Predictions, Strings
 
 SURE = 0.8  # probability of another class from which it is suggested

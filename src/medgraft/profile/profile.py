@@ -24,8 +24,9 @@ from medgraft.profile.leakage import (
 )
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shift import train_test_shift
-from medgraft.profile.suggestions import Suggestion, one_each
-from medgraft.types import FeatureTable, Finding, ImageTable, Ints, Predictions
+from medgraft.profile.suggestions import one_each
+from medgraft.results.data import Checked, Suggestion
+from medgraft.types import SEVERITIES, FeatureTable, Finding, ImageTable, Ints, Predictions
 
 FEW_IMAGES = 20  # of a class, to learn from
 FEW_GROUPS = 10
@@ -36,7 +37,6 @@ TINY_VAL = 100  # images
 UNLIKELY = 0.01  # chance of class shares that differ as much by luck
 APART = 0.05  # difference of a class's share that matters for thresholds
 MOST_NAMES = 12  # of classes in a sentence
-SEVERITIES = ("severe", "warn", "info")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +51,6 @@ class ProfileInputs:
     image_stats: ImageStats | None = None
     oof: Predictions | None = None
     no_oof: str = "no out-of-fold predictions"
-
-
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """All findings, the most severe first, and what could be done, one suggestion an image."""
-
-    findings: tuple[Finding, ...]
-    suggestions: tuple[Suggestion, ...]
 
 
 def profile(

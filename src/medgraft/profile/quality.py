@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medgraft.profile.image_stats import ImageStats
 from medgraft.profile.leakage import counted
-from medgraft.profile.suggestions import Suggestion
+from medgraft.results.data import Suggestion
 from medgraft.types import Finding, Floats
 
 EMPTY = 3.0  # grey levels of spread below which there is nothing to see

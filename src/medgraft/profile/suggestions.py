@@ -8,26 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from medgraft.files import write_text
+from medgraft.results.data import Action, Suggestion
 
-Action = Literal["exclude", "relabel", "group"]
 ACTIONS: tuple[Action, ...] = ("exclude", "relabel", "group")  # of two for one image, the first
 COLUMNS = ("path", "action", "value", "why")
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """One action on one image, `value` its new class or group; `check` is the finding behind it."""
-
-    path: str
-    action: Action
-    value: str
-    why: str
-    check: str
 
 
 def one_each(suggestions: Iterable[Suggestion]) -> tuple[Suggestion, ...]:

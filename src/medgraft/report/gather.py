@@ -8,27 +8,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medgraft.audit.evidence_view import evidence_view
 from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import positive_column
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import METRICS, give_labels
 from medgraft.evaluate.selection import bias_corrected
 from medgraft.explain.cam import block_taps, grad_cam, has_cam, networks_of
 from medgraft.explain.layers import layer_atlases
 from medgraft.features.extract import Extractor
-from medgraft.learn.depth import TrainingLog
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.report.content import (
-    CaseView,
-    DepthPoint,
-    FamilyResult,
-    HowTo,
-    LayerExample,
-    ReportInput,
-    TrainedScenario,
-)
-from medgraft.report.sections.audit_view import evidence_of
 from medgraft.report.text import scenario_names
+from medgraft.results.layers import LayerExample
+from medgraft.results.study import CaseView, DepthPoint, FamilyResult, HowTo, ReportInput
+from medgraft.results.training import TrainedScenario, TrainingLog
 from medgraft.scenario import Pooled, steps_of
 from medgraft.studies.run import Study
 from medgraft.types import (
@@ -61,7 +55,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
     trained = study.training.get(key)
     return ReportInput(
         result=result,
-        oof=study.unchanged,
+        curves=draw_curves(study.unchanged if study.tested is None or test is None else test),
         oof_evaluation=study.validation,
         how=HowTo(
             command=command or "medgraft.study(table)",
@@ -71,7 +65,6 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             seconds=study.seconds,
         ),
-        test=test,
         test_evaluation=study.tested,
         by_patient=study.by_patient,
         depth=_depth(study, extractor),
@@ -85,7 +78,7 @@ def gather(study: Study, extractor: Extractor, command: str = "") -> ReportInput
         families=_families(study),
         trainings=trainings(study, extractor),
         changed=study.folds.view is not None,
-        evidence=evidence_of(study.audits[key]) if study.audits else None,
+        evidence=evidence_view(study.audits[key]) if study.audits else None,
     )
 
 

@@ -12,8 +12,9 @@ from itertools import product
 
 import numpy as np
 
-from medgraft.learn.depth import BEST, rungs_of, searched
+from medgraft.learn.depth import rungs_of, searched
 from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
+from medgraft.scenario import BEST
 from medgraft.training_recipe import Recipe
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth

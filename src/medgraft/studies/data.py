@@ -6,8 +6,7 @@ labels are suspect. What the checks are stands in the room `profile`.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,67 +18,14 @@ from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.image_stats import read_image_stats
-from medgraft.profile.profile import SEVERITIES, Checked, ProfileInputs, examine
-from medgraft.types import SCHEMA, Finding, ImageTable, Predictions, Scenario, Skipped
+from medgraft.profile.profile import ProfileInputs, examine
+from medgraft.results.data import DataAudit
+from medgraft.types import ImageTable, Predictions, Scenario, Skipped
 
 # Of ten made sets with one misfiled image each, codes of all stages found eight, of the last layer
 # alone two.
 PROBE = Scenario.from_key(f"probe/{DEFAULT}/{STAGES}/logistic")
 FOLDS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class DataAudit:
-    """What was found in a table of readable, labelled images, and what could be done."""
-
-    table: ImageTable
-    checked: Checked
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What reading the data and checking it found, the most severe first."""
-        every = (*self.checked.findings, *self.table.findings)
-        return tuple(sorted(every, key=lambda one: SEVERITIES.index(one.severity)))
-
-    def at_least(self, severity: str) -> bool:
-        """Whether a finding is that severe, or more."""
-        limit = SEVERITIES.index(severity)
-        return any(SEVERITIES.index(one.severity) <= limit for one in self.findings)
-
-    def json(self) -> dict[str, object]:
-        """What `medgraft profile --json` prints; numbers that are not finite are null."""
-        splits, counts = np.unique(self.table.splits, return_counts=True)
-        return {
-            "schema": SCHEMA,
-            "data": {
-                "n_images": len(self.table),
-                "n_groups": len(np.unique(self.table.groups)),
-                "classes": list(self.table.classes),
-                "splits": dict(zip(splits.tolist(), counts.tolist(), strict=True)),
-                "skipped": [
-                    {"source": one.source, "reason": one.reason} for one in self.table.skipped
-                ],
-            },
-            "findings": [
-                {
-                    "check": one.check,
-                    "severity": one.severity,
-                    "text": one.text,
-                    "numbers": {name: _finite(value) for name, value in one.numbers.items()},
-                    "images": list(one.images),
-                    "remedy": one.remedy,
-                }
-                for one in self.findings
-            ],
-            "suggestions": [
-                {"path": one.path, "action": one.action, "value": one.value, "why": one.why}
-                for one in self.checked.suggestions
-            ],
-        }
-
-
-def _finite(value: float | int | str) -> float | int | str | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def audit_data(

@@ -23,10 +23,10 @@ from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.learn.depth import TrainingLog
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.traces import Traces
+from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
 from medgraft.studies.audit_candidates import (
     AuditedChoice,

@@ -16,13 +16,12 @@ from medgraft.errors import DataError, ScenarioError
 from medgraft.evaluate.estimates import evaluate
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
-from medgraft.features.subnetwork import INPUT
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.traces import Traces
-from medgraft.scenario import Finetune, Scenario
+from medgraft.scenario import INPUT, Finetune, Scenario
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
 
 VALIDATE = ("plain", "changed")

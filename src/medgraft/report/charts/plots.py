@@ -22,16 +22,16 @@ from markupsafe import Markup
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
-from medgraft.report.content import DepthPoint
 from medgraft.report.text import formatting
 from medgraft.report.text.questions import sentence
+from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Estimate, Question
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from medgraft.evaluate.curves import Curve, ReliabilityBin
+    from medgraft.results.curves import Curve, ReliabilityBin
 
 INK, MUTED, GRID, SURFACE, SHADE = "#010101", "#020202", "#030303", "#040404", "#050505"
 PAGE = "#060606"

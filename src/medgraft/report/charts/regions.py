@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import POINTS
-from medgraft.audit.regions import Mask
 from medgraft.report.charts.plots import (
     GRID,
     INK,
@@ -25,8 +22,8 @@ from medgraft.report.charts.plots import (
     make_axes,
     to_svg,
 )
-from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
+from medgraft.results.evidence import POINTS, Mask, RegionEffect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +134,7 @@ def effects_chart(name: str, groups: Rows, *, narrow: bool = False) -> Markup:
             else "labels in 100 that follow the region's class"
         )
         alt = "; ".join(
-            f"{e.region}: {_figure(e)}{', decides' if decides(e) else ''}" for _, e in places
+            f"{e.region}: {_figure(e)}{', decides' if e.decides else ''}" for _, e in places
         )
         return to_svg(
             figure, name, f"Labels in 100 that follow each region, 95 % intervals. {alt}."
@@ -146,7 +143,7 @@ def effects_chart(name: str, groups: Rows, *, narrow: bool = False) -> Markup:
 
 def _row(axes: Axes, y: float, effect: RegionEffect, left: float, *, narrow: bool) -> None:
     """One region: its name, its interval, its figure in words."""
-    sure = decides(effect)
+    sure = effect.decides
     colour = SERIES[1] if sure and effect.role in ("declared", "suspect") else MUTED
     points = effect.points
     place = y + 9 if narrow else y
@@ -182,6 +179,6 @@ def _figure(effect: RegionEffect) -> str:
         for x in (effect.points.low, effect.points.value, effect.points.high)
     )
     text = f"{value} ({low} to {high})"
-    if decides(effect) and effect.points.value < POINTS:  # it was the order that suffered
+    if effect.decides and effect.points.value < POINTS:  # it was the order that suffered
         text += f", AUROC −{effect.ranking:.2f}"
     return text

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from medgraft.learn.depth import DepthSearch, DepthTrial
-from medgraft.learn.finetune import Epoch
 from medgraft.report.charts import plots
 from medgraft.report.charts.plots import INK, MARKERS, MUTED, NARROW, SERIES, SURFACE, WIDE, End
 from medgraft.report.text import formatting
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch
 from medgraft.types import Floats
 
 if TYPE_CHECKING:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medgraft import files
-from medgraft.report.content import AuditInput
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, seen_before
+from medgraft.results.evidence import EvidenceView
+from medgraft.types import SeenBefore, Skipped
 
 HEADLINES = {
     "PASS": "nothing that was tested decides where it should not",
@@ -16,6 +18,25 @@ HEADLINES = {
     "FAIL": "a place that was declared to be no evidence decides",
     "INCONCLUSIVE": "these images do not allow a verdict",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class AuditInput:
+    """Everything the page of a saved classifier's audit shows.
+
+    model, data : the classifier's folder and the data, as they were named. images : that could have
+    been audited. seen : how many of them the classifier learned from.
+    """
+
+    model: str
+    data: str
+    scenario: str
+    evidence: EvidenceView
+    images: int
+    seen: SeenBefore = field(default_factory=SeenBefore)
+    skipped: tuple[Skipped, ...] = ()
+    command: str = ""
+    version: str = ""
 
 
 def write_audit(path: Path, content: AuditInput) -> None:

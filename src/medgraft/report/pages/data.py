@@ -11,7 +11,7 @@ from medgraft.files import write_text
 from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
-from medgraft.studies.data import DataAudit
+from medgraft.results.data import DataAudit
 from medgraft.types import Canvas, Finding, ImageTable
 from medgraft.version import __version__
 

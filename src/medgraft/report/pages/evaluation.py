@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medgraft import files
-from medgraft.report.content import EvaluationInput, Judged
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import performance
+from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before, verdicts
-from medgraft.types import Estimate
-
-__all__ = ["EvaluationInput", "headline", "render_evaluation", "write_evaluation"]
+from medgraft.results.curves import Curves
+from medgraft.types import Estimate, Evaluation, SeenBefore, Skipped
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationInput:
+    """Everything the page of a saved classifier, judged on other data, shows.
+
+    model, data : the classifier's folder and the data, as they were named. metric : what the page
+    leads with. learned : images of each class the classifier learned from; empty where that is
+    not known. seen : how many of the images offered it learned from; those are left out, and
+    `with_seen` is what it would be with them (None where there are none).
+    """
+
+    model: str
+    data: str
+    metric: str
+    scenario: str
+    curves: Curves
+    evaluation: Evaluation
+    by_patient: Evaluation | None = None
+    skipped: tuple[Skipped, ...] = ()
+    learned: Mapping[str, int] = field(default_factory=dict)
+    seen: SeenBefore = field(default_factory=SeenBefore)
+    with_seen: Evaluation | None = None
+    command: str = ""
+    version: str = ""
 
 
 def write_evaluation(path: Path, content: EvaluationInput) -> None:
@@ -57,7 +83,7 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
-            **performance.section(Judged(content.predictions, evaluation, sentence, columns)),
+            **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )
 

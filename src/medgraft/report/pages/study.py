@@ -1,8 +1,8 @@
 """The one-file HTML report: what a study found, put in the order a tired reader needs it.
 
-`render` is pure: equal content gives equal bytes. The words stand in `words.py` and
-`verdicts.py`, the charts in `figures.py`, the pictures in `images.py`, the order on the page in
-`templates/`. What flows in is declared in `content.py`.
+`render` is pure: equal content gives equal bytes. Here stands the order on the page; a part of it
+stands in `sections/`, its words in `text/`, its charts and pictures in `charts/`. What flows in is
+declared in `results/study.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from markupsafe import Markup
 
 from medgraft import files
 from medgraft.report.charts import images
-from medgraft.report.content import CaseView, DepthPoint, HowTo, Judged, ReportInput
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import atlas, evidence, performance, questions, scenarios, training
+from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, lower_end, recommendation, scenario_names, verdicts
+from medgraft.results.study import CaseView, ReportInput
 from medgraft.types import Floats, ImageTable
-
-__all__ = ["CaseView", "DepthPoint", "HowTo", "ReportInput", "render", "write_report"]
 
 MOST_CASES = 40
 UNFOLDED = 2  # classes whose cases are shown at once
@@ -109,7 +108,7 @@ def _judged(content: ReportInput) -> Judged:
     )
     if content.changed:
         sentence += f" {training.CHANGED_SHORT}"
-    return Judged(content.judged_predictions, judged, sentence, columns)
+    return Judged(content.curves, judged, sentence, columns)
 
 
 def _in_groups(table: ImageTable) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.explain.cam import enlarge
-from medgraft.explain.layers import Atlas, BlockView, ChannelView
 from medgraft.files import written_file
 from medgraft.report.charts import images
-from medgraft.report.content import LayerExample, ReportInput
 from medgraft.report.text import formatting
+from medgraft.results.layers import Atlas, BlockView, ChannelView, LayerExample
+from medgraft.results.study import ReportInput
 from medgraft.types import Floats, Pixels
 
 COLOUR = np.array([255.0, 176.0, 0.0])  # amber: told from grey by every kind of eye, and in print

@@ -1,7 +1,7 @@
 """What the audit of a model's evidence found, in words and in order.
 
-The chart and the pictures of regions are drawn in `regions.py`; what is shown of an audit is chosen
-in `exchanges.py`.
+The chart and the pictures of regions are drawn in `charts/regions.py`; what is shown of an audit is
+chosen in `audit/evidence_view.py`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import DECIDES, FEW_PAIRS
-from medgraft.audit.regions import EVIDENCE, MOVED, the
 from medgraft.report.charts import images, regions
-from medgraft.report.content import EvidenceView, Exchange, Picture
-from medgraft.report.sections.audit_view import decides
 from medgraft.report.text import formatting
+from medgraft.results.evidence import (
+    DECIDES,
+    EVIDENCE,
+    FEW_PAIRS,
+    MOVED,
+    EvidenceView,
+    Exchange,
+    Picture,
+    RegionEffect,
+    the,
+)
 from medgraft.types import AuditResult, Finding
 
 SIDE = 224  # pixels of a picture
@@ -158,7 +164,7 @@ def _drawn(evidence: EvidenceView, effects: list[RegionEffect]) -> Markup:
         regions.RegionOutline(
             evidence.places[e.region],
             points(e),
-            decides(e) and e.role in ("declared", "suspect"),
+            e.decides and e.role in ("declared", "suspect"),
         )
         for e in effects
     ]
@@ -208,7 +214,10 @@ def _panels(pictures: tuple[Picture, ...], region: str) -> list[dict[str, object
             f"{picture.title}: {picture.id or 'made for this test'}, {the(region)} outlined; "
             f"called {picture.label}, probability {formatting.percent(picture.probability)}."
         )
-        uri = images.data_uri(picture.pixels, SIDE)
+        shown = picture.pixels
+        if picture.map is not None:
+            shown = images.overlay(shown, picture.map)
+        uri = images.data_uri(shown, SIDE)
         mark = regions.RegionOutline(picture.place, "", decides=True)
         panels.append(
             {

@@ -5,21 +5,33 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from medgraft.errors import DataError
-from medgraft.evaluate import curves
 from medgraft.report.charts import plots
-from medgraft.report.content import Judged
 from medgraft.report.text import calibration, formatting
+from medgraft.results.curves import Curve, Curves
 from medgraft.types import Estimate, Evaluation
 
 PATIENT = "By patient or group"
 BY_PATIENT = "By patient or group: one answer for each, the mean of its images' probabilities."
-MOST_CURVES = 12
 ENOUGH_FOUND = 10  # images found below which precision has no band
 ENOUGH_IN_BIN = 5  # images a point of the reliability plot must hold
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the part 'How good, exactly' is about, on the page of a study and of an evaluation.
+
+    sentence : which model on which images. columns : the evaluations shown side by side by their
+    titles; `evaluation` is the first of them, and `curves` are of the same predictions.
+    """
+
+    curves: Curves
+    evaluation: Evaluation
+    sentence: str
+    columns: Mapping[str, Evaluation]
 
 
 def section(judged: Judged) -> dict[str, object]:
@@ -111,29 +123,24 @@ def _point_sentence(judged: Evaluation) -> str:
 
 def _curves(content: Judged) -> tuple[list[dict[str, object]], str]:
     """ROC and precision-recall; for more than two classes one ROC curve each, against the rest."""
-    judged, predictions = content.evaluation, content.predictions
+    judged, curves = content.evaluation, content.curves
     binary = judged.positive is not None and len(judged.classes) == 2
-    wanted = [judged.positive] if binary and judged.positive else list(judged.classes)
     drawn: list[dict[str, object]] = []
-    absent = []
-    for i, name in enumerate(wanted[:MOST_CURVES]):
-        try:
-            curve = curves.roc_curve(predictions, of=name)
-        except DataError:  # no image of the class, or no other: there is no curve to draw
-            absent.append(name)
+    for i, (name, curve) in enumerate(curves.roc.items()):
+        if curve is None:
             continue
         estimates = judged.estimates if binary else {}
         svg = plots.roc(f"roc-{i}", curve, name, _point(estimates, "specificity", "sensitivity"))
         title = "ROC" if binary else name
         drawn.append({"title": title, "svg": svg, "caption": _roc_caption(judged, binary)})
-        if binary:
-            drawn.append(_precision_recall(content, name))
+        if curves.precision_recall is not None:
+            drawn.append(_precision_recall(judged, name, curves.precision_recall))
     sentence = "The band is the 95 % interval at each place; the dashed line is guessing."
     if not binary:
         sentence = f"One class against the rest, ROC curves. {sentence}"
-    if len(wanted) > MOST_CURVES:
-        sentence += f" Only the first {MOST_CURVES} of {len(wanted)} classes are drawn."
-    if absent:
+    if not binary and len(curves.roc) < len(judged.classes):
+        sentence += f" Only the first {len(curves.roc)} of {len(judged.classes)} classes are drawn."
+    if absent := [name for name, curve in curves.roc.items() if curve is None]:
         sentence += (
             f" {formatting.MISSING.capitalize()}: {formatting.join(absent)}, for lack of images."
         )
@@ -148,12 +155,10 @@ def _roc_caption(judged: Evaluation, binary: bool) -> str:
     return f"AUROC {figure}. The closer to the upper left, the better."
 
 
-def _precision_recall(content: Judged, name: str) -> dict[str, object]:
-    judged, predictions = content.evaluation, content.predictions
-    n_positive = int((predictions.y_true == predictions.classes.index(name)).sum())
-    share = n_positive / len(predictions)
+def _precision_recall(judged: Evaluation, name: str, curve: Curve) -> dict[str, object]:
+    n_positive = int(judged.confusion[judged.classes.index(name)].sum())
+    share = n_positive / judged.n_images
     point = _point(judged.estimates, "sensitivity", "ppv")
-    curve = curves.precision_recall_curve(predictions, of=name)
     few = curve.grid * n_positive < ENOUGH_FOUND  # a band on so few would say only that
     curve = dataclasses.replace(
         curve, low=np.where(few, np.nan, curve.low), high=np.where(few, np.nan, curve.high)
@@ -178,10 +183,9 @@ def _point(estimates: Mapping[str, Estimate], x: str, y: str) -> tuple[float, fl
 
 
 def _reliability(content: Judged) -> dict[str, object] | None:
-    bins = curves.reliability(content.predictions)
-    if not bins or len(content.predictions) < ENOUGH_IN_BIN * len(bins):
+    bins, judged = content.curves.reliability, content.evaluation
+    if not bins or judged.n_images < ENOUGH_IN_BIN * len(bins):
         return None
-    judged = content.evaluation
     binary = judged.positive is not None and len(judged.classes) == 2
     what = judged.positive if binary and judged.positive else "the class given"
     caption = (

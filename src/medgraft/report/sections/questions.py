@@ -7,9 +7,9 @@ from statistics import NormalDist
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
-from medgraft.report.content import FamilyResult, ReportInput
 from medgraft.report.text import formatting, scenario_names
 from medgraft.report.text.questions import sentence
+from medgraft.results.study import FamilyResult, ReportInput
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Question
 

@@ -10,8 +10,8 @@ import numpy as np
 from medgraft.errors import DataError
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
-from medgraft.report.content import ReportInput
 from medgraft.report.text import formatting, scenario_names, verdicts
+from medgraft.results.study import ReportInput
 from medgraft.types import Comparison, Cost, Estimate, ScenarioResult
 
 TOP = 12  # scenarios drawn in the chart

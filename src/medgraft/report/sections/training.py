@@ -12,12 +12,11 @@ from dataclasses import dataclass, fields, is_dataclass
 import numpy as np
 
 from medgraft.evaluate.metrics import METRICS
-from medgraft.learn.depth import DepthSearch, DepthTrial, TrainingLog
-from medgraft.learn.finetune import Epoch
 from medgraft.report.charts import training_curves
 from medgraft.report.charts.training_curves import Histories, best_epoch, scores
-from medgraft.report.content import ReportInput, TrainedScenario
 from medgraft.report.text import formatting, scenario_names
+from medgraft.results.study import ReportInput
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainedScenario, TrainingLog
 from medgraft.scenario import TRAINED, Finetune
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Comparison, Estimate, Question, Scenario, StudyResult

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from medgraft.features.subnetwork import INPUT
-from medgraft.report.content import ScenarioFacts
 from medgraft.report.text import formatting
-from medgraft.scenario import BEST, Encoded, Finetune, Pooled, Scenario
+from medgraft.results.study import ScenarioFacts
+from medgraft.scenario import BEST, INPUT, Encoded, Finetune, Pooled, Scenario
 from medgraft.types import FittedScenario
 
 if TYPE_CHECKING:

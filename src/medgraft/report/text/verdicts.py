@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.report.content import ReportInput
 from medgraft.report.sections import evidence
 from medgraft.report.text import calibration, formatting
+from medgraft.results.study import ReportInput
 from medgraft.types import Comparison, Estimate, Evaluation, Finding
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]

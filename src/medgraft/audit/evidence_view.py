@@ -6,20 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from medgraft.audit.effects import RegionEffect
-from medgraft.audit.evidence import POINTS, RANKING, Audit
+from medgraft.audit.evidence import Audit
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
-from medgraft.audit.regions import MOVED, Mask, Region, alphas, shifted
+from medgraft.audit.regions import Region, alphas, shifted
 from medgraft.audit.swap import Part, Swaps, Unit, exchanged
-from medgraft.report.charts.images import overlay
-from medgraft.report.content import EvidenceView, Exchange, Minority, Picture
+from medgraft.results.evidence import (
+    MOVED,
+    EvidenceView,
+    Exchange,
+    Mask,
+    Minority,
+    Picture,
+    RegionEffect,
+)
 from medgraft.types import Floats, Pixels
 
 STRIPS = 3  # exchanged images a region
 MOST_STRIPS = 3  # regions with strips
 
 
-def evidence_of(audit: Audit) -> EvidenceView:
+def evidence_view(audit: Audit) -> EvidenceView:
     """What a page shows of an audit; a few exchanged images are made again."""
     swaps = audit.swaps
     if swaps is None:
@@ -44,17 +50,18 @@ def evidence_of(audit: Audit) -> EvidenceView:
 
 
 def _minority(one: HeatmapCluster) -> Minority:
-    """The most typical images of a strategy and of the rest, under their heatmaps."""
+    """The most typical images of a strategy and of the rest, with their heatmaps."""
 
     def pictures(title: str, some: tuple[Seen, ...]) -> tuple[Picture, ...]:
         return tuple(
             Picture(
                 title,
                 seen.canvas.id,
-                overlay(seen.canvas.pixels, seen.map / seen.map.max()),
+                seen.canvas.pixels,
                 one.place,
                 one.label,
                 seen.probability,
+                seen.map / seen.map.max(),
             )
             for seen in some
         )
@@ -66,15 +73,10 @@ def _minority(one: HeatmapCluster) -> Minority:
 def _deciding(effects: tuple[RegionEffect, ...]) -> Iterator[str]:
     """Regions that decide, the largest effect first; a moved one only where its place does not."""
     ranked = sorted(effects, key=lambda effect: -effect.points.value)
-    found = [e.region for e in ranked if e.role in ("declared", "suspect") and decides(e)]
+    found = [e.region for e in ranked if e.role in ("declared", "suspect") and e.decides]
     for name in found:
         if MOVED not in name or name.removesuffix(MOVED) not in found:
             yield name
-
-
-def decides(effect: RegionEffect) -> bool:
-    """Whether the audit holds the effect to be certain, and large enough to matter."""
-    return effect.matters(POINTS, RANKING)
 
 
 def _exchanges(swaps: Swaps, name: str) -> list[Exchange]:

@@ -1,0 +1,1 @@
+"""What a finished study, audit or check of the data holds, for those who show it."""

@@ -1,0 +1,138 @@
+"""What the report of a study shows: handed over by the study, drawn and worded by the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medgraft.results.curves import Curves
+from medgraft.results.evidence import EvidenceView
+from medgraft.results.layers import LayerExample
+from medgraft.results.training import TrainedScenario
+from medgraft.types import (
+    Card,
+    Comparison,
+    Estimate,
+    Evaluation,
+    Floats,
+    Pixels,
+    Scenario,
+    StudyResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPoint:
+    """How one head did on the plain codes of one tap; `order` counts the taps from the input on.
+
+    beside : the scenario is of another family, named in `head`, and tried at some taps only.
+    """
+
+    backbone: str
+    tap: str
+    order: int
+    head: str
+    estimate: Estimate
+    beside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyResult:
+    """The best of a family's scenarios, by its figure out of fold.
+
+    corrected : that figure once its having been chosen among the `n` is discounted. against : the
+    paired comparison with the best probe, None for the probes themselves.
+    """
+
+    family: str
+    n: int
+    best: str
+    validation: Estimate
+    corrected: Estimate
+    test: Estimate | None
+    against: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFacts:
+    """What the recommended classifier does: in a sentence or three, and in full.
+
+    facts : by what they are about. members : of an ensemble, their names and weights.
+    """
+
+    sentence: str
+    facts: Mapping[str, str]
+    members: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CaseView:
+    """One image, what was said of it, and where the score came from.
+
+    probability : of the predicted class, 0..1.
+    pixels : (height, width[, 3]) uint8, the canvas the network saw.
+    maps : names of layers, shallow to deep, each with its map (height, width) 0..1 on the same
+    canvas; the last is the layer the decision was read from. Empty where no map exists; `reason`
+    then says why.
+    """
+
+    id: str
+    truth: str
+    predicted: str
+    probability: float
+    correct: bool
+    pixels: Pixels
+    maps: tuple[tuple[str, Floats], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HowTo:
+    """What it takes to get the same numbers again.
+
+    seconds : of each step of the work, in the order in which they were done.
+    """
+
+    command: str
+    seed: int
+    versions: Mapping[str, str]
+    backbones: tuple[Card, ...]
+    machine: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInput:
+    """Everything the report of a study shows.
+
+    curves : of the recommended scenario's predictions, those that `judged` is of. by_patient : the
+    evaluation of the test (else of the out-of-fold) predictions, one prediction a group.
+    scenarios : all that were compared. recipe : the recommended one in words. samples : for each
+    class the id and the pixels of a few of its images. examples : one development image a class,
+    called right, through the layers. families : the best of each, simplest first. trainings : of
+    the scenarios whose network was trained, simplest first. changed : whether images were judged
+    in changed views (`Folds.view`). evidence : the audit of the recommended scenario, with its
+    images.
+    """
+
+    result: StudyResult
+    curves: Curves
+    oof_evaluation: Evaluation
+    how: HowTo
+    scenarios: tuple[Scenario, ...]
+    recipe: ScenarioFacts
+    test_evaluation: Evaluation | None = None
+    by_patient: Evaluation | None = None
+    depth: tuple[DepthPoint, ...] = ()
+    cases: tuple[CaseView, ...] = ()
+    samples: Mapping[str, tuple[tuple[str, Pixels], ...]] = field(default_factory=dict)
+    examples: tuple[LayerExample, ...] = ()
+    families: tuple[FamilyResult, ...] = ()
+    trainings: tuple[TrainedScenario, ...] = ()
+    changed: bool = False
+    evidence: EvidenceView | None = None
+
+    @property
+    def judged(self) -> Evaluation:
+        """The evaluation the report leads with: of the test, or out of fold where there is none."""
+        return self.test_evaluation or self.oof_evaluation
