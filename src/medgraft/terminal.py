@@ -313,29 +313,16 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")
 
 
-AUDITED = {
-    "PASS": "Nothing that was tested decides where it should not.",
-    "WARN": "Something asks for a look before this model is trusted; the findings say what.",
-    "FAIL": "A place that was declared to be no evidence decides. Do not trust this model.",
-    "INCONCLUSIVE": "These images do not allow a verdict.",
-}
-ROLES = {
-    "declared": "declared no evidence",
-    "suspect": "seldom evidence",
-    "evidence": "evidence",
-    "map": "map of the image",
-}
-
-
 def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
+    from medgraft.report.text.audit_findings import VERDICTS, remedy, sentence
     from medgraft.report.text.formatting import in_100
     from medgraft.report.text.seen_before import of_audit
 
     audit, console = found.audit, _console()
     result, ranked = audit.result, audit.ranked
-    console.print(f"{result.verdict}: {AUDITED[result.verdict]}", style="bold", markup=False)
+    console.print(f"{result.verdict}: {VERDICTS[result.verdict]}.", style="bold", markup=False)
     if audit.effects:
         above = result.smallest_effect > UNSEEN
         console.print(
@@ -348,7 +335,7 @@ def show_audit(found: ModelAudit) -> None:
     if audit.effects:
         _show_regions(audit.effects)
     for finding in result.findings:
-        text = f"{finding.severity}: {finding.text} {finding.remedy}".rstrip()
+        text = f"{finding.severity}: {sentence(finding)} {remedy(finding)}".rstrip()
         console.print(text, markup=False)
     if doubt := of_audit(found.seen):
         typer.echo(f"warn: {doubt}", err=True)
@@ -363,6 +350,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     """What the content of each region turns, by what was said of it beforehand."""
     from rich.table import Table
 
+    from medgraft.report.text.audit_findings import ROLES
     from medgraft.report.text.formatting import p_value
 
     table = Table(

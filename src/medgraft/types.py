@@ -66,7 +66,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result of a data check or an audit.
+    """One result of a data check.
 
     `numbers` are what the text rests on, `images` the ids to look at, `remedy` what to do next.
     """
@@ -77,6 +77,44 @@ class Finding:
     numbers: Mapping[str, float | int | str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
     remedy: str = ""
+
+
+AuditCheck = Literal[
+    "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
+    "region_decides", "declared_regions", "suspect_regions", "sufficiency",
+    "change_turns_labels", "changes",
+    "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",
+    "heatmaps_and_masks", "heatmaps_and_weights", "heatmaps_not_measured",
+    "minority_strategy", "strategies",
+]  # fmt: skip
+AuditReason = Literal[
+    "", "masks", "declared", "suspect", "ruled out", "not ruled out", "sure", "several networks",
+    "failed", "no files", "alike", "telling", "not telling", "none turns", "whole image",
+    "too few", "none apart", "no maps", "masks failed", "shuffle failed",
+    "own patient", "any patient", "stay", "change", "partly",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One result of an audit; `report/text/audit_findings.py` says it, and what to do, in words.
+
+    reason : which of its check's outcomes it is, '' where there is one only. numbers : what it
+    rests on. images : ids to look at. names : of the regions, changes or classes it is about.
+    estimates : figures that it cites with their intervals, by name. counts : images by class.
+    limit : the one that its rule sets. error : why something could not be measured.
+    """
+
+    check: AuditCheck
+    severity: Severity
+    reason: AuditReason = ""
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    limit: float = 0.0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -633,7 +671,7 @@ class AuditResult:
 
     verdict: Verdict
     smallest_effect: float
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
 
 @dataclass(frozen=True, slots=True)

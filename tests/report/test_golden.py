@@ -11,6 +11,7 @@ import os
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import fabricate
 import pytest
@@ -18,9 +19,20 @@ import pytest
 from medgraft import terminal
 from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
-from medgraft.report.text import questions, recommendation
+from medgraft.report.text import audit_findings, questions, recommendation
 from medgraft.results.study import ReportInput
-from medgraft.types import AuditResult, Comparison, Finding, Question, Rationale, Verdict, Way
+from medgraft.types import (
+    AuditCheck,
+    AuditFinding,
+    AuditReason,
+    AuditResult,
+    Comparison,
+    Estimate,
+    Question,
+    Rationale,
+    Verdict,
+    Way,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "caption", "summary"}
@@ -94,14 +106,14 @@ def reasons() -> list[Rationale]:
             for tap, verdict in verdicts.items()
         }
 
-    few = AuditResult("INCONCLUSIVE", 1.0, (Finding("few_images", "warn", "Few."),))
+    one_class = AuditResult("INCONCLUSIVE", 1.0, (AuditFinding("one_class", "warn"),))
     return [
         plain,
         dataclasses.replace(plain, recommended=third, n_groups=plain.n_images, by_tap=()),
         dataclasses.replace(plain, loss=0.03, cost=0.0021),
         dataclasses.replace(plain, loss=0.03, cost=-0.001),
         dataclasses.replace(plain, by_tap=(), audits=audited(b="PASS")),
-        dataclasses.replace(plain, by_tap=(), audits={second: few}),
+        dataclasses.replace(plain, by_tap=(), audits={second: one_class}),
         dataclasses.replace(plain, by_tap=(), audits=audited(a="FAIL", b="INCONCLUSIVE")),
         dataclasses.replace(plain, by_tap=(), audits=audited(b="FAIL")),
         dataclasses.replace(
@@ -110,8 +122,11 @@ def reasons() -> list[Rationale]:
     ]
 
 
-def said(verdict: Verdict) -> Finding:
-    return Finding("region_decides", "severe" if verdict == "FAIL" else "info", "A corner.")
+def said(verdict: Verdict) -> AuditFinding:
+    if verdict != "FAIL":
+        return AuditFinding("suspect_regions", "info", numbers={"visible": 0.03}, limit=0.05)
+    numbers = {"region": "top left corner", "effect": 0.3, "low": 0.2, "high": 0.4, "auroc": 0.1}
+    return AuditFinding("region_decides", "severe", "declared", numbers)
 
 
 def test_why_in_result_json() -> None:
@@ -137,3 +152,42 @@ def test_questions() -> None:
     families = ("multiscale", "vlad", "ensemble", "finetune", "hybrid")
     asked += [Question(Way("family", family=family), gap, "better") for family in families]
     check("questions.txt", [questions.sentence(one) for one in asked])
+
+
+def test_audit_findings() -> None:
+    """Every outcome of every check, with its remedy; what decides is shown of two kinds of data."""
+    third = Estimate(0.333, 0.25, 0.4125, 60, "by hand")
+    numbers: dict[str, float | int | str] = {
+        **dict.fromkeys(("effect", "value", "share", "auroc_without", "auroc"), 0.642),
+        **{"low": 0.513, "high": 0.771, "visible": 0.0312, "dealt": 0.58, "p": 0.01, "area": 0.31},
+        **{"region": "top left corner", "share_of_others": 0.05, "n": 60, "images": 9, "pairs": 40},
+        **{"wanted": 160, "images_a_class": 161, "change": "slightly blurred", "towards": "ill"},
+        **{"class": "ill", "fewest": 12},
+    }
+    cited = ("inside", "inside_others", "more", "shuffled", "two_images")
+    lines = []
+    for check_, reason in audit_findings.WORDS:
+        listed = check_ in ("changes", "places_alone")
+        finding = AuditFinding(
+            check_,
+            "info",
+            reason,
+            numbers,
+            names=("ill",),
+            estimates=dict.fromkeys(("border ring", "four corners") if listed else cited, third),
+            counts={"ill": 12},
+            limit=50 if check_ in ("few_images", "few_pairs", "strategies") else 0.05,
+            error="there are too few of them",
+        )
+        lines += [f"{check_} {reason}".rstrip(), f"  {audit_findings.sentence(finding)}"]
+        lines += [f"  → {audit_findings.remedy(finding)}"] if audit_findings.remedy(finding) else []
+    verdicts: tuple[Verdict, ...] = ("PASS", "WARN", "FAIL", "INCONCLUSIVE")
+    for verdict in verdicts:
+        audit = AuditResult(verdict, 0.034, (said(verdict),))
+        lines += [verdict, f"  {audit_findings.verdict_sentence(audit)}"]
+    check("audit_findings.txt", lines)
+
+
+def test_every_check_has_words() -> None:
+    assert {check for check, _ in audit_findings.WORDS} == set(get_args(AuditCheck))
+    assert {reason for _, reason in audit_findings.WORDS} == set(get_args(AuditReason))

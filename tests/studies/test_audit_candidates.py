@@ -25,9 +25,9 @@ from medgraft.studies.plan import StudyOptions
 from medgraft.studies.recommend import Recommendation, explain_choice
 from medgraft.studies.store import RunStore
 from medgraft.types import (
+    AuditFinding,
     AuditResult,
     Estimate,
-    Finding,
     ImageTable,
     Rationale,
     Scenario,
@@ -65,7 +65,7 @@ def choice(*close: str, barred: Sequence[str] = ()) -> Recommendation:
 
 
 def said(verdict: Verdict) -> Audit:
-    finding = Finding("region_decides", "severe" if verdict == "FAIL" else "info", "A corner.")
+    finding = AuditFinding("region_decides", "severe" if verdict == "FAIL" else "info", "declared")
     result = AuditResult(verdict, 0.034, (finding,))
     return Audit(result, AuditOptions(), SOME, (), None, {}, None, ())
 
@@ -201,7 +201,9 @@ def test_too_few_patients_for_models_of_folds_give_no_verdict(
     few = dataclasses.replace(table, groups=groups)
     audit = audit_unseen(PROBE, Development(few, make_folds(few, 2)), OPTIONS, extractor)
     assert audit.result.verdict == "INCONCLUSIVE"
-    assert "No model could be taught without the images of a fold" in audit.result.findings[0].text
+    (finding,) = audit.result.findings
+    assert finding.check == "few_groups"
+    assert finding.error
 
 
 def test_a_modality_that_is_none_is_refused_before_anything_is_read() -> None:

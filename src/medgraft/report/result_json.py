@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.report.text import questions, recommendation
+from medgraft.report.text import audit_findings, questions, recommendation
 from medgraft.types import (
     SCHEMA,
+    AuditFinding,
     AuditResult,
     Calibration,
     Estimate,
@@ -37,7 +38,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
             "skipped": [dataclasses.asdict(row) for row in table.skipped],
         },
-        "profile": {"findings": [_finding(finding) for finding in result.findings]},
+        "profile": {"findings": [_finding(one, one.text, one.remedy) for one in result.findings]},
         "scenarios": [_scenario(row) for row in result.scenarios],
         "recommended": result.recommended,
         "why": recommendation.why(result.why, {row.key: row.key for row in result.scenarios}),
@@ -103,9 +104,10 @@ def audit_json(audit: AuditResult) -> dict[str, Any]:
     }
 
 
-def _audit_finding(finding: Finding) -> dict[str, Any]:
+def _audit_finding(finding: AuditFinding) -> dict[str, Any]:
     """Of an audit: what a region does stands beside the check, null where it is about none."""
-    plain = _finding(finding)
+    said = (audit_findings.sentence(finding), audit_findings.remedy(finding))
+    plain = _finding(finding, *said)
     numbers = plain.pop("numbers")
     effect = {name: numbers.pop(name, None) for name in ("region", "effect", "low", "high", "p")}
     first = {name: plain.pop(name) for name in ("check", "severity")}
@@ -131,11 +133,11 @@ def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding | AuditFinding, text: str, remedy: str) -> dict[str, Any]:
     return {
         "check": finding.check,
         "severity": finding.severity,
-        "text": " ".join(part for part in (finding.text, finding.remedy) if part),
+        "text": " ".join(filter(None, (text, remedy))),
         "numbers": {name: _number(value) for name, value in finding.numbers.items()},
         "images": list(finding.images),
     }

@@ -17,7 +17,7 @@ from medgraft.learn.fit import unseen_models
 from medgraft.studies.plan import Planned, StudyOptions
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
-from medgraft.types import AuditResult, Estimate, Finding, Scenario, digest
+from medgraft.types import AuditFinding, AuditResult, Estimate, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
 
@@ -90,8 +90,7 @@ def audit_unseen(
 
 def _no_models(error: FitError, options: AuditOptions) -> Audit:
     """An audit without a verdict, of images too few for models that have not seen a fold."""
-    text = f"No model could be taught without the images of a fold: {error}."
-    finding = Finding("few_groups", "warn", text, remedy="Audit the saved model on other images.")
+    finding = AuditFinding("few_groups", "warn", error=str(error))
     result = AuditResult("INCONCLUSIVE", 1.0, (finding,))
     nothing = Estimate(float("nan"), 0.0, 1.0, 0, "not measured: there is no model")
     return Audit(result, options, nothing, (), None, {}, None, ())

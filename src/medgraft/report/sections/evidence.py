@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from medgraft.report.charts import images, regions
 from medgraft.report.text import formatting
+from medgraft.report.text.audit_findings import ROLES, remedy, sentence, the, verdict_sentence
 from medgraft.results.evidence import (
-    DECIDES,
     EVIDENCE,
     FEW_PAIRS,
     MOVED,
@@ -21,58 +21,17 @@ from medgraft.results.evidence import (
     Exchange,
     Picture,
     RegionEffect,
-    the,
 )
-from medgraft.types import AuditResult, Finding
 
 SIDE = 224  # pixels of a picture
-GROUPS = {
-    "declared": "Declared to be no evidence",
-    "suspect": "Seldom evidence, not declared",
-    "evidence": "Where the evidence may lie",
-    "map": "Map of the picture",
-}
 NO_REGIONS = "No region was exchanged."
-
-
-def said(audit: AuditResult) -> str:
-    """The verdict in a sentence or two, for the card and the terminal."""
-    grave = sorted(audit.findings, key=lambda f: ("severe", "warn", "info").index(f.severity))
-    least = formatting.in_100(audit.smallest_effect)
-    seen = f"An effect on {least} in 100 labels would have been seen."
-    if audit.verdict == "PASS":
-        return f"No region that should not decide does. {seen}"
-    if not grave or (audit.verdict == "INCONCLUSIVE" and grave[0].severity == "info"):
-        power = next((f.numbers for f in audit.findings if f.check == "power"), None)
-        wanted = (
-            f" About {power['images_a_class']} patients of each class would do." if power else ""
-        )
-        return f"No region was found to decide, but too little was visible. {seen}{wanted}"
-    first = grave[0]
-    if first.check != DECIDES:
-        return formatting.sentence(first.text)
-    more = sum(one.check == DECIDES for one in grave) - 1
-    many = formatting.plural(more, "further region decides", "further regions decide")
-    return _decides(first) + (f" {many}." if more else "")
-
-
-def _decides(finding: Finding) -> str:
-    """What a deciding region does, shortly."""
-    value, low, high = (100 * float(finding.numbers[name]) for name in ("effect", "low", "high"))
-    text = formatting.sentence(
-        f"{the(str(finding.numbers['region']))} decides: it turns {value:.0f} in 100 labels "
-        f"({low:.0f} to {high:.0f}). "
-    )
-    if finding.severity == "severe":
-        return f"{text} It was declared to be no evidence."
-    return f"{text} Nobody declared it to be no evidence: is this acceptable?"
 
 
 def section(evidence: EvidenceView | None) -> dict[str, object]:
     """What the template of the part shows."""
     if evidence is None:
         return {"evidence": None}
-    rows = [(GROUPS[role], some) for role, some in _grouped(evidence.effects)]
+    rows = [(ROLES[role], some) for role, some in _grouped(evidence.effects)]
     chart = None
     if rows:
         chart = {
@@ -85,12 +44,14 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
         for name in names
     ]
     result = evidence.result
-    verdict: dict[str, object] = {"word": result.verdict, "text": said(result)}
+    verdict: dict[str, object] = {"word": result.verdict, "text": verdict_sentence(result)}
     return {
         "evidence": evidence,
         "evidence_verdict": verdict,
-        "evidence_findings": [f for f in result.findings if f.severity != "info"],
-        "evidence_notes": [f for f in result.findings if f.severity == "info"],
+        "evidence_findings": [
+            (f, sentence(f), remedy(f)) for f in result.findings if f.severity != "info"
+        ],
+        "evidence_notes": [sentence(f) for f in result.findings if f.severity == "info"],
         "evidence_made": _made(evidence),
         "evidence_visible": _visible(evidence),
         "effects_chart": chart,
@@ -101,7 +62,7 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
 
 
 def _grouped(effects: tuple[RegionEffect, ...]) -> Iterator[tuple[str, list[RegionEffect]]]:
-    for role in GROUPS:
+    for role in ROLES:
         some = [effect for effect in effects if effect.role == role]
         if some:
             yield role, some

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from medgraft.evaluate.metrics import METRICS
-from medgraft.report.text import formatting
+from medgraft.report.text import audit_findings, formatting
 from medgraft.types import AuditResult, Estimate, Rationale
 
 
@@ -118,8 +118,7 @@ def _audits(facts: Rationale, names: Mapping[str, str]) -> str:
 
 
 def _gravest(audit: AuditResult) -> str:
-    order = ("severe", "warn", "info")
-    return min(audit.findings, key=lambda finding: order.index(finding.severity)).text
+    return audit_findings.sentence(audit_findings.gravest(audit)[0])
 
 
 def _figure(estimate: Estimate) -> str:
