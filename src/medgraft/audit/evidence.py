@@ -63,7 +63,7 @@ class AuditOptions:
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
     draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
-    more : whether `besides.py` is tried too, which warns or informs and never fails a model.
+    more : whether `further_checks.py` is tried too, which warns or informs and never fails a model.
     """
 
     modality: str = ""
