@@ -31,16 +31,16 @@ from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
-from medgraft.report.gather import gather
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.result_json import audit_json, result_json
-from medgraft.report.sections.training import held_out, training_json
+from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.prepare import check
+from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
 from medgraft.studies.store import RunError, RunStore, write_predictions
@@ -136,7 +136,7 @@ def study_to_folder(
         out.mkdir(parents=True, exist_ok=True)
     store = RunStore(out, asked, resume=resume)
     finished = run_study(table, options, extractor, store)
-    write_report(out / "report.html", gather(finished, extractor, command))
+    write_report(out / "report.html", report_input(finished, extractor, command))
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))
     predictions = [*finished.oof.values(), *finished.test.values()]
@@ -191,7 +191,7 @@ def train_to_folder(
         log = crossed.training
         write_json(out / "training.json", training_json({scenario.key: log}))
         with written_file(out / "history.png") as temporary:
-            temporary.write_bytes(history_png(held_out(log.histories)))
+            temporary.write_bytes(history_png(log.held_out))
     tested = [found.test] if found.test is not None else []
     write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
     with written_folder(out / "model") as folder:

@@ -118,10 +118,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import METRICS
-    from medgraft.report.gather import trainings
     from medgraft.report.text import lower_end, recommendation
     from medgraft.report.text.formatting import name_metric
     from medgraft.report.text.scenario_names import short_names
+    from medgraft.studies.training import trainings
 
     result = study.result
     metric, name = result.metric, name_metric(result.metric)
@@ -170,8 +170,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
 
 def show_single(single: SingleResult, out: Path, extractor: Extractor) -> None:
     """What one scenario does on images not learned from, how it was trained, and where it lies."""
-    from medgraft.report.gather import trained_scenario
-    from medgraft.report.sections.training import DEPLOYED
+    from medgraft.results.training import DEPLOYED
+    from medgraft.studies.training import trained_scenario
 
     crossed, scenario = single.crossed, single.crossed.fitted.scenario
     log, once = crossed.training, single.options.holdout_only

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from test_cam import hand_made
 from test_methods import probe_of
 
+from medgraft.data.preprocess import enlarge
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.explain.attribute import attribute, is_read_inside
-from medgraft.explain.cam import enlarge, signed_maps
+from medgraft.explain.cam import signed_maps
 from medgraft.explain.occlusion import Occluder, covered, filled, occlusion
 from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
 from medgraft.features.feature_plan import FeaturePlan

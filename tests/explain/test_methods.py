@@ -12,9 +12,10 @@ import torch
 from test_cam import hand_made
 from torch import nn
 
+from medgraft.data.preprocess import enlarge
 from medgraft.errors import ScenarioError
 from medgraft.explain import methods
-from medgraft.explain.cam import cam_maps, enlarge, grad_cam, signed_maps, usable_taps
+from medgraft.explain.cam import cam_maps, grad_cam, signed_maps, usable_taps
 from medgraft.features.backbones import load_backbone
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import import_timm

@@ -11,14 +11,22 @@ from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
 from medgraft.results.study import (
     CaseView,
+    ClassifierFacts,
     DepthPoint,
     FamilyResult,
     HowTo,
     ReportInput,
-    ScenarioFacts,
 )
-from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainedScenario, TrainingLog
+from medgraft.results.training import (
+    DepthSearch,
+    DepthTrial,
+    Epoch,
+    TrainedScenario,
+    TrainedStages,
+    TrainingLog,
+)
 from medgraft.scenario import encoding_of, views_of
+from medgraft.studies import training
 from medgraft.types import (
     Answer,
     Card,
@@ -251,9 +259,7 @@ def study(
         },
         how=how_to(),
         scenarios=described(),
-        recipe=ScenarioFacts(
-            "A network reads the image.", {"Network": BACKBONE, "Layer": "blocks.5"}
-        ),
+        recipe=ClassifierFacts(Scenario.from_key(CHOSEN), 224, ("blocks.5",)),
     )
 
 
@@ -306,13 +312,9 @@ def with_families(content: ReportInput) -> ReportInput:
 
 TRAINED = Scenario.from_key(f"finetune/{BACKBONE}/best/xray-strong/logistic")
 DEPTHS = {
-    "input": "everything is trained",
-    **{
-        f"blocks.{k}": f"the last {6 - k} of 7 stages are trained" if k < 5 else
-        "the last of 7 stages is trained" if k == 5 else "only what follows the 7 stages is trained"
-        for k in range(7)
-    },
-}  # fmt: skip
+    "input": TrainedStages(7, 7),
+    **{f"blocks.{k}": TrainedStages(6 - k, 7) for k in range(7)},
+}
 
 
 DEEP = ("blocks.4", "blocks.5", "blocks.3", "blocks.2")  # in the last round, best first
@@ -388,11 +390,12 @@ def with_training(
         scenarios=(*content.result.scenarios, row),
         questions=(*content.result.questions, asked),
     )
+    log = training_log(searched=searched)
     return dataclasses.replace(
         content,
         result=result,
         scenarios=(*content.scenarios, TRAINED),
-        trainings=(TrainedScenario(TRAINED.key, training_log(searched=searched), DEPTHS),),
+        trainings=(TrainedScenario(TRAINED.key, log, DEPTHS, training.gap(log.held_out)),),
         changed=changed,
     )
 
@@ -413,7 +416,7 @@ def cases(classes: tuple[str, ...], mapped: bool) -> list[CaseView]:
                     correct=right,
                     pixels=radiograph(seed, ill=k > 0),
                     maps=(*strip, ("blocks.5", heat(seed + 9, 0.08))) if mapped else (),
-                    reason="" if mapped else "k nearest neighbours have no gradient to follow",
+                    no_map="" if mapped else "no gradient",
                 )
             )
     return made

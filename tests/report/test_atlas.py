@@ -182,7 +182,7 @@ def test_an_atlas_of_nothing_is_still_a_picture(tmp_path: Path) -> None:
 def test_the_surest_right_image_of_the_first_four_classes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from medgraft.report import gather
+    from medgraft.studies import examples
 
     classes = ("a", "b", "c", "d", "e")
     # Class a: rows 0 and 1 right, row 2 surer but wrong; b: row 3 right; c: only row 4, wrong.
@@ -211,9 +211,9 @@ def test_the_surest_right_image_of_the_first_four_classes(
         for one in pictures:
             yield Atlas(one.id, one.pixels, one.geometry, ())
 
-    monkeypatch.setattr(gather, "_decode", decode)
-    monkeypatch.setattr(gather, "layer_atlases", atlases)
-    found = gather._examples(study, None)  # type: ignore[arg-type]
+    monkeypatch.setattr(examples, "_decode", decode)
+    monkeypatch.setattr(examples, "layer_atlases", atlases)
+    found = examples.layer_examples(study, None)  # type: ignore[arg-type]
     assert [(one.truth, one.probability, one.atlas.id) for one in found] == [
         ("a", 0.7, "1.png"),
         ("b", 0.8, "3.png"),

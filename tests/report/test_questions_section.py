@@ -16,13 +16,14 @@ from test_report_page import Page
 
 from medgraft.features.codebooks import VLAD
 from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.report import gather
 from medgraft.report.charts import plots
 from medgraft.report.pages.study import render
 from medgraft.report.sections import questions, scenarios
 from medgraft.report.text import scenario_names
-from medgraft.results.study import DepthPoint, ReportInput
+from medgraft.results.study import ClassifierFacts, DepthPoint, ReportInput
 from medgraft.scenario import Head, Pooled, encoding_of, views_of
+from medgraft.studies import examples, report_input
+from medgraft.studies.report_input import classifier_facts
 from medgraft.types import (
     Comparison,
     Estimate,
@@ -127,38 +128,45 @@ def test_sentences_name_what_is_particular() -> None:
     ],
 )
 def test_why_there_is_no_map_is_one_plain_sentence(scenario: Scenario, word: str) -> None:
-    text = scenario_names.why_no_map(scenario)
+    text = scenario_names.why_no_map(ClassifierFacts(scenario, 224), "no gradient")
     assert word in text
     assert "." not in text
 
 
+def test_where_a_map_exists_nothing_is_said_and_a_layer_without_extent_is_named() -> None:
+    flat = ClassifierFacts(PLAIN, 224, ("stem", "pre_logits"))
+    assert scenario_names.why_no_map(flat, "") == ""
+    assert scenario_names.why_no_map(flat, "no extent").startswith("pre_logits has no extent")
+
+
 def fitted(scenario: Scenario, **parts: object) -> SimpleNamespace:
     return SimpleNamespace(
-        scenario=scenario, spec=FeatureSpec("net", "w", 224, ("t",)), torch_graph=None, **parts
+        scenario=scenario,
+        spec=FeatureSpec("net", "w", 224, (scenario.tap,)),
+        torch_graph=None,
+        **parts,
     )
 
 
-EXTRACTOR = SimpleNamespace(
-    backbone=lambda _: SimpleNamespace(named=lambda tap: [SimpleNamespace(name=tap)])
-)
+EXTRACTOR = SimpleNamespace(backbone=lambda _: None)
+
+
+def facts(classifier: object) -> scenario_names.ScenarioFacts:
+    return scenario_names.scenario_facts(classifier_facts(classifier, EXTRACTOR))  # type: ignore[arg-type]
 
 
 def test_a_recipe_lists_encoder_sizes_views_and_neighbours() -> None:
-    made = scenario_names.scenario_facts(
-        fitted(CODES, encoder=VLAD(k=64, pca=128, whiten=256, assignment="hard")), EXTRACTOR
-    )
+    made = facts(fitted(CODES, encoder=VLAD(k=64, pca=128, whiten=256, assignment="hard")))
     assert made.facts["Layer"] == "blocks.6"
     for part in ("VLAD", "k 64", "pca 128", "whiten 256", "assignment hard"):
         assert part in made.facts["Encoder"]
     assert "Pooling" not in made.facts
-    made = scenario_names.scenario_facts(fitted(MEAN), EXTRACTOR)
+    made = facts(fitted(MEAN))
     assert made.facts["Input"] == "224 and 544 px, codes averaged, resized by squash"
     assert made.facts["Image"] == "raw"
-    assert (
-        "4 views (xray4)" in scenario_names.scenario_facts(fitted(VIEWS), EXTRACTOR).facts["Views"]
-    )
+    assert "4 views (xray4)" in facts(fitted(VIEWS)).facts["Views"]
     nearest = dataclasses.replace(PLAIN, classifier=Head("knn"))
-    made = scenario_names.scenario_facts(fitted(nearest, head=SimpleNamespace(k=9)), EXTRACTOR)
+    made = facts(fitted(nearest, head=SimpleNamespace(k=9)))
     assert made.facts["Head"].endswith("k = 9")
 
 
@@ -176,7 +184,7 @@ def ensemble() -> FittedEnsemble:
 
 
 def test_a_recipe_of_an_ensemble_lists_its_members_and_weights() -> None:
-    made = scenario_names.scenario_facts(ensemble(), EXTRACTOR)  # type: ignore[arg-type]
+    made = facts(ensemble())
     assert made.members == (("stages · svm", 0.7), ("blocks.6 · VLAD 64 · svm", 0.3))
     assert made.facts["Network"] == "net"
     assert "Layer" not in made.facts  # the members differ in it
@@ -185,8 +193,8 @@ def test_a_recipe_of_an_ensemble_lists_its_members_and_weights() -> None:
 
 
 def test_an_ensemble_shows_its_cases_without_maps() -> None:
-    reason, maps = gather._maps(ensemble(), [None, None], ["a", "b"])  # type: ignore[list-item]
-    assert "answers of several" in reason
+    reason, maps = examples._maps(ensemble(), [None, None], ["a", "b"])  # type: ignore[list-item]
+    assert reason == "no gradient"
     assert maps == [(), ()]
 
 
@@ -202,7 +210,7 @@ def test_maps_are_kept_under_all_that_decides_them() -> None:
     picture = SimpleNamespace(pixels=np.zeros((2, 2), np.uint8))
     brighter = SimpleNamespace(pixels=np.ones((2, 2), np.uint8))
     keys = {
-        gather._maps_key(networks, [shown], [target], [tap])
+        examples._maps_key(networks, [shown], [target], [tap])
         for networks, shown, target, tap in (
             ([network()], picture, "a", "t"),
             ([network(), network()], picture, "a", "t"),
@@ -330,7 +338,11 @@ def test_what_stands_beside_is_points_without_a_line_and_the_best_is_ringed() ->
         plain = [Estimate(v, v - 0.02, v + 0.01, 100, "x") for v in (0.8, 0.9, 0.85)]
         found = [DepthPoint("net", f"t{i}", i, "svm", one) for i, one in enumerate(plain)]
         extra = Estimate(0.88, 0.86, 0.9, 100, "x")
-        return found + [DepthPoint("net", "t2", 2, "VLAD 64", extra, True)] * beside
+        return (
+            found
+            + [DepthPoint("net", "t2", 2, "svm", extra, dataclasses.replace(CODES, tap="t2"))]
+            * beside
+        )
 
     def drawn(svg: str) -> tuple[int, int]:
         root = ElementTree.fromstring(svg)
@@ -375,7 +387,10 @@ def test_the_depth_profile_is_plain_whatever_is_recommended() -> None:
     )
     taps = [SimpleNamespace(name="t0"), SimpleNamespace(name="t1")]
     extractor = SimpleNamespace(backbone=lambda _: SimpleNamespace(taps=taps))
-    found = [(p.tap, p.head, p.beside) for p in gather._depth(study, extractor)]  # type: ignore[arg-type]
+    found = [
+        (p.tap, scenario_names.way_of(p), p.beside is not None)
+        for p in report_input._depth(study, extractor)
+    ]  # type: ignore[arg-type]
     assert found == [
         ("t0", "svm", False),
         ("t1", "svm", False),
@@ -402,7 +417,7 @@ def test_families_are_those_that_ran_with_their_question() -> None:
         Question(Way("family"), against, "worse"),
     )
     result = SimpleNamespace(scenarios=rows, metric="auroc", questions=questions)
-    found = gather._families(SimpleNamespace(result=result, oof=oof))  # type: ignore[arg-type]
+    found = report_input._families(SimpleNamespace(result=result, oof=oof))  # type: ignore[arg-type]
     assert [(one.family, one.n, one.best) for one in found] == [
         ("probe", 2, PLAIN.key),
         ("vlad", 1, CODES.key),
@@ -410,4 +425,4 @@ def test_families_are_those_that_ran_with_their_question() -> None:
     assert [one.against for one in found] == [None, against]
     assert found[1].corrected == rows[2].validation["auroc"]  # nothing was chosen
     alone = SimpleNamespace(scenarios=rows[:2], metric="auroc", questions=())
-    assert gather._families(SimpleNamespace(result=alone, oof=oof)) == ()  # type: ignore[arg-type]
+    assert report_input._families(SimpleNamespace(result=alone, oof=oof)) == ()  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from medgraft.report.pages.study import render, write_report
 from medgraft.report.sections import performance
 from medgraft.report.sections.performance import Judged
 from medgraft.results.study import ReportInput
+from medgraft.scenario import Head
 
 CHOSEN_KEY = fabricate.CHOSEN
 VOID = {"meta", "img", "br", "hr", "link", "input", "col"}
@@ -212,8 +213,11 @@ def test_a_metric_that_is_undefined_is_not_measured(content: ReportInput) -> Non
 
 
 def test_without_a_map_the_reason_is_given() -> None:
-    text = Page(render(fabricate.study(mapped=False))).words
-    assert "No heatmap: K nearest neighbours have no gradient to follow." in text
+    content = fabricate.study(mapped=False)
+    nearest = dataclasses.replace(content.recipe.scenario, classifier=Head("knn"))
+    recipe = dataclasses.replace(content.recipe, scenario=nearest)
+    text = Page(render(dataclasses.replace(content, recipe=recipe))).words
+    assert "No heatmap: This classifier goes by likeness to other images" in text
 
 
 def test_how_many_cases_were_left_out_is_said(content: ReportInput, page: Page) -> None:

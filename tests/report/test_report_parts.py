@@ -17,7 +17,8 @@ from medgraft.evaluate.compare import difference_apart
 from medgraft.evaluate.intervals import delong
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.report.charts import images, plots
-from medgraft.report.pages.study import _where
+from medgraft.report.pages.render import ROOM
+from medgraft.report.sections.cases import _where
 from medgraft.report.text import calibration, formatting, verdicts
 from medgraft.results.curves import ReliabilityBin
 from medgraft.results.study import DepthPoint
@@ -363,3 +364,11 @@ def test_shortened_names_keep_their_ends() -> None:
     assert short.startswith("test/PNEUMON")
     assert short.endswith("4.jpeg")
     assert formatting.shorten("a\n b", 9) == "a b"
+
+
+def test_every_section_has_its_template_beside_it() -> None:
+    """Two templates need no code: what they show is handed to every page."""
+    room = ROOM / "sections"
+    code = {file.stem for file in room.glob("[!_]*.py")}
+    templates = {file.name.removesuffix(".html.j2") for file in room.glob("*.j2")}
+    assert templates == code | {"glossary", "skipped"}

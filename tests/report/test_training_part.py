@@ -14,14 +14,18 @@ from PIL import Image
 from test_report_page import Page
 
 from medgraft import terminal
-from medgraft.report.charts.training_curves import best_epoch, history, history_png
+from medgraft.report.charts.training_curves import history, history_png
 from medgraft.report.pages.study import render
 from medgraft.report.sections import training
 from medgraft.report.text import scenario_names
+from medgraft.report.training_json import training_json
 from medgraft.results.study import ReportInput
-from medgraft.results.training import DepthSearch, Epoch, TrainedScenario, TrainingLog
+from medgraft.results.training import DepthSearch, Epoch, TrainedScenario, TrainingLog, best_epoch
 from medgraft.scenario import Finetune
+from medgraft.studies.training import gap, trained_stages
 from medgraft.types import Cost, Scenario
+
+DEPTHS = scenario_names.depths_in_words(fabricate.DEPTHS)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def test_the_gap_is_what_it_is_by_hand() -> None:
         "fold 1": fabricate.run([0.5, 0.2, 0.1], [0.6, 0.5, 0.7]),  # best at 1: .3; last: .6
         "fold 2": fabricate.run([0.5, 0.3], [0.6, 0.4]),  # best at 1: .1; last: .1
     }
-    found = training.gap(runs)
+    found = gap(runs)
     assert found.loss == pytest.approx((0.2, 0.1, 0.3))
     assert found.last == pytest.approx((0.35, 0.1, 0.6))
     # AUROC of what was learned from is 1 - loss / 9.
@@ -55,21 +59,21 @@ def test_the_gap_is_what_it_is_by_hand() -> None:
 
 def test_no_overfitting_is_said_where_there_is_none() -> None:
     runs = {"fold 1": fabricate.run([0.5, 0.4], [0.5, 0.3])}
-    assert training.gap_sentence(training.gap(runs)).endswith("no overfitting is seen there.")
+    assert training.gap_sentence(gap(runs)).endswith("no overfitting is seen there.")
 
 
 def test_a_run_that_broke_off_counts_to_its_last_good_epoch() -> None:
     nothing = (math.nan, math.nan, math.nan)
     broken = Epoch(3, 1e-3, 9, nothing, nothing, False, "the loss of epoch 3 is not a number")
     run = (*fabricate.run([0.5, 0.2, 0.1], [0.6, 0.5, 0.7]), broken)
-    assert training.gap({"fold 1": run}).last[0] == pytest.approx(0.6)
+    assert gap({"fold 1": run}).last[0] == pytest.approx(0.6)
     history("x", {"fold 1": run})
 
 
 def test_a_run_that_holds_nothing_out_is_not_drawn() -> None:
     log = fabricate.training_log()
-    assert list(training.held_out(log.histories)) == ["fold 1", "fold 2", "fold 3"]
-    assert [best_epoch(run) for run in training.held_out(log.histories).values()] == [3, 2, 4]
+    assert list(log.held_out) == ["fold 1", "fold 2", "fold 3"]
+    assert [best_epoch(run) for run in log.held_out.values()] == [3, 2, 4]
 
 
 def test_the_page_tells_how_training_went(page: Page) -> None:
@@ -95,9 +99,9 @@ def test_the_chosen_depth_stands_with_its_margin_and_how_sure_it_is(page: Page) 
 def test_a_margin_that_chance_does_not_explain_is_called_so() -> None:
     search = fabricate.depth_search()
     sure = dataclasses.replace(search, comparisons=search.comparisons[2:])
-    assert "that is more than chance explains" in training.depth_sentence(sure, fabricate.DEPTHS)
+    assert "that is more than chance explains" in training.depth_sentence(sure, DEPTHS)
     alone = dataclasses.replace(search, comparisons=())
-    said = training.depth_sentence(alone, fabricate.DEPTHS)
+    said = training.depth_sentence(alone, DEPTHS)
     assert "nothing left to compare it with" in said
 
 
@@ -108,7 +112,7 @@ def test_where_lower_is_better_the_nearest_is_the_next_lowest() -> None:
         for one, p in zip(search.comparisons, (0.01, 0.01, 0.01), strict=True)
     )
     lower: DepthSearch = dataclasses.replace(search, metric="log_loss", comparisons=turned)
-    said = training.depth_sentence(lower, fabricate.DEPTHS)
+    said = training.depth_sentence(lower, DEPTHS)
     assert "before blocks.5" in said
     assert "more than chance explains" in said
 
@@ -154,14 +158,14 @@ def test_a_study_without_training_has_no_such_part() -> None:
 def test_where_nothing_was_better_than_no_training_it_is_said(content: ReportInput) -> None:
     run = fabricate.run([0.5, 0.4], [0.3, 0.6])
     log = TrainingLog("input", {"fold 1": run, "fold 2": run}, None)
-    one = TrainedScenario(fabricate.TRAINED.key, log, fabricate.DEPTHS)
+    one = TrainedScenario(fabricate.TRAINED.key, log, fabricate.DEPTHS, gap(log.held_out))
     words = Page(render(dataclasses.replace(content, trainings=(one,)))).words
     assert "In 2 of 2 folds no epoch was better than the network before training." in words
     assert "Trained from input on (everything is trained), as was asked for" in words
 
 
 def test_the_same_runs_give_the_same_bytes() -> None:
-    runs = training.held_out(fabricate.training_log().histories)
+    runs = fabricate.training_log().held_out
     assert history("a", runs) == history("a", runs)
     assert history_png(runs) == history_png(runs)
     picture = np.asarray(Image.open(io.BytesIO(history_png(runs))).convert("RGB"))
@@ -173,7 +177,7 @@ def test_the_same_runs_give_the_same_bytes() -> None:
 
 
 def test_the_json_holds_no_nan_and_every_epoch() -> None:
-    found = training.training_json({"key": fabricate.training_log()})
+    found = training_json({"key": fabricate.training_log()})
     text = json.dumps(found, allow_nan=False)
     read = json.loads(text)["key"]
     assert [len(run) for run in read["histories"].values()] == [6, 5, 7, 4]
@@ -221,7 +225,8 @@ class Net:
 
 
 def test_depths_in_words() -> None:
-    said = {name: scenario_names.depth_in_words(name, Net()) for name in ("input", *Net().taps)}  # type: ignore[arg-type]
+    depths = {name: trained_stages(name, Net()) for name in ("input", *Net().taps)}  # type: ignore[arg-type]
+    said = scenario_names.depths_in_words(depths)
     assert said == {
         "input": "everything is trained",
         "stem": "all 3 stages are trained",

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from medgraft.audit.sample import sampled
 from medgraft.audit.swap import Part
-from medgraft.data.preprocess import derive
+from medgraft.data.preprocess import derive, enlarge
 from medgraft.explain.attribute import attribute, is_read_inside
-from medgraft.explain.cam import enlarge
 from medgraft.types import Canvas
 
 IMAGES = 200

@@ -166,6 +166,12 @@ def to_source(map: Floats, geometry: Geometry) -> Floats:
     return unturn(_framed(part, crop, _turned(geometry)), geometry.orientation)
 
 
+def enlarge(map: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A map (rows, columns) brought bilinearly to (height, width)."""
+    resized = cv2.resize(map, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)
+
+
 def _geometry(source: tuple[int, int], orientation: int, recipe: CanvasRecipe) -> Geometry:
     """Where everything goes: the crop in the turned source, the content in the canvas."""
     height, width = source[::-1] if orientation in TURNED else source

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.preprocess import derive
-from medgraft.explain.cam import cam_maps, enlarge, has_cam, signed_maps, usable_taps
+from medgraft.data.preprocess import derive, enlarge
+from medgraft.explain.cam import cam_maps, has_cam, signed_maps, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
 from medgraft.features.encoders import PoolEncoder, SpatialPyramid
 from medgraft.features.feature_plan import FeaturePlan, run_feature_plans

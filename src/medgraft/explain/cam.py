@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.preprocess import enlarge
 from medgraft.errors import ScenarioError
 from medgraft.explain.methods import (
     FORMULAS,
@@ -135,12 +135,6 @@ def signed_maps(
     found = list(_signed(fitted, canvases, [method], [tap], target))
     maps = np.stack([signed.maps[method][tap] for _, signed in found])
     return maps, [fitted.classes[signed.row] for _, signed in found]
-
-
-def enlarge(cam: Maps, shape: tuple[int, ...]) -> Maps:
-    """A map (rows, columns) brought bilinearly to (height, width)."""
-    resized = cv2.resize(cam, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.float32)
 
 
 def networks_of(fitted: FittedScenario) -> tuple[FittedFrozen, ...]:

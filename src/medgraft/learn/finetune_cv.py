@@ -39,7 +39,7 @@ from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, Train
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.out_of_fold import OutOfFold
-from medgraft.results.training import DepthSearch, TrainingLog
+from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
 from medgraft.scenario import BEST
 from medgraft.types import Floats, Folds, Scenario, digest
 
@@ -58,7 +58,7 @@ def cross_fit_finetune(
     further = []
     if setup.recipe.deploy == "once":
         further = [_once_more(setup, depth, inputs, runs)]
-        histories["all images"] = further[0].history
+        histories[DEPLOYED] = further[0].history
     out = _out_of_fold(runs, folds)
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)

@@ -37,7 +37,7 @@ from medgraft.features.training_cache import (
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
-from medgraft.results.training import Epoch
+from medgraft.results.training import Epoch, best_epoch
 from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
@@ -97,7 +97,7 @@ class Trained:
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights were kept."""
-        return max((e.number for e in self.history if e.best), default=0)
+        return best_epoch(self.history)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from medgraft.results.curves import Curves
 from medgraft.results.evidence import EvidenceView
 from medgraft.results.layers import LayerExample
-from medgraft.results.training import TrainedScenario
+from medgraft.results.training import TrainedScenario, TrainedStages
 from medgraft.types import (
     Card,
     Comparison,
@@ -20,12 +21,14 @@ from medgraft.types import (
     StudyResult,
 )
 
+NoMap = Literal["", "no gradient", "no extent"]  # of the scores, or of the layer that is read
+
 
 @dataclass(frozen=True, slots=True)
 class DepthPoint:
     """How one head did on the plain codes of one tap; `order` counts the taps from the input on.
 
-    beside : the scenario is of another family, named in `head`, and tried at some taps only.
+    beside : the scenario, where it is of another family and was tried at some taps only.
     """
 
     backbone: str
@@ -33,7 +36,7 @@ class DepthPoint:
     order: int
     head: str
     estimate: Estimate
-    beside: bool = False
+    beside: Scenario | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,24 @@ class FamilyResult:
     against: Comparison | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScenarioFacts:
-    """What the recommended classifier does: in a sentence or three, and in full.
+@dataclass(frozen=True, eq=False, slots=True)
+class ClassifierFacts:
+    """What makes a classifier besides its scenario, for who builds it again.
 
-    facts : by what they are about. members : of an ensemble, their names and weights.
+    size : of its input in pixels. taps : that are read. settings : of `head` and `encoder`, where
+    it has them. networks : how many give the mean score. depth : of a trained network the layer
+    that it was trained from, with its stages. members : of an ensemble of different scenarios, each
+    with its weight.
     """
 
-    sentence: str
-    facts: Mapping[str, str]
-    members: tuple[tuple[str, float], ...] = ()
+    scenario: Scenario
+    size: int
+    taps: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    networks: int = 1
+    depth: str = ""
+    stages: TrainedStages | None = None
+    members: tuple[tuple[ClassifierFacts, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,7 +83,7 @@ class CaseView:
     probability : of the predicted class, 0..1.
     pixels : (height, width[, 3]) uint8, the canvas the network saw.
     maps : names of layers, shallow to deep, each with its map (height, width) 0..1 on the same
-    canvas; the last is the layer the decision was read from. Empty where no map exists; `reason`
+    canvas; the last is the layer the decision was read from. Empty where no map exists; `no_map`
     then says why.
     """
 
@@ -83,7 +94,7 @@ class CaseView:
     correct: bool
     pixels: Pixels
     maps: tuple[tuple[str, Floats], ...] = ()
-    reason: str = ""
+    no_map: NoMap = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class ReportInput:
 
     curves : of the recommended scenario's predictions, those that `judged` is of. by_patient : the
     evaluation of the test (else of the out-of-fold) predictions, one prediction a group.
-    scenarios : all that were compared. recipe : the recommended one in words. samples : for each
+    scenarios : all that were compared. recipe : what makes the recommended one. samples : for each
     class the id and the pixels of a few of its images. examples : one development image a class,
     called right, through the layers. families : the best of each, simplest first. trainings : of
     the scenarios whose network was trained, simplest first. changed : whether images were judged
@@ -120,7 +131,7 @@ class ReportInput:
     oof_evaluation: Evaluation
     how: HowTo
     scenarios: tuple[Scenario, ...]
-    recipe: ScenarioFacts
+    recipe: ClassifierFacts
     test_evaluation: Evaluation | None = None
     by_patient: Evaluation | None = None
     depth: tuple[DepthPoint, ...] = ()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from medgraft.types import Comparison, Estimate
 
 Scores = tuple[float, float, float]
+DEPLOYED = "all images"  # the run that is deployed, if one is trained for it; holds nothing out
+LOSS, AUROC = 0, 1  # places in `Epoch.train` and `Epoch.holdout`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Epoch:
             for name in ("train", "holdout")
         )
         return cls(**{**row, "train": train, "holdout": holdout})
+
+
+def best_epoch(run: Sequence[Epoch]) -> int:
+    """The epoch of the lowest holdout loss, whose weights were kept."""
+    return max((epoch.number for epoch in run if epoch.best), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +100,48 @@ class TrainingLog:
     histories: Mapping[str, tuple[Epoch, ...]]
     search: DepthSearch | None
 
+    @property
+    def held_out(self) -> dict[str, tuple[Epoch, ...]]:
+        """The runs that held images out."""
+        return {
+            name: run
+            for name, run in self.histories.items()
+            if any(math.isfinite(epoch.holdout[LOSS]) for epoch in run)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStages:
+    """So many of a network's stages are trained, the last ones."""
+
+    trained: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How much better runs are on images they learned from; (mean, least, most) over the runs.
+
+    loss, auroc : at the best epoch of each run, positive where images learned from do better.
+    last : of the loss, at the last epoch. learned, held : mean log loss at the best epoch.
+    """
+
+    loss: tuple[float, float, float]
+    auroc: tuple[float, float, float]
+    last: tuple[float, float, float]
+    learned: float
+    held: float
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainedScenario:
     """A scenario whose network was trained, and how that went.
 
-    depths : each layer it was or could have been trained from, in words.
+    depths : each layer it was or could have been trained from, and what is trained then. gap : of
+    the runs that held images out; None where none did.
     """
 
     key: str
     log: TrainingLog
-    depths: Mapping[str, str]
+    depths: Mapping[str, TrainedStages]
+    gap: Gap | None = None

@@ -24,6 +24,7 @@ from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
 from medgraft.report.text import formatting
 from medgraft.report.text.questions import sentence
+from medgraft.report.text.scenario_names import way_of
 from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Estimate, Question
 
@@ -219,7 +220,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
     """
     points = [point for point in points if not (narrow and point.beside)]
     taps = [tap for _, tap in sorted({(point.order, point.tap) for point in points})]
-    series = list(dict.fromkeys((point.beside, point.head) for point in points))
+    series = list(dict.fromkeys((point.beside is not None, way_of(point)) for point in points))
     heads = [head for _, head in sorted(series, key=lambda one: one[0])]
     width = NARROW if narrow else WIDE
     right = 100 if len(heads) == sum(not beside for beside, _ in series) else 150
@@ -231,7 +232,7 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
         ends: list[End] = []
         for i, head in enumerate(heads):
             colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
-            line = sorted((p for p in points if p.head == head), key=lambda p: p.order)
+            line = sorted((p for p in points if way_of(p) == head), key=lambda p: p.order)
             aside = 0.07 * (i - (len(heads) - 1) / 2)  # so that equal lines do not hide each other
             x = [taps.index(point.tap) + aside for point in line]
             _depth_line(axes, x, line, colour, marker)

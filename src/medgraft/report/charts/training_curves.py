@@ -12,7 +12,7 @@ from markupsafe import Markup
 from medgraft.report.charts import plots
 from medgraft.report.charts.plots import INK, MARKERS, MUTED, NARROW, SERIES, SURFACE, WIDE, End
 from medgraft.report.text import formatting
-from medgraft.results.training import DepthSearch, DepthTrial, Epoch
+from medgraft.results.training import DepthSearch, DepthTrial, Epoch, best_epoch
 from medgraft.types import Floats
 
 if TYPE_CHECKING:
@@ -46,11 +46,6 @@ def history_png(histories: Histories) -> bytes:
 def scores(run: Sequence[Epoch], which: int, side: str) -> Floats:
     """(n_epochs,) of loss (0), AUROC (1) or accuracy (2), of `train` or `holdout`; from epoch 0."""
     return np.array([getattr(epoch, side)[which] for epoch in run], np.float64)
-
-
-def best_epoch(run: Sequence[Epoch]) -> int:
-    """The epoch of the lowest holdout loss, whose weights were kept."""
-    return max((epoch.number for epoch in run if epoch.best), default=0)
 
 
 def _draw(figure: Figure, histories: Histories, tint: Tint, *, narrow: bool) -> None:

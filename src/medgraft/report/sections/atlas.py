@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.explain.cam import enlarge
+from medgraft.data.preprocess import enlarge
 from medgraft.files import written_file
 from medgraft.report.charts import images
 from medgraft.report.text import formatting

@@ -147,7 +147,7 @@ def _depths(content: ReportInput) -> Iterator[dict[str, object]]:
             continue
         best = max(plain, key=lambda point: sign * point.estimate.value)
         first = min(plain, key=lambda point: point.order)
-        ways = dict.fromkeys(point.head for point in points if point.beside)
+        ways = dict.fromkeys(scenario_names.way_of(point) for point in points if point.beside)
         beside = (
             " Points without a line, on wide screens: the layers read with "
             f"{formatting.join(ways)}."

@@ -5,24 +5,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import training_curves
-from medgraft.report.charts.training_curves import Histories, best_epoch, scores
-from medgraft.report.text import formatting, scenario_names
+from medgraft.report.charts.training_curves import Histories
+from medgraft.report.text import formatting
+from medgraft.report.text.scenario_names import depths_in_words, settings, short_names
 from medgraft.results.study import ReportInput
-from medgraft.results.training import DepthSearch, DepthTrial, Epoch, TrainedScenario, TrainingLog
+from medgraft.results.training import (
+    AUROC,
+    DEPLOYED,
+    LOSS,
+    DepthSearch,
+    DepthTrial,
+    Epoch,
+    Gap,
+    TrainedScenario,
+    best_epoch,
+)
 from medgraft.scenario import TRAINED, Finetune
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Comparison, Estimate, Question, Scenario, StudyResult
 
-LOSS, AUROC = 0, 1  # places in `Epoch.train` and `Epoch.holdout`
-DEPLOYED = "all images"  # the run that is deployed; it holds nothing out
 CHANGED = (
     "Out of fold, every scenario was judged on images it had not seen, moved, enlarged and lit a "
     "little differently, so that one that goes by sharpness, exposure or frame instead of the "
@@ -36,24 +43,9 @@ CHANGED_SHORT = (
 WHO = {"finetune": "Training the network again", "hybrid": "The hybrid network"}
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """How much better runs are on images they learned from; (mean, least, most) over the runs.
-
-    loss, auroc : at the best epoch of each run, positive where images learned from do better.
-    last : of the loss, at the last epoch. learned, held : mean log loss at the best epoch.
-    """
-
-    loss: tuple[float, float, float]
-    auroc: tuple[float, float, float]
-    last: tuple[float, float, float]
-    learned: float
-    held: float
-
-
 def section(content: ReportInput) -> dict[str, object]:
     """What the template shows; nothing of it where no network was trained."""
-    _, names = scenario_names.short_names(content.scenarios)
+    _, names = short_names(content.scenarios)
     described = {scenario.key: scenario for scenario in content.scenarios}
     return {
         "shift": CHANGED if content.changed else "",
@@ -67,17 +59,17 @@ def section(content: ReportInput) -> dict[str, object]:
 
 
 def _shown(one: TrainedScenario, scenario: Scenario, name: str, i: int) -> dict[str, object]:
-    runs, search = held_out(one.log.histories), one.log.search
+    runs, search, depths = one.log.held_out, one.log.search, depths_in_words(one.depths)
     return {
         "name": f"{name[:1].upper()}{name[1:]}",
-        "from": _from(one, scenario),
+        "from": _from(one, scenario, depths),
         "history": runs
         and {
             "wide": training_curves.history(f"history-{i}-wide", runs),
             "narrow": training_curves.history(f"history-{i}-narrow", runs, narrow=True),
             "caption": _caption(runs, scenario),
         },
-        "gap": gap_sentence(gap(runs)) if runs else "",
+        "gap": gap_sentence(one.gap) if one.gap else "",
         "unmoved": _unmoved(runs),
         "deployed": _deployed(one.log.histories),
         "runs": [_run(label, run) for label, run in runs.items()],
@@ -86,21 +78,21 @@ def _shown(one: TrainedScenario, scenario: Scenario, name: str, i: int) -> dict[
             "wide": training_curves.depth_curve(f"trained-from-{i}-wide", search),
             "narrow": training_curves.depth_curve(f"trained-from-{i}-narrow", search, narrow=True),
             "caption": _depth_caption(search),
-            "sentence": depth_sentence(search, one.depths),
+            "sentence": depth_sentence(search, depths),
             "metric": search.metric,
             "rounds": _rounds(search),
-            "rows": _rows(search, one.depths),
+            "rows": _rows(search, depths),
         },
     }
 
 
-def _from(one: TrainedScenario, scenario: Scenario) -> str:
+def _from(one: TrainedScenario, scenario: Scenario, depths: Mapping[str, str]) -> str:
     """From where the network was trained, who said so, and what it was shown."""
     who = "which the depth search below chose" if one.log.search is not None else "as was asked for"
-    text = f"Trained from {one.log.depth} on ({one.depths[one.log.depth]}), {who}"
+    text = f"Trained from {one.log.depth} on ({depths[one.log.depth]}), {who}"
     if scenario.pixels.views:
         text += f", on images changed otherwise every time ({scenario.pixels.views.preset})"
-    told = scenario_names.settings(scenario)
+    told = settings(scenario)
     return f"{text}. Told otherwise than usual: {told}." if told else f"{text}."
 
 
@@ -161,30 +153,6 @@ def _gap(metric: str, found: Comparison) -> str:
 
 
 # --------------------------------------------------------------------------- epoch by epoch
-
-
-def held_out(runs: Histories) -> Histories:
-    """The runs that held images out."""
-    return {
-        name: run for name, run in runs.items() if np.isfinite(scores(run, LOSS, "holdout")).any()
-    }
-
-
-def gap(runs: Histories) -> Gap:
-    """The gap between images learned from and held out, of runs that held some out."""
-    best = [run[best_epoch(run)] for run in runs.values()]
-    last = [[one for one in run if np.isfinite(one.holdout[LOSS])][-1] for run in runs.values()]
-
-    def over(values: Sequence[float]) -> tuple[float, float, float]:
-        return float(np.mean(values)), float(np.min(values)), float(np.max(values))
-
-    return Gap(
-        loss=over([one.holdout[LOSS] - one.train[LOSS] for one in best]),
-        auroc=over([one.train[AUROC] - one.holdout[AUROC] for one in best]),
-        last=over([one.holdout[LOSS] - one.train[LOSS] for one in last]),
-        learned=float(np.mean([one.train[LOSS] for one in best])),
-        held=float(np.mean([one.holdout[LOSS] for one in best])),
-    )
 
 
 def gap_sentence(found: Gap) -> str:
@@ -346,42 +314,6 @@ def _rows(search: DepthSearch, depths: Mapping[str, str]) -> list[dict[str, obje
     ]
 
 
-# --------------------------------------------------------------------------- for scripts
-
-
-def training_json(logs: Mapping[str, TrainingLog]) -> dict[str, object]:
-    """`training.json`, by scenario key (docs/result-json.md); null stands for what is undefined."""
-    return {key: _log_json(log) for key, log in logs.items()}
-
-
-def _log_json(log: TrainingLog) -> dict[str, object]:
-    search = log.search
-    return {
-        "depth": log.depth,
-        "histories": {
-            name: [epoch.to_json() for epoch in run] for name, run in log.histories.items()
-        },
-        "search": search
-        and {
-            "metric": search.metric,
-            "chosen": search.chosen,
-            "holdout": search.holdout,
-            "trials": [_plain(trial) for trial in search.trials],
-            "comparisons": [_plain(one) for one in search.comparisons],
-            "gain": search.gain and _plain(search.gain),
-        },
-    }
-
-
-def _plain(value: object) -> object:
-    """A dataclass as what JSON can hold, None for nan."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
-
-
 # --------------------------------------------------------------------------- in the terminal
 
 
@@ -392,15 +324,13 @@ def lines(
     found = []
     for one in trainings:
         text = f"{names.get(one.key, one.key)}: trained from {one.log.depth} on"
-        text += f" ({one.depths[one.log.depth]})"
-        runs = held_out(one.log.histories)
-        if runs:
-            best = np.mean([best_epoch(run) for run in runs.values()])
-            text += (
-                f"; best epoch {best:.1f} on average, overfitting {_spread(gap(runs).loss)} in log "
-                "loss"
-            )
+        depths = depths_in_words(one.depths)
+        text += f" ({depths[one.log.depth]})"
+        if one.gap is not None:
+            best = np.mean([best_epoch(run) for run in one.log.held_out.values()])
+            spread = _spread(one.gap.loss)
+            text += f"; best epoch {best:.1f} on average, overfitting {spread} in log loss"
         found.append(formatting.sentence(text))
         if one.log.search is not None:
-            found.append(f"Depth: {_sure(one.log.search, one.depths)}")
+            found.append(f"Depth: {_sure(one.log.search, depths)}")
     return [*found, *([CHANGED_SHORT] if changed else [])]

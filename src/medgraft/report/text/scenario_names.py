@@ -7,16 +7,12 @@ Keys such as `multiscale/NET/stages/s224+544/mean/svm` stay what one types; peop
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from medgraft.report.text import formatting
-from medgraft.results.study import ScenarioFacts
+from medgraft.results.study import ClassifierFacts, DepthPoint, NoMap
+from medgraft.results.training import TrainedStages
 from medgraft.scenario import BEST, INPUT, Encoded, Finetune, Pooled, Scenario
-from medgraft.types import FittedScenario
-
-if TYPE_CHECKING:
-    from medgraft.features.backbones import Backbone
-    from medgraft.features.extract import Extractor
 
 HEADS = {
     "svm": "a linear support vector machine",
@@ -92,18 +88,21 @@ def settings(scenario: Scenario) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in told)
 
 
-def depth_in_words(depth: str, backbone: Backbone) -> str:
+def depths_in_words(depths: Mapping[str, TrainedStages]) -> dict[str, str]:
+    """How much of a network is trained that is trained from each layer on."""
+    return {depth: depth_in_words(depth, stages) for depth, stages in depths.items()}
+
+
+def depth_in_words(depth: str, stages: TrainedStages) -> str:
     """How much of a network is trained that is trained from the layer `depth` on."""
+    n, last = stages.of, stages.trained
     if depth == INPUT:
         return "everything is trained"
-    frozen, n = backbone.tap(depth).cost.parameters, len(backbone.stages)
-    behind = sum(stage.cost.parameters > frozen for stage in backbone.stages)
-    if behind == 0:
+    if last == 0:
         return f"only what follows the {n} stages is trained"
-    if behind == n:
+    if last == n:
         return f"all {n} stages are trained"
-    last = f"the last of {n} stages is" if behind == 1 else f"the last {behind} of {n} stages are"
-    return f"{last} trained"
+    return f"the last {f'{last} of {n} stages are' if last > 1 else f'of {n} stages is'} trained"
 
 
 def _sizes(scenario: Scenario) -> str:
@@ -148,6 +147,11 @@ def how_read(scenario: Scenario) -> str:
     sizes = _sizes(scenario) if several < 2 else f"{several} sizes"
     joined = " averaged" if scenario.pixels.join == "mean" else ""
     return " ".join(filter(None, (_encoder(scenario), sizes + joined)))
+
+
+def way_of(point: DepthPoint) -> str:
+    """The head of a point of the depth profile, or how its tap was read."""
+    return how_read(point.beside) if point.beside else point.head
 
 
 # --------------------------------------------------------------------------- in a sentence
@@ -241,8 +245,13 @@ def _joined(scenario: Scenario) -> str:
     )
 
 
-def why_no_map(scenario: Scenario) -> str:
-    """Why no heatmap of this scenario exists, in one sentence."""
+def why_no_map(classifier: ClassifierFacts, reason: NoMap) -> str:
+    """Why there is no heatmap of a classifier's cases, in one sentence; '' where there is one."""
+    scenario = classifier.scenario
+    if not reason:
+        return ""
+    if reason == "no extent":
+        return f"{classifier.taps[-1]} has no extent, so there are no places to mark"
     if scenario.members:
         return "this classifier joins the answers of several, each with evidence of its own"
     if scenario.head in ("knn", "rbf"):
@@ -255,23 +264,29 @@ def why_no_map(scenario: Scenario) -> str:
 # --------------------------------------------------------------------------- in full
 
 
-def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = "") -> ScenarioFacts:
-    """Everything that makes the recommended classifier, for who builds it again.
+@dataclass(frozen=True, slots=True)
+class ScenarioFacts:
+    """What the recommended classifier does: in a sentence or three, and in full.
 
-    depth : of a trained network the layer that it was trained from.
+    facts : by what they are about. members : of an ensemble, their names and weights.
     """
-    from medgraft.learn.ensemble import FittedEnsemble
 
-    scenario = fitted.scenario
-    if isinstance(fitted, FittedEnsemble) and not fitted.alike:
-        _, names = short_names([member.scenario for member in fitted.members])
+    sentence: str
+    facts: Mapping[str, str]
+    members: tuple[tuple[str, float], ...] = ()
+
+
+def scenario_facts(classifier: ClassifierFacts) -> ScenarioFacts:
+    """Everything that makes the recommended classifier, for who builds it again."""
+    scenario = classifier.scenario
+    if classifier.members:
+        _, names = short_names([member.scenario for member, _ in classifier.members])
         members = tuple(
-            (names[member.scenario.key], weight)
-            for member, weight in zip(fitted.members, fitted.weights, strict=True)
+            (names[member.scenario.key], weight) for member, weight in classifier.members
         )
         stacked = scenario.head == "stack"
         how = "weights on their logarithms, chosen out of fold" if stacked else "mean"
-        parts = [_facts(member, extractor) for member in fitted.members]
+        parts = [_facts(member) for member, _ in classifier.members]
         encoders = dict.fromkeys(part["Encoder"] for part in parts if "Encoder" in part)
         facts = {"Probabilities joined by": how}
         facts |= {name: text for name, text in parts[0].items() if _shared(parts, name)}
@@ -279,22 +294,20 @@ def scenario_facts(fitted: FittedScenario, extractor: Extractor, depth: str = ""
             facts["Encoders"] = "; ".join(encoders)
         return ScenarioFacts(sentence(scenario), facts, members)
     if scenario.trained:
-        return ScenarioFacts(sentence(scenario), _facts_of_trained(fitted, extractor, depth))
-    return ScenarioFacts(sentence(scenario), _facts(fitted, extractor))
+        return ScenarioFacts(sentence(scenario), _facts_of_trained(classifier))
+    return ScenarioFacts(sentence(scenario), _facts(classifier))
 
 
-def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) -> dict[str, str]:
-    from medgraft.explain.cam import networks_of
-
-    scenario, networks = fitted.scenario, networks_of(fitted)
-    backbone = extractor.backbone(scenario.backbone)
+def _facts_of_trained(classifier: ClassifierFacts) -> dict[str, str]:
+    scenario, networks = classifier.scenario, classifier.networks
+    depth, stages = classifier.depth, classifier.stages
     views = scenario.pixels.views
     assert isinstance(scenario.classifier, Finetune)
     how = scenario.classifier.recipe
     facts = {
         "Network": scenario.backbone,
-        "Trained from": f"{depth}: {depth_in_words(depth, backbone)}" if depth else "",
-        "Input": f"{fitted.spec.size} px, resized by {scenario.pixels.resize}",
+        "Trained from": f"{depth}: {depth_in_words(depth, stages)}" if stages else "",
+        "Input": f"{classifier.size} px, resized by {scenario.pixels.resize}",
         "Image": _edit(scenario) or "raw",
         "While it learned": f"{views.preset}: `medgraft views` shows what that does"
         if views
@@ -304,9 +317,8 @@ def _facts_of_trained(fitted: FittedScenario, extractor: Extractor, depth: str) 
         f"{how.smoothing:g}, classes balanced by {how.balance}",
         "Told otherwise": settings(scenario),
         "Head": "linear, on the mean of the last map, trained with the network",
-        "In use": f"the mean of the scores of {len(networks)} networks, each trained without one "
-        "fold"
-        if len(networks) > 1
+        "In use": f"the mean of the scores of {networks} networks, each trained without one fold"
+        if networks > 1
         else "",
     }
     return {name: text for name, text in facts.items() if text}
@@ -316,12 +328,10 @@ def _shared(parts: Sequence[Mapping[str, str]], name: str) -> bool:
     return len({part.get(name) for part in parts}) == 1
 
 
-def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
-    scenario = fitted.scenario
-    backbone = extractor.backbone(scenario.backbone)
-    taps = [tap.name for tap in backbone.named(scenario.tap)]
+def _facts(classifier: ClassifierFacts) -> dict[str, str]:
+    scenario, taps = classifier.scenario, classifier.taps
     pixels, code = scenario.pixels, scenario.code
-    sizes = pixels.sizes or (fitted.spec.size,)
+    sizes = pixels.sizes or (classifier.size,)
     joined = "codes averaged" if pixels.join == "mean" else "codes side by side"
     if isinstance(code, Encoded):
         joined = "their descriptors in one bag"
@@ -335,27 +345,25 @@ def _facts(fitted: FittedScenario, extractor: Extractor) -> dict[str, str]:
         if pixels.views
         else "",
         "Pooling": code.pooling if isinstance(code, Pooled) else "",
-        "Encoder": _encoder_in_full(fitted),
-        "Head": _head_in_full(fitted),
+        "Encoder": _encoder_in_full(classifier),
+        "Head": _head_in_full(classifier),
     }
     return {name: text for name, text in facts.items() if text}
 
 
-def _encoder_in_full(fitted: FittedScenario) -> str:
-    encoder = getattr(fitted, "encoder", None)
-    if encoder is None:
+def _encoder_in_full(classifier: ClassifierFacts) -> str:
+    settings = classifier.settings.get("encoder")
+    if settings is None:
         return ""
-    given = encoder.get_params()
     said = [
         f"{name.replace('_', ' ')} {value}"
-        for name, value in given.items()
-        if name != "seed" and value is not None and not isinstance(value, bool)
+        for name, value in settings.items()
+        if name not in ("kind", "seed") and value is not None and not isinstance(value, bool)
     ]
-    return f"{type(encoder).__name__}: {', '.join(said)}"
+    return f"{settings['kind']}: {', '.join(said)}"
 
 
-def _head_in_full(fitted: FittedScenario) -> str:
-    head = getattr(fitted, "head", None)
-    k = getattr(head, "k", None)
-    text = HEADS.get(fitted.scenario.head, fitted.scenario.head)
+def _head_in_full(classifier: ClassifierFacts) -> str:
+    k = classifier.settings.get("head", {}).get("k")
+    text = HEADS.get(classifier.scenario.head, classifier.scenario.head)
     return f"{text}, k = {k}" if k is not None else text
