@@ -19,7 +19,7 @@ from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
 from medgraft.files import json_value
 from medgraft.learn.fit import load
-from medgraft.studies.store import calibration_json
+from medgraft.report.result_json import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 
