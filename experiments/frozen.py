@@ -35,6 +35,7 @@ from medgraft.features.codebooks import VLAD
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.heads import HEADS, nested_scores
+from medgraft.report.text.questions import sentence
 from medgraft.studies.plan import plan
 from medgraft.studies.run import Study
 from medgraft.terminal import progress
@@ -120,7 +121,7 @@ def measure(name: str, data: Data, extractor: medgraft.Extractor) -> dict[str, A
         "corrected": dataclasses.asdict(study.result.corrected),
         "tested": study.tested and _all(study.tested.estimates),
         "questions": [
-            {"text": q.text, "answer": q.answer, **dataclasses.asdict(q.comparison)}
+            {"text": sentence(q), "answer": q.answer, **dataclasses.asdict(q.comparison)}
             for q in study.result.questions
         ],
         "depth": depth(study),

@@ -39,6 +39,7 @@ from medgraft.learn.fit import fit
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shortcut_probe import predict_from_surface
+from medgraft.report.text.audit_findings import sentence
 from medgraft.results.evidence import CORNERS, DECIDES, RING
 from medgraft.terminal import progress
 from medgraft.types import (
@@ -307,7 +308,7 @@ def audited(
         "auroc": dataclasses.asdict(audit.ranked),
         "decides": deciding(audit),
         "left": audit.left and dataclasses.asdict(audit.left),
-        "doubts": [one.text for one in audit.result.findings if one.check in NO_VERDICT],
+        "doubts": [sentence(one) for one in audit.result.findings if one.check in NO_VERDICT],
         "regions": {
             effect.region: {
                 **dataclasses.asdict(effect.points),

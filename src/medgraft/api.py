@@ -34,6 +34,7 @@ from medgraft.report.charts.training_curves import history_png
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
+from medgraft.report.result_json import audit_json, result_json
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
@@ -42,7 +43,7 @@ from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
-from medgraft.studies.store import RunError, RunStore, audit_json, write_predictions
+from medgraft.studies.store import RunError, RunStore, write_predictions
 from medgraft.types import (
     Estimate,
     ImageTable,
@@ -139,7 +140,7 @@ def study_to_folder(
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))
     predictions = [*finished.oof.values(), *finished.test.values()]
-    store.save(finished.result, predictions, finished.fitted, finished.traces)
+    store.save(result_json(finished.result), predictions, finished.fitted, finished.traces)
     extractor.cache.prune()
     return finished
 

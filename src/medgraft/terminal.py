@@ -118,9 +118,9 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     from rich.table import Table
 
     from medgraft.evaluate.metrics import METRICS
-    from medgraft.report.text import lower_end
+    from medgraft.report.text import lower_end, recommendation
     from medgraft.report.text.formatting import name_metric
-    from medgraft.report.text.scenario_names import short_names, shorten_keys
+    from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
     result = study.result
@@ -155,7 +155,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     console = _console()
     console.print(table)
     console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
-    console.print(f"\n{shorten_keys(result.why, names)}\n", markup=False)
+    console.print(f"\n{recommendation.why(result.why, names)}\n", markup=False)
     if said := lower_end.sentence(result):
         console.print(f"{said}\n", markup=False)
     show_questions(result)
@@ -213,6 +213,7 @@ def show_questions(result: StudyResult) -> None:
     from rich.table import Table
 
     from medgraft.report.text.formatting import between, difference, name_metric, p_value
+    from medgraft.report.text.questions import sentence
 
     if not result.questions:
         return
@@ -228,7 +229,7 @@ def show_questions(result: StudyResult) -> None:
         gap = difference(result.metric, one.comparison.difference)
         p = p_value(one.comparison.p).removeprefix("p ").removeprefix("= ")
         table.add_row(
-            _plain(one.text),
+            _plain(sentence(one)),
             _plain(one.answer),
             f"{gap}\n({between(result.metric, one.comparison)})",
             p,
@@ -312,33 +313,21 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
         typer.echo(f"Labels at a threshold of {threshold:.3f} ({rule}).")
 
 
-AUDITED = {
-    "PASS": "Nothing that was tested decides where it should not.",
-    "WARN": "Something asks for a look before this model is trusted; the findings say what.",
-    "FAIL": "A place that was declared to be no evidence decides. Do not trust this model.",
-    "INCONCLUSIVE": "These images do not allow a verdict.",
-}
-ROLES = {
-    "declared": "declared no evidence",
-    "suspect": "seldom evidence",
-    "evidence": "evidence",
-    "map": "map of the image",
-}
-
-
 def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
+    from medgraft.report.text.audit_findings import VERDICTS, remedy, sentence
+    from medgraft.report.text.formatting import in_100
     from medgraft.report.text.seen_before import of_audit
 
     audit, console = found.audit, _console()
     result, ranked = audit.result, audit.ranked
-    console.print(f"{result.verdict}: {AUDITED[result.verdict]}", style="bold", markup=False)
+    console.print(f"{result.verdict}: {VERDICTS[result.verdict]}.", style="bold", markup=False)
     if audit.effects:
         above = result.smallest_effect > UNSEEN
         console.print(
             "Smallest effect that would have been seen: "
-            f"{max(1, math.ceil(100 * result.smallest_effect))} in 100 labels (power 80 %)"
+            f"{in_100(result.smallest_effect)} in 100 labels (power 80 %)"
             + (f"; above {100 * UNSEEN:.0f} nothing is decided." if above else "."),
             markup=False,
         )
@@ -346,7 +335,7 @@ def show_audit(found: ModelAudit) -> None:
     if audit.effects:
         _show_regions(audit.effects)
     for finding in result.findings:
-        text = f"{finding.severity}: {finding.text} {finding.remedy}".rstrip()
+        text = f"{finding.severity}: {sentence(finding)} {remedy(finding)}".rstrip()
         console.print(text, markup=False)
     if doubt := of_audit(found.seen):
         typer.echo(f"warn: {doubt}", err=True)
@@ -361,6 +350,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
     """What the content of each region turns, by what was said of it beforehand."""
     from rich.table import Table
 
+    from medgraft.report.text.audit_findings import ROLES
     from medgraft.report.text.formatting import p_value
 
     table = Table(

@@ -66,7 +66,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result of a data check or an audit.
+    """One result of a data check.
 
     `numbers` are what the text rests on, `images` the ids to look at, `remedy` what to do next.
     """
@@ -77,6 +77,44 @@ class Finding:
     numbers: Mapping[str, float | int | str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
     remedy: str = ""
+
+
+AuditCheck = Literal[
+    "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
+    "region_decides", "declared_regions", "suspect_regions", "sufficiency",
+    "change_turns_labels", "changes",
+    "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",
+    "heatmaps_and_masks", "heatmaps_and_weights", "heatmaps_not_measured",
+    "minority_strategy", "strategies",
+]  # fmt: skip
+AuditReason = Literal[
+    "", "masks", "declared", "suspect", "ruled out", "not ruled out", "sure", "several networks",
+    "failed", "no files", "alike", "telling", "not telling", "none turns", "whole image",
+    "too few", "none apart", "no maps", "masks failed", "shuffle failed",
+    "own patient", "any patient", "stay", "change", "partly",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One result of an audit; `report/text/audit_findings.py` says it, and what to do, in words.
+
+    reason : which of its check's outcomes it is, '' where there is one only. numbers : what it
+    rests on. images : ids to look at. names : of the regions, changes or classes it is about.
+    estimates : figures that it cites with their intervals, by name. counts : images by class.
+    limit : the one that its rule sets. error : why something could not be measured.
+    """
+
+    check: AuditCheck
+    severity: Severity
+    reason: AuditReason = ""
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    limit: float = 0.0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,18 +590,43 @@ class LowerEnd:
 Answer = Literal["better", "worse", "no difference seen"]
 
 
+WayKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is done otherwise, of which a study asks whether it helps.
+
+    kind : `edits` instead of the raw image, beside it, or with the probabilities of both averaged;
+    augmented `views` (`xray4`); inputs of other `sizes`, with several joined as `join` says; or the
+    best of another `family` instead of the best probe.
+    """
+
+    kind: WayKind
+    edits: tuple[str, ...] = ()
+    views: str = ""
+    sizes: tuple[int, ...] = ()
+    join: Join = "concat"
+    family: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question that a study answers for its data, `comparison` being what is new against what is.
 
     Its p is corrected for the number of questions of the study. corrected : there was a choice of
-    what is compared, and the comparison discounts it.
+    what is compared, and the comparison discounts it. tap, head, backbone : where it was asked; ''
+    of a family, and the backbone '' where all scenarios have one. `report/text/questions.py` says
+    it in words.
     """
 
-    text: str
+    way: Way
     comparison: Comparison
     answer: Answer
     corrected: bool = False
+    tap: str = ""
+    head: str = ""
+    backbone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,7 +671,53 @@ class AuditResult:
 
     verdict: Verdict
     smallest_effect: float
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    """Why a scenario is recommended; `report/text/recommendation.py` says it in words.
+
+    n_scenarios were judged out of fold by `metric`, on n_images of n_groups, of which n_smallest
+    are of `smallest_class`. recommended, best : keys; figure, best_figure : their values of the
+    metric. margin : the loss that was allowed. loss : what is lost against the best at most, by the
+    paired 95 % interval. cost : what choosing so loses on average, judged out of bag. corrected :
+    the figure once its having been chosen is discounted. by_tap : (tap, value) of the recommended
+    backbone, from shallow to deep. audits : by key, in the order they were made, the recommended
+    scenario's among them; none where none was asked for.
+    """
+
+    metric: str
+    n_scenarios: int
+    n_images: int
+    n_groups: int
+    smallest_class: str
+    n_smallest: int
+    recommended: str
+    figure: Estimate
+    best: str
+    best_figure: Estimate
+    margin: float
+    loss: float
+    cost: float
+    corrected: Estimate
+    by_tap: tuple[tuple[str, float], ...] = ()
+    audits: Mapping[str, AuditResult] = field(default_factory=dict)
+
+    @property
+    def surely_close(self) -> bool:
+        """Whether no more than the margin is lost, by the interval and not by luck."""
+        return self.loss <= self.margin
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Keys of what the audit fails."""
+        return tuple(key for key, audit in self.audits.items() if audit.verdict == "FAIL")
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """What of this made way for the recommended one; nothing where all that were tried fail."""
+        return () if self.recommended in self.failed else self.failed
 
 
 @dataclass(frozen=True, eq=False)
@@ -623,7 +732,7 @@ class StudyResult:
     findings: tuple[Finding, ...]
     scenarios: tuple[ScenarioResult, ...]
     recommended: str
-    why: str
+    why: Rationale
     corrected: Estimate
     comparisons: tuple[Comparison, ...]
     audit: AuditResult | None

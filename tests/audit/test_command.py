@@ -104,7 +104,7 @@ def test_a_corner_that_decides_fails_in_words_in_json_and_by_exit_code(
     assert "Smallest effect that would have been seen" in out
     (line,) = [line for line in out.splitlines() if line.strip().startswith(f"{CORNERS[0]}  ")]
     assert line.split()[-1] == "yes"
-    assert out.index("declared no evidence") < out.index("map of the image")
+    assert out.index("Declared to be no evidence") < out.index("Map of the picture")
 
     assert call(*words, "--modality", "xray", "--json", monkeypatch=monkeypatch) == 0
     found = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.report.text.audit_findings import sentence
 from medgraft.types import Canvas, Geometry, ImageTable, Predictions, Scenario, Source
 
 SIDE, N = 64, 80
@@ -73,8 +74,9 @@ def test_the_place_that_tells_the_class_is_named_and_no_other(
     findings = check_context([part_of(fitted, where)], Layout())
     assert {f.numbers["region"] for f in findings if f.check == "place_tells_class"} == telling
     for finding in findings:
-        assert ("could be used" in finding.text) == (finding.check == "place_tells_class")
+        assert set(finding.estimates).isdisjoint(telling)
         assert finding.severity == "info"
+        assert sentence(finding)
 
 
 def test_outside_the_masks_too_and_images_of_all_parts_together(fitted: FittedFrozen) -> None:
@@ -108,6 +110,7 @@ def test_what_has_several_networks_says_so(fitted: FittedFrozen) -> None:
     strange = replace(part, fitted=SimpleNamespace(spec=fitted.spec))  # type: ignore[arg-type]
     (finding,) = check_context([strange], Layout())
     assert (finding.check, finding.severity) == ("alone_not_measured", "info")
+    assert finding.reason == "several networks"
 
 
 def test_the_rest_is_grey() -> None:
@@ -136,14 +139,16 @@ def test_files_of_two_shapes_tell_the_class_and_of_any_shape_do_not(
     (telling,) = check_file_changes([files_of(tmp_path, fitted, lambda i: 50 + 10 * (i % 2))])
     assert (telling.check, telling.severity, telling.numbers["p"]) == ("files_alone", "info", 0.01)
     assert telling.numbers["auroc"] == 1
-    assert "may show in the pixels" in telling.text
+    assert telling.reason == "telling"
     drawn = np.random.default_rng(0).integers(50, 60, N)
     (quiet,) = check_file_changes([files_of(tmp_path, fitted, lambda i: int(drawn[i]))])
     assert float(quiet.numbers["p"]) > 0.01
-    assert "little or nothing" in quiet.text
+    assert quiet.reason == "not telling"
     (same,) = check_file_changes([files_of(tmp_path, fitted, lambda i: 50)])
-    assert "made alike" in same.text
+    assert (same.check, same.reason) == ("files_alone", "alike")
+    assert all(sentence(one) for one in (telling, quiet, same))
     part = part_of(fitted, None)
     frames = replace(part.table, sources=tuple(Source("a.npz", i, "images") for i in range(N)))
     (none,) = check_file_changes([replace(part, table=frames)])
     assert (none.check, none.severity) == ("files_not_measured", "info")
+    assert none.reason == "no files"

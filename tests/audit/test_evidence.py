@@ -268,7 +268,8 @@ def test_the_same_corner_undeclared_is_a_question_and_not_a_failure(
 ) -> None:
     audit = audited(made(tmp_path, where=TOP_LEFT), TOP_LEFT, extractor)
     assert audit.result.verdict == "WARN"
-    assert any("is this acceptable?" in f.text for f in audit.result.findings)
+    decides = [f for f in audit.result.findings if f.check == "region_decides"]
+    assert {(f.severity, f.reason) for f in decides} == {("warn", "suspect")}
 
 
 def test_a_classifier_that_reads_the_middle_passes_and_says_what_it_would_have_seen(

@@ -26,6 +26,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.frozen import FittedFrozen
+from medgraft.report.text.audit_findings import sentence
 from medgraft.types import (
     Canvas,
     Estimate,
@@ -104,7 +105,8 @@ def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
     (finding,) = cluster_findings(found, looked)
     assert (finding.check, finding.severity) == ("minority_strategy", "info")
     assert finding.numbers["region"] == "bottom left corner"
-    assert f"{one.n} have heatmaps of another kind" in finding.text
+    assert (finding.numbers["images"], finding.numbers["n"]) == (one.n, 80)
+    assert sentence(finding)
     assert set(finding.images) <= planted
 
 
@@ -143,7 +145,9 @@ def test_maps_of_nothing_and_small_classes_are_left_out() -> None:
     found, looked = cluster_heatmaps([Mapped(part_of(30), maps)], Layout())
     assert (found, looked) == ((), {})
     (finding,) = cluster_findings(found, looked)
-    assert "Nothing can be said" in finding.text
+    assert (finding.check, finding.reason) == ("strategies", "too few")
+    assert finding.limit == heatmap_clusters.ENOUGH
+    assert sentence(finding)
 
 
 def test_as_many_clusters_as_the_graph_has_parts() -> None:
@@ -173,10 +177,11 @@ def test_maps_that_know_their_own_masks_and_maps_that_do_not() -> None:
     part = part_of(40, masks=masks)
     aware = look_at_saliency([Mapped(part, masks + np.float32(0.1))])[0]
     assert (aware.check, aware.severity) == ("heatmaps_and_masks", "info")
-    assert "know something of where the evidence of this very patient lies" in aware.text
+    assert aware.reason == "own patient"
     everyone = np.tile(masks.mean(axis=0), (40, 1, 1)).astype(np.float32)
     blind = look_at_saliency([Mapped(part, everyone)])[0]
-    assert "know no more of this patient's masks than of other patients'" in blind.text
+    assert blind.reason == "any patient"
+    assert sentence(aware) != sentence(blind)
     assert blind.numbers["low"] < 0 < blind.numbers["high"]  # type: ignore[operator]
 
 
@@ -186,7 +191,9 @@ def test_masks_of_one_patient_only_are_told_of() -> None:
     part.table.groups[:] = "one"
     finding = look_at_saliency([Mapped(part, masks.astype(np.float32))])[0]
     assert finding.check == "heatmaps_not_measured"
-    assert "two groups or more" in finding.text
+    assert finding.reason == "masks failed"
+    assert "two groups or more" in finding.error
+    assert finding.error in sentence(finding)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +248,10 @@ def test_what_a_real_network_learned_is_in_its_maps(cache: Cache) -> None:
     assert (finding.check, finding.severity) == ("heatmaps_and_weights", "info")
     assert finding.numbers["n"] == 24
     assert -1 <= float(finding.numbers["correlation"]) < 0.9
+    shuffled, chance = (finding.estimates[name] for name in ("shuffled", "two_images"))
+    expected = {True: "stay", False: "change", None: "partly"}[stays(chance, shuffled)]
+    assert finding.reason == expected
+    assert sentence(finding)
 
 
 def test_a_model_without_a_gradient_says_so(cache: Cache) -> None:
@@ -249,4 +260,5 @@ def test_a_model_without_a_gradient_says_so(cache: Cache) -> None:
     assert mapped == ()
     (finding,) = look_at_saliency(mapped)
     assert (finding.check, finding.severity) == ("heatmaps_not_measured", "info")
-    assert "kNN" in finding.text
+    assert finding.reason == "no maps"
+    assert sentence(finding)

@@ -19,6 +19,7 @@ from medgraft.audit.perturbations import (
 from medgraft.audit.sample import sampled
 from medgraft.audit.swap import Part
 from medgraft.errors import ScenarioError
+from medgraft.report.text.audit_findings import sentence
 from medgraft.types import Canvas, FeatureSpec, Geometry, ImageTable, Predictions, Source
 
 SIDE = 100
@@ -85,7 +86,8 @@ def test_a_mark_that_turns_labels_warns_and_a_change_of_the_whole_image_informs(
     *places, whole = check_perturbations([near], 0.05)
     assert {f.severity for f in places} <= {"warn"}
     assert whole.severity == "info"
-    assert "made 20 grey levels brighter 50 (" in whole.text
+    assert whole.reason == "whole image"
+    assert whole.estimates["made 20 grey levels brighter"].value == 0.5
     rim = part_of(Bright(), [130.0] * 50)  # a black border of 4 % takes 20 grey levels of the mean
     marked = [f for f in check_perturbations([rim], 0.05) if f.severity == "warn"]
     assert "with a black border" in {f.numbers["change"] for f in marked}
@@ -93,6 +95,8 @@ def test_a_mark_that_turns_labels_warns_and_a_change_of_the_whole_image_informs(
     far = part_of(Bright(), [60.0] * 25 + [200.0] * 25)
     (finding,) = check_perturbations([far], 0.05)
     assert (finding.severity, finding.numbers["effect"]) == ("info", 0)
+    assert (finding.reason, len(finding.names), finding.limit) == ("none turns", 17, 0.05)
+    assert all(sentence(one) for one in (*places, whole, *marked, finding))
 
 
 def test_a_mark_in_a_corner_is_seen_by_a_classifier_that_reads_one_corner() -> None:

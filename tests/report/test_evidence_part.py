@@ -22,18 +22,21 @@ from medgraft.report.charts import images, regions
 from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
-from medgraft.report.text import audit_verdict, verdicts
+from medgraft.report.text import formatting, verdicts
+from medgraft.report.text.audit_findings import verdict_sentence
 from medgraft.types import (
+    AuditFinding,
+    AuditReason,
     AuditResult,
     Canvas,
     FeatureSpec,
-    Finding,
     Floats,
     ImageTable,
     Operating,
     Predictions,
     Scenario,
     SeenBefore,
+    Severity,
 )
 
 SIDE = 64
@@ -146,7 +149,7 @@ def test_the_page_says_what_decides_how_sure_that_is_and_what_could_have_been_se
     assert effect > 50
     assert f"The top left corner decides: it turns {effect} in 100 labels" in page
     assert f"{effect} ({low} to {high})" in page  # in the chart
-    seen = audit_verdict.in_100(audit.result.smallest_effect)
+    seen = formatting.in_100(audit.result.smallest_effect)
     assert f"Had any region turned {seen} in 100 labels" in page
     assert "Exchanged: the top left corner" in page
     assert page.count('<figure class="case exchange">') == 3
@@ -181,38 +184,39 @@ def test_an_outline_runs_round_its_region_and_its_hole() -> None:
     assert ">+7</text>" in svg
 
 
-def of(verdict: Any, *findings: Finding, smallest: float = 0.034) -> AuditResult:
+def of(verdict: Any, *findings: AuditFinding, smallest: float = 0.034) -> AuditResult:
     return AuditResult(verdict, smallest, findings)
 
 
-def corner(severity: Any) -> Finding:
+def corner(severity: Severity) -> AuditFinding:
     numbers: dict[str, float | int | str] = {
         "region": "border ring",
         "effect": 0.214,
         "low": 0.081,
         "high": 0.342,
     }
-    return Finding("region_decides", severity, "long", numbers)
+    reason: AuditReason = "declared" if severity == "severe" else "suspect"
+    return AuditFinding("region_decides", severity, reason, numbers)
 
 
 def test_the_card_says_the_gravest_thing_first_and_never_more_than_was_seen() -> None:
-    quiet = Finding("suspect_regions", "info", "none of these decides")
-    assert audit_verdict.said(of("PASS", quiet)) == (
+    quiet = AuditFinding("suspect_regions", "info")
+    assert verdict_sentence(of("PASS", quiet)) == (
         "No region that should not decide does. An effect on 4 in 100 labels would have been seen."
     )
-    assert audit_verdict.said(of("WARN", quiet, corner("warn"))) == (
+    assert verdict_sentence(of("WARN", quiet, corner("warn"))) == (
         "The border ring decides: it turns 21 in 100 labels (8 to 34). Nobody declared it to be no "
         "evidence: is this acceptable?"
     )
     both = of("FAIL", corner("warn"), corner("severe"))
-    assert audit_verdict.said(both).endswith(
+    assert verdict_sentence(both).endswith(
         "It was declared to be no evidence. 1 further region decides."
     )
-    few = Finding("few_images", "warn", "only 12 usable images of class ill")
-    assert audit_verdict.said(of("INCONCLUSIVE", few, smallest=1.0)) == (
-        "Only 12 usable images of class ill."
+    few = AuditFinding("few_images", "warn", counts={"ill": 12}, limit=50)
+    assert verdict_sentence(of("INCONCLUSIVE", few, smallest=1.0)) == (
+        "Only 12 usable images of class ill; below 50 a class nothing is decided."
     )
-    assert "too little was visible" in audit_verdict.said(of("INCONCLUSIVE", quiet, smallest=0.3))
+    assert "too little was visible" in verdict_sentence(of("INCONCLUSIVE", quiet, smallest=0.3))
 
 
 def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Audit) -> None:
@@ -230,12 +234,12 @@ def test_a_study_leads_with_its_audit_and_says_so_where_there_is_none(audit: Aud
 
 
 def test_an_audit_without_exchanges_says_why(audit: Audit) -> None:
-    few = Finding("few_pairs", "warn", "Only 3 pairs of patients could be formed.")
+    few = AuditFinding("few_pairs", "warn", numbers={"pairs": 3}, limit=30)
     none = dataclasses.replace(
         audit, result=of("INCONCLUSIVE", few, smallest=1.0), effects=(), swaps=None, left=None
     )
     page = render_audit(AuditInput("m", "d", "k", evidence_view(none), 6))
     assert "INCONCLUSIVE: these images do not allow a verdict." in page
-    assert "Only 3 pairs of patients could be formed." in page
+    assert "Only 3 pairs of patients of different classes could be formed" in page
     assert "No region was exchanged." in page
     assert '<svg class="regions"' not in page

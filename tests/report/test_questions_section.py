@@ -24,7 +24,15 @@ from medgraft.results.study import ClassifierFacts, DepthPoint, ReportInput
 from medgraft.scenario import Head, Pooled, encoding_of, views_of
 from medgraft.studies import examples, report_input
 from medgraft.studies.report_input import classifier_facts
-from medgraft.types import Comparison, Estimate, FeatureSpec, Question, Scenario, ScenarioResult
+from medgraft.types import (
+    Comparison,
+    Estimate,
+    FeatureSpec,
+    Question,
+    Scenario,
+    ScenarioResult,
+    Way,
+)
 
 PLAIN = Scenario.from_key("probe/net/stages/svm")
 CLAHE = PLAIN.with_pixels(edits=(("clahe2-8",),))
@@ -77,11 +85,6 @@ def test_two_scenarios_never_share_a_name() -> None:
     twice = Scenario.joining("stack", (CLAHE, dataclasses.replace(CODES, tap="t")))
     _, names = scenario_names.short_names([*ALL, hard, twice])
     assert len(set(names.values())) == len(ALL) + 2
-
-
-def test_one_key_that_begins_another_is_not_cut_in_a_sentence() -> None:
-    names = {"probe/n/a": "a", "probe/n/a/svm": "a · svm"}
-    assert scenario_names.shorten_keys("probe/n/a/svm, probe/n/a", names) == "a · svm, a"
 
 
 # --------------------------------------------------------------------------- in sentences
@@ -277,7 +280,13 @@ def test_nothing_seen_is_no_proof_of_no_difference(content: ReportInput) -> None
 def forest(metric: str = "auroc") -> list[ElementTree.Element]:
     gaps = ((0.02, 0.01, 0.03), (-0.01, -0.02, 0.0))
     questions = [
-        Question(f"Does {i} help?", Comparison("a", "b", *gap, 0.01), answer)
+        Question(
+            Way("views", views=f"view{i}"),
+            Comparison("a", "b", *gap, 0.01),
+            answer,
+            tap="t",
+            head="svm",
+        )
         for i, (gap, answer) in enumerate(zip(gaps, ("better", "no difference seen"), strict=True))
     ]
     svg = plots.forest("f", questions, metric)
@@ -287,9 +296,9 @@ def forest(metric: str = "auroc") -> list[ElementTree.Element]:
 
 def test_the_forest_says_which_side_is_better_and_each_answer() -> None:
     texts = [e.text or "" for e in forest()]
-    assert "Does 0 help?" in texts
+    assert "Do augmented views (view0) help (t, svm)?" in texts
     assert "difference in AUROC, better →" in texts
-    assert "Does 0 help? +0.020 (+0.010 to +0.030), better" in texts[1]
+    assert "(view0) help (t, svm)? +0.020 (+0.010 to +0.030), better" in texts[1]
     assert "difference in log loss, ← better" in [e.text for e in forest("log_loss")]
 
 
@@ -403,7 +412,10 @@ def test_families_are_those_that_ran_with_their_question() -> None:
     )  # fmt: skip
     against = Comparison(CODES.key, PLAIN.key, -0.1, -0.2, 0.0, 0.04)
     other = Comparison(CODES.key, CLAHE.key, 0.3, 0.2, 0.4, 0.04)
-    questions = (Question("x", other, "better"), Question("y", against, "worse"))
+    questions = (
+        Question(Way("views"), other, "better"),
+        Question(Way("family"), against, "worse"),
+    )
     result = SimpleNamespace(scenarios=rows, metric="auroc", questions=questions)
     found = report_input._families(SimpleNamespace(result=result, oof=oof))  # type: ignore[arg-type]
     assert [(one.family, one.n, one.best) for one in found] == [

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from medgraft import cli, terminal
 from medgraft.bundle import external_validation
 from medgraft.evaluate.estimates import evaluate
+from medgraft.report.text.questions import sentence
 from medgraft.types import Scenario, SeenBefore, StudyResult
 
 
@@ -33,6 +34,9 @@ def shown(
     scenarios: Sequence[Scenario] = fabricate.described(),
 ) -> list[str]:
     planned = [SimpleNamespace(scenario=one) for one in scenarios]
+    chosen = result.recommended
+    why = dataclasses.replace(result.why, recommended=chosen, best=chosen)  # one of `scenarios`
+    result = dataclasses.replace(result, why=why)
     finished = SimpleNamespace(
         result=result, tested=None, planned=planned, training={}, folds=SimpleNamespace(view=None)
     )
@@ -56,7 +60,8 @@ def test_scenarios_fit_80_columns_and_no_name_is_cut(capsys: pytest.CaptureFixtu
 
 def test_decimal_points_stand_under_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(fabricate.study().result, capsys)
-    rows = [line for line in lines if " to " in line and " · " in line]
+    table = lines[: next(i for i, line in enumerate(lines) if "more" in line)]
+    rows = [line for line in table if " to " in line and " · " in line]
     places = {tuple(i for i, letter in enumerate(row[24:]) if letter == ".") for row in rows}
     assert len(rows) >= 8
     assert len(places) == 1
@@ -76,7 +81,8 @@ def test_lower_is_better_puts_the_lowest_first(capsys: pytest.CaptureFixture[str
         for row in result.scenarios
     )
     lines = shown(dataclasses.replace(result, metric="log_loss", scenarios=losses), capsys)
-    values = [float(found[1]) for line in lines if (found := re.search(r" (\d\.\d{3}) \(", line))]
+    table = lines[: next(i for i, line in enumerate(lines) if "more" in line)]
+    values = [float(found[1]) for line in table if (found := re.search(r" (\d\.\d{3}) \(", line))]
     assert len(values) == 8 + 1  # the best, and the recommended
     assert values == sorted(values)
 
@@ -102,7 +108,7 @@ def test_questions_are_answered_with_their_interval(capsys: pytest.CaptureFixtur
     first, second, third = content.result.questions
     for one, gap in ((first, "+0.012"), (second, "−0.001"), (third, "−0.020")):
         line = next(line for line in lines if gap in line)
-        assert one.text.split()[1] in line
+        assert sentence(one).split()[1] in line
     plain = shown(fabricate.study().result, capsys)
     assert not any("helped" in line for line in plain)
 

@@ -19,14 +19,28 @@ from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.studies.audit_candidates import audit_candidates, audit_unseen, explain_audits
+from medgraft.report.result_json import audit_json
+from medgraft.studies.audit_candidates import AuditedChoice, audit_candidates, audit_unseen
 from medgraft.studies.plan import StudyOptions
-from medgraft.studies.recommend import Recommendation
-from medgraft.studies.store import RunStore, audit_json
-from medgraft.types import AuditResult, Estimate, Finding, ImageTable, Scenario, Verdict
+from medgraft.studies.recommend import Recommendation, explain_choice
+from medgraft.studies.store import RunStore
+from medgraft.types import (
+    AuditFinding,
+    AuditResult,
+    Estimate,
+    ImageTable,
+    Rationale,
+    Scenario,
+    Source,
+    Verdict,
+)
 
 PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
 OPTIONS = StudyOptions(modality="xray", audit_pairs=36)
+ONE_IMAGE = ImageTable(
+    *(np.array(["a"]), (Source("a"),), np.array(["a"]), np.array([0]), np.array(["a"])),
+    *(np.array([""]), np.array([""]), ("0",)),
+)
 SOME = Estimate(0.9, 0.8, 0.95, 100, "by hand")
 
 
@@ -51,7 +65,7 @@ def choice(*close: str, barred: Sequence[str] = ()) -> Recommendation:
 
 
 def said(verdict: Verdict) -> Audit:
-    finding = Finding("region_decides", "severe" if verdict == "FAIL" else "info", "A corner.")
+    finding = AuditFinding("region_decides", "severe" if verdict == "FAIL" else "info", "declared")
     result = AuditResult(verdict, 0.034, (finding,))
     return Audit(result, AuditOptions(), SOME, (), None, {}, None, ())
 
@@ -66,11 +80,16 @@ def audited(verdicts: dict[str, Verdict], store: RunStore | None = None) -> Any:
     )
 
 
+def explained(found: AuditedChoice) -> Rationale:
+    audits = {key: one.result for key, one in found.audits.items()}
+    estimates = dict.fromkeys("abcd", SOME)
+    return explain_choice(found.choice, estimates, ONE_IMAGE, "auroc", audits=audits)
+
+
 def test_what_does_not_fail_stays_recommended_and_nothing_else_is_audited() -> None:
     found = audited({"a": "WARN", "b": "PASS"})
     assert found.choice.recommended == "a"
     assert list(found.audits) == ["a"]
-    assert "says WARN; it would have seen an effect on 4 in 100 labels." in explain_audits(found)
 
 
 def test_a_fail_makes_way_for_the_next_that_does_not_fail(tmp_path: Path) -> None:
@@ -78,10 +97,9 @@ def test_a_fail_makes_way_for_the_next_that_does_not_fail(tmp_path: Path) -> Non
     found = audited({"a": "FAIL", "b": "FAIL", "c": "INCONCLUSIVE", "d": "PASS"}, store)
     assert found.choice.recommended == "c"
     assert found.choice.barred == {"a", "b"}
-    why = explain_audits(found)
-    assert why.startswith("By its figures alone a would have been recommended, but it FAILs")
-    assert "A corner." in why
-    assert why.endswith("nothing smaller than an effect on 4 in 100 labels would have been seen.")
+    why = explained(found)
+    assert why.failed == why.barred == ("a", "b")
+    assert list(why.audits) == ["a", "b", "c"]
     events = store.events("audited")
     assert [(one["key"], one["verdict"]) for one in events] == [
         ("a", "FAIL"), ("b", "FAIL"), ("c", "INCONCLUSIVE"),
@@ -93,8 +111,8 @@ def test_where_all_fail_the_first_stays_and_three_at_most_are_audited() -> None:
     found = audited(dict.fromkeys("abcd", "FAIL"))
     assert found.choice.recommended == "a"
     assert list(found.audits) == ["a", "b", "c"]
-    assert "(2 of them) and FAILs as well, so the choice stands" in explain_audits(found)
-    assert "Nothing else is close enough" in explain_audits(audited({"a": "FAIL"}))
+    why = explained(found)
+    assert (why.failed, why.barred) == (("a", "b", "c"), ())
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +201,9 @@ def test_too_few_patients_for_models_of_folds_give_no_verdict(
     few = dataclasses.replace(table, groups=groups)
     audit = audit_unseen(PROBE, Development(few, make_folds(few, 2)), OPTIONS, extractor)
     assert audit.result.verdict == "INCONCLUSIVE"
-    assert "No model could be taught without the images of a fold" in audit.result.findings[0].text
+    (finding,) = audit.result.findings
+    assert finding.check == "few_groups"
+    assert finding.error
 
 
 def test_a_modality_that_is_none_is_refused_before_anything_is_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.selection import resample_in_and_out
 from medgraft.scenario import Head, Join, Pooled, Preprocessing, Views, encoding_of, steps_of
 from medgraft.studies.questions import answer
-from medgraft.types import Predictions, Scenario
+from medgraft.types import Predictions, Scenario, Way
 
 N = 200
 PLAIN = Scenario.from_key("probe/net/t1/svm")
@@ -49,31 +50,42 @@ def judged(scenario: Scenario, skill: float, seed: int = 0, split: str = "train"
 
 def asked(
     skills: dict[Scenario, float], values: dict[str, float] | None = None, metric: str = "auroc"
-) -> list[tuple[str, str, str, str]]:
-    """(question, new, held against, answer); equal skills give equal predictions."""
+) -> list[tuple[Way, str, str, str]]:
+    """(way, new, held against, answer); equal skills give equal predictions."""
     oof = {scenario.key: judged(scenario, skill) for scenario, skill in skills.items()}
     drawn = resample_in_and_out(list(oof.values()), metric, sampling=Sampling(resamples=300))
     if values:
         drawn = dataclasses.replace(drawn, values=np.array([values[key] for key in oof]))
     found = answer(list(skills), drawn)
-    return [(q.text, q.comparison.a, q.comparison.b, q.answer) for q in found]
+    return [(q.way, q.comparison.a, q.comparison.b, q.answer) for q in found]
 
 
 def test_each_way_is_held_against_the_scenario_that_lacks_only_it() -> None:
-    sizes = {"sizes": (224, 544)}
+    sizes: dict[str, Any] = {"sizes": (224, 544)}
     ways = {
-        probe(edit="clahe2-8"): "Does CLAHE help instead of the raw image (t1, svm)?",
-        probe(edit="raw+clahe2-8"): "Does CLAHE help beside the raw image (t1, svm)?",
-        probe(views=4): "Do augmented views (xray4) help (t1, svm)?",
-        averaged(PLAIN): "Does it help to average raw and CLAHE probabilities (t1, svm)?",
-        probe(**sizes): "Do codes at 224 and 544 pixels, side by side, help (t1, svm)?",
-        probe(**sizes, join="mean"): "Do codes at 224 and 544 pixels, averaged, help (t1, svm)?",
-        probe(sizes=(544,)): "Does an input of 544 pixels help (t1, svm)?",
+        probe(edit="clahe2-8"): Way("instead", ("clahe2-8",)),
+        probe(edit="raw+clahe2-8"): Way("beside", ("clahe2-8",)),
+        probe(views=4): Way("views", views="xray4"),
+        averaged(PLAIN): Way("averaged", ("clahe2-8",)),
+        probe(**sizes): Way("sizes", **sizes),
+        probe(**sizes, join="mean"): Way("sizes", **sizes, join="mean"),
+        probe(sizes=(544,)): Way("sizes", sizes=(544,)),
     }
     found = asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))
-    expected = [(text, new.key, PLAIN.key, "no difference seen") for new, text in ways.items()]
+    expected = [(way, new.key, PLAIN.key, "no difference seen") for new, way in ways.items()]
     # of equals the simplest is a family's best, so the families' pairs were all asked about
     assert found == expected
+
+
+def test_a_question_says_where_it_was_asked_and_of_which_network_if_there_are_several() -> None:
+    other = dataclasses.replace(PLAIN, backbone="other", tap="t9", classifier=Head("knn"))
+    for plain, networks in (((PLAIN,), [""]), ((PLAIN, other), ["net", "other"])):
+        both = [*plain, *(one.with_pixels(edits=(("clahe2-8",),)) for one in plain)]
+        oof = [judged(one, 1.0) for one in both]
+        drawn = resample_in_and_out(oof, "auroc", sampling=Sampling(resamples=300))
+        found = answer(both, drawn)
+        assert [(q.tap, q.head) for q in found] == [(one.tap, one.head) for one in plain]
+        assert [q.backbone for q in found] == networks
 
 
 def test_a_way_without_its_twin_is_not_asked_about() -> None:
@@ -82,9 +94,8 @@ def test_a_way_without_its_twin_is_not_asked_about() -> None:
 
 def test_two_kinds_of_clahe_are_two_questions() -> None:
     ways = [probe(edit=key) for key in ("clahe2-8", "clahe4-8")]
-    texts = [text for text, *_ in asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))]
-    assert len(set(texts)) == 2
-    assert "CLAHE 4-8" in texts[1]
+    found = [way.edits for way, *_ in asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))]
+    assert found == [("clahe2-8",), ("clahe4-8",)]
 
 
 def test_a_way_is_asked_about_once_where_its_twin_is_best() -> None:
@@ -113,8 +124,8 @@ def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
     codes = {k: probe(encoder=f"k{k}") for k in ("32", "64")}
     views = probe(views=4)
     skills = {PLAIN: 0.5, views: 1.0, codes["32"]: 0.2, codes["64"]: 0.4}
-    *_, (text, new, held, found) = asked(skills)
-    assert text == "Is the best of vlad (encoded descriptors) better than the best probe?"
+    *_, (way, new, held, found) = asked(skills)
+    assert way == Way("family", family="vlad")
     assert (new, held) == (codes["64"].key, views.key)
     assert found == "worse"
     del skills[PLAIN], skills[views]

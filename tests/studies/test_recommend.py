@@ -134,21 +134,23 @@ def test_why_names_images_patients_depth_and_margin() -> None:
     sure = dataclasses.replace(
         choice, recommended=simple.scenario, best=p.scenario, comparisons=(near,)
     )
-    text = explain_choice(sure, estimates, table, "auroc", [("shallow", 0.9), ("deep", 0.95)])
-    assert "400 images from 100 groups (fewest: 200 of class a)" in text
-    assert "is the simplest that is surely close to the best" in text
-    assert "a loss of at most 0.0050" in text
-    assert "from 0.900 at shallow to 0.950 at deep" in text
-    assert "Corrected for having been chosen" in text
+    by_tap = (("shallow", 0.9), ("deep", 0.95))
+    why = explain_choice(sure, estimates, table, "auroc", by_tap)
+    assert (why.n_scenarios, why.n_images, why.n_groups) == (2, 400, 100)
+    assert (why.smallest_class, why.n_smallest) == ("a", 200)
+    assert (why.recommended, why.figure) == (simple.scenario, estimates[simple.scenario])
+    assert (why.best, why.best_figure) == (p.scenario, estimates[p.scenario])
+    assert (why.margin, why.loss, why.by_tap) == (choice.margin, 0.005, by_tap)
+    assert why.surely_close
+    assert why.corrected == choice.corrected
     maybe = dataclasses.replace(near, high=0.03)
     unsure = dataclasses.replace(sure, comparisons=(maybe,), cost=0.0021)
-    text = explain_choice(unsure, estimates, table, "auroc", [])
-    assert f"can be expected to lose no more than the {choice.margin:.4f} that is allowed" in text
-    assert "lost 0.0021 on average" in text
-    assert "the loss may be up to 0.0300" in text
+    why = explain_choice(unsure, estimates, table, "auroc")
+    assert not why.surely_close
+    assert (why.loss, why.cost) == (0.03, 0.0021)
     alone = dataclasses.replace(choice, recommended=choice.best)
-    text = explain_choice(alone, estimates, table, "auroc", [])
-    assert "no simpler one can be expected to lose less than the" in text
+    why = explain_choice(alone, estimates, table, "auroc")
+    assert why.recommended == why.best
 
 
 def test_the_figure_is_corrected_for_the_rule_that_chose() -> None:

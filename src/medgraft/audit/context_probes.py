@@ -32,8 +32,8 @@ from medgraft.profile.metadata import (
     varying,
 )
 from medgraft.profile.shortcut_probe import predict_from_surface
-from medgraft.results.evidence import CORNERS, OUTSIDE, RING, the
-from medgraft.types import Canvas, Estimate, Finding, Floats, ImageTable, Pixels
+from medgraft.results.evidence import CORNERS, OUTSIDE, RING
+from medgraft.types import AuditFinding, AuditReason, Canvas, Estimate, Floats, ImageTable, Pixels
 
 IMAGES = 100
 GREY = 128
@@ -42,7 +42,7 @@ THE_CORNERS = "four corners"
 DEALS = 99  # of the labels among the patients
 
 
-def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[Finding]:
+def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[AuditFinding]:
     """How well the border ring, the corners and the outside of the masks alone tell the classes.
 
     One forward pass an image and place: 300 at most. A remark for each place whose AUROC is surely
@@ -52,11 +52,7 @@ def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[
     readers = [next(iter(networks_of(part.fitted)), None) for part in drawn]
     first = readers[0]
     if first is None or any(one is None or one.spec != first.spec for one in readers):
-        text = (
-            "What border and corners alone would allow was not measured: it takes one network that "
-            "reads all images, and this model has several."
-        )
-        return [Finding("alone_not_measured", "info", text)]
+        return [AuditFinding("alone_not_measured", "info", "several networks")]
     table = _joined(drawn)
     measured = {}
     for name, kept in _kept(drawn, layout).items():
@@ -64,9 +60,8 @@ def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[
         try:
             measured[name] = estimate_all([predict_from_surface(codes, table, seed)], "auroc")[0]
         except FitError as error:
-            text = f"What border and corners alone would allow was not measured: {error}."
-            return [Finding("alone_not_measured", "info", text)]
-    return _said(measured)
+            return [AuditFinding("alone_not_measured", "info", "failed", error=str(error))]
+    return _found(measured)
 
 
 def shown(pixels: Pixels, kept: NDArray[np.bool_]) -> Pixels:
@@ -126,34 +121,18 @@ def _joined(parts: Sequence[Part]) -> ImageTable:
     )
 
 
-def _said(measured: dict[str, Estimate]) -> list[Finding]:
-    found = []
-    quiet = {}
-    for name, area in measured.items():
-        if area.low <= TELLING:
-            quiet[name] = area
-            continue
-        place = the(name)
-        text = (
-            f"{place[:1].upper()}{place[1:]} alone, everything else painted grey, would allow a "
-            f"model of the same kind an AUROC of {_figures(area)}. That is what could be used "
-            "there, not what this model uses."
-        )
-        remedy = "Look there for what differs between the classes; crop or cover it if it can be."
-        found.append(Finding("place_tells_class", "info", text, _numbers(name, area), (), remedy))
+def _found(measured: dict[str, Estimate]) -> list[AuditFinding]:
+    """A remark for each place that tells the class, one for the others."""
+    quiet = {name: area for name, area in measured.items() if area.low <= TELLING}
+    found = [
+        AuditFinding("place_tells_class", "info", numbers=_numbers(name, area))
+        for name, area in measured.items()
+        if name not in quiet
+    ]
     if quiet:
-        each = "; ".join(f"{name} {_figures(area)}" for name, area in quiet.items())
-        name, area = max(quiet.items(), key=lambda one: one[1].value)
-        text = (
-            "What a model of the same kind could learn from these alone, everything else painted "
-            f"grey (AUROC, .5 is chance): {each}."
-        )
-        found.append(Finding("places_alone", "info", text, _numbers(name, area)))
+        most = max(quiet.items(), key=lambda one: one[1].value)
+        found.append(AuditFinding("places_alone", "info", numbers=_numbers(*most), estimates=quiet))
     return found
-
-
-def _figures(area: Estimate) -> str:
-    return f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
 
 
 def _numbers(name: str, area: Estimate) -> dict[str, float | int | str]:
@@ -169,7 +148,7 @@ def _numbers(name: str, area: Estimate) -> dict[str, float | int | str]:
 # --------------------------------------------------------------------------- files
 
 
-def check_file_changes(parts: Sequence[Part], seed: int = 0) -> list[Finding]:
+def check_file_changes(parts: Sequence[Part], seed: int = 0) -> list[AuditFinding]:
     """How well size, mode, compression, EXIF and format of the files alone tell the classes.
 
     A logistic regression on one image of each patient, beside the same with labels dealt at random
@@ -180,14 +159,10 @@ def check_file_changes(parts: Sequence[Part], seed: int = 0) -> list[Finding]:
     _, first = np.unique(table.groups, return_index=True)
     table = table.select(first)
     if all(source.member for source in table.sources):
-        text = "Files alone were not tried: the images are frames of an array, without files."
-        return [Finding("files_not_measured", "info", text)]
+        return [AuditFinding("files_not_measured", "info", "no files")]
     made = _made(parts, table)
     if made is None:
-        text = (
-            "All files are made alike (size, mode, compression, EXIF, format): none tells a class."
-        )
-        return [Finding("files_alone", "info", text)]
+        return [AuditFinding("files_alone", "info", "alike")]
     rng = np.random.default_rng(seed)
     deals = [replace(table, labels=rng.permutation(table.labels)) for _ in range(DEALS)]
     try:
@@ -195,7 +170,7 @@ def check_file_changes(parts: Sequence[Part], seed: int = 0) -> list[Finding]:
             area = estimate_all([predict_from_surface(made, table, seed)], "auroc")[0]
             dealt = [area_of(predict_from_surface(made, deal, seed)) for deal in deals]
     except FitError as error:
-        return [Finding("files_not_measured", "info", f"Files alone were not tried: {error}.")]
+        return [AuditFinding("files_not_measured", "info", "failed", error=str(error))]
     return [_about_files(area, np.array(dealt))]
 
 
@@ -208,19 +183,10 @@ def _made(parts: Sequence[Part], table: ImageTable) -> Floats | None:
     return np.concatenate(columns, axis=1) if columns else None
 
 
-def _about_files(area: Estimate, dealt: Floats) -> Finding:
+def _about_files(area: Estimate, dealt: Floats) -> AuditFinding:
     p = float((1 + (dealt >= area.value).sum()) / (1 + DEALS))
     usual = float(np.quantile(dealt, 0.95))
-    text = (
-        "How the files are made (size, mode, compression, EXIF, format), without a look at the "
-        f"pictures, allows an AUROC of {_figures(area)}; with the labels dealt at random it is at "
-        f"most {usual:.2f} in 19 of 20 deals (p = {p:.2f}). "
-    )
-    remedy = ""
-    if p <= 1 / DEALS and area.low > TELLING:
-        text += "The model sees no file, but what made them differ may show in the pixels."
-        remedy = "Store all images in one way, from the same sources; see `medgraft profile`."
-    else:
-        text += "They tell little or nothing of the class."
+    telling = p <= 1 / DEALS and area.low > TELLING
     numbers = {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n, "p": p}
-    return Finding("files_alone", "info", text, {**numbers, "dealt": usual}, (), remedy)
+    reason: AuditReason = "telling" if telling else "not telling"
+    return AuditFinding("files_alone", "info", reason, {**numbers, "dealt": usual})

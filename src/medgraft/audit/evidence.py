@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -29,12 +30,12 @@ from medgraft.results.evidence import (
     POINTS,
     RegionEffect,
     SkillLeft,
-    the,
 )
 from medgraft.types import (
+    AuditFinding,
+    AuditReason,
     AuditResult,
     Estimate,
-    Finding,
     FittedScenario,
     ImageTable,
     Ints,
@@ -62,7 +63,7 @@ class AuditOptions:
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
     draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
-    more : whether `besides.py` is tried too, which warns or informs and never fails a model.
+    more : whether `further_checks.py` is tried too, which warns or informs and never fails a model.
     """
 
     modality: str = ""
@@ -135,7 +136,10 @@ def audit_evidence(
     doubts = tuple(_doubts(parts, ranked, options))
     units = draw_units(parts, options.pairs, options.seed)
     if len(units) < FEW_PAIRS or any(d.check == "one_class" for d in doubts):
-        doubts = (*doubts, _few_pairs(len(units)))
+        doubts = (
+            *doubts,
+            AuditFinding("few_pairs", "warn", numbers={"pairs": len(units)}, limit=FEW_PAIRS),
+        )
         result = AuditResult("INCONCLUSIVE", 1.0, doubts)
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
@@ -187,54 +191,40 @@ def _ranked(parts: Sequence[Part]) -> Estimate:
     return estimate_all([said], "auroc", {said.scenario: no_label})[0]
 
 
-# --------------------------------------------------------------------------- what is said
+# --------------------------------------------------------------------------- what is found
 
 
-def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> list[Finding]:
+def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> list[AuditFinding]:
     """What forbids a verdict."""
     labels: Ints = np.concatenate([part.table.labels for part in parts])
     classes = parts[0].fitted.classes
     counts = np.bincount(labels, minlength=len(classes))
     found = []
     if (counts > 0).sum() < 2:
-        text = "The images are all of one class, so nothing of another class can be put into them."
-        found.append(Finding("one_class", "warn", text, remedy="Audit on images of all classes."))
+        found.append(AuditFinding("one_class", "warn"))
     elif counts[counts > 0].min() < FEW:
-        few = classes[int(np.where(counts > 0, counts, counts.max() + 1).argmin())]
-        text = (
-            f"Only {counts[counts > 0].min()} usable images of class {few}; below {FEW} a class "
-            "nothing is decided."
+        few = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
+        found.append(
+            AuditFinding(
+                "few_images",
+                "warn",
+                "masks" if options.masks else "",
+                {"fewest": int(counts.min())},
+                counts={classes[few]: int(counts[few])},
+                limit=FEW,
+            )
         )
-        remedy = "Audit on more images" + (", or draw more masks." if options.masks else ".")
-        found.append(Finding("few_images", "warn", text, {"fewest": int(counts.min())}, (), remedy))
     if ranked.value < WEAK:
-        text = (
-            f"The model ranks these images with an AUROC of {ranked.value:.3f} ({ranked.low:.3f} "
-            f"to {ranked.high:.3f}); below {WEAK} it has no evidence to be judged."
-        )
-        remedy = "Find a model that works before asking what it looks at."
-        found.append(Finding("weak_model", "warn", text, _figures(ranked), (), remedy))
+        found.append(AuditFinding("weak_model", "warn", numbers=_figures(ranked), limit=WEAK))
     said = np.concatenate([part.labels(part.said.y_prob) for part in parts])
     if len(np.unique(said)) == 1:
-        text = f"The model calls every image {classes[int(said[0])]}."
-        found.append(Finding("one_answer", "warn", text, remedy="Look at its threshold."))
+        found.append(AuditFinding("one_answer", "warn", names=(classes[int(said[0])],)))
     return found
-
-
-def _few_pairs(n: int) -> Finding:
-    return Finding(
-        "few_pairs",
-        "warn",
-        f"Only {n} pairs of patients of different classes could be formed; below {FEW_PAIRS} no "
-        "region can be tested.",
-        {"pairs": n},
-        remedy="Audit on images of more patients, or say what a patient is (--group).",
-    )
 
 
 def _about_regions(
     effects: Sequence[RegionEffect], turned: dict[str, tuple[str, ...]]
-) -> list[Finding]:
+) -> list[AuditFinding]:
     """A finding for every region that decides, one for those that do not, one for the map."""
     found = []
     quiet: dict[str, list[RegionEffect]] = {"declared": [], "suspect": []}
@@ -246,101 +236,69 @@ def _about_regions(
         else:
             quiet[effect.role].append(effect)
     order = sorted(found, key=lambda f: (f.severity != "severe", -float(f.numbers["effect"])))
-    for role, some in quiet.items():
-        if some:
-            order.append(_does_not_decide(role, some))
+    if quiet["declared"]:
+        order.append(_do_not_decide("declared_regions", quiet["declared"]))
+    if quiet["suspect"]:
+        order.append(_do_not_decide("suspect_regions", quiet["suspect"]))
     return order
 
 
-def _decides(effect: RegionEffect, images: tuple[str, ...]) -> Finding:
+def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
     """A region whose class content turns labels."""
-    points = effect.points
-    of = f" (shown most by {effect.of_class})" if effect.of_class else ""
-    name = the(effect.region)
-    text = (
-        f"{name[:1].upper()}{name[1:]} decides{of}: taken from an image of another class instead "
-        f"of one of the same class, it turns the label of {100 * points.value:.0f} in 100 images "
-        f"({100 * points.low:.0f} to {100 * points.high:.0f}), and costs {effect.ranking:.3f} of "
-        "AUROC. "
-    )
     declared = effect.role == "declared"
-    text += (
-        "It was declared to be no evidence."
-        if declared
-        else "Nobody declared it to be no evidence: is this acceptable?"
+    return AuditFinding(
+        DECIDES,
+        "severe" if declared else "warn",
+        "declared" if declared else "suspect",
+        _numbers(effect),
+        images,
+        names=(effect.of_class,) if effect.of_class else (),
     )
-    remedy = (
-        "Do not trust this model before the reason is removed from the images (crop, cover or "
-        "balance it) and the model trained anew."
-        if declared
-        else "Look at the images. If the place should not matter, declare it (--modality, --masks)."
-    )
-    severity: Severity = "severe" if declared else "warn"
-    return Finding(DECIDES, severity, text, _numbers(effect), images, remedy)
 
 
-def _does_not_decide(role: str, effects: Sequence[RegionEffect]) -> Finding:
+def _do_not_decide(
+    check: Literal["declared_regions", "suspect_regions"], effects: Sequence[RegionEffect]
+) -> AuditFinding:
     """Regions in which nothing was found, with what could have been."""
-    names = ", ".join(effect.region for effect in effects if MOVED not in effect.region)
-    visible = max(effect.visible for effect in effects)
-    what = "declared to be no evidence" if role == "declared" else "that seldom are evidence"
     largest = max(effects, key=lambda effect: effect.points.value)
-    return Finding(
-        f"{role}_regions",
+    return AuditFinding(
+        check,
         "info",
-        f"Of the regions {what}, these do not decide ({names}): none turns {100 * POINTS:.0f} in "
-        f"100 labels for certain. An effect on {max(1, np.ceil(100 * visible)):.0f} in 100 would "
-        "have been seen (power 80 %), or is ruled out.",
-        {**_numbers(largest), "visible": visible},
+        numbers={**_numbers(largest), "visible": max(effect.visible for effect in effects)},
+        names=tuple(effect.region for effect in effects if MOVED not in effect.region),
+        limit=POINTS,
     )
 
 
-def _about_evidence(left: SkillLeft | None, regions: Sequence[Region]) -> list[Finding]:
+def _about_evidence(left: SkillLeft | None, regions: Sequence[Region]) -> list[AuditFinding]:
     """How much skill is left without the evidence."""
     if left is None:
         return []
     share = left.share
-    inside = any(region.name == INSIDE for region in regions)
-    where = "what is inside the masks" if inside else "everything that was not declared"
-    text = (
-        f"With {where} exchanged for that of other patients of either class, the model still ranks "
-        f"with an AUROC of {left.without:.3f} instead of {left.before:.3f}: "
-        f"{100 * share.value:.0f} % of its skill ({100 * share.low:.0f} to {100 * share.high:.0f}) "
-        "does not need the evidence."
-    )
     severity: Severity = "severe" if share.low >= HALF else "warn" if share.low > LEFT else "info"
+    reason: AuditReason = "sure" if severity != "info" else "ruled out"
     if severity == "info" and share.high > LEFT:
-        text += f" That it is more than {100 * LEFT:.0f} % cannot be ruled out."
+        reason = "not ruled out"
     numbers: dict[str, float | int | str] = {
-        "region": INSIDE if inside else "not declared",
+        "region": INSIDE if any(region.name == INSIDE for region in regions) else "not declared",
         "effect": share.value,
         "low": share.low,
         "high": share.high,
         "auroc": left.before,
         "auroc_without": left.without,
     }
-    remedy = "Train on images in which only the evidence tells the classes apart."
-    return [
-        Finding("sufficiency", severity, text, numbers, (), remedy if severity != "info" else "")
-    ]
+    return [AuditFinding("sufficiency", severity, reason, numbers, limit=LEFT)]
 
 
-def _too_few(pairs: int, smallest: float, n_classes: int) -> Finding:
+def _too_few(pairs: int, smallest: float, n_classes: int) -> AuditFinding:
     """How many images would do, as what can be seen falls with the root of the pairs."""
     wanted = int(np.ceil(pairs * (smallest / UNSEEN) ** 2))
     images = int(np.ceil(2 * wanted / n_classes))
-    return Finding(
-        "power",
-        "info",
-        f"With {pairs} pairs of patients an effect on {np.ceil(100 * smallest):.0f} in 100 labels "
-        f"could have been missed, and {100 * UNSEEN:.0f} are the most that may. About {wanted} "
-        f"pairs would do: images of {images} patients of each class, and --pairs {wanted} "
-        "(--audit-pairs in a study).",
-        {"pairs": pairs, "wanted": wanted, "images_a_class": images, "visible": smallest},
-    )
+    numbers = {"pairs": pairs, "wanted": wanted, "images_a_class": images, "visible": smallest}
+    return AuditFinding("power", "info", numbers=numbers, limit=UNSEEN)
 
 
-def _verdict(findings: Sequence[Finding], smallest: float) -> Verdict:
+def _verdict(findings: Sequence[AuditFinding], smallest: float) -> Verdict:
     """What follows from the findings, and from the smallest effect that could be seen."""
     if {finding.check for finding in findings} & NO_VERDICT:
         return "INCONCLUSIVE"

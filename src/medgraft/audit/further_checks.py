@@ -11,12 +11,12 @@ from medgraft.audit.perturbations import check_perturbations
 from medgraft.audit.regions import Layout
 from medgraft.audit.saliency import look_at_saliency
 from medgraft.audit.swap import Part
-from medgraft.types import Finding
+from medgraft.types import AuditFinding
 
 
 def further_checks(
     parts: Sequence[Part], layout: Layout, points: float, seed: int = 0
-) -> tuple[tuple[Finding, ...], tuple[HeatmapCluster, ...]]:
+) -> tuple[tuple[AuditFinding, ...], tuple[HeatmapCluster, ...]]:
     """Marks and changes, places and files alone, heatmaps; and the minority strategies to show.
 
     points : the share of labels that matters. Passes: 850 for changes, 300 at most for places; for

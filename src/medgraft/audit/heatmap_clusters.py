@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from medgraft.audit.heatmaps import Mapped, called
 from medgraft.audit.regions import Layout, regions_of
-from medgraft.results.evidence import MOVED, Mask, the
-from medgraft.types import Canvas, Finding, Floats, Ints
+from medgraft.results.evidence import MOVED, Mask
+from medgraft.types import AuditFinding, Canvas, Floats, Ints
 
 GRID = 8  # cells a side to which a map is brought
 NEIGHBOURS = 7  # of an image in the graph
@@ -206,7 +206,7 @@ def _like(points: Floats, rng: np.random.Generator) -> Floats:
     return alike
 
 
-# --------------------------------------------------------------------------- what is said
+# --------------------------------------------------------------------------- what is found
 
 
 def _where(
@@ -235,30 +235,17 @@ def _nearest(points: Floats, rows: NDArray[np.bool_], seen: Sequence[Seen]) -> t
     return tuple(seen[i] for i in order[:SHOWN])
 
 
-def cluster_findings(found: Sequence[HeatmapCluster], looked: dict[str, int]) -> list[Finding]:
+def cluster_findings(found: Sequence[HeatmapCluster], looked: dict[str, int]) -> list[AuditFinding]:
     """A remark for each strategy, or one that says what was looked for."""
     if found:
-        return [_said(one) for one in found]
+        return [_finding(one) for one in found]
     if not looked:
-        text = (
-            f"Nothing can be said of a minority that is decided in another way: that takes {ENOUGH}"
-            " images called the same class with a heatmap, of as many patients."
-        )
-        return [Finding("strategies", "info", text)]
-    each = ", ".join(f"{label} ({n})" for label, n in looked.items())
-    text = (
-        f"In no class do the heatmaps of some images stand clearly apart from those of the others, "
-        f"as they would if at least {LEAST} were decided by something else: {each}."
-    )
-    return [Finding("strategies", "info", text, {"n": sum(looked.values())})]
+        return [AuditFinding("strategies", "info", "too few", limit=ENOUGH)]
+    numbers = {"n": sum(looked.values())}
+    return [AuditFinding("strategies", "info", "none apart", numbers, counts=looked, limit=LEAST)]
 
 
-def _said(one: HeatmapCluster) -> Finding:
-    text = (
-        f"Of {one.of} images that are called {one.label}, {one.n} have heatmaps of another kind "
-        f"than the rest: {100 * one.share:.0f} % of their energy lies in {the(one.region)}, of the "
-        f"others' {100 * one.elsewhere:.0f} %. They may be called so for another reason."
-    )
+def _finding(one: HeatmapCluster) -> AuditFinding:
     numbers: dict[str, float | int | str] = {
         "region": one.region,
         "class": one.label,
@@ -271,5 +258,4 @@ def _said(one: HeatmapCluster) -> Finding:
         "p": one.p,
     }
     images = tuple(seen.canvas.id for seen in one.typical)
-    remedy = "Look at these images for what they share and the others of the class do not."
-    return Finding("minority_strategy", "info", text, numbers, images, remedy)
+    return AuditFinding("minority_strategy", "info", numbers=numbers, images=images)

@@ -22,7 +22,7 @@ from medgraft.audit.swap import LEAST, Part
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.intervals import Sampling, proportion
 from medgraft.results.evidence import CORNERS
-from medgraft.types import Canvas, Edit, Estimate, Finding, Floats, Pixels
+from medgraft.types import AuditFinding, Canvas, Edit, Estimate, Floats, Pixels
 
 IMAGES = 50
 SIZE = 0.1  # of a mark, as a share of the side
@@ -288,7 +288,7 @@ def _log_odds(prob: Floats) -> Floats:
     return odds
 
 
-def check_perturbations(parts: Sequence[Part], points: float, seed: int = 0) -> list[Finding]:
+def check_perturbations(parts: Sequence[Part], points: float, seed: int = 0) -> list[AuditFinding]:
     """What surely turns more than a share `points` of the labels.
 
     A warning for each mark or border, and one remark for all changes of whole images, to which few
@@ -299,47 +299,42 @@ def check_perturbations(parts: Sequence[Part], points: float, seed: int = 0) -> 
     large = sorted((c for c in found if c.turned.low > points), key=lambda c: -c.turned.value)
     whole = [change for change in large if change.trial.whole]
     if large:
-        places = [_turns(change) for change in large if not change.trial.whole]
+        places = [
+            AuditFinding(
+                "change_turns_labels",
+                "warn",
+                numbers=_numbers(change),
+                images=change.images[:PICTURES],
+            )
+            for change in large
+            if not change.trial.whole
+        ]
         return [*places, *([_fragile(whole)] if whole else [])]
     most = max(found, key=lambda change: change.turned.value)
-    names = ", ".join(change.trial.name for change in found)
-    text = (
-        f"No change of these surely turns more than {100 * points:.0f} in 100 labels: {names}. "
-        f"The most is {100 * most.turned.value:.0f} in 100 ({100 * most.turned.low:.0f} to "
-        f"{100 * most.turned.high:.0f}) of {most.turned.n}: {most.trial.name}."
-    )
-    return [Finding("changes", "info", text, _numbers(most), most.images[:PICTURES])]
+    return [
+        AuditFinding(
+            "changes",
+            "info",
+            "none turns",
+            _numbers(most),
+            most.images[:PICTURES],
+            names=tuple(change.trial.name for change in found),
+            limit=points,
+        )
+    ]
 
 
-def _turns(change: PerturbationEffect) -> Finding:
-    turned = change.turned
-    text = (
-        f"Images {change.trial.name} get another label in {100 * turned.value:.0f} of 100 "
-        f"cases ({100 * turned.low:.0f} to {100 * turned.high:.0f}, {turned.n} images), mostly "
-        f"towards {change.towards}."
-    )
-    remedy = (
-        "Look at the images, and keep such marks off new ones, or train with some of each class."
-    )
-    return Finding(
-        "change_turns_labels", "warn", text, _numbers(change), change.images[:PICTURES], remedy
-    )
-
-
-def _fragile(large: Sequence[PerturbationEffect]) -> Finding:
+def _fragile(large: Sequence[PerturbationEffect]) -> AuditFinding:
     """One remark on all changes of whole images that turn labels, the largest first."""
-    each = "; ".join(
-        f"{change.trial.name} {100 * change.turned.value:.0f} "
-        f"({100 * change.turned.low:.0f} to {100 * change.turned.high:.0f})"
-        for change in large
-    )
-    text = (
-        f"Of 100 images ({large[0].turned.n} tried), so many get another label when they are: "
-        f"{each}. Images from another machine may differ as much."
-    )
-    remedy = "Train with augmented views (--augment), and evaluate on images from elsewhere."
     most = large[0]
-    return Finding("changes", "info", text, _numbers(most), most.images[:PICTURES], remedy)
+    return AuditFinding(
+        "changes",
+        "info",
+        "whole image",
+        _numbers(most),
+        most.images[:PICTURES],
+        estimates={change.trial.name: change.turned for change in large},
+    )
 
 
 def _numbers(change: PerturbationEffect) -> dict[str, float | int | str]:

@@ -20,32 +20,26 @@ from medgraft.explain.cam import has_cam, networks_of
 from medgraft.explain.chance_baseline import ChanceComparison
 from medgraft.explain.randomised import ALL, HEAD, Sensitivity, randomisation
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Estimate, Finding
+from medgraft.types import AuditFinding, AuditReason, Estimate
 
 MASKED = 60  # images held against masks
 SHUFFLED = 24  # images whose maps are made again at each step of the shuffle
 STAYS = 0.5  # of what maps have in common beyond chance: who keeps more hardly changes
-NOT_MEASURED = "heatmaps_not_measured"
 
 
-def look_at_saliency(mapped: Sequence[Mapped], seed: int = 0) -> list[Finding]:
+def look_at_saliency(mapped: Sequence[Mapped], seed: int = 0) -> list[AuditFinding]:
     """What the heatmaps know of the masks, where there are any, and of what was learned.
 
     Masks take no pass; the shuffle takes three times `SHUFFLED`, forward and backward: as it is,
     with the head shuffled, with everything shuffled.
     """
     if not mapped:
-        text = (
-            "Heatmaps were not tested, nor searched for a minority that is decided in another way: "
-            "this model has none that is read inside the network (kNN, RBF, VLAD and the like have "
-            "not), and covering each image piece by piece would take too long."
-        )
-        return [Finding(NOT_MEASURED, "info", text)]
+        return [AuditFinding("heatmaps_not_measured", "info", "no maps")]
     masks = [_about_masks(mapped, seed)] if all(m.part.masks is not None for m in mapped) else []
     return [*masks, *_about_weights(mapped, seed)]
 
 
-def _about_masks(mapped: Sequence[Mapped], seed: int) -> Finding:
+def _about_masks(mapped: Sequence[Mapped], seed: int) -> AuditFinding:
     """Energy inside each image's own masks, beside that inside other patients'."""
     maps = np.concatenate([one.maps for one in mapped])
     masks = np.concatenate([one.part.masks for one in mapped if one.part.masks is not None])
@@ -54,55 +48,37 @@ def _about_masks(mapped: Sequence[Mapped], seed: int) -> Finding:
     try:
         measured = agreement(maps[rows], masks[rows], groups[rows], Sampling(seed=seed))
     except DataError as error:
-        return Finding(NOT_MEASURED, "info", f"Heatmaps were not held against masks: {error}.")
+        return AuditFinding("heatmaps_not_measured", "info", "masks failed", error=str(error))
     others, area = (one for one in measured if one.name == "energy inside")
-    return Finding("heatmaps_and_masks", "info", _inside(others, area), _energy(others, area))
+    return _inside(others, area)
 
 
-def _inside(others: ChanceComparison, area: ChanceComparison) -> str:
-    """What the energy inside says, in words; the interval decides."""
+def _inside(others: ChanceComparison, area: ChanceComparison) -> AuditFinding:
+    """Whether surely more energy lies in a patient's own masks than in other patients'."""
     more = others.difference
-    text = (
-        f"The heatmaps put {_percent(others.value)} of their energy inside the masks, which cover "
-        f"{100 * area.chance.value:.0f} % of the image, and {_percent(others.chance)} inside the "
-        f"masks of other patients ({more.n} images): "
-    )
-    if more.low > 0:
-        return text + (
-            f"{_points(more)} more, so they know something of where the evidence of this very "
-            "patient lies. Whether it decides says the exchange of regions."
-        )
-    return text + (
-        f"a difference of {_points(more)}. So they know no more of this patient's masks than of "
-        "other patients': do not take where they glow for a finding in this patient."
-    )
-
-
-def _energy(others: ChanceComparison, area: ChanceComparison) -> dict[str, float | int | str]:
-    return {
+    reason: AuditReason = "own patient" if more.low > 0 else "any patient"
+    estimates = {"inside": others.value, "inside_others": others.chance, "more": more}
+    numbers = {
         "energy_inside": others.value.value,
         "energy_inside_others": others.chance.value,
         "area": area.chance.value,
-        "difference": others.difference.value,
-        "low": others.difference.low,
-        "high": others.difference.high,
-        "n": others.difference.n,
+        "difference": more.value,
+        "low": more.low,
+        "high": more.high,
+        "n": more.n,
     }
+    return AuditFinding("heatmaps_and_masks", "info", reason, numbers, estimates=estimates)
 
 
 # --------------------------------------------------------------------------- shuffled weights
 
 
-def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
+def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[AuditFinding]:
     """What is left of the maps when weights are shuffled, of the model with the most images."""
     most = max(mapped, key=lambda one: len(one.maps)).part
     networks = networks_of(most.fitted)  # of those of several folds, the first stands for all
     if not has_cam(most.fitted) or not _has_places(networks[0]):
-        text = (
-            "Whether the heatmaps depend on what was learned was not tested: this model joins "
-            "several networks, inputs or layers without places, of which no single map is read."
-        )
-        return [Finding(NOT_MEASURED, "info", text)]
+        return [AuditFinding("heatmaps_not_measured", "info", "several networks")]
     (few,) = sampled([most], SHUFFLED, seed)
     try:
         chance, steps = randomisation(
@@ -114,7 +90,7 @@ def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[Finding]:
             (HEAD, ALL),
         )
     except DataError as error:
-        return [Finding(NOT_MEASURED, "info", f"Weights were not shuffled: {error}.")]
+        return [AuditFinding("heatmaps_not_measured", "info", "shuffle failed", error=str(error))]
     return [_shuffled(chance, steps)]
 
 
@@ -137,20 +113,11 @@ def stays(chance: Estimate, shuffled: Estimate) -> bool | None:
     return False if shuffled.low <= chance.high else None
 
 
-def _shuffled(chance: Estimate, steps: Sequence[Sensitivity]) -> Finding:
+def _shuffled(chance: Estimate, steps: Sequence[Sensitivity]) -> AuditFinding:
     """What the last step says, at which nothing that was learned is left."""
     head = next(step.correlation for step in steps if step.down_to == HEAD)
     last = steps[-1].correlation
-    text = (
-        "With everything shuffled that the network and its head learned, heatmaps agree with those "
-        f"before by a rank correlation of {_figures(last)} (1 is the same; {last.n} images), and "
-        f"those of two different images agree by {_figures(chance)}. "
-    )
-    text += {
-        True: "They hardly change: they show the image and not what was learned. Do not read them.",
-        False: "No more is left of them than chance: what they show was learned.",
-        None: "Part of them is left: that part shows the image and not what was learned.",
-    }[stays(chance, last)]
+    reasons: dict[bool | None, AuditReason] = {True: "stay", False: "change", None: "partly"}
     numbers: dict[str, float | int | str] = {
         "correlation": last.value,
         "low": last.low,
@@ -159,16 +126,10 @@ def _shuffled(chance: Estimate, steps: Sequence[Sensitivity]) -> Finding:
         "chance": chance.value,
         "head_shuffled": head.value,
     }
-    return Finding("heatmaps_and_weights", "info", text, numbers)
-
-
-def _figures(one: Estimate) -> str:
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
-
-
-def _percent(one: Estimate) -> str:
-    return f"{100 * one.value:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})"
-
-
-def _points(one: Estimate) -> str:
-    return f"{100 * one.value:.1f} points ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    return AuditFinding(
+        "heatmaps_and_weights",
+        "info",
+        reasons[stays(chance, last)],
+        numbers,
+        estimates={"shuffled": last, "two_images": chance},
+    )

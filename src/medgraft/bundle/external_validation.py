@@ -18,7 +18,7 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
 from medgraft.learn.fit import load
-from medgraft.studies.store import calibration_json
+from medgraft.report.result_json import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 

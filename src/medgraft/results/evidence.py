@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +23,9 @@ MOVED = ", moved"  # at the end of a region's name: put in the opposite corner
 # Fixed before `experiments/planted.py` was first run; see docs/audit.md.
 POINTS = 0.05  # of labels that follow a region: less does not matter
 RANKING = 0.02  # of AUROC
-DECIDES = "region_decides"  # the one check that can fail a model
+DECIDES: Final = "region_decides"  # the one check that can fail a model
 FEW_PAIRS = 30  # of donors
 LEVEL = 0.01  # chance of any false alarm in a family
-
-
-def the(region: str) -> str:
-    """A region's name in a sentence.
-
-    >>> the("outside the masks"), the("top left corner, moved")
-    ('what is outside the masks', 'the top left corner (moved)')
-    """
-    if region == EVIDENCE:
-        return region
-    if region in (INSIDE, OUTSIDE):
-        return f"what is {region}"
-    return f"the {region.replace(MOVED, ' (moved)')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Nothing here sees the test split.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from medgraft.learn.fit import unseen_models
 from medgraft.studies.plan import Planned, StudyOptions
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
-from medgraft.types import AuditResult, Estimate, Finding, Scenario, digest
+from medgraft.types import AuditFinding, AuditResult, Estimate, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
 
@@ -91,43 +90,10 @@ def audit_unseen(
 
 def _no_models(error: FitError, options: AuditOptions) -> Audit:
     """An audit without a verdict, of images too few for models that have not seen a fold."""
-    text = f"No model could be taught without the images of a fold: {error}."
-    finding = Finding("few_groups", "warn", text, remedy="Audit the saved model on other images.")
+    finding = AuditFinding("few_groups", "warn", error=str(error))
     result = AuditResult("INCONCLUSIVE", 1.0, (finding,))
     nothing = Estimate(float("nan"), 0.0, 1.0, 0, "not measured: there is no model")
     return Audit(result, options, nothing, (), None, {}, None, ())
-
-
-def explain_audits(audited: AuditedChoice) -> str:
-    """What the audit says of the recommended scenario, and what it did to the choice."""
-    mine = audited.mine.result
-    failed = [key for key, one in audited.audits.items() if one.result.verdict == "FAIL"]
-    if mine.verdict == "FAIL":
-        also = len(failed) - 1
-        return f"It FAILs the audit of its evidence: {_first(audited.mine)} " + (
-            f"What is close enough to the best was audited too ({also} of them) and FAILs as well, "
-            "so the choice stands."
-            if also
-            else "Nothing else is close enough to the best, so the choice stands."
-        )
-    words = f"The audit of its evidence says {mine.verdict}"
-    seen = f"an effect on {math.ceil(100 * mine.smallest_effect)} in 100 labels"
-    if mine.verdict != "INCONCLUSIVE":
-        words += f"; it would have seen {seen}"
-    elif all(finding.severity == "info" for finding in mine.findings):
-        words += f": nothing smaller than {seen} would have been seen"
-    if not failed:
-        return f"{words}."
-    return (
-        f"By its figures alone {failed[0]} would have been recommended, but it FAILs the audit: "
-        f"{_first(audited.audits[failed[0]])} {words}."
-    )
-
-
-def _first(audit: Audit) -> str:
-    """The gravest finding."""
-    order = ("severe", "warn", "info")
-    return min(audit.result.findings, key=lambda finding: order.index(finding.severity)).text
 
 
 def scenario_of(planned: Sequence[Planned], key: str) -> Scenario:

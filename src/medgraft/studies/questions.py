@@ -19,31 +19,27 @@ import numpy as np
 from medgraft.evaluate.compare import holm
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.selection import Resampled, best, compare_chosen
-from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario
+from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario, Way
 
 LEVEL = 0.05
-FAMILY_WORDS = {
-    "multiscale": "other input sizes",
-    "vlad": "encoded descriptors",
-    "ensemble": "several scenarios joined",
-    "finetune": "a network trained again",
-    "hybrid": "VGG's first blocks with trained separable ones",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, and among which scenarios its two sides are chosen, as places in the study.
+    """A way, and among which scenarios its two sides are chosen, as places in the study.
 
     twins : new and held go together in this order, and the best of `held` is taken with its twin;
-    else the best of each side is.
+    else the best of each side is. tap, head, backbone : as of a `Question`.
     """
 
-    text: str
+    way: Way
     new: tuple[int, ...]
     held: tuple[int, ...]
     metric: str
     twins: bool = False
+    tap: str = ""
+    head: str = ""
+    backbone: str = ""
 
     def choose(self, values: Floats) -> tuple[Ints, Ints]:
         """What is held against what, from the metric (n_scenarios, n_resamples) of all."""
@@ -81,7 +77,7 @@ def _answered(asked: Asked, comparison: Comparison, sign: int) -> Question:
     if comparison.p < LEVEL and comparison.difference != 0:
         found = "better" if sign * comparison.difference > 0 else "worse"
     several = max(len(asked.new), len(asked.held)) > 1
-    return Question(asked.text, comparison, found, corrected=several)
+    return Question(asked.way, comparison, found, several, asked.tap, asked.head, asked.backbone)
 
 
 # --------------------------------------------------------------------------- ways
@@ -94,10 +90,10 @@ def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Ask
     the answers can be laid side by side.
     """
     places = {scenario.key: i for i, scenario in enumerate(scenarios)}
-    found: dict[tuple[str, str], list[tuple[Scenario, Scenario]]] = {}
+    found: dict[tuple[str, Way], list[tuple[Scenario, Scenario]]] = {}
     for scenario in scenarios:
         way, twin = _way(scenario)
-        if twin is not None and twin.key in places:
+        if way is not None and twin is not None and twin.key in places:
             found.setdefault((scenario.backbone, way), []).append((scenario, twin))
     by_all = [{(twin.head, twin.code) for _, twin in pairs} for pairs in found.values()]
     shared = set.intersection(*by_all) if by_all else set()
@@ -105,51 +101,35 @@ def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Ask
     for (backbone, way), pairs in found.items():
         usual = [pair for pair in pairs if (pair[1].head, pair[1].code) in shared] or pairs
         new, held = (tuple(places[pair[side].key] for pair in usual) for side in (0, 1))
-        one = Asked("", new, held, drawn.metric, twins=True)
+        one = Asked(way, new, held, drawn.metric, twins=True)
         twin = scenarios[one.pair(drawn.values)[1]]
-        place = f"{twin.tap} of {backbone}" if several else twin.tap
-        yield dataclasses.replace(one, text=f"{way} ({place}, {twin.head})?")
+        yield dataclasses.replace(
+            one, tap=twin.tap, head=twin.head, backbone=backbone if several else ""
+        )
 
 
-def _way(scenario: Scenario) -> tuple[str, Scenario | None]:
-    """What a scenario does otherwise, in words, and its twin that does not; None where it has none.
+def _way(scenario: Scenario) -> tuple[Way | None, Scenario | None]:
+    """What a scenario does otherwise, and its twin that does not; None where it has none.
 
     The twin need not have been judged.
     """
+    pixels = scenario.pixels
     if scenario.members:
         first, last = scenario.members[0], scenario.members[-1]
         if scenario.head != "mean" or not last.pixels.edits:
-            return "", None
-        edit = edit_name(last.pixels.edits[0][0])
-        return f"Does it help to average raw and {edit} probabilities", first
-    pixels = scenario.pixels
+            return None, None
+        return Way("averaged", last.pixels.edits[0][:1]), first
     if pixels.views:
-        twin = scenario.with_pixels(views=None)
-        return f"Do augmented views ({pixels.views.word}) help", twin
+        return Way("views", views=pixels.views.word), scenario.with_pixels(views=None)
     if scenario.family == "multiscale":
-        twin = scenario.with_pixels(sizes=(), join="concat")
-        if len(pixels.sizes) == 1:
-            return f"Does an input of {pixels.sizes[0]} pixels help", twin
-        sizes = " and ".join(map(str, pixels.sizes))
-        how = "averaged" if pixels.join == "mean" else "side by side"
-        return f"Do codes at {sizes} pixels, {how}, help", twin
+        way = Way("sizes", sizes=pixels.sizes, join=pixels.join)
+        return way, scenario.with_pixels(sizes=(), join="concat")
     if scenario.family == "probe" and len(pixels.edits) == 1:
-        twin = scenario.with_pixels(edits=())
         (ways,) = pixels.edits
-        if len(ways) > 1:
-            beside = " and ".join(edit_name(way) for way in ways if way != "raw")
-            return f"Does {beside} help beside the raw image", twin
-        return f"Does {edit_name(ways[0])} help instead of the raw image", twin
-    return "", None
-
-
-def edit_name(edit: str) -> str:
-    """An edit in words; its parameters are told where they are not the usual ones.
-
-    >>> edit_name("raw"), edit_name("clahe2-8"), edit_name("clahe4-8")
-    ('raw', 'CLAHE', 'CLAHE 4-8')
-    """
-    return "CLAHE" if edit == "clahe2-8" else edit.replace("clahe", "CLAHE ")
+        edits = tuple(edit for edit in ways if edit != "raw")
+        way = Way("beside" if len(ways) > 1 else "instead", edits)
+        return way, scenario.with_pixels(edits=())
+    return None, None
 
 
 # --------------------------------------------------------------------------- families
@@ -163,6 +143,4 @@ def _about_families(scenarios: Sequence[Scenario], metric: str) -> Iterator[Aske
     probes = tuple(members.pop("probe", []))
     for family, places in members.items():
         if probes:
-            words = FAMILY_WORDS.get(family, family)
-            text = f"Is the best of {family} ({words}) better than the best probe?"
-            yield Asked(text, tuple(places), probes, metric)
+            yield Asked(Way("family", family=family), tuple(places), probes, metric)

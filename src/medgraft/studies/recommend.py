@@ -1,11 +1,11 @@
-"""Which scenario to use, and why, in words; the rule itself stands in `simplest.py`.
+"""Which scenario to use, and why; the rule itself stands in `simplest.py`.
 
 Nothing here may see the test split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from medgraft.evaluate.selection import (
     judged_out_of_bag,
 )
 from medgraft.studies.simplest import Rule, allowed_loss
-from medgraft.types import Comparison, Estimate, ImageTable
+from medgraft.types import AuditResult, Comparison, Estimate, ImageTable, Rationale
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,92 +80,34 @@ def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
 
 def explain_choice(
     choice: Recommendation,
-    estimates: dict[str, Estimate],
+    estimates: Mapping[str, Estimate],
     table: ImageTable,
     metric: str,
-    by_tap: Sequence[tuple[str, float]],
-) -> str:
-    """Why this scenario, in a few plain sentences.
+    by_tap: Sequence[tuple[str, float]] = (),
+    audits: Mapping[str, AuditResult] | None = None,
+) -> Rationale:
+    """Why this scenario: what it was compared with, and what was allowed and lost.
 
-    by_tap : (tap, its best value), from shallow to deep, of the recommended backbone.
+    by_tap : (tap, its best value), from shallow to deep, of the recommended backbone. audits : by
+    key, in the order they were made.
     """
     development = table.development
     counts = np.bincount(development.labels, minlength=len(table.classes))
-    smallest = int(counts.argmin())
-    n_groups = len(np.unique(development.groups))
-    chosen, best = estimates[choice.recommended], estimates[choice.best]
-    name = METRIC_WORDS.get(metric, metric)
-    groups = f" from {n_groups:,} groups" if n_groups < len(development) else ""
-    text = [
-        f"Among {len(estimates)} scenarios judged out of fold on {len(development):,} images"
-        f"{groups} (fewest: {counts[smallest]:,} of class {table.classes[smallest]}), "
-    ]
-    fit_for = " and does not fail the audit of its evidence" if choice.barred else ""
-    if choice.recommended == choice.best:
-        text[0] += (
-            f"{choice.recommended} has the best {name}, {_figure(chosen)}, and no simpler one can "
-            f"be expected to lose less than the {choice.margin:.4f} that is allowed{fit_for}."
-        )
-    else:
-        text[0] += (
-            f"{choice.recommended} is the simplest that {_promise(choice, metric)}{fit_for}: its "
-            f"{name} is {_figure(chosen)} against {_figure(best)} of {choice.best}, "
-            f"{_lost(choice, metric)}."
-        )
-    if len(by_tap) > 1:
-        worth = [METRICS[metric].sign * value for _, value in by_tap]
-        peak = int(np.argmax(worth))
-        where = "the deepest tap" if peak == len(by_tap) - 1 else f"the tap {by_tap[peak][0]}"
-        text.append(
-            f"By depth, {name} goes from {by_tap[0][1]:.3f} at {by_tap[0][0]} to "
-            f"{by_tap[-1][1]:.3f} at {by_tap[-1][0]}, with its peak of {by_tap[peak][1]:.3f} at "
-            f"{where}."
-        )
-    low, high = choice.corrected.low, choice.corrected.high
-    text.append(
-        f"Corrected for having been chosen, the figure is {choice.corrected.value:.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f})."
+    return Rationale(
+        metric=metric,
+        n_scenarios=len(estimates),
+        n_images=len(development),
+        n_groups=len(np.unique(development.groups)),
+        smallest_class=table.classes[int(counts.argmin())],
+        n_smallest=int(counts.min()),
+        recommended=choice.recommended,
+        figure=estimates[choice.recommended],
+        best=choice.best,
+        best_figure=estimates[choice.best],
+        margin=choice.margin,
+        loss=choice.loss(choice.recommended, metric),
+        cost=choice.cost,
+        corrected=choice.corrected,
+        by_tap=tuple(by_tap),
+        audits=audits or {},
     )
-    return " ".join(text)
-
-
-METRIC_WORDS = {
-    "auroc": "AUROC",
-    "auprc": "average precision",
-    "mcc": "Matthews correlation",
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
-    "ece": "calibration error",
-    "brier": "Brier score",
-}
-
-
-def _is_sure(choice: Recommendation, metric: str) -> bool:
-    return choice.loss(choice.recommended, metric) <= choice.margin
-
-
-def _promise(choice: Recommendation, metric: str) -> str:
-    if _is_sure(choice, metric):
-        return "is surely close to the best"
-    return f"can be expected to lose no more than the {choice.margin:.4f} that is allowed"
-
-
-def _lost(choice: Recommendation, metric: str) -> str:
-    """What is lost for simplicity, and how sure that is."""
-    loss = choice.loss(choice.recommended, metric)
-    if _is_sure(choice, metric):
-        return (
-            f"a loss of at most {max(loss, 0):.4f} (upper end of the paired 95 % interval) where "
-            f"{choice.margin:.4f} was allowed"
-        )
-    cost = f"lost {choice.cost:.4f} on average" if choice.cost > 0 else "lost nothing on average"
-    return (
-        "which is partly luck: rehearsed on images that had no part in the choice, choosing so "
-        f"instead of the best {cost}. To be sure these images are too few: the loss may be up to "
-        f"{loss:.4f} (upper end of the paired 95 % interval)"
-    )
-
-
-def _figure(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

@@ -32,7 +32,6 @@ from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
     audit_unseen,
-    explain_audits,
     scenario_of,
 )
 from medgraft.studies.plan import PRETRAINED, Planned, StudyOptions
@@ -274,8 +273,7 @@ def _result(
     """What `result.json` holds."""
     metric, planned, audited = prepared.options.metric, prepared.planned, chosen.audited
     choice, evaluation = chosen.choice, tested.evaluation
-    by_tap = _by_tap(planned, chosen.estimates, choice)
-    why = [explain_choice(choice, chosen.estimates, prepared.table, metric, by_tap)]
+    audits = {key: one.result for key, one in audited.audits.items()} if audited else {}
     return StudyResult(
         metric=metric,
         table=prepared.table,
@@ -287,7 +285,14 @@ def _result(
             _with_all(tested.estimates, metric, choice, evaluation),
         ),
         recommended=choice.recommended,
-        why=" ".join([*why, *([explain_audits(audited)] if audited else [])]),
+        why=explain_choice(
+            choice,
+            chosen.estimates,
+            prepared.table,
+            metric,
+            _by_tap(planned, chosen.estimates, choice),
+            audits,
+        ),
         corrected=choice.corrected,
         comparisons=choice.comparisons,
         audit=audited.mine.result if audited else None,

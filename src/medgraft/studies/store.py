@@ -7,32 +7,17 @@ there means all is.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medgraft.errors import MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.profile.traces import Traces
-from medgraft.types import (
-    SCHEMA,
-    AuditResult,
-    Calibration,
-    Estimate,
-    Finding,
-    FittedScenario,
-    LowerEnd,
-    Predictions,
-    ScenarioResult,
-    StudyResult,
-)
+from medgraft.types import FittedScenario, Predictions
 
 
 class RunError(MedgraftError):
@@ -95,18 +80,18 @@ class RunStore:
 
     def save(
         self,
-        result: StudyResult,
+        result: Mapping[str, Any],
         predictions: list[Predictions],
         fitted: FittedScenario,
         traces: Traces,
     ) -> None:
-        """Write what the study found, `result.json` last."""
+        """Write what the study found, `result.json` last; `result` is what it holds."""
         write_predictions(self.folder / "predictions.parquet", predictions)
         with written_folder(self.folder / "model") as folder:
             fitted.save(folder)
             traces.write(folder)
-        write_json(self.folder / "result.json", result_json(result))
-        self.event("finished", recommended=result.recommended)
+        write_json(self.folder / "result.json", result)
+        self.event("finished", recommended=result["recommended"])
 
 
 def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
@@ -156,132 +141,3 @@ def write_predictions(path: Path, predictions: list[Predictions]) -> None:
         tables.append(pa.table(columns))
     with written_file(path) as temporary:
         pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary)
-
-
-# --------------------------------------------------------------------------- result.json
-
-
-def result_json(result: StudyResult) -> dict[str, Any]:
-    """`result.json`, schema 1 (docs/result-json.md)."""
-    table = result.table
-    names, counts = np.unique(table.splits, return_counts=True)
-    return {
-        "schema": SCHEMA,
-        "metric": result.metric,
-        "data": {
-            "n_images": len(table),
-            "n_groups": len(np.unique(table.groups)),
-            "classes": list(table.classes),
-            "positive": table.positive,
-            "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
-            "skipped": [dataclasses.asdict(row) for row in table.skipped],
-        },
-        "profile": {"findings": [_finding(finding) for finding in result.findings]},
-        "scenarios": [_scenario(row) for row in result.scenarios],
-        "recommended": result.recommended,
-        "why": result.why,
-        "corrected": {
-            name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
-        },
-        "lower_end": result.lower_end and _lower_end(result.lower_end),
-        "calibration": {
-            name: calibration_json(found) for name, found in result.calibration.items()
-        },
-        "comparisons": [
-            {k: _number(v) for k, v in dataclasses.asdict(row).items()}
-            for row in result.comparisons
-        ],
-        "questions": [
-            {
-                "question": row.text,
-                "answer": row.answer,
-                **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
-                "corrected": row.corrected,
-            }
-            for row in result.questions
-        ],
-        "audit": result.audit and audit_json(result.audit),
-        "versions": dict(result.versions),
-        "seconds": round(result.seconds, 3),
-    }
-
-
-def _lower_end(found: LowerEnd) -> dict[str, Any]:
-    given = found.estimate and dataclasses.asdict(found.estimate)
-    numbers = ("n_effective", "surface_auroc", "surface_auroc_weighted")
-    return {
-        **{name: given and _number(given[name]) for name in ("value", "low", "high")},
-        **{name: _number(getattr(found, name)) for name in numbers},
-        "method": given and given["method"],
-        "reason": found.reason or None,
-    }
-
-
-def calibration_json(found: Calibration | None) -> dict[str, Any] | None:
-    """Whether probabilities come true, in result.json and in what `medgraft evaluate` prints."""
-    if found is None:
-        return None
-    known = {name: one for name in ("slope", "intercept") if (one := getattr(found, name))}
-    return {
-        "slope": None,
-        "intercept": None,
-        **_estimates(known),
-        "averages": _estimates(found.averages),
-        "p": found.p,
-        "needed": found.needed or None,
-        "reason": found.reason or None,
-    }
-
-
-def audit_json(audit: AuditResult) -> dict[str, Any]:
-    """The audit of result.json, which `medgraft audit --json` prints too."""
-    return {
-        "verdict": audit.verdict,
-        "smallest_effect": _number(audit.smallest_effect),
-        "findings": [_audit_finding(finding) for finding in audit.findings],
-    }
-
-
-def _audit_finding(finding: Finding) -> dict[str, Any]:
-    """Of an audit: what a region does stands beside the check, null where it is about none."""
-    plain = _finding(finding)
-    numbers = plain.pop("numbers")
-    effect = {name: numbers.pop(name, None) for name in ("region", "effect", "low", "high", "p")}
-    first = {name: plain.pop(name) for name in ("check", "severity")}
-    return {**first, **effect, **plain, "numbers": numbers}
-
-
-def _scenario(row: ScenarioResult) -> dict[str, Any]:
-    return {
-        "key": row.key,
-        "family": row.family,
-        "backbone": row.backbone,
-        "seconds": round(row.seconds, 3),
-        "validation": _estimates(row.validation),
-        "test": _estimates(row.test) if row.test is not None else None,
-        "operating": row.operating and dataclasses.asdict(row.operating),
-    }
-
-
-def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
-    return {
-        metric: {k: _number(v) for k, v in dataclasses.asdict(estimate).items()}
-        for metric, estimate in estimates.items()
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "check": finding.check,
-        "severity": finding.severity,
-        "text": " ".join(part for part in (finding.text, finding.remedy) if part),
-        "numbers": {name: _number(value) for name, value in finding.numbers.items()},
-        "images": list(finding.images),
-    }
-
-
-def _number(value: Any) -> Any:
-    """JSON has no NaN; what is not defined is null."""
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

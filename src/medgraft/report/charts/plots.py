@@ -23,6 +23,7 @@ from markupsafe import Markup
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
 from medgraft.report.text import formatting
+from medgraft.report.text.questions import sentence
 from medgraft.report.text.scenario_names import way_of
 from medgraft.results.study import DepthPoint
 from medgraft.types import Calibration, Estimate, Question
@@ -174,7 +175,8 @@ def forest(
 ) -> Markup:
     """Differences with their paired intervals around zero, each under its question."""
     title = f"difference in {formatting.name_metric(metric)}"
-    folded = [textwrap.wrap(one.text, 40 if narrow else 84) for one in questions]
+    asked = [sentence(one) for one in questions]
+    folded = [textwrap.wrap(text, 40 if narrow else 84) for text in asked]
     line, rest = 18, 34  # pixels of a line of words, and of the point under it
     heights = [line * len(lines) + rest for lines in folded]
     tops = np.cumsum([0, *heights])
@@ -203,9 +205,9 @@ def forest(
         axes.set_xlabel(f"{title}{points}, {arrow}")
         set_ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
         alt = "; ".join(
-            f"{one.text} {formatting.difference(metric, one.comparison.difference)} "
+            f"{text} {formatting.difference(metric, one.comparison.difference)} "
             f"({formatting.between(metric, one.comparison)}), {one.answer}"
-            for one in questions
+            for text, one in zip(asked, questions, strict=True)
         )
         return to_svg(figure, name, f"{title[0].upper()}{title[1:]}, out of fold. {alt}.")
 

@@ -9,15 +9,9 @@ from medgraft import files
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, seen_before
+from medgraft.report.text.audit_findings import VERDICTS
 from medgraft.results.evidence import EvidenceView
 from medgraft.types import SeenBefore, Skipped
-
-HEADLINES = {
-    "PASS": "nothing that was tested decides where it should not",
-    "WARN": "something that this model looks at asks for a look",
-    "FAIL": "a place that was declared to be no evidence decides",
-    "INCONCLUSIVE": "these images do not allow a verdict",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +53,7 @@ def render_audit(content: AuditInput) -> str:
         {
             "content": content,
             "skipped": content.skipped,
-            "headline": formatting.sentence(f"{verdict}: {HEADLINES[verdict]}"),
+            "headline": formatting.sentence(f"{verdict}: {VERDICTS[verdict]}"),
             "facts": f"{formatting.plural(content.images, 'image')} of {name}",
             "caution": seen_before.of_audit(content.seen),
             **evidence.section(content.evidence),

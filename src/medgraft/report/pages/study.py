@@ -24,7 +24,7 @@ from medgraft.report.sections import (
     training,
 )
 from medgraft.report.sections.performance import Judged
-from medgraft.report.text import formatting, lower_end, scenario_names, verdicts
+from medgraft.report.text import formatting, lower_end, recommendation, scenario_names, verdicts
 from medgraft.results.study import ReportInput
 from medgraft.types import ImageTable
 
@@ -88,7 +88,7 @@ def render(content: ReportInput) -> str:
             **atlas.section(content),
             **questions.section(content),
             **training.section(content),
-            "why": scenario_names.shorten_keys(content.result.why, names),
+            "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
             **_data(content),

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from medgraft.report.charts import images, regions
 from medgraft.report.text import formatting
-from medgraft.report.text.audit_verdict import in_100, said
+from medgraft.report.text.audit_findings import ROLES, remedy, sentence, the, verdict_sentence
 from medgraft.results.evidence import (
     EVIDENCE,
     FEW_PAIRS,
@@ -21,16 +21,9 @@ from medgraft.results.evidence import (
     Exchange,
     Picture,
     RegionEffect,
-    the,
 )
 
 SIDE = 224  # pixels of a picture
-GROUPS = {
-    "declared": "Declared to be no evidence",
-    "suspect": "Seldom evidence, not declared",
-    "evidence": "Where the evidence may lie",
-    "map": "Map of the picture",
-}
 NO_REGIONS = "No region was exchanged."
 
 
@@ -38,7 +31,7 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
     """What the template of the part shows."""
     if evidence is None:
         return {"evidence": None}
-    rows = [(GROUPS[role], some) for role, some in _grouped(evidence.effects)]
+    rows = [(ROLES[role], some) for role, some in _grouped(evidence.effects)]
     chart = None
     if rows:
         chart = {
@@ -51,12 +44,14 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
         for name in names
     ]
     result = evidence.result
-    verdict: dict[str, object] = {"word": result.verdict, "text": said(result)}
+    verdict: dict[str, object] = {"word": result.verdict, "text": verdict_sentence(result)}
     return {
         "evidence": evidence,
         "evidence_verdict": verdict,
-        "evidence_findings": [f for f in result.findings if f.severity != "info"],
-        "evidence_notes": [f for f in result.findings if f.severity == "info"],
+        "evidence_findings": [
+            (f, sentence(f), remedy(f)) for f in result.findings if f.severity != "info"
+        ],
+        "evidence_notes": [sentence(f) for f in result.findings if f.severity == "info"],
         "evidence_made": _made(evidence),
         "evidence_visible": _visible(evidence),
         "effects_chart": chart,
@@ -67,7 +62,7 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
 
 
 def _grouped(effects: tuple[RegionEffect, ...]) -> Iterator[tuple[str, list[RegionEffect]]]:
-    for role in GROUPS:
+    for role in ROLES:
         some = [effect for effect in effects if effect.role == role]
         if some:
             yield role, some
@@ -102,10 +97,10 @@ def _visible(evidence: EvidenceView) -> str:
     """The smallest effect that would have been seen."""
     if not evidence.effects:
         return f"{NO_REGIONS} That takes {FEW_PAIRS} pairs of patients of different classes."
+    least = formatting.in_100(evidence.result.smallest_effect)
     return (
-        f"Had any region turned {in_100(evidence.result.smallest_effect)} in 100 labels, this "
-        "audit would have found it with a chance of 80 %. What turns fewer can go unseen; more "
-        "pairs of images see smaller effects."
+        f"Had any region turned {least} in 100 labels, this audit would have found it with a "
+        "chance of 80 %. What turns fewer can go unseen; more pairs of images see smaller effects."
     )
 
 

@@ -8,18 +8,10 @@ from statistics import NormalDist
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
 from medgraft.report.text import formatting, scenario_names
+from medgraft.report.text.questions import sentence
 from medgraft.results.study import FamilyResult, ReportInput
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Question
-
-WHAT = {
-    "probe": "one layer, or all stages",
-    "multiscale": "other input sizes",
-    "vlad": "descriptors, encoded",
-    "ensemble": "several scenarios joined",
-    "finetune": "the network trained again",
-    "hybrid": "VGG's first blocks, then trained ones",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +28,9 @@ def section(content: ReportInput) -> dict[str, object]:
     metric, questions = content.result.metric, content.result.questions
     _, names = scenario_names.short_names(content.scenarios)
     return {
-        "questions": [(one, _unseen(one, len(questions), metric)) for one in questions],
+        "questions": [
+            (sentence(one), one, _unseen(one, len(questions), metric)) for one in questions
+        ],
         "questions_sentence": _sentence(questions, metric),
         "questions_chart": questions
         and {
@@ -45,7 +39,8 @@ def section(content: ReportInput) -> dict[str, object]:
             "caption": _caption(metric),
         },
         "families": [
-            FamilyRow(one, WHAT.get(one.family, ""), names[one.best]) for one in content.families
+            FamilyRow(one, formatting.FAMILIES.get(one.family, ""), names[one.best])
+            for one in content.families
         ],
     }
 

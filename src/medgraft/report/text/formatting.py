@@ -34,6 +34,14 @@ METRICS = {
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }
+FAMILIES = {
+    "probe": "one layer, or all stages",
+    "multiscale": "other input sizes",
+    "vlad": "encoded descriptors",
+    "ensemble": "several scenarios joined",
+    "finetune": "a network trained again",
+    "hybrid": "VGG's first blocks with trained separable ones",
+}
 GLOSSARY = {
     "auroc": "The chance that a random image of the positive class gets a higher score than a "
     "random one of the other: 0.5 is guessing, 1 is no mistake in the order. With more than two "
@@ -103,6 +111,15 @@ def name_check(check: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def name_edit(edit: str) -> str:
+    """An edit in words; its parameters are told where they are not the usual ones.
+
+    >>> name_edit("raw"), name_edit("clahe2-8"), name_edit("clahe4-8")
+    ('raw', 'CLAHE', 'CLAHE 4-8')
+    """
+    return "CLAHE" if edit == "clahe2-8" else edit.replace("clahe", "CLAHE ")
+
+
 def is_missing(value: float | None) -> bool:
     """Whether there is no number to show."""
     return value is None or not math.isfinite(value)
@@ -143,6 +160,15 @@ def percent(share: float | None) -> str:
     if size < 0.05:
         return "<0.1 %"
     return _signed(share, f"{size:.1f} %")
+
+
+def in_100(share: float) -> str:
+    """A share of labels as a whole number of 100, rounded up, at least 1.
+
+    >>> in_100(0.031), in_100(0.0)
+    ('4', '1')
+    """
+    return f"{max(1, math.ceil(100 * share - 1e-9))}"
 
 
 def value(metric: str, figure: float | None) -> str:

@@ -13,7 +13,6 @@ from medgraft.report.text import formatting
 from medgraft.results.study import ClassifierFacts, DepthPoint, NoMap
 from medgraft.results.training import TrainedStages
 from medgraft.scenario import BEST, INPUT, Encoded, Finetune, Pooled, Scenario
-from medgraft.studies.questions import edit_name
 
 HEADS = {
     "svm": "a linear support vector machine",
@@ -53,17 +52,6 @@ def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
         key: name if given.count(name) == 1 else key.replace("/", " · ")
         for key, name in names.items()
     }
-
-
-def shorten_keys(text: str, names: Mapping[str, str]) -> str:
-    """A sentence with the keys of scenarios written as their names.
-
-    >>> shorten_keys("n/a loses to n/a/svm.", {"n/a": "a", "n/a/svm": "a · svm"})
-    'a loses to a · svm.'
-    """
-    for key in sorted(names, key=len, reverse=True):  # one key may begin another
-        text = text.replace(key, names[key])
-    return text
 
 
 def _slots(scenario: Scenario) -> dict[str, str]:
@@ -127,7 +115,7 @@ def _sizes(scenario: Scenario) -> str:
 
 
 def _edit(scenario: Scenario) -> str:
-    return " + ".join(edit_name(way) for ways in scenario.pixels.edits for way in ways)
+    return " + ".join(formatting.name_edit(way) for ways in scenario.pixels.edits for way in ways)
 
 
 def _views(scenario: Scenario) -> str:

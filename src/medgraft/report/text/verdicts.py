@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.report.text import audit_verdict, calibration, formatting
+from medgraft.report.text import audit_findings, calibration, formatting
 from medgraft.results.study import ReportInput
 from medgraft.types import Comparison, Estimate, Evaluation, Finding
 
@@ -155,7 +155,11 @@ def _evidence(content: ReportInput) -> Verdict:
             text += " Nor can a heatmap of this classifier be drawn."
         return Verdict("Evidence", "not run", text, "looks", "What it looks at")
     return Verdict(
-        "Evidence", audit.verdict, audit_verdict.said(audit), "looks", "What it looks at"
+        "Evidence",
+        audit.verdict,
+        audit_findings.verdict_sentence(audit),
+        "looks",
+        "What it looks at",
     )
 
 

@@ -1,0 +1,150 @@
+"""`result.json`, schema 1 (docs/result-json.md): what a study found, for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from medgraft.report.text import audit_findings, questions, recommendation
+from medgraft.types import (
+    SCHEMA,
+    AuditFinding,
+    AuditResult,
+    Calibration,
+    Estimate,
+    Finding,
+    LowerEnd,
+    ScenarioResult,
+    StudyResult,
+)
+
+
+def result_json(result: StudyResult) -> dict[str, Any]:
+    """What `result.json` holds."""
+    table = result.table
+    names, counts = np.unique(table.splits, return_counts=True)
+    return {
+        "schema": SCHEMA,
+        "metric": result.metric,
+        "data": {
+            "n_images": len(table),
+            "n_groups": len(np.unique(table.groups)),
+            "classes": list(table.classes),
+            "positive": table.positive,
+            "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
+            "skipped": [dataclasses.asdict(row) for row in table.skipped],
+        },
+        "profile": {"findings": [_finding(one, one.text, one.remedy) for one in result.findings]},
+        "scenarios": [_scenario(row) for row in result.scenarios],
+        "recommended": result.recommended,
+        "why": recommendation.why(result.why, {row.key: row.key for row in result.scenarios}),
+        "corrected": {
+            name: _number(getattr(result.corrected, name)) for name in ("value", "low", "high")
+        },
+        "lower_end": result.lower_end and _lower_end(result.lower_end),
+        "calibration": {
+            name: calibration_json(found) for name, found in result.calibration.items()
+        },
+        "comparisons": [
+            {k: _number(v) for k, v in dataclasses.asdict(row).items()}
+            for row in result.comparisons
+        ],
+        "questions": [
+            {
+                "question": questions.sentence(row),
+                "answer": row.answer,
+                **{k: _number(v) for k, v in dataclasses.asdict(row.comparison).items()},
+                "corrected": row.corrected,
+            }
+            for row in result.questions
+        ],
+        "audit": result.audit and audit_json(result.audit),
+        "versions": dict(result.versions),
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _lower_end(found: LowerEnd) -> dict[str, Any]:
+    given = found.estimate and dataclasses.asdict(found.estimate)
+    numbers = ("n_effective", "surface_auroc", "surface_auroc_weighted")
+    return {
+        **{name: given and _number(given[name]) for name in ("value", "low", "high")},
+        **{name: _number(getattr(found, name)) for name in numbers},
+        "method": given and given["method"],
+        "reason": found.reason or None,
+    }
+
+
+def calibration_json(found: Calibration | None) -> dict[str, Any] | None:
+    """Whether probabilities come true, in result.json and in what `medgraft evaluate` prints."""
+    if found is None:
+        return None
+    known = {name: one for name in ("slope", "intercept") if (one := getattr(found, name))}
+    return {
+        "slope": None,
+        "intercept": None,
+        **_estimates(known),
+        "averages": _estimates(found.averages),
+        "p": found.p,
+        "needed": found.needed or None,
+        "reason": found.reason or None,
+    }
+
+
+def audit_json(audit: AuditResult) -> dict[str, Any]:
+    """The audit of result.json, which `medgraft audit --json` prints too."""
+    return {
+        "verdict": audit.verdict,
+        "smallest_effect": _number(audit.smallest_effect),
+        "findings": [_audit_finding(finding) for finding in audit.findings],
+    }
+
+
+def _audit_finding(finding: AuditFinding) -> dict[str, Any]:
+    """Of an audit: what a region does stands beside the check, null where it is about none."""
+    said = (audit_findings.sentence(finding), audit_findings.remedy(finding))
+    plain = _finding(finding, *said)
+    numbers = plain.pop("numbers")
+    effect = {name: numbers.pop(name, None) for name in ("region", "effect", "low", "high", "p")}
+    first = {name: plain.pop(name) for name in ("check", "severity")}
+    return {**first, **effect, **plain, "numbers": numbers}
+
+
+def _scenario(row: ScenarioResult) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "family": row.family,
+        "backbone": row.backbone,
+        "seconds": round(row.seconds, 3),
+        "validation": _estimates(row.validation),
+        "test": _estimates(row.test) if row.test is not None else None,
+        "operating": row.operating and dataclasses.asdict(row.operating),
+    }
+
+
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Any]]:
+    return {
+        metric: {k: _number(v) for k, v in dataclasses.asdict(estimate).items()}
+        for metric, estimate in estimates.items()
+    }
+
+
+def _finding(finding: Finding | AuditFinding, text: str, remedy: str) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "severity": finding.severity,
+        "text": " ".join(filter(None, (text, remedy))),
+        "numbers": {name: _number(value) for name, value in finding.numbers.items()},
+        "images": list(finding.images),
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN; what is not defined is null."""
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
