@@ -34,7 +34,7 @@ class ByBrightness:
 
     place: tuple[slice, slice]
     slope: float = 0.2
-    scenario = Scenario("numpy", "none", "none", "none")
+    scenario = Scenario.from_key("probe/none/none/svm")
     classes = ("0", "1")
     positive = "1"
     operating = Operating(0.5, "half")

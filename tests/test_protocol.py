@@ -21,6 +21,7 @@ from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import ScenarioError
 from medgraft.explain.attribute import attribute, is_read_inside
 from medgraft.explain.cam import cam_maps, has_cam
+from medgraft.explain.layers import has_layers
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn import fit
@@ -28,8 +29,9 @@ from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.trained import FittedTrained
-from medgraft.report import gather
 from medgraft.report.text.scenario_names import scenario_facts
+from medgraft.studies import examples
+from medgraft.studies.report_input import classifier_facts
 from medgraft.types import Canvas, FittedNetwork, FittedScenario, Geometry, ImageTable
 from numpy_model import SIDE, ByBrightness, load_numpy
 
@@ -96,9 +98,9 @@ def test_saved_loaded_and_asked(bundle: Path, images: Path, tmp_path: Path) -> N
     rows = predict_files(fitted, [str(images)])
     assert len(rows) == 131
     for row in rows:
-        truth = Path(row["source"]).parent.name
-        assert row["label"] == (None if row["error"] else truth)
-    assert [row["source"] for row in rows if row["error"]] == [str(images / "1" / "broken.png")]
+        truth = Path(row.source).parent.name
+        assert (row.answer and row.answer.label) == (None if row.error else truth)
+    assert [row.source for row in rows if row.error] == [str(images / "1" / "broken.png")]
 
 
 def test_evaluated_with_a_page(
@@ -152,10 +154,10 @@ def test_audited_with_a_page(
 def test_a_study_of_it_has_a_report(extractor: Extractor) -> None:
     """What the report asks of a fitted scenario."""
     fitted = ByBrightness(CORNER)
-    facts = scenario_facts(fitted).facts
+    facts = scenario_facts(classifier_facts(fitted)).facts
     assert facts["Input"] == f"{SIDE} px, resized by squash"
     assert "Encoder" not in facts
-    reason, maps = gather._maps(fitted, [bright_corner()], ["1"], extractor.cache)
+    reason, maps = examples._maps(fitted, [bright_corner()], ["1"], extractor.cache)
     assert reason
     assert maps == [()]
-    assert not gather.has_layers(fitted)
+    assert not has_layers(fitted)

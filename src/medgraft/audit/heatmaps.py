@@ -1,4 +1,4 @@
-"""The heatmaps of some audited images, which `saliency.py` and `strategies.py` look at.
+"""The heatmaps of some audited images, which `saliency.py` and `heatmap_clusters.py` look at.
 
 Only maps that are read inside the network are made: about one pass an image. What covers parts of
 the image instead takes eighty, and says no more than the exchange of regions does.

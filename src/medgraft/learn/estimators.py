@@ -7,7 +7,7 @@ linear heads keep `coef_` and `intercept_` for codes as they come, so that they 
 network's graph.
 
 How their strength is chosen stands in `heads.py`, how the linear ones are solved in `linear.py` and
-`discriminant.py`, and the kernel in `kernel.py`.
+`discriminant.py`, and the kernel in `nystroem.py`.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class LDAHead(_LinearHead):
 class RBFHead(_Head):
     """Support vector machine with an RBF kernel by Nyström's approximation, squared hinge.
 
-    Landmarks are drawn among the training rows (see `kernel.py`). There are no coefficients on
+    Landmarks are drawn among the training rows (see `nystroem.py`). There are no coefficients on
     the codes, hence no graph.
 
     Parameters

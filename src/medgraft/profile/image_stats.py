@@ -1,6 +1,6 @@
 """One look at every image: a hash of what it shows, its light and sharpness, its stored size.
 
-What `duplicates.py`, `quality.py`, `metadata.py` and `confounders.py` judge is measured here, in
+What `duplicates.py`, `quality.py`, `metadata.py` and `shortcut_probe.py` judge is measured here, in
 one decoding. The *surface* of an image is how it was made, seen before anyone looks at its subject:
 exposure, sharpness, frame, colour, and the size of the file's picture.
 """

@@ -2,7 +2,7 @@
 
 Sides are development (train and val, which are learned from together) and test. Images that are
 near copies but not equal byte for byte are not looked for here; whether guessed groups are patients
-is judged in `likeness.py`.
+is judged in `group_similarity.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def examples(ids: Iterable[str]) -> tuple[str, ...]:
 def groups_across_splits(table: ImageTable) -> tuple[Finding, ...]:
     """Say which groups lie on both sides of the test border, or in train and val.
 
-    A grouping that was only guessed from file names is left to `likeness.numbering_or_leakage`,
+    A grouping that was only guessed from file names is left to `group_similarity.numbering_or_leakage`,
     because equal guesses are no proof of equal patients.
     """
     findings = []

@@ -1,7 +1,7 @@
 """Does the file tell the class? Size, shape, colour mode, compression and border, without a look.
 
 The headers are read and nothing is decoded. How exposure and sharpness tell the class is judged in
-`confounders.py`, by the same way.
+`shortcut_probe.py`, by the same way.
 """
 
 from __future__ import annotations
