@@ -40,8 +40,8 @@ def examples(ids: Iterable[str]) -> tuple[str, ...]:
 def groups_across_splits(table: ImageTable) -> tuple[Finding, ...]:
     """Say which groups lie on both sides of the test border, or in train and val.
 
-    A grouping that was only guessed from file names is left to `group_similarity.numbering_or_leakage`,
-    because equal guesses are no proof of equal patients.
+    A grouping that was only guessed from file names is left to
+    `group_similarity.numbering_or_leakage`, because equal guesses are no proof of equal patients.
     """
     findings = []
     test = table.splits == "test"
