@@ -8,6 +8,7 @@ from pathlib import Path
 import cam
 import codes
 import duplicates
+import heads
 import hybrid
 import sizes
 import training
@@ -22,6 +23,7 @@ def main() -> None:
     codes.main(SHARED)
     sizes.main()
     vlad.main(SHARED)
+    heads.main(SHARED)
     training.main(SHARED)
     hybrid.main()
     duplicates.main()
