@@ -25,6 +25,7 @@ from medgraft.bundle import predict
 from medgraft.cli import program
 from medgraft.cli.option_parsing import training_settings
 from medgraft.data.phantom import write_phantoms
+from medgraft.features import extract
 
 
 def call(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -308,12 +309,12 @@ def test_predict_keeps_to_its_workers_and_its_cache(
 ) -> None:  # fmt: skip
     asked = []
 
-    class Pool(predict.DecodePool):
+    class Pool(extract.DecodePool):
         def __init__(self, workers: int) -> None:
             asked.append(workers)
             super().__init__(workers)
 
-    monkeypatch.setattr(predict, "DecodePool", Pool)
+    monkeypatch.setattr(extract, "DecodePool", Pool)
     cache, image = tmp_path / "cache", sorted((images / "lesion").iterdir())[0]
     words = ["predict", str(run), str(image), "--workers", "7", "--cache", str(cache), "--json"]
     assert call(*words, monkeypatch=monkeypatch) == 0

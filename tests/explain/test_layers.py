@@ -21,6 +21,7 @@ from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.taps import Tap
 from medgraft.learn.network import NetworkWithHead
 from medgraft.results.layers import Atlas
+from medgraft.scenario import Head
 from medgraft.types import Box, Canvas, Card, Cost, FeatureSpec, Floats, Geometry, Scenario
 
 SIZE = 20
@@ -101,8 +102,8 @@ def bar() -> Canvas:
     return canvas_of(pixels)
 
 
-def layer_atlas(extractor: Extractor, spec: FeatureSpec, canvas: Canvas, **how: Any) -> Atlas:
-    (atlas,) = layer_atlases(extractor, spec, [canvas], **how)
+def layer_atlas(fitted: NetworkWithHead, canvas: Canvas, **how: Any) -> Atlas:
+    (atlas,) = layer_atlases(fitted, [canvas], **how)
     return atlas
 
 
@@ -114,7 +115,7 @@ def network(
     extractor: Extractor, spec: FeatureSpec = SPEC, kind: type[NetworkWithHead] = NetworkWithHead
 ) -> NetworkWithHead:
     """A classifier whose head nobody asks."""
-    scenario, nothing = Scenario("probe", spec.backbone, "", "svm"), cast(Any, None)
+    scenario, nothing = Scenario(spec.backbone, "", Head("svm")), cast(Any, None)
     plan = FeaturePlan.one(spec)
     return kind(scenario, ("ill", "well"), None, None, plan, nothing, nothing, extractor)
 

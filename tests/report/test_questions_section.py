@@ -144,7 +144,9 @@ def test_where_a_map_exists_nothing_is_said_and_a_layer_without_extent_is_named(
 def fitted(scenario: Scenario, **parts: Any) -> SimpleNamespace:
     spec = FeatureSpec("net", "w", 224, (scenario.tap,))
     own = {name: {"kind": type(one).__name__, **one.get_params()} for name, one in parts.items()}
-    return SimpleNamespace(scenario=scenario, spec=spec, settings=own, networks=(), members=())
+    return SimpleNamespace(
+        scenario=scenario, spec=spec, settings=own, networks=(), members=(), weights=()
+    )
 
 
 def facts(classifier: object) -> scenario_names.ScenarioFacts:
