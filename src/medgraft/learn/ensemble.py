@@ -2,9 +2,9 @@
 
 The family `ensemble` joins scenarios that were judged already by their calibrated probabilities:
 averaged (`mean`), or multiplied with weights that out-of-fold predictions choose (`stack`, see
-`stacking.py`). A scenario whose networks were trained in every fold is the mean of their scores. All
-members see canvases derived from one base canvas, so that an image is decoded once and taps of one
-recipe share a forward pass.
+`stacking.py`). A scenario whose networks were trained in every fold is the mean of their scores.
+All members see canvases derived from one base canvas, so that an image is decoded once and taps of
+one recipe share a forward pass.
 """
 
 from __future__ import annotations
