@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 import medgraft
-from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
+from medgraft.data import split
+from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
@@ -37,8 +38,11 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
 from medgraft.studies.plan import StudyOptions
 from medgraft.studies.run import run_study
-from medgraft.types import Floats, ImageTable, Ints, Predictions, Scenario
+from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from promises_page import write_page
+
+if TYPE_CHECKING:  # whose file has another name in the earlier version
+    from medgraft.learn.cross_validation import CrossFitted
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -55,10 +59,7 @@ WHOLE = (
 SMALL = (("chest_xray", 60), ("chest_xray", 300), ("scenes_ot8", 100), ("hyperkvasir5", 100))
 DRAWS = 20  # small sets of each kind
 LITE0 = "tf_efficientnet_lite0"
-HEADS = (
-    Scenario.from_key(f"probe/{LITE0}/blocks.4/logistic"),
-    Scenario.from_key(f"probe/{LITE0}/stages/svm"),
-)
+HEADS = (("blocks.4", "logistic"), ("stages", "svm"))  # taps and heads
 LEAST = 1e-7  # of a probability whose logarithm is taken
 RESAMPLES = 2000
 
@@ -92,12 +93,30 @@ def measure(out: Path, data: Path) -> None:
         print(rows[-1], flush=True)
     for name, n in SMALL:
         table = labelled(medgraft.load(data / name).development)
-        for scenario in HEADS:
+        for scenario in (_head(*words) for words in HEADS):
             for draw in range(DRAWS):
                 rows.append(_small(name, table, n, scenario, draw, extractor))
             print(name, n, scenario.key, flush=True)
     np.savez(out.with_suffix(".npz"), allow_pickle=False, **arrays)
     out.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _head(tap: str, head: str) -> Scenario:
+    """A probe, as the version that is measured makes one."""
+    if hasattr(Scenario, "from_key"):
+        return Scenario.from_key(f"probe/{LITE0}/{tap}/{head}")
+    earlier: Any = Scenario
+    return earlier("probe", LITE0, tap, head)  # type: ignore[no-any-return]
+
+
+def _judged_out_of_fold(
+    scenario: Scenario, table: ImageTable, folds: Folds, extractor: Extractor
+) -> CrossFitted:
+    """`cross_fitted`, as the version that is measured takes what is learned from."""
+    judge: Any = cross_fitted
+    if hasattr(split, "Development"):
+        return judge(scenario, split.Development(table, folds), extractor)  # type: ignore[no-any-return]
+    return judge(scenario, table, folds, extractor)  # type: ignore[no-any-return]
 
 
 def _small(
@@ -113,7 +132,7 @@ def _small(
             break
     learned = keep_copies_together(table.select(inside))
     rest = table.select(~inside)
-    found = cross_fitted(scenario, Development(learned, make_folds(learned, 5, draw)), extractor)
+    found = _judged_out_of_fold(scenario, learned, make_folds(learned, 5, draw), extractor)
     (oof,) = estimate_all([found.predictions], "auroc")
     said = found.fitted.predict(rest)[0]
     (truth,) = estimate_all([said], "auroc")
