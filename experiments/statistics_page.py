@@ -21,7 +21,8 @@ experiments/results/statistics.json; do not edit. Data were made up whose truth 
 of times, and medgraft's own code was asked for its figures. Each figure stands beside what it
 should be, with the simulation's own standard error (±). What lies outside its bounds is **bold**,
 and a sentence below the table says why. All bounds were fixed in the code (experiments/proof/)
-before the first run. {done} of {all} cells are done.
+before the first run; of the ECE's one was mended after, which took a true error of 1e-16 for more
+than 0. {done} of {all} cells are done.
 """
 
 
@@ -238,7 +239,127 @@ NOT_PROVEN = """## What is not proven
 - The audit of the evidence, which has a proof of its own: [audit.md](audit.md).
 """
 
-WHY: tuple[tuple[str, str, str], ...] = ()
+WHY: tuple[tuple[str, str, str], ...] = (
+    (
+        "intervals * images 60 | a patient 10",
+        "slope covers",
+        "Of fewer than 10 groups no slope is stated; the card says so.",
+    ),
+    (
+        "intervals * images 60 | a patient 10",
+        "*",
+        "Six patients: every interval says of itself that so few may cover less than stated, and "
+        "ratios of so few (AUPRC, PPV, NPV) are biased as such.",
+    ),
+    (
+        "intervals * images 150 | a patient 10",
+        "slope covers",
+        "Fewer than 30 patients: the interval says of itself that it may cover less than stated.",
+    ),
+    (
+        "intervals * images [36]00 | a patient 30",
+        "*",
+        "Ten and twenty patients: the interval says of itself that it may cover less than stated.",
+    ),
+    (
+        "intervals | classes 2 | AUROC 0.98 * a patient [13]0",
+        "slope covers",
+        "The slope hangs on the three to five patients whom the model mistakes, and where a sample "
+        "has fewer of them its own spread does not show it. With t on n_groups - 1 degrees of "
+        "freedom it covered 87 and 84.5 %.",
+    ),
+    (
+        "intervals | classes 8 | AUROC 0.92 | images 150 | a patient 1",
+        "*",
+        "Within the simulation's own error of the bound.",
+    ),
+    (
+        "intervals | classes 8 *",
+        "auprc *",
+        "Average precision is biased upwards where a class has few images (37 of each here), and "
+        "its interval is centred on the biased value.",
+    ),
+    (
+        "intervals | classes 8 *",
+        "* bias",
+        "A ratio of few images of each class; the interval covers.",
+    ),
+    (
+        "intervals | classes 2 too sure *",
+        "ece covers",
+        "The bootstrap adds its own noise to an error that cannot be below 0, so the interval is "
+        "too wide; the ECE is shown and is no verdict.",
+    ),
+    (
+        "heads | head logistic * images 60 | a patient 3",
+        "slope deployed",
+        "In a few runs nothing was learned: the deployed probabilities are nearly constant, the "
+        "slope that would mend them has no upper end, and neither has its mean.",
+    ),
+    (
+        "heads | head logistic * images 150 | a patient 10",
+        "slope deployed",
+        "As above: fifteen patients.",
+    ),
+    (
+        "heads | head lda *",
+        "slope deployed",
+        "Too moderate: the calibrator is fitted on scores of models of four fifths of the images, "
+        "which separate a little worse than the deployed one. The log loss is within 5 % of the "
+        "best recalibration all the same.",
+    ),
+    (
+        "heads | head svm | classes 8 | images 300 *",
+        "slope deployed",
+        "As of LDA, and within the simulation's own error of the bound.",
+    ),
+    ("heads * classes 8 *", "AUROC covers", "Within the simulation's own error of the bound."),
+    ("heads | head knn *", "AUROC covers", "Within the simulation's own error of the bound."),
+    (
+        "heads | head logistic | classes 8 | *",
+        "*",
+        "Models of a fold have four fifths of few patients (three to ten images each, eight "
+        "classes), and the deployed one has them all: what is promised is a little low.",
+    ),
+    (
+        "stacks * know nothing *",
+        "AUROC covers",
+        "The interval is of the images, not of what the folds' models would be with others, and "
+        "where nothing can be learned the AUROC hangs on these as well (Bengio and Grandvalet "
+        "2004). That this is all of it was not shown.",
+    ),
+    (
+        "stacks * know a little *",
+        "*",
+        "Within the simulation's own error of the bound.",
+    ),
+    (
+        "cards | check class shares *",
+        "false alarms",
+        "Within the simulation's own error of the bound.",
+    ),
+    (
+        "pairs * a patient 10 *",
+        "interval covers 0",
+        "Thirty patients: the degrees of freedom of so few make it a little wide.",
+    ),
+    (
+        "winner * know nothing *",
+        "corrected covers",
+        "Here every image has the same probability: the AUROC is .5 in every run, and the setting "
+        "shows nothing.",
+    ),
+    (
+        "winner *",
+        "corrected covers",
+        "The interval adds the luck of the choice to that of the images: a little wide.",
+    ),
+    (
+        "winner * a patient 10",
+        "bias of the corrected figure",
+        "Of thirty patients too much is taken off: .033 was too much, .012 is now missing.",
+    ),
+)
 """Why figures are out of bounds: (pattern of the cell's name, of the figure's, a sentence)."""
 
 
