@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from medgraft.data.formats import Decoded
 from medgraft.data.listing import content_hash
-from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
@@ -457,7 +457,7 @@ def _keep_codes(
     store = extractor.cache.features(spec)
     unique = np.unique(hashes)
     lacking = unique[store.missing(unique, spec.blocks)]
-    recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
+    recipe = recipe_of(spec)
     for start in range(0, len(lacking), SEGMENT_ROWS):
         part = lacking[start : start + SEGMENT_ROWS]
         canvases = (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,14 @@ class AuditFinding:
     counts: Mapping[str, int] = field(default_factory=dict)
     limit: float = 0.0
     error: str = ""
+
+
+F = TypeVar("F", Finding, AuditFinding)
+
+
+def gravest_first(findings: Iterable[F]) -> list[F]:
+    """The findings, the gravest first; of equal severity as they came."""
+    return sorted(findings, key=lambda one: SEVERITIES.index(one.severity))
 
 
 @dataclass(frozen=True, slots=True)

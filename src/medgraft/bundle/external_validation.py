@@ -13,11 +13,12 @@ from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, c
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.seen_before import recognise
 from medgraft.errors import DataError
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
-from medgraft.files import json_value
+from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.report.result_json import calibration_json
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
@@ -157,8 +158,6 @@ def write_external(
     StorageError
         The folder cannot be written.
     """
-    from medgraft.evaluate.curves import draw_curves
-    from medgraft.files import write_json
     from medgraft.report.pages.evaluation import EvaluationInput, write_evaluation
 
     page, answer = out / "evaluation.html", out / "evaluation.json"

@@ -25,7 +25,7 @@ from medgraft.data.augment import PRESETS, View
 from medgraft.data.formats import Decoded
 from medgraft.data.orientation import TURNED, turn, unturn
 from medgraft.errors import DataError, ScenarioError
-from medgraft.types import Box, Canvas, Edit, Floats, Geometry, ResizeRule
+from medgraft.types import Box, Canvas, Edit, FeatureSpec, Floats, Geometry, ResizeRule
 
 Array = TypeVar("Array", bound=np.generic)
 
@@ -68,6 +68,11 @@ class CanvasRecipe:
     def shape(self) -> tuple[int, int]:
         """(height, width) of the canvas in pixels."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def recipe_of(spec: FeatureSpec, *, edited: bool = True) -> CanvasRecipe:
+    """How the canvases of a feature recipe are made; without `edited`, before its edits."""
+    return CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
 
 
 # --------------------------------------------------------------------------- source to canvas

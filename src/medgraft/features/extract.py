@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
-from medgraft.data.preprocess import CanvasRecipe, derive
+from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
 from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
@@ -137,8 +137,7 @@ class Extractor:
 
     def canvases(self, table: ImageTable, spec: FeatureSpec) -> CanvasStream:
         """Decode a table's images for this recipe, in order; a bad image comes as `Skipped`."""
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
-        return self.decode(table.ids, table.sources, recipe)
+        return self.decode(table.ids, table.sources, recipe_of(spec))
 
     def decode(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.preprocess import recipe_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
@@ -94,9 +94,7 @@ class FittedEnsemble:
     def canvases(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
     ) -> CanvasStream:
-        spec = self.spec
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
-        return self.extractor.decode(ids, sources, recipe)
+        return self.extractor.decode(ids, sources, recipe_of(self.spec, edited=edited))
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
-from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.preprocess import recipe_of
 from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -97,9 +97,7 @@ class NetworkWithHead:
     def canvases(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
     ) -> CanvasStream:
-        spec = self.spec
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
-        return self.extractor.decode(ids, sources, recipe)
+        return self.extractor.decode(ids, sources, recipe_of(self.spec, edited=edited))
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
