@@ -20,11 +20,11 @@ from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
 from medgraft.data.listing import Listing, Row, bar, content_hash
 from medgraft.data.names import is_negative
+from medgraft.data.skipped import warn_of_skipped
 from medgraft.data.tables import read_csv, read_npz
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
 
-MANY_LOST = 1 / 20  # a share of images lost that is worth a warning
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
 
@@ -86,6 +86,7 @@ def load(
         raise UnreadableDataError(
             f"none of the images in {data} can be read; the first: {skipped[0].reason}"
         )
+    lost = warn_of_skipped(skipped, _by_class(listing.rows, listing.skipped), _by_class(rows))
     rows, changed = change_classes(
         rows, options.leave_out, options.rename, options.drop_classes_below
     )
@@ -120,10 +121,17 @@ def load(
             *changed,
             *guess,
             *_label_findings(labels, classes, ids.tolist()),
-            *_lost(listing, skipped),
+            *lost,
         ),
         reading=listing.reading,
     )
+
+
+def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
+    """Images by class; skipped ones count as without a label, but for a second mention."""
+    counts = Counter(row.label for row in rows)
+    counts[""] += sum("named twice" not in one.reason for one in skipped)
+    return counts
 
 
 def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listing:
@@ -289,23 +297,3 @@ def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> l
             )
         )
     return findings
-
-
-def _lost(listing: Listing, skipped: Sequence[Skipped]) -> list[Finding]:
-    """A warning where more than 1 image in 20 could not be used."""
-    total = len(listing.rows) + len(listing.skipped)
-    lost = [one for one in skipped if "named twice" not in one.reason]
-    if len(lost) <= total * MANY_LOST:
-        return []
-    reasons = Counter(one.reason for one in lost).most_common(3)
-    why = "; ".join(f"{n:,}: {reason}" for reason, n in reasons)
-    return [
-        Finding(
-            "many_skipped",
-            "warn",
-            f"{len(lost):,} of {total:,} images could not be used ({why}).",
-            {"skipped": len(lost), "images": total},
-            tuple(one.source for one in lost[:12]),
-            "Look at the first of them: a whole kind of images may be missing from the study.",
-        )
-    ]
