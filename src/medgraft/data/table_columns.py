@@ -1,0 +1,196 @@
+"""Which column of a table is the label, which the split; a question where two could be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from medgraft.data.column_names import (
+    describes,
+    holds_label_word,
+    is_label_name,
+    is_last_label_name,
+    plain,
+)
+from medgraft.data.label_questions import no_classes, no_label, several_ones, which_column
+from medgraft.data.listing import SPLIT_NAMES
+from medgraft.data.missing import is_missing
+from medgraft.data.one_hot import (
+    LabelChoice,
+    binary_columns,
+    one_hot_columns,
+    one_hot_labels,
+)
+from medgraft.data.table_files import TableFile
+from medgraft.data.table_labels import (
+    binarized,
+    class_names,
+    kind_of,
+    spelling_finding,
+)
+from medgraft.data.table_options import TableOptions
+from medgraft.errors import DataError
+from medgraft.types import Finding, Split
+
+
+def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> str | None:
+    """The column that says train, val or test.
+
+    Without a wish: `split`, else the only one that holds nothing else. 'none' options for none.
+
+    Raises
+    ------
+    DataError
+        The wanted column is absent, or two columns divide the rows differently.
+    """
+    if wanted is not None and wanted.casefold() in ("", "none") and wanted not in table.header:
+        return None
+    if wanted is not None:
+        return table.named(wanted, "--split-column")
+    for name in table.header:
+        if plain(name) == "split" and name not in taken:
+            return name
+    found: dict[tuple[Split | None, ...], str] = {}
+    for name in table.header:
+        if name not in taken:
+            splits = tuple(split_of(cell) for cell in table.column(name))
+            if None not in splits and len({*splits} - {""}) > 1:
+                found.setdefault(splits, name)
+    if len(found) > 1:
+        flags = " or ".join(f"--split-column '{name}'" for name in found.values())
+        raise DataError(f"two columns of {table.name} divide the rows into splits; pass {flags}")
+    return next(iter(found.values()), None)
+
+
+def split_of(cell: str) -> Split | None:
+    """The split that a cell names, '' where it says nothing; None: it names none."""
+    return "" if is_missing(cell) else SPLIT_NAMES.get(cell.strip().lower())
+
+
+def choose_labels(
+    table: TableFile, rows: Sequence[int], taken: set[str], options: TableOptions
+) -> LabelChoice:
+    """The classes of some rows of a table, by the column or columns that are sure to be the label.
+
+    Raises
+    ------
+    DataError
+        What was wished for does not hold, nothing could be the label, or several columns could:
+        the text lists them with their classes and flags.
+    """
+    if options.label_columns:
+        names = [table.named(name, "--label-columns") for name in options.label_columns]
+        return one_hot_labels(table, rows, names)
+    if options.label_column is not None:
+        return _named(
+            table, rows, table.named(options.label_column, "--label-column"), options, True
+        )
+    free = [name for name in table.header if name not in taken]
+    explicit = [name for name in free if plain(name) == "label"]
+    if len(explicit) == 1:
+        return _named(table, rows, explicit[0], options, False)
+    labels = {name: _labels(table, rows, name, options) for name in free}
+    kinds = {name: kind_of(values) for name, values in labels.items()}
+    block = one_hot_columns(table, rows, free)
+    flags = binary_columns(table, rows, free)
+    named = [name for name in free if is_label_name(name) and kinds[name] != "empty"]
+    for sounds in (holds_label_word, is_last_label_name):
+        named = named or [name for name in free if sounds(name) and kinds[name] != "empty"]
+    if options.binarize is not None and (hit := _flag_named(flags, options.binarize)):
+        return _named(table, rows, hit, options, False)
+    for kind in ("text", "measured"):  # a column `y` of coordinates beside one of classes
+        better = [name for name in named if kinds[name] != kind]
+        named = better or named
+    if (block or len(flags) > 1) and all(kinds[name] in ("text", "measured") for name in named):
+        named = []
+    if block and not named:
+        return one_hot_labels(table, rows, block)
+    if len(flags) > 1 and not named:
+        raise DataError(several_ones(table, rows, flags))
+    sounding = bool(named)
+    if not named:
+        named = [name for name in free if kinds[name] not in ("empty", "constant")]
+        if len(named) != 1 or describes(named[0]):
+            plausible = [name for name in named if kinds[name] == "classes"]
+            raise DataError(no_label(table, plausible, labels, free))
+    candidates = _apart(table, rows, named, labels, block if sounding else ())
+    if len(candidates) > 1:
+        raise DataError(which_column(table, candidates))
+    chosen = _named(table, rows, candidates[0][0][0], options, False)
+    agreeing = (*named, *(block if sounding else ()))
+    copies = tuple(name for name in agreeing if name not in chosen.columns)
+    return LabelChoice(chosen.columns, chosen.labels, copies, (), chosen.findings)
+
+
+def _labels(table: TableFile, rows: Sequence[int], name: str, options: TableOptions) -> list[str]:
+    return class_names(table.column(name, rows), dict(options.class_names))
+
+
+def _named(
+    table: TableFile, rows: Sequence[int], name: str, options: TableOptions, forced: bool
+) -> LabelChoice:
+    """One column as the label, if it holds classes or `--binarize` makes two of it."""
+    cells = table.column(name, rows)
+    labels = class_names(cells, dict(options.class_names))
+    findings = spelling_finding(cells, labels, name)
+    words = sorted({c.strip() for c, label in zip(cells, labels, strict=True) if not label} - {""})
+    if words:
+        n = sum(not label and cell.strip() != "" for cell, label in zip(cells, labels, strict=True))
+        findings.append(
+            Finding(
+                "missing_words", "warn",
+                f"{n:,} images whose {name} is {' or '.join(words)} were taken to have no label.",
+                {"n": n},
+                remedy=f"If it is a class, pass --class-names '{words[0]}=NAME'.",
+            )
+        )  # fmt: skip
+    if options.binarize is not None:
+        flag = _flag_named([name], options.binarize)
+        if flag and set(labels) <= {"0", "1", "-1", ""}:
+            two = {"1": name, "0": f"no {name}"}
+            return LabelChoice((name,), [two.get(label, "") for label in labels], (), (), findings)
+        return LabelChoice((name,), binarized(labels, options.binarize, name), (), (), findings)
+    renamed = {
+        name for name, _ in options.class_names
+    }  # a person who names a label calls it a class
+    kind = kind_of([label for label in labels if label not in renamed])
+    if kind == "constant" and words and not forced:
+        only = next(label for label in labels if label)
+        raise DataError(
+            f"column '{name}' of {table.name} holds '{only}' and {', '.join(words)}, which usually "
+            f"means that nothing is known; if it is a class, pass --class-names '{words[0]}=NAME'"
+        )
+    asked_for = forced and (kind == "text" or (kind == "measured" and _is_whole(labels)))
+    if kind in ("joined", "measured", "text") and not asked_for:
+        raise DataError(no_classes(table, name, labels, kind))
+    return LabelChoice((name,), labels, (), (), findings)
+
+
+def _is_whole(labels: Sequence[str]) -> bool:
+    return all(not label or re.fullmatch(r"-?\d+", label) for label in labels)
+
+
+def _apart(
+    table: TableFile, rows: Sequence[int], named: Sequence[str], labels: dict[str, list[str]],
+    block: Sequence[str],
+) -> list[tuple[tuple[str, ...], list[str]]]:  # fmt: skip
+    """The candidates that divide the images differently; of those that agree, the one in words."""
+    found: dict[tuple[int, ...], tuple[tuple[str, ...], list[str]]] = {}
+    candidates: list[tuple[tuple[str, ...], list[str]]] = [((n,), labels[n]) for n in named]
+    if block:
+        candidates.append((tuple(block), one_hot_labels(table, rows, block).labels))
+
+    def worded(values: list[str]) -> bool:
+        return not all(re.fullmatch(r"-?[\d.]*", value) for value in values)
+
+    for columns, values in candidates:
+        numbers: dict[str, int] = {"": -1}
+        pattern = tuple(numbers.setdefault(value, len(numbers)) for value in values)
+        before = found.get(pattern)
+        if before is None or (worded(values) and not worded(before[1]) and len(columns) == 1):
+            found[pattern] = columns, values
+    return list(found.values())
+
+
+def _flag_named(flags: Sequence[str], finding: str) -> str | None:
+    return next((name for name in flags if plain(name) == plain(finding)), None)
