@@ -77,7 +77,9 @@ class TableFile:
 def read_table_file(
     path: Path, encoding: str | None = None, sheet: str | None = None
 ) -> list[TableFile]:
-    """The table that a file holds, or the tables of an Excel file's sheets, at least one.
+    """The table that a file holds, be it without rows, or the tables of an Excel file's sheets.
+
+    A sheet that is no table is left out where another is one.
 
     Raises
     ------
@@ -97,11 +99,7 @@ def read_table_file(
     if sheet is not None and not raw.startswith(b"PK\x03\x04"):
         raise DataError(f"{path.name} has no sheets, being no Excel file; leave --sheet out")
     if raw.startswith(b"PK\x03\x04"):
-        found = read_sheets(path, sheet)
-        several = len(found) > 1
-        return [
-            _table(path, records, name if several else "", "row", ()) for name, records in found
-        ]
+        return _of_sheets(path, read_sheets(path, sheet))
     if raw.startswith(b"PAR1"):
         return [_table(path, read_parquet(path), "", "row", ())]
     if raw.startswith(b"\xd0\xcf\x11\xe0"):
@@ -112,6 +110,18 @@ def read_table_file(
     text = read_text_table(raw, path.name, encoding, path.suffix.lower() in LISTS)
     assumed = (text.assumed,) if text.assumed else ()
     return [_table(path, text.records, "", "line", assumed, text.delimiter)]
+
+
+def _of_sheets(path: Path, sheets: Sequence[tuple[str, Records]]) -> list[TableFile]:
+    found, problem = [], None
+    for name, records in sheets:
+        try:
+            found.append(_table(path, records, name if len(sheets) > 1 else "", "row", ()))
+        except DataError as error:
+            problem = problem or error
+    if problem is not None and not found:
+        raise problem
+    return found
 
 
 def _table(
@@ -126,15 +136,13 @@ def _table(
     empty = TableFile(path, (), [], [], part, unit, assumed)
     records, told = _without_title([(line, _trimmed(fields)) for line, fields in records])
     if not records:
-        raise DataError(_is_empty(empty))
+        raise DataError(nothing_in(empty))
     (first, names), body = records[0], records[1:]
     names = [re.sub(r"\s+", " ", name.replace("\ufeff", "")).strip() for name in names]
     if body and all(len(fields) == len(names) + 1 for _, fields in body):  # as R writes row names
         names = ["", *names] if _is_index([fields[0] for _, fields in body], True) else names
     table = replace(empty, header=tuple(names), assumed=(*assumed, *told))
     _refuse_data_as_header(table, first)
-    if not body:
-        raise DataError(_is_empty(empty))
     for line, fields in body:
         if len(fields) > len(names):
             raise DataError(
@@ -182,7 +190,8 @@ def _refuse_data_as_header(table: TableFile, line: int) -> None:
         )
 
 
-def _is_empty(table: TableFile) -> str:
+def nothing_in(table: TableFile) -> str:
+    """That a table has no header, or no rows."""
     return f"{table.name} is empty; it needs a header (path,label) and a row an image"
 
 
@@ -193,7 +202,7 @@ def _without_index(table: TableFile) -> TableFile:
         cells = [row[at] for row in table.rows]
         if not name and not any(cell.strip() for cell in cells):
             continue
-        if INDEX_NAMES.fullmatch(name) and _is_index(cells, at == 0 and not name):
+        if cells and INDEX_NAMES.fullmatch(name) and _is_index(cells, at == 0 and not name):
             continue
         keep.append(at)
         header.append(name or f"column {at + 1}")
@@ -204,7 +213,7 @@ def _without_index(table: TableFile) -> TableFile:
             "rename one"
         )
     if not keep:
-        raise DataError(_is_empty(table))
+        raise DataError(nothing_in(table))
     return replace(
         table, header=tuple(header), rows=[tuple(row[at] for at in keep) for row in table.rows]
     )

@@ -20,7 +20,7 @@ from medgraft.data.listing import SPLIT_NAMES, Listing, Row, file_problem, shown
 from medgraft.data.missing import is_missing
 from medgraft.data.one_hot import LabelChoice
 from medgraft.data.table_columns import choose_labels, choose_split, split_of
-from medgraft.data.table_files import TableFile, read_table_file
+from medgraft.data.table_files import TableFile, nothing_in, read_table_file
 from medgraft.data.table_images import SAID, ImageFiles
 from medgraft.data.table_labels import counted
 from medgraft.data.table_options import TableOptions
@@ -200,6 +200,8 @@ def _reading(
 ) -> TableReading:
     """What one table says; `why_not` is set where a question has to be asked."""
     reading = TableReading(table.path, root, table, n_known=len(files.known or ()))
+    if not table.rows:
+        return replace(reading, why_not=nothing_in(table))
     try:
         images = image_column(table, files, options)
         reading = replace(reading, images=images)
