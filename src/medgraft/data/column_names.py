@@ -19,7 +19,7 @@ pneumonia result status type subtype risk stage birads answer truth
 _DESCRIBING = """
 age sex gender patient subject person site localization location view position projection laterality
 side eye date time year width height size mode bytes modality scanner device manufacturer hospital
-center centre race ethnicity smoking id index number no split fold set x y path file filename url
+center centre race ethnicity smoking id index number split fold set x y path file filename url
 license source note notes frontal ap pa male female left right
 """
 _IMAGES = """

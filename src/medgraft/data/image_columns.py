@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from medgraft.data.column_names import IMAGE_NAMES, MASKS, image_preference, plain
 from medgraft.data.listing import file_problem
 from medgraft.data.missing import is_missing
 from medgraft.data.table_files import TableFile
-from medgraft.data.table_images import ImageFiles, Matched
+from medgraft.data.table_images import SUFFIXES, ImageFiles, Matched
 from medgraft.data.table_options import TableOptions
 from medgraft.errors import DataError
 
@@ -39,13 +40,13 @@ def image_column(table: TableFile, files: ImageFiles, options: TableOptions) -> 
     step = max(1, len(table.rows) // SAMPLE)
     score: dict[str, int] = {}
     for rows in dict.fromkeys([range(0, len(table.rows), step), range(len(table.rows))]):
-        tried = {name: files.match(table.column(name, rows)) for name in table.header}
+        tried = {name: files.match(table.column(name, rows)) for name in _likely(table, rows)}
         score = {name: m.n_files + len(m.unsure) for name, m in tried.items()}
         if any(score.values()):
             break
-    explicit = [name for name in table.header if plain(name) == "path" and score[name]]
-    most = max(score.values())
-    names = explicit or [n for n in table.header if score[n] > most / 2 and not MASKS.search(n)]
+    explicit = [name for name in score if plain(name) == "path" and score[name]]
+    most = max(score.values(), default=0)
+    names = explicit or [n for n in score if score[n] > most / 2 and not MASKS.search(n)]
     if not most or not names:
         names = [name for name in table.header if plain(name) in IMAGE_NAMES]
         names = sorted(names, key=image_preference)[:1]
@@ -62,6 +63,21 @@ def image_column(table: TableFile, files: ImageFiles, options: TableOptions) -> 
     if best.matched.unsure or best.matched.n_rows < len(table.rows) / 2:
         best = _with_folder(table, files, best)
     return best
+
+
+def _likely(table: TableFile, rows: Sequence[int]) -> list[str]:
+    """The columns that could name images: file names, or else values that hardly repeat.
+
+    A label `0` would otherwise name an image `0.png`.
+    """
+    cells = {name: table.column(name, rows) for name in table.header}
+    files = [
+        name
+        for name, column in cells.items()
+        if 2 * sum(Path(cell.strip()).suffix.lower() in SUFFIXES for cell in column) >= len(rows)
+    ]
+    least = min(20, len(rows) / 3)
+    return files or [name for name, column in cells.items() if len({*column}) >= least]
 
 
 def _refuse_image_as_header(table: TableFile, files: ImageFiles, best: ImageColumn) -> None:

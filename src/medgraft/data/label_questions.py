@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def which_column(table: TableFile, candidates: Sequence[tuple[tuple[str, ...], l
 
 
 def no_label(
-    table: TableFile, plausible: Sequence[str], labels: dict[str, list[str]], free: Sequence[str]
+    table: TableFile, plausible: Sequence[str], labels: Mapping[str, list[str]], free: Sequence[str]
 ) -> str:
     """Which column is the label, where none sounds like one."""
     start = f"no column 'label' in {table.name} (columns: {', '.join(table.header)})"

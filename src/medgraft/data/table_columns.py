@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from medgraft.data.column_names import (
     describes,
@@ -11,6 +12,7 @@ from medgraft.data.column_names import (
     is_label_name,
     is_last_label_name,
     plain,
+    words_of,
 )
 from medgraft.data.label_questions import no_classes, no_label, several_ones, which_column
 from medgraft.data.listing import SPLIT_NAMES
@@ -23,6 +25,7 @@ from medgraft.data.one_hot import (
 )
 from medgraft.data.table_files import TableFile
 from medgraft.data.table_labels import (
+    Kind,
     binarized,
     class_names,
     kind_of,
@@ -86,40 +89,76 @@ def choose_labels(
             table, rows, table.named(options.label_column, "--label-column"), options, True
         )
     free = [name for name in table.header if name not in taken]
-    explicit = [name for name in free if plain(name) == "label"]
-    if len(explicit) == 1:
-        return _named(table, rows, explicit[0], options, False)
     labels = {name: _labels(table, rows, name, options) for name in free}
     kinds = {name: kind_of(values) for name, values in labels.items()}
-    block = one_hot_columns(table, rows, free)
     flags = binary_columns(table, rows, free)
-    named = [name for name in free if is_label_name(name) and kinds[name] != "empty"]
-    for sounds in (holds_label_word, is_last_label_name):
-        named = named or [name for name in free if sounds(name) and kinds[name] != "empty"]
+    explicit = [name for name in free if plain(name) == "label"]
     if options.binarize is not None and (hit := _flag_named(flags, options.binarize)):
         return _named(table, rows, hit, options, False)
-    for kind in ("text", "measured"):  # a column `y` of coordinates beside one of classes
-        better = [name for name in named if kinds[name] != kind]
-        named = better or named
+    if len(explicit) == 1:
+        return _without_copies(_named(table, rows, explicit[0], options, False), free, labels)
+    block = one_hot_columns(table, rows, free)
+    named = _sounding(free, kinds, flags)
     if (block or len(flags) > 1) and all(kinds[name] in ("text", "measured") for name in named):
         named = []
     if block and not named:
         return one_hot_labels(table, rows, block)
     if len(flags) > 1 and not named:
         raise DataError(several_ones(table, rows, flags))
-    sounding = bool(named)
+    compared = block if named else ()
     if not named:
         named = [name for name in free if kinds[name] not in ("empty", "constant")]
         if len(named) != 1 or describes(named[0]):
             plausible = [name for name in named if kinds[name] == "classes"]
             raise DataError(no_label(table, plausible, labels, free))
-    candidates = _apart(table, rows, named, labels, block if sounding else ())
+    candidates = _apart(table, rows, named, labels, compared)
     if len(candidates) > 1:
         raise DataError(which_column(table, candidates))
     chosen = _named(table, rows, candidates[0][0][0], options, False)
-    agreeing = (*named, *(block if sounding else ()))
-    copies = tuple(name for name in agreeing if name not in chosen.columns)
-    return LabelChoice(chosen.columns, chosen.labels, copies, (), chosen.findings)
+    return _without_copies(chosen, free, labels, compared)
+
+
+def _sounding(free: Sequence[str], kinds: Mapping[str, Kind], flags: Sequence[str]) -> list[str]:
+    """The columns whose names are a label's, by the surest names that there are."""
+    good = [name for name in free if kinds[name] != "empty"]
+    if any(plain(name) == "x" for name in free):  # then `y` is a coordinate
+        good = [name for name in good if plain(name) != "y"]
+    named = [name for name in good if is_label_name(name)]
+    single = [name for name in good if name not in flags or len(flags) < 2]  # `No Finding`
+    for sounds in (holds_label_word, is_last_label_name):
+        named = named or [name for name in single if sounds(name)]
+    for kind in ("constant", "text", "measured"):
+        named = [name for name in named if kinds[name] != kind] or named
+    return named
+
+
+def _without_copies(
+    choice: LabelChoice, free: Sequence[str], labels: Mapping[str, list[str]],
+    block: Sequence[str] = (),
+) -> LabelChoice:  # fmt: skip
+    """The choice, with the columns that say the same by the name of a label or of its classes."""
+    pattern = _pattern(choice.labels)
+    classes = {plain(label) for label in choice.labels if label}
+    copies = [
+        name
+        for name in free
+        if name not in choice.columns
+        and (name in block or plain(name) in classes or _is_called_label(name, labels[name]))
+        and (name in block or _pattern(labels[name]) == pattern)
+    ]
+    return replace(choice, copies=tuple(copies))
+
+
+def _is_called_label(name: str, values: Sequence[str]) -> bool:
+    """Whether a column is called like a label, or by its own values (`benign_malignant`)."""
+    own = set(words_of(name)) <= {word for value in {*values} for word in words_of(value)}
+    return is_label_name(name) or holds_label_word(name) or (own and bool(words_of(name)))
+
+
+def _pattern(values: Sequence[str]) -> tuple[int, ...]:
+    """How values divide the rows, whatever they are called."""
+    numbers: dict[str, int] = {"": -1}
+    return tuple(numbers.setdefault(value, len(numbers)) for value in values)
 
 
 def _labels(table: TableFile, rows: Sequence[int], name: str, options: TableOptions) -> list[str]:
@@ -171,24 +210,26 @@ def _is_whole(labels: Sequence[str]) -> bool:
 
 
 def _apart(
-    table: TableFile, rows: Sequence[int], named: Sequence[str], labels: dict[str, list[str]],
+    table: TableFile, rows: Sequence[int], named: Sequence[str], labels: Mapping[str, list[str]],
     block: Sequence[str],
 ) -> list[tuple[tuple[str, ...], list[str]]]:  # fmt: skip
     """The candidates that divide the images differently; of those that agree, the one in words."""
     found: dict[tuple[int, ...], tuple[tuple[str, ...], list[str]]] = {}
     candidates: list[tuple[tuple[str, ...], list[str]]] = [((n,), labels[n]) for n in named]
+    patterns = {_pattern(values) for _, values in candidates}
+    for name, values in labels.items():  # `target` of 0 and 1 beside `benign_malignant`
+        if name not in named and _is_called_label(name, values) and _pattern(values) in patterns:
+            candidates.append(((name,), values))
     if block:
         candidates.append((tuple(block), one_hot_labels(table, rows, block).labels))
 
-    def worded(values: list[str]) -> bool:
+    def worded(values: Sequence[str]) -> bool:
         return not all(re.fullmatch(r"-?[\d.]*", value) for value in values)
 
     for columns, values in candidates:
-        numbers: dict[str, int] = {"": -1}
-        pattern = tuple(numbers.setdefault(value, len(numbers)) for value in values)
-        before = found.get(pattern)
+        before = found.get(_pattern(values))
         if before is None or (worded(values) and not worded(before[1]) and len(columns) == 1):
-            found[pattern] = columns, values
+            found[_pattern(values)] = columns, values
     return list(found.values())
 
 

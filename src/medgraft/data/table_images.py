@@ -171,11 +171,16 @@ class ImageFiles:
         name = _parts(cell)[-1]
         for better in (
             lambda file: file.name == name or file.stem == name,
-            lambda file: not any(MASKS.search(part) for part in file.parts[-3:]),
+            lambda file: not any(MASKS.search(part) for part in self._below(file)),
         ):
             if len(found) > 1 and any(map(better, found)):
                 found = [file for file in found if better(file)]
         return found
+
+    def _below(self, file: Path) -> Parts:
+        """The parts of a file's path below the folder that it was found in."""
+        base = next((base for base in self.bases if file.is_relative_to(base)), None)
+        return file.relative_to(base).parts if base else file.parts[-2:]
 
     def _by_number(self, numbers: Sequence[int | None]) -> Matched:
         files: list[Path | None] = []

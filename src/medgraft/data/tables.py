@@ -118,8 +118,9 @@ class TableReading:
         text += f", found by {by} ({SAID[self.images.matched.way]})"
         if self.split_column:
             text += f"; splits by {self.split_column}"
-        if self.label.copies:
-            text += f"; {', '.join(self.label.copies)} says the same and is left out"
+        if copies := self.label.copies:
+            say = "says the same and is" if len(copies) == 1 else "say the same and are"
+            text += f"; {', '.join(copies)} {say} left out"
         return text
 
     def listing(self) -> Listing:
@@ -287,7 +288,8 @@ def _told(reading: TableReading, again: Sequence[int]) -> list[Finding]:
     assert images is not None
     findings = []
     plainly = images.matched.way == "path" and plain(images.columns[-1]) == "path"
-    if not (plainly and [plain(c) for c in reading.label_columns] == ["label"]):
+    copies = reading.label.copies if reading.label else ()
+    if copies or not (plainly and [plain(c) for c in reading.label_columns] == ["label"]):
         numbers = {"images": reading.n_images, "rows": len(table.rows)}
         findings.append(Finding("table", "info", f"{reading.sentence}.", numbers))
     findings += [Finding("table_read_as", "info", text) for text in table.assumed]

@@ -109,7 +109,7 @@ def _delimiter(lines: Sequence[str], blanks: bool) -> str:
 
 def _cut(lines: Sequence[str], delimiter: str, name: str) -> Records:
     if delimiter == " ":
-        return [(at, line.split()) for at, line in enumerate(lines, 1)]
+        lines = [re.sub(r"[ \t]+", " ", line).strip() + "\n" for line in lines]
     text = "".join(lines)
     # a blank between delimiter and quote would make the quote a part of the value
     padded = re.search(rf'(?m)(^|{re.escape(delimiter)}) +"[^"\r\n]*"', text) is not None
