@@ -65,9 +65,9 @@ def read_sheets(path: Path, wanted: str | None = None) -> list[tuple[str, Record
     import openpyxl
 
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and validations that a table has no use for
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             try:
                 sheets = {sheet.title: sheet for sheet in book.worksheets}
                 if wanted is not None and wanted not in sheets:

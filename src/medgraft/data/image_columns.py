@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medgraft.data.column_names import IMAGE_NAMES, MASKS, image_preference, plain
+from medgraft.data.column_names import IMAGE_NAMES, MASKS, describes, image_preference, plain
 from medgraft.data.listing import file_problem
 from medgraft.data.missing import is_missing
 from medgraft.data.table_files import TableFile
@@ -57,6 +57,8 @@ def image_column(table: TableFile, files: ImageFiles, options: TableOptions) -> 
                 "the folder that the images lie in"
             )
     found = [ImageColumn((name,), files.match(table.column(name))) for name in names]
+    usual = [c for c in found if not describes(c.columns[0]) or plain(c.columns[0]) in IMAGE_NAMES]
+    found = usual or found  # an age may be the number of an image
     best = max(found, key=lambda c: (c.matched.n_files, -image_preference(c.columns[0])))
     _refuse_two_columns(table, best, found)
     _refuse_image_as_header(table, files, best)

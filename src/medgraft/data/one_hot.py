@@ -14,7 +14,7 @@ from medgraft.data.table_labels import class_names
 from medgraft.errors import DataError
 from medgraft.types import Finding
 
-BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "0.": 0, "1.": 1, "false": 0, "true": 1}
+BITS = {"": 0, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "0.": 0, "1.": 1, "false": 0, "true": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,11 @@ def one_hot_labels(table: TableFile, rows: Sequence[int], names: Sequence[str]) 
     found = [_ones(table, rows, name) for name in names]
     for name, ones in zip(names, found, strict=True):
         if ones is None:
-            other = next(
-                cell for cell in table.column(name, rows)
-                if cell.strip().lower() not in BITS
-            )  # fmt: skip
+            others = [c for c in table.column(name, rows) if c.strip().lower() not in BITS]
             raise DataError(
-                f"column '{name}' of {table.name} holds '{other[:60]}', and --label-columns takes "
-                "columns of 0 and 1; pass --label-column with the one that holds the classes"
+                f"column '{name}' of {table.name} holds '{(others or ['nothing'])[0][:60]}', and "
+                "--label-columns takes columns of 0 and 1; pass --label-column with the one that "
+                "holds the classes"
             )
     ones = np.array(found).T.reshape(len(rows), len(names))
     several = np.flatnonzero(ones.sum(axis=1) > 1)
@@ -117,8 +115,11 @@ def one_hot_labels(table: TableFile, rows: Sequence[int], names: Sequence[str]) 
 
 
 def _ones(table: TableFile, rows: Sequence[int], name: str) -> NDArray[np.int64] | None:
-    """(n,) the 0 and 1 of a column; None where it holds anything else."""
+    """(n,) the 0 and 1 of a column, of which 0 may be left blank; None: it holds anything else."""
+    cells = [cell.strip().lower() for cell in table.column(name, rows)]
+    if not any(cells):
+        return None
     try:
-        return np.array([BITS[c.strip().lower()] for c in table.column(name, rows)], np.int64)
+        return np.array([BITS[cell] for cell in cells], np.int64)
     except KeyError:
         return None

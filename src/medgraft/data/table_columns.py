@@ -187,6 +187,8 @@ def _named(
         flag = _flag_named([name], options.binarize)
         if flag and set(labels) <= {"0", "1", "-1", ""}:
             two = {"1": name, "0": f"no {name}"}
+            if "0" not in labels:  # then a blank is a finding that is not there
+                two[""] = two["0"]
             return LabelChoice((name,), [two.get(label, "") for label in labels], (), (), findings)
         return LabelChoice((name,), binarized(labels, options.binarize, name), (), (), findings)
     renamed = {

@@ -63,13 +63,20 @@ class ImageFiles:
         Folders that relative paths start from, the table's first.
     known
         The images there are; None: any file that exists, and what lies below `bases`.
+    below
+        Folders below which files are found by less than their path; `bases` if none.
     """
 
-    def __init__(self, bases: Sequence[Path], known: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self, bases: Sequence[Path], known: Sequence[Path] | None = None,
+        below: Sequence[Path] = (),
+    ) -> None:  # fmt: skip
         self.bases = [Path(os.path.normpath(base.absolute())) for base in bases]
         self.known = (
             None if known is None else {Path(os.path.normpath(p.absolute())) for p in known}
         )
+
+        self.below = [Path(os.path.normpath(folder.absolute())) for folder in below]
 
     def at(self, text: str) -> Path | None:
         """The file at this path, be it padded with blanks or written on Windows."""
@@ -84,10 +91,14 @@ class ImageFiles:
     def files(self) -> list[Path]:
         """All images, in order."""
         if self.known is not None:
-            return sorted(self.known)
+            return sorted(
+                file
+                for file in self.known
+                if not self.below or any(file.is_relative_to(folder) for folder in self.below)
+            )
         found = {
             base.joinpath(*parts)
-            for base in self.bases
+            for base in self.below or self.bases
             for parts, problem in entries_below(base)
             if not problem
         }

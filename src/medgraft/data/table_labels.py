@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -103,7 +102,8 @@ def _is_measured(values: Sequence[float], n: int) -> bool:
 
 def findings_mark(counts: Mapping[str, int]) -> str:
     """What joins several findings in one label (`Mass|Nodule`), '' where labels are single."""
-    if any(re.fullmatch(r"\[.*\]", label) for label in counts):
+    lists = [label for label in counts if re.fullmatch(r"\[.*\]", label)]
+    if any(len(parts_of(label, "[")) > 1 for label in lists):
         return "["
     for mark in MARKS:
         split = {label: parts_of(label, mark) for label in counts if mark in label}
@@ -122,11 +122,8 @@ def parts_of(label: str, mark: str) -> list[str]:
     (['Mass', 'Nodule'], ['Mass', 'Nodule'])
     """
     if mark == "[" and label.startswith("["):
-        try:
-            listed = ast.literal_eval(label)
-            return [str(one).strip() for one in listed]
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return [part.strip(" '\"") for part in label.strip("[]").split(",")]
+        quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", label)
+        return [a or b for a, b in quoted] or [p.strip() for p in label.strip("[]").split(",")]
     return [part.strip() for part in label.split(mark)] if mark else [label]
 
 

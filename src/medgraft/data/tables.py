@@ -146,12 +146,12 @@ def read_table(path: Path, options: TableOptions) -> Listing:
         The file is no table; no image that it names exists; two columns could name the images or
         give the labels, or none could; an id is that of two files; an image has two labels.
     """
-    bases = [path.parent, *map(Path, options.images)]
-    for folder in bases[1:]:
+    below = [Path(folder) for folder in options.images]
+    for folder in below:
         if not folder.is_dir():
             raise DataError(f"--images {folder} is no folder; give the one that the images lie in")
-    files = ImageFiles(bases)
-    root = _root(path.parent, bases[1:])
+    files = ImageFiles([path.parent, *below], below=below)
+    root = _root(path.parent, below)
     readings = [
         _reading(table, root, files, options)
         for table in read_table_file(path, options.encoding, options.sheet)
@@ -174,7 +174,8 @@ def tables_beside(
     """
     found = []
     for path in table_paths:
-        files = ImageFiles([path.parent, root, *map(Path, options.images)], image_paths)
+        below = [Path(folder) for folder in options.images]
+        files = ImageFiles([path.parent, root, *below], image_paths, below)
         try:
             tables = read_table_file(path, options.encoding, options.sheet)
         except DataError as error:
