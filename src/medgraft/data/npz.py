@@ -119,8 +119,11 @@ def _rows(
                 if len(pixels) < size:
                     raise EOFError(f"{member} ends within frame {frame}")
                 if dtype.kind == "f":
-                    values = np.frombuffer(pixels, dtype)
-                    low, high = min(low, values.min()), max(high, values.max())
+                    values = np.frombuffer(pixels, dtype)  # and nan stays nan below
+                    low, high = (
+                        np.minimum(low, values.min()),
+                        np.maximum(high, values.max()),
+                    )  # nan stays
                 name = content_hash(head + pixels)
                 source = Source(str(path), frame, member)
                 yield Row(

@@ -56,8 +56,10 @@ def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> str |
     found: dict[tuple[Split | None, ...], str] = {}
     for name in table.header:
         if name not in taken:
-            splits = tuple(split_of(cell) for cell in table.column(name))
-            if None not in splits and len({*splits} - {""}) > 1:
+            cells = table.column(name)
+            split = {cell: split_of(cell) for cell in {*cells}}
+            if None not in split.values() and len({*split.values()} - {""}) > 1:
+                splits = tuple(split[cell] for cell in cells)
                 found.setdefault(splits, name)
     if len(found) > 1:
         flags = " or ".join(f"--split-column '{name}'" for name in found.values())

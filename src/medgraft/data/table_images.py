@@ -72,18 +72,19 @@ class ImageFiles:
         below: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         self.bases = [Path(os.path.normpath(base.absolute())) for base in bases]
-        self.known = (
-            None if known is None else {Path(os.path.normpath(p.absolute())) for p in known}
-        )
-
+        self.known = None if known is None else {os.path.normpath(p.absolute()): p for p in known}
+        self._base_names = [str(base) for base in self.bases]
         self.below = [Path(os.path.normpath(folder.absolute())) for folder in below]
 
     def at(self, text: str) -> Path | None:
         """The file at this path, be it padded with blanks or written on Windows."""
-        for base in self.bases:
+        for base in self._base_names:
             for spelling in dict.fromkeys((text, text.strip(), text.strip().replace("\\", "/"))):
-                file = Path(os.path.normpath(base / spelling))
-                if file in self.known if self.known is not None else not file_problem(file):
+                name = os.path.normpath(os.path.join(base, spelling))  # noqa: PTH118  (a million)
+                if self.known is not None:
+                    if name in self.known:
+                        return self.known[name]
+                elif not file_problem(file := Path(name)):
                     return file
         return None
 
@@ -93,7 +94,7 @@ class ImageFiles:
         if self.known is not None:
             return sorted(
                 file
-                for file in self.known
+                for file in self.known.values()
                 if not self.below or any(file.is_relative_to(folder) for folder in self.below)
             )
         found = {
@@ -107,7 +108,8 @@ class ImageFiles:
     @cached_property
     def folder_names(self) -> set[str]:
         """The names of the folders that hold images, as `_same` writes them."""
-        return {_same(parent.name) for parent in {file.parent for file in self.files}}
+        folders = {os.path.dirname(file) for file in self.files}  # noqa: PTH120
+        return {_same(os.path.basename(folder)) for folder in folders}  # noqa: PTH119
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
@@ -117,7 +119,7 @@ class ImageFiles:
     @cached_property
     def by_stem(self) -> dict[str, list[Path]]:
         """The images of each name without suffix; `scan.nii.gz` has the stem `scan.nii`."""
-        return _index((_same(file.stem), file) for file in self.files)
+        return _index((_same(os.path.splitext(file.name)[0]), file) for file in self.files)  # noqa: PTH122
 
     @cached_property
     def by_number(self) -> dict[int, list[Path]]:

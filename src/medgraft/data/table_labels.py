@@ -31,22 +31,21 @@ def class_names(cells: Sequence[str], keep: Mapping[str, str] | None = None) -> 
     >>> class_names(["1.0", "0", "nan", "1"]), class_names(["a  b", "a b "])
     (['1', '0', '', '1'], ['a b', 'a b'])
     """
-    plus = any(cell.strip().startswith("+") for cell in cells)
-    kept = {*(keep or ()), *(["-"] if plus else [])}
-    texts = [
-        "" if is_missing(cell) and cell.strip() not in kept else cell.strip() for cell in cells
-    ]
-    spellings = Counter(text for text in texts if text)
-    whole = all(number is None or number.is_integer() for number in map(_number, spellings))
+    said = {cell: cell.strip() for cell in {*cells}}
+    kept = {*(keep or ()), *(["-"] if any(text[:1] == "+" for text in said.values()) else [])}
+    said = {c: "" if is_missing(text) and text not in kept else text for c, text in said.items()}
+    texts = {text for text in said.values() if text}
+    whole = all(number is None or number.is_integer() for number in map(_number, texts))
     looks = defaultdict(list)
-    for text in spellings:
+    for text in texts:
         looks[_looks(text, whole)].append(text)
     chosen = {
         text: look if len(alike) > 1 or (whole and _number(text) is not None) else text
         for look, alike in looks.items()
         for text in alike
     }
-    return [chosen[text] if text else "" for text in texts]
+    names = {cell: chosen.get(text, "") for cell, text in said.items()}
+    return [names[cell] for cell in cells]
 
 
 def _looks(text: str, whole: bool) -> str:
