@@ -255,7 +255,7 @@ def _(out: Folder) -> None:
         name = f"ISIC_{2637011 + i}"
         out.put(f"train/{name}.jpg")
         bad = i % 3 == 0
-        words = "melanoma" if bad else "nevus"
+        words = "melanoma" if bad else ("nevus", "unknown", "lentigo NOS")[i % 5 % 3]
         rows.append([name, f"IP_{7279968 + i // 2}", "male", 45.0, "head/neck", words,
                      "malignant" if bad else "benign", int(bad)])  # fmt: skip
     header = "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis"

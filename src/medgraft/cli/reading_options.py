@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-PANEL = "How DATA is read"
+from medgraft.cli.table_options import PANEL, TABLE_OPTIONS
+
 Reading = Mapping[str, Any]
 NOTHING: Reading = MappingProxyType({})
 OPTIONS: Mapping[str, tuple[Any, Any]] = {
@@ -90,33 +91,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         ],
         0,
     ),
-    "path_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--path-column", help="The table's column of paths.", rich_help_panel=PANEL
-            ),
-        ],
-        "path",
-    ),
-    "label_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--label-column", help="The table's column of classes.", rich_help_panel=PANEL
-            ),
-        ],
-        "label",
-    ),
-    "split_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--split-column", help="The table's column of splits.", rich_help_panel=PANEL
-            ),
-        ],
-        "split",
-    ),
+    **TABLE_OPTIONS,
     "overrides": (
         Annotated[
             Path | None,

@@ -18,10 +18,12 @@ import numpy as np
 from medgraft.data.class_names import change_classes
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import Listing, Row, bar, content_hash
+from medgraft.data.listing import Listing, Row, bar, content_hash, with_class_names
 from medgraft.data.names import is_negative
+from medgraft.data.npz import read_npz
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.tables import read_csv, read_npz
+from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
+from medgraft.data.tables import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
 
@@ -37,11 +39,16 @@ class LoadOptions:
     `rename` (old, new) pairs, two of one new name being joined, and classes of fewer images than
     `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
     judged and not learned from.
+
+    Of tables: columns are found by what they hold where none is named; `label_columns` are one a
+    class, of 0 and 1; `binarize` makes two classes of a finding (`Mass`) or a value (`>=50`);
+    `images` are folders below which the images lie; `encoding` and `sheet` say how to read the
+    file. `class_names` are pairs (label, name).
     """
 
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str = "split"
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
     group: str | None = None
     no_groups: bool = False
     positive: str | None = None
@@ -50,19 +57,25 @@ class LoadOptions:
     leave_out: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
     drop_classes_below: int = 0
+    label_columns: tuple[str, ...] = ()
+    binarize: str | None = None
+    class_names: tuple[tuple[str, str], ...] = ()
+    images: tuple[str | Path, ...] = ()
+    encoding: str | None = None
+    sheet: str | None = None
 
 
 def load(
     data: str | Path, options: LoadOptions | None = None, progress: Progress | None = None
 ) -> ImageTable:
-    """Read the images at `data`: a folder, a CSV or a MedMNIST `.npz`.
+    """Read the images at `data`: a folder, a table or an `.npz`.
 
     Parameters
     ----------
     data
         A folder `class/image` or `split/class/image` (further folders inside a class are fine;
-        one named `masks` holds masks), a CSV with `path,label[,split]` and any further columns,
-        or a MedMNIST file.
+        one named `masks` holds masks), a table (CSV, TSV, Excel, Parquet; `path,label[,split]` and
+        any further columns, or what `data/table_columns.py` finds), or an `.npz`.
     options
         Column names, grouping and positive class; by default what the names say.
 
@@ -80,6 +93,7 @@ def load(
     """
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
+    listing = with_class_names(listing, options.class_names)
     rows, unread = _hashed(listing.rows, progress)
     skipped = (*listing.skipped, *unread)
     if not rows:
@@ -139,7 +153,7 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            f"{path} does not exist; give a folder, a CSV or a MedMNIST .npz"
+            f"{path} does not exist; give a folder, a table or a MedMNIST .npz"
         ) from error
     except (OSError, ValueError) as error:  # a name too long, a folder above closed
         reason = getattr(error, "strerror", None) or error
@@ -147,14 +161,14 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
             f"{path} cannot be read ({reason}); check the path and its permissions"
         ) from error
     if path.is_dir():
-        return read_folder(path, options.layout)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        return read_csv(path, options.path_column, options.label_column, options.split_column)
+        return read_folder(path, options)
+    if path.suffix.lower() in TABLE_SUFFIXES | LISTS:
+        return read_table(path, options)
     if path.suffix.lower() == ".npz":
         return read_npz(path, progress)
     raise DataError(
-        f"{path} is neither a folder nor a .csv, .tsv or .npz file; put the images into class "
-        "folders, or list them in a CSV with the columns path,label"
+        f"{path} is neither a folder nor a .csv, .tsv, .xlsx, .parquet or .npz file; put the "
+        "images into class folders, or list them in a CSV with the columns path,label"
     )
 
 
