@@ -84,7 +84,7 @@ def load(
     values = zip(*(row.extra for row in rows), strict=True)
     metadata = {n: np.array(v) for n, v in zip(listing.columns, values, strict=True)}
     named = np.array([row.label for row in rows])
-    groups, grouping = apply_grouping(
+    groups, grouping, possible = apply_grouping(
         ids, splits, metadata, named, group=options.group, no_groups=options.no_groups
     )
     return ImageTable(
@@ -101,7 +101,7 @@ def load(
         metadata=metadata,
         grouping=grouping,
         skipped=skipped,
-        findings=(*listing.findings, *guess, *_label_findings(labels, classes, ids.tolist())),
+        findings=(*listing.findings, *guess, *possible, *_label_findings(labels, classes, ids.tolist())),
     )
 
 
