@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.data.group_names import short_keys
+from medgraft.data.group_paths import short_keys
 from medgraft.data.groups import apply_grouping, crossing
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError

@@ -20,6 +20,7 @@ from medgraft.data.group_keys import (
     Repeats,
     coded,
     dates,
+    digits_in,
     id_like,
     known,
     numbered,
@@ -56,6 +57,7 @@ PROPERTIES = {
     "camera", "manufacturer", "model", "operator", "reader", "rater", "radiologist", "doctor",
     "physician", "annotator", "pathologist", "batch", "fold", "part", "split", "set", "subset",
     "source", "dataset", "version", "license", "licence", "label", "class", "target", "type",
+    "subtype", "species", "morphology",
     "kind", "grade", "stage", "birads", "bi", "density", "finding", "findings", "diagnosis", "dx",
     "disease", "condition", "status", "outcome", "comment", "comments", "note", "notes", "text",
     "report", "description", "quality", "score", "probability", "confidence", "count", "ratio",
@@ -155,6 +157,7 @@ def _judged(rank: int, unique: list[str], found: Repeats) -> bool | None:
             return None
         kept = small or (id_like(unique) and found.largest <= LARGEST)
         return like_patients and kept and (coded(unique) or found.pure or found.n_keys >= 2 * MANY)
-    if not small or not found.leaves_two or not (found.pure or id_like(unique)):
+    kinds = not digits_in(unique) and found.n_keys < 2 * MANY  # words, as of finer classes
+    if not small or kinds or not found.leaves_two or not (found.pure or id_like(unique)):
         return None
     return like_patients and found.pure and coded(unique)

@@ -27,7 +27,8 @@ DENSE = 0.5  # numbers from 1 of which so many are used are a numbering
 MISSING = {
     "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
     "missing", "undefined", "unspecified", "unidentified", "not available", "not applicable",
-    "not known", "not specified", "anonymous", "anonymized", "anonymised", "?", "-", "--", ".", "-1",
+    "not known", "not specified", "anonymous", "anonymized", "anonymised", "?", "-", "--", ".",
+    "-1",
 }  # fmt: skip
 DATE = re.compile(
     r"(19|20)\d\d([-_./]?(0[1-9]|1[0-2])([-_./]?(0[1-9]|[12]\d|3[01]))?)?([-_ T]?\d{4,6})?"
@@ -40,8 +41,9 @@ class Candidate:
     """One way to say which images belong together.
 
     rule : what `--group` takes. keys : (n,), '' where an image has none.
-    by, why : how it is named in a sentence, and why it was taken. `source` is 'column', 'folder' or 'name'; `sure` whether it
-    may be used unasked; of two ranks the lower one knows better (0 a column that names persons).
+    by, why : how it is named in a sentence, and why it was taken. `source` is 'column', 'folder' or
+    'name'; `sure` whether it may be used unasked; of two ranks the lower one knows better (0 a
+    column that names persons).
     """
 
     rule: str
@@ -130,7 +132,7 @@ def _cells(groups: Ints, class_names: Strings) -> tuple[Ints, Ints]:
     return np.stack([pairs // n_classes, pairs % n_classes]).astype(np.int64), count
 
 
-def _pure(cells: Ints, count: Ints, labelled: NDArray[np.float64]) -> bool:
+def _pure(cells: Ints, count: Ints, labelled: NDArray[np.number]) -> bool:
     """Whether two images of one key are of one class more often than two images of any.
 
     With p the mean over keys of m > 1 images of sum_c n_c (n_c - 1) / (m (m - 1)), and q the same
@@ -175,7 +177,9 @@ def dates(unique: list[str]) -> bool:
     >>> dates(["20150918", "20160107"]), dates(["8801", "8802"]), dates(["2015", "2016"])
     (True, False, True)
     """
-    return bool(unique) and _most(DATE.fullmatch(key) is not None for key in varying(unique))
+    return any(
+        _most(DATE.fullmatch(key) is not None for key in keys) for keys in (unique, varying(unique))
+    )
 
 
 def numbered(unique: Iterable[str]) -> bool:
@@ -212,7 +216,7 @@ def _coded(key: str) -> bool:
 
 
 def coded(unique: list[str]) -> bool:
-    """Whether these are written as no measured quantity is: letters and digits, or leading zeros."""
+    """Whether no measured quantity is written so: letters and digits, or leading zeros."""
     return _most(
         bool(re.search(r"\d", key)) and (bool(re.search(r"[A-Za-z]|^0\d", key)) or _coded(key))
         for key in unique

@@ -29,28 +29,27 @@ _COPIES = """
     elastic affine translate translated scale scaled color colour hue sat deg degrees
 """
 SPOKEN = frozenset(f"{_SIDES} {_VIEWS} {_SEQUENCE} {_PLACES} {_COPIES}".split())
-# Folders of this name hold other images of the same patients; `s1`, `x` and the like do not say so.
-VIEW_FOLDERS = frozenset(
-    f"{_SIDES} {_VIEWS} visit baseline followup timepoint original augmented slice".split()
-) - set("l r w t".split())
+# Folders of these names, or with a word of two letters or more of these, hold other images of the
+# same patients.
+_FOLDERS = "t1 t2 t1w t2w visit baseline followup timepoint original augmented slice"
+VIEW_FOLDERS = frozenset(f"{_SIDES} {_VIEWS} {_FOLDERS}".split())
 
-PATIENTS = frozenset(
-    """
+_PATIENTS = """
     patient patients pat pt subject subj sub case person participant volunteer donor individual
     mouse animal dog cat rat pig child infant fetus baby proband p s video vid clip slide wsi
     specimen sample biopsy study exam lesion tumor tumour nodule eye volume vol series scan ct mri
-    """.split()
-)
-# What is counted in such a key is not patients.
-OTHERS = frozenset(
-    """
+"""
+PATIENTS = frozenset(_PATIENTS.split())
+# What is numbered by such a word is neither a patient nor, but for the last, an image of one.
+_OTHERS = """
     fold part batch set split train training val valid validation test testing site center centre
     hospital clinic camera cam scanner device machine version ver grade stage class cls type
-    cluster magnification mag year page img image images im frame fig figure dataset data dir folder
-    subset shard chunk archive round phase week day month session ses visit slice view plane x
-    """.split()
-)
-
+    cluster magnification mag year dataset data dir folder subset shard chunk archive round phase
+    week day month session ses visit slice view plane x
+"""
+_IMAGES = "img image images im frame fig figure page"
+NUMBERED_OTHERWISE = frozenset(_OTHERS.split())
+OTHERS = NUMBERED_OTHERWISE | frozenset(_IMAGES.split())
 COPIES = frozenset(_COPIES.split())
 
 _RUNS = re.compile(r"[a-z]+|\d+")

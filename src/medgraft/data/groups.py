@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from medgraft.data.group_columns import PERSON, column_candidates, named_once
 from medgraft.data.group_keys import Candidate, known, nests
-from medgraft.data.group_names import folders_of, keys_by, name_candidates
+from medgraft.data.group_names import name_candidates
+from medgraft.data.group_paths import folders_of, keys_by
 from medgraft.errors import DataError
 from medgraft.types import Finding, Grouping, Strings
 
@@ -42,7 +43,7 @@ def apply_grouping(
     metadata
         Columns (n,) of the user's table.
     group
-        A column, or `regex:PATTERN` (`group_names.py` says where it is searched). None: whatever
+        A column, or `regex:PATTERN` (`group_paths.py` says where it is searched). None: whatever
         repeats as patients do, if that is sure.
     no_groups
         Make no such proposal.
@@ -85,7 +86,7 @@ def apply_grouping(
     chosen = _coarsest([one for one in candidates if one.sure])
     findings = _possible(candidates, chosen)
     if chosen is None:
-        return _own(ids), Grouping(text=_not_joined(metadata)), findings
+        return _own(ids), Grouping(text=_not_joined(metadata, findings)), findings
     return *_grouped(chosen, ids, splits, guessed=True), findings
 
 
@@ -160,26 +161,27 @@ def _coarsest(sure: list[Candidate]) -> Candidate | None:
 def _possible(candidates: list[Candidate], chosen: Candidate | None) -> tuple[Finding, ...]:
     """What may tell patients too, and would join images that are apart now."""
     joining = [
-        one for one in candidates
-        if one is not chosen and (chosen is None or (one.source == "column" and not nests(chosen, one)))
-    ][:MOST_NAMED]  # fmt: skip
+        one
+        for one in candidates
+        if one is not chosen
+        and (chosen is None or (one.source == "column" and not nests(chosen, one)))
+    ][:MOST_NAMED]
     if not joining:
         return ()
-    listed = "; ".join(
+    listed = "; or ".join(
         f"{one.by} ({_n_groups(one):,} groups, such as {', '.join(_examples(one))})"
         for one in joining
     )
-    before = "were not joined" if chosen is None else f"were joined {chosen.by} alone"
+    before = "were not joined" if chosen is None else f"were joined only {chosen.by}"
+    flags = [_flag(one) for one in joining]
     return (
         Finding(
             "possible_groups",
             "warn",
-            f"Images may belong together {listed}; that is not certain, so they {before}. If "
-            "these are patients, figures will look better than they are.",
-            {_flag(one): _n_groups(one) for one in joining},
-            remedy="If they are patients, pass "
-            + " or ".join(_flag(one) for one in joining)
-            + "; if not, --no-groups.",
+            f"Images may belong together {listed}. That is not sure, so they {before}; if these "
+            "are patients, figures will look better than they are.",
+            {flag: _n_groups(one) for flag, one in zip(flags, joining, strict=True)},
+            remedy=f"If they are patients, pass {' or '.join(flags)}; if not, --no-groups.",
         ),
     )
 
@@ -198,13 +200,13 @@ def _examples(one: Candidate) -> list[str]:
     return [str(name) for name in names[size > 1][:3]]
 
 
-def _not_joined(metadata: Mapping[str, Strings]) -> str:
-    once = named_once(metadata)
-    if not once:
-        return Grouping().text
-    columns = " and ".join(f"'{name}'" for name in once)
-    name = "name" if len(once) > 1 else "names"
-    return f"Each image is its own group: {columns} {name} each image once, so nothing was joined."
+def _not_joined(metadata: Mapping[str, Strings], findings: tuple[Finding, ...]) -> str:
+    text = Grouping().text
+    if once := named_once(metadata):
+        columns = " and ".join(f"'{name}'" for name in once)
+        verb = "name" if len(once) > 1 else "names"
+        text = f"{text[:-1]}: {columns} {verb} each image once, so nothing was joined."
+    return text if not findings else f"{text} {findings[0].remedy}"
 
 
 def _own(ids: Strings) -> Strings:

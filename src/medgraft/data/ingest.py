@@ -101,7 +101,12 @@ def load(
         metadata=metadata,
         grouping=grouping,
         skipped=skipped,
-        findings=(*listing.findings, *guess, *possible, *_label_findings(labels, classes, ids.tolist())),
+        findings=(
+            *listing.findings,
+            *guess,
+            *possible,
+            *_label_findings(labels, classes, ids.tolist()),
+        ),
     )
 
 
