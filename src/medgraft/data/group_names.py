@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from medgraft.data.group_keys import (
     numbered,
     repeats,
 )
-from medgraft.data.group_paths import HABITS, Habit, Parts, Paths, keys_by
+from medgraft.data.group_paths import HABITS, SAMPLE, Habit, Parts, Paths, keys_by
 from medgraft.data.group_readings import (
     Reading,
     above,
@@ -78,6 +79,8 @@ def _same(one: Candidate, other: Candidate) -> bool:
 
 def _by_habit(habit: Habit, paths: Paths) -> Candidate | None:
     pattern = habit.pattern
+    if not _in_sample(pattern, paths):
+        return None
     keys = keys_by(pattern, paths.ids, paths.folders)
     if (keys != "").mean() < MIN_FIT:
         return None
@@ -102,6 +105,13 @@ def _by_habit(habit: Habit, paths: Paths) -> Candidate | None:
     return Candidate(f"regex:{pattern}", keys, by, "name", True)
 
 
+def _in_sample(pattern: str, paths: Paths) -> bool:
+    """Whether most names of the sample match, before all are searched."""
+    rows = paths.sample
+    keys = keys_by(pattern, paths.ids[rows], [paths.folders[row] for row in rows])
+    return bool((keys != "").mean() > 0.5)
+
+
 def _anew(scopes: Sequence[int], paths: Paths) -> str:
     names = sorted(set(paths.level(scopes[-1])) - {""})
     return f", numbered anew in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
@@ -122,12 +132,12 @@ def _scopes(
     own = keys.tolist()
     if paths.depth < 0:
         place = ["/".join(parts[:-1]) for parts in paths.parts]
-        anew = _restarts(own, keys.tolist(), place, _rests(paths, -2), whole_names)
+        anew = _restarts(own, keys.tolist(), place, partial(_rests, paths, -2), whole_names)
         return None if anew else ()
     scopes: list[int] = []
     for level in sorted(set(levels) - paths.views, reverse=True):
         place = paths.level(level)
-        if _restarts(own, keys.tolist(), place, _rests(paths, level), whole_names):
+        if _restarts(own, keys.tolist(), place, partial(_rests, paths, level), whole_names):
             scopes.append(level)
             own = [f"{name}/{key}" if key else "" for name, key in zip(place, own, strict=True)]
     return tuple(sorted(scopes))
@@ -139,23 +149,31 @@ def _rests(paths: Paths, level: int) -> list[str]:
 
 
 def _restarts(
-    scoped: list[str], keys: list[str], place: list[str], rest: list[str], whole_names: bool
+    scoped: list[str],
+    keys: list[str],
+    place: list[str],
+    rest: Callable[[], list[str]],
+    whole_names: bool,
 ) -> bool:
     """Whether the keys (n,) count from 1 in several places, and so collide with all that follows.
 
     scoped : the keys with the deeper folders that are known to be part of them.
     """
     places: dict[str, set[str]] = {}
+    for whole, name in zip(scoped, place, strict=True):
+        if whole:
+            places.setdefault(whole, set()).add(name)
+    if all(len(names) < 2 for names in places.values()):
+        return False
     colliding: dict[str, set[str]] = {}
     counted: dict[str, set[str]] = {}
-    for whole, key, name, after in zip(scoped, keys, place, rest, strict=True):
+    for key, name, after in zip(keys, place, rest(), strict=True):
         if key:
-            places.setdefault(whole, set()).add(name)
             colliding.setdefault(after, set()).add(name)
             counted.setdefault(name, set()).add(key)
     shared = [
         len(colliding[after]) > 1
-        for whole, after in zip(scoped, rest, strict=True)
+        for whole, after in zip(scoped, rest(), strict=True)
         if whole and len(places[whole]) > 1
     ]
     if not shared or sum(shared) < COLLIDING * len(shared):
@@ -182,13 +200,14 @@ def _rest(keys: Strings, reading: Reading, paths: Paths) -> Rest:
     """Read what is left of names beside `keys` (n,), among keys that name two images or more."""
     if reading.kind == "whole":
         return Rest(recognised=True, spoken=False, counted=False, empty=False)
-    size = Counter(keys.tolist())
+    size = {key: n for key, n in sorted(Counter(keys.tolist()).items()) if key and n > 1}
+    looked_at = set(list(size)[:: max(1, len(size) // SAMPLE)])
     parts = paths.stems if reading.level == -1 else [n + "/" for n in paths.level(reading.level)]
     key_at = re.compile(reading.part.replace("|\\.\\w+$", "|$"))
     strange = spoken = empty = n = 0
     first: dict[str, int] = {}
     for key, part, words in zip(keys.tolist(), parts, paths.class_words, strict=True):
-        if not key or size[key] < 2:
+        if key not in looked_at:
             continue
         n += 1
         match = key_at.match(part)
@@ -212,6 +231,8 @@ def _rest(keys: Strings, reading: Reading, paths: Paths) -> Rest:
 
 def _judged(reading: Reading, paths: Paths) -> Candidate | None:
     """Whether a reading's keys are patients' (sure), may be (not sure), or are not (None)."""
+    if not _in_sample(reading.pattern(paths.depth), paths):
+        return None
     bare = keys = keys_by(reading.pattern(paths.depth), paths.ids, paths.folders)
     if not _possible(keys, paths) or not _may_name_patients(reading, keys):
         return None

@@ -24,6 +24,7 @@ from medgraft.errors import DataError
 from medgraft.types import Strings
 
 Parts = tuple[str, ...]
+SAMPLE = 4000  # names looked at to see how names are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +73,37 @@ def keys_by(pattern: str, ids: Strings, folders: Sequence[Parts]) -> Strings:
         raise DataError(
             f"'{pattern}' is not a regular expression ({error}); correct --group regex:PATTERN"
         ) from error
-    whole = "/" in pattern
-    keys = []
-    for id_, names in zip(ids.tolist(), folders, strict=True):
-        places = (id_,) if whole else (id_.rsplit("/", 1)[-1], *reversed(names))
-        matches = (compiled.search(place) for place in places)
-        match = next((found for found in matches if found), None)
-        keys.append("" if match is None else _text(match))
-    return known(np.array(keys, dtype=np.str_))
+    search = compiled.search
+    if "/" in pattern:
+        matches = [search(id_) for id_ in ids.tolist()]
+    else:
+        matches = [search(id_.rpartition("/")[2]) for id_ in ids.tolist()]
+        for row in (row for row, match in enumerate(matches) if match is None and folders[row]):
+            further = (search(name) for name in reversed(folders[row]))
+            matches[row] = next((match for match in further if match), None)
+    return known(np.array([_text(match) if match else "" for match in matches], dtype=np.str_))
 
 
 def _text(match: re.Match[str]) -> str:
-    return "_".join(text for text in match.groups() if text) or match[0]
+    groups = match.groups()
+    if len(groups) == 1:
+        return groups[0] or str(match[0])
+    return "_".join(text for text in groups if text) or str(match[0])
 
 
 def folders_of(ids: Strings, class_names: Strings) -> list[Parts]:
     """The folders around each image that are named neither like its class nor like a split."""
-    return [
-        tuple(
-            part
-            for part in PurePosixPath(id_).parts[:-1]
-            if part != name and part.lower() not in SPLIT_NAMES
-        )
-        for id_, name in zip(ids.tolist(), class_names.tolist(), strict=True)
-    ]
+    found: dict[tuple[str, str], Parts] = {}
+    rows = []
+    for id_, name in zip(ids.tolist(), class_names.tolist(), strict=True):
+        around = id_.rpartition("/")[0], name
+        if around not in found:
+            parts = PurePosixPath(around[0]).parts
+            found[around] = tuple(
+                part for part in parts if part != name and part.lower() not in SPLIT_NAMES
+            )
+        rows.append(found[around])
+    return rows
 
 
 def short_keys(ids: Strings) -> dict[str, Strings]:
@@ -119,6 +127,12 @@ class Paths:
     class_names: Strings
 
     @cached_property
+    def sample(self) -> list[int]:
+        """Rows enough to see how names are made, the same whatever the order of the rows."""
+        order = np.argsort(self.ids, kind="stable")
+        return [int(row) for row in order[:: max(1, len(order) // SAMPLE)]]
+
+    @cached_property
     def parts(self) -> list[Parts]:
         return [tuple(id_.split("/")) for id_ in self.ids.tolist()]
 
@@ -136,18 +150,26 @@ class Paths:
     def class_words(self) -> list[frozenset[str]]:
         """The words by which all paths of the image's class tell it, as `hem` in `12_1_hem`."""
         by_class: dict[str, Counter[str]] = {}
-        size = Counter(self.class_names.tolist())
-        for name, id_ in zip(self.class_names.tolist(), self.ids.tolist(), strict=True):
-            by_class.setdefault(name, Counter()).update(set(runs(id_)))
+        size: Counter[str] = Counter()
+        names = self.class_names.tolist()
+        for row in self.sample:
+            by_class.setdefault(names[row], Counter()).update(self.words[row])
+            size[names[row]] += 1
         words = {
             name: frozenset(runs(name)).union(
                 word for word, n in found.items()
                 if word.isalpha() and size[name] >= FEW and n >= MIN_FIT * size[name]
                 and word not in self.constant
             )
-            for name, found in by_class.items()
+            for name in sorted(set(names)) for found in (by_class.get(name, Counter()),)
         }  # fmt: skip
-        return [words[name] for name in self.class_names.tolist()]
+        return [words[name] for name in names]
+
+    @cached_property
+    def words(self) -> dict[int, frozenset[str]]:
+        """The runs of letters and digits in the paths of the sample, by row."""
+        ids = self.ids.tolist()
+        return {row: frozenset(runs(ids[row])) for row in self.sample}
 
     @cached_property
     def classless(self) -> list[Parts]:
@@ -164,7 +186,7 @@ class Paths:
     @cached_property
     def constant(self) -> frozenset[str]:
         """The words that stand in nearly every path."""
-        found = Counter(word for id_ in self.ids.tolist() for word in set(runs(id_)))
+        found = Counter(word for words in self.words.values() for word in words)
         return frozenset(
             w for w, n in found.items() if w.isalpha() and n >= MIN_FIT * len(self.ids)
         )

@@ -71,7 +71,9 @@ def file_readings(paths: Paths) -> list[Reading]:
     """The first parts of file names, letters glued to their end, copies, one name in two views."""
     found = [
         Reading(f"{part}(?:{border}|\\.\\w+$)", -1, "prefix")
-        for part, border in _prefixes(paths.stems, paths, lazy=True).items()
+        for part, border in _prefixes(
+            [paths.stems[row] for row in paths.sample], paths, lazy=True
+        ).items()
     ]
     found.append(Reading(r"([^/]*\d)[A-Za-z]+\d*(?:\.\w+)?$", -1, "glued"))
     found += _copies(paths)
@@ -81,7 +83,7 @@ def file_readings(paths: Paths) -> list[Reading]:
 
 def _copies(paths: Paths) -> list[Reading]:
     """Images made of one: `x_flip_rot90.png`, `x - Copy.png`, `x_jpg.rf.0f3c.png`, `x (1).png`."""
-    words = sorted(COPIES.intersection(*[[run for stem in paths.stems for run in runs(stem)]]))
+    words = sorted(COPIES.intersection(*[frozenset().union(*paths.words.values())]))
     found = []
     if words:
         made = f"(?:[-_ ]+(?:{'|'.join(words)})[-_]?\\d*)"
