@@ -24,7 +24,6 @@ from medgraft.data.group_keys import (
     MIN_FIT,
     Candidate,
     dates,
-    digits_in,
     id_like,
     numbered,
     repeats,
@@ -270,10 +269,11 @@ def _may_name_patients(reading: Reading, keys: Strings) -> bool:
     """Whether the keys hold numbers that count neither days nor batches, views, classes …"""
     if reading.kind in ("copies", "views"):
         return True
-    unique = np.unique(keys[keys != ""]).tolist()
-    if not digits_in(unique) or dates(unique):
+    unique, size = np.unique(keys[keys != ""], return_counts=True)
+    with_digits = [any(letter.isdigit() for letter in key) for key in unique.tolist()]
+    if size[with_digits].sum() < MIN_FIT * size.sum() or dates(unique.tolist()):
         return False
-    last = [re.findall(r"([a-z]+)[^a-z\d]*\d+[^\d]*$", key.lower()) for key in unique]
+    last = [re.findall(r"([a-z]+)[^a-z\d]*\d+[^\d]*$", key.lower()) for key in unique.tolist()]
     return sum(not NUMBERED_OTHERWISE.isdisjoint(words) for words in last) < 0.5 * len(unique)
 
 

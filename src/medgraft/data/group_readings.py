@@ -75,7 +75,8 @@ def file_readings(paths: Paths) -> list[Reading]:
             [paths.stems[row] for row in paths.sample], paths, lazy=True
         ).items()
     ]
-    found.append(Reading(r"([^/]*\d)[A-Za-z]+\d*(?:\.\w+)?$", -1, "glued"))
+    # not `x` alone, as in 64x48
+    found.append(Reading(r"([^/]*\d)(?!x\d)[A-Za-z]+\d*(?:\.\w+)?$", -1, "glued"))
     found += _copies(paths)
     found.append(Reading(r"([^/]+?)(?:\.\w+)?$", -1, "views" if paths.views else "same"))
     return found
@@ -142,8 +143,10 @@ def _skippable(split: list[list[str]], start: int, paths: Paths) -> bool:
 
     def says_nothing(part: str) -> bool:
         letters = [run for run in runs(part) if run.isalpha()]
-        if "".join(letters) == part.lower() and paths.constant.issuperset(letters):
+        plain = "".join(letters) == part.lower()
+        if plain and paths.constant.issuperset(letters):
             return True
-        return dates([part]) or (bool(letters) and words.issuperset(letters))
+        said = bool(letters) and (plain or len(letters[0]) > 1)  # `s1` may be a patient
+        return dates([part]) or (said and words.issuperset(letters))
 
     return all(map(says_nothing, {part for parts in split for part in parts[:start]}))
