@@ -168,7 +168,7 @@ def test_the_coarsest_that_contains_the_others():
 def test_things_that_cut_across_persons_are_said():
     person = [f"P{i // 6}" for i in range(N)]
     slide = [f"W{(i + 3) // 6:04d}" for i in range(N)]
-    groups, grouping, (finding,) = grouped(PatientID=person, slide_id=slide)
+    groups, _, (finding,) = grouped(PatientID=person, slide_id=slide)
     assert partition(groups) == partition(person)
     assert "slide_id" in finding.text
     assert "--group slide_id" in finding.remedy
@@ -195,6 +195,13 @@ def test_what_repeats_nowhere_is_said():
     _, grouping, _ = grouped(PatientID=once)
     assert grouping.rule == "PatientID"  # which patient an image is of is known
     assert "names each image once" in grouping.text
+
+
+def test_a_number_of_each_image_does_not_hide_what_names_tell():
+    ids = np.array([f"{i // 2 * 7}_{('left', 'right')[i % 2]}.png" for i in range(N)])
+    once = {"pid": np.arange(N).astype(str)}
+    groups, *_ = apply_grouping(ids, np.full(N, "", "U5"), once, CLASSES)
+    assert partition(groups) == partition([i // 2 for i in range(N)])
 
 
 @pytest.mark.parametrize("word", ["unknown", "nan", "", "N/A", "None", " ", "-1", "UNKNOWN", "?"])

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- a row a scheme
 """Naming schemes as published sets have them, and which images belong together in each.
 
 What is right was worked out by hand: `truth` names the patient of every image. Two classes, and a
@@ -159,6 +160,12 @@ SURE = {
     "two sequences in folders": of(SPARSE, ("T1", "T2"), "{c}/{t}/{k}.png", mixed=True),
     "visits in folders": of(N20, ("visit1", "visit2"), "{c}/P{k:03d}/{t}/scan.png"),
     "stained slides in folders": of(HEX16[:16], range(6), "{c}/{k}/patch_{t}.png", mixed=True),
+    "dots": of(SPARSE, SIDES, "{c}/{k}.{t}.png", mixed=True),
+    "dots, patient first": of(N20, ("slice1", "slice2"), "{c}/patient{k}.{t}.png"),
+    "shots, anew in each split": by_split(N24, (1, 2, 3), "{s}/{c}/{k}_{t}.png"),
+    "blanks": of(SPARSE, SIDES, "{c}/{k} {t}.png", mixed=True),
+    "six patients above the classes": of([f"p{i}" for i in range(6)], range(8), "{k}/{c}/{t}.png", mixed=True),
+    "patients of a table's paths": of(SPARSE, range(3), "P{k:04d}/img{t}.png"),
     "split, class, patient": of(range(100, 124), (1, 2), "train/{c}/{k}/{t}.png"),
     "patient folder and names of it": of(SPARSE, (1, 2, 3), "{c}/{k}/{k}_{t}.png"),
     "images and crops": of(N24, range(5), "{c}/image{k:04d}_crop{t}.png"),
@@ -180,6 +187,8 @@ SURE = {
 
 ASKED = {
     "shots, anew in each class": by_class(N24, (1, 2, 3), "{c}/{k}_{t}.png"),
+    "numbers of people in both classes": by_class(SPARSE, ("",), "{c}/{k}{t}.png"),
+    "eight folders of numbers": of(range(1, 9), range(9), "{c}/{k}/{t}.png"),
     "three patients": of(("p1", "p2", "p3", "p4"), ("slice1", "slice2", "slice3")),
     "numbered and random": of(range(1, 25), lambda i: [f"{HEX16[i][j:]}q" for j in range(3)]),
 }  # fmt: skip
@@ -210,6 +219,12 @@ NONE = {
     "scenes": of(("art", "nat", "bea", "cdmc", "gre", "land"), range(900, 910), "{c}/{k}{t}.jpg"),
     "slice number first": [(f"{c}/{k} ({t}).jpg", c, "") for c in CLASSES for k in range(26, 33) for t in range(1, 12)],
     "NCT-CRC": of([f"{c}{d}{e}" for c, d, e in itertools.product("ABCD", "KLM", "XYZW")], ("",), "{c}/{c}-AAA{k}{t}.tif"),
+    "folders at several depths": [
+        (f"{c}/{'more/' * (k % 3)}{k % 8}_{k // 8}.png", c, "") for c in CLASSES for k in range(48)
+    ],
+    "shards": of([f"images_{i:03d}" for i in range(1, 13)], range(5), "{k}/images/{c}{i}{t}.png"),
+    "shelves of hashes": [(f"{c}/{h[:2]}/{h}.png", c, "") for i, h in enumerate(HEX16) for c in CLASSES[i % 2 : i % 2 + 1]],
+    "sizes": of((16, 32, 64, 128, 256, 512), range(6), "{c}/{k}x{i}{t}.png"),
     "anew in each split": by_split(N24, ("",), "{s}/{c}/img_{k}{t}.png"),
     "anew in each split and class": [(f"{s}/{c}/img_{k}.png", c, "") for s in ("train", "test") for c in CLASSES for k in N24],
     "class inside the number": [(f"{c}/{c}-{k // 10}{k % 10}.png", c, "") for c in CLASSES for k in N24],
@@ -270,3 +285,58 @@ def test_no_patients_where_names_do_not_tell(rows):
     (groups, grouping, findings), *_ = read(rows)
     assert (grouping.rule, findings) == ("none", ())
     assert len(set(groups.tolist())) == len(rows)
+
+
+def test_a_few_other_names_are_groups_of_their_own():
+    """A few names of another kind change nothing; they are groups of their own."""
+    rows = of(SPARSE, SIDES, "{c}/{k}_{t}.jpeg")
+    (groups, _, _), *_ = read([*rows, ("ill/logo.png", "ill", "logo"), ("ill/x.png", "ill", "x")])
+    assert partition(groups) == partition([*(row[2] for row in rows), "logo", "x"])
+
+
+@pytest.mark.parametrize(
+    "name", ["EyePACS", "OASIS", "folders of numbers", "P, anew in each split"]
+)
+def test_the_order_of_rows_does_not_matter(name):
+    rows = SURE[name]
+    (groups, grouping, _), ids, *_ = read(rows)
+    owner = dict(zip(ids.tolist(), groups.tolist(), strict=True))
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        (again, told, _), ids, *_ = read([rows[i] for i in order])
+        assert [owner[i] for i in ids.tolist()] == again.tolist()
+        assert told == grouping
+
+
+def test_names_that_say_unknown_join_nothing():
+    rows = of(SPARSE, SIDES) + [
+        (f"{CLASSES[i % 2]}/unknown_{i}.png", CLASSES[i % 2], f"?{i}") for i in range(2)
+    ]
+    (groups, *_), *_ = read(rows)
+    assert partition(groups) == partition([row[2] for row in rows])
+    (groups, *_), ids, splits, classes = read(rows)
+    asked, *_ = apply_grouping(ids, splits, {}, classes, group=r"regex:^(\d+|unknown)_")
+    assert partition(asked) == partition([row[2] for row in rows])
+
+
+def test_a_pattern_with_a_slash_is_searched_in_the_whole_path():
+    rows = of(N20, (1, 2), "train/{c}/{k}/{t}.png")
+    _, ids, splits, classes = read(rows)
+    groups, *_ = apply_grouping(ids, splits, {}, classes, group="regex:^train/([^/]+)/([^/]+)/")
+    assert groups[0] == "name:normal_1"
+    assert len(set(groups.tolist())) == 20
+
+
+def test_what_counts_anew_is_said():
+    (_, grouping, _), *_ = read(SURE["P, anew in each split"])
+    assert "numbered anew in test, train" in grouping.text
+
+
+def test_folders_may_be_named_by_those_who_know_the_layout():
+    """Classes that the folders do not spell, as after --rename: the class level is no patient."""
+    rows = [(f"K{i % 2}/{100 + i}/{j}.png", CLASSES[i % 2]) for i in range(24) for j in range(3)]
+    ids, classes = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    folders = [tuple(i.split("/")[1:-1]) for i in ids.tolist()]
+    groups, grouping, _ = apply_grouping(ids, np.full(72, ""), {}, classes, folders=folders)
+    assert partition(groups) == partition([i.split("/")[1] for i in ids.tolist()])
+    assert grouping.rule == "regex:^[^/]+/([^/]+)/"

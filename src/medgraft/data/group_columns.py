@@ -115,9 +115,12 @@ def column_candidates(metadata: Mapping[str, Strings], class_names: Strings) -> 
         rank, keys = rank_of(name), known(values)
         if rank is None or not keys.any():
             continue
-        judged = _judged(rank, np.unique(keys[keys != ""]).tolist(), repeats(keys, class_names))
+        repeating = repeats(keys, class_names)
+        judged = _judged(rank, np.unique(keys[keys != ""]).tolist(), repeating)
         if judged is not None:
             why = "its values repeat as patients do" if rank == ANYTHING else "of its name"
+            if not repeating.n_repeated:
+                rank = ANYTHING  # a number of the image, perhaps; names may know better
             found.append(Candidate(name, keys, f"by column '{name}'", "column", judged, rank, why))
     return found
 

@@ -35,7 +35,7 @@ from medgraft.data.group_readings import (
     file_readings,
     folder_readings,
 )
-from medgraft.data.group_words import NUMBERED_OTHERWISE, PATIENTS, SPOKEN, runs
+from medgraft.data.group_words import NUMBERED_OTHERWISE, OTHERS, PATIENTS, SPOKEN, runs
 from medgraft.types import Strings
 
 COLLIDING = 0.3  # so many of the images that share a key elsewhere share the rest of the name too
@@ -274,7 +274,12 @@ def _may_name_patients(reading: Reading, keys: Strings) -> bool:
     if size[with_digits].sum() < MIN_FIT * size.sum() or dates(unique.tolist()):
         return False
     last = [re.findall(r"([a-z]+)[^a-z\d]*\d+[^\d]*$", key.lower()) for key in unique.tolist()]
-    return sum(not NUMBERED_OTHERWISE.isdisjoint(words) for words in last) < 0.5 * len(unique)
+    others = NUMBERED_OTHERWISE if reading.level == -1 else OTHERS  # `images_001` holds many images
+    counting = [
+        not others.isdisjoint(words) or re.fullmatch(r"(?i)\d+x", key) is not None  # 40X
+        for key, words in zip(unique.tolist(), last, strict=True)
+    ]
+    return sum(counting) < 0.5 * len(counting)
 
 
 def _sure(reading: Reading, bare: Strings, keys: Strings, paths: Paths) -> bool | None:
@@ -295,22 +300,28 @@ def _sure(reading: Reading, bare: Strings, keys: Strings, paths: Paths) -> bool 
     known = ident or word or rest.spoken
     if (
         rest.empty
-        or found.largest > (LARGEST_KNOWN if known else LARGEST)
+        or (found.largest > LARGEST and not known and reading.kind != "whole")
         or (found.labels and found.n_keys <= found.n_classes)  # the label under another name
         or (found.one_each and not (ident or rest.spoken))
         or (reading.kind == "glued" and not rest.recognised)
     ):
         return None
     # In folders of one class each, keys are of one class whatever they mean.
-    pure = found.pure and all(paths.free(level) for level in reading.scopes)
+    pure = found.pure and not any(_of_one_class(paths, level) for level in reading.scopes)
     many = found.n_keys >= MANY
-    if safe and rest.recognised and (known or (many and (pure or reading.kind == "whole"))):
+    if reading.kind == "whole":
+        plain = many and found.largest <= LARGEST
+        return safe and (known or plain) if found.leaves_two or known else None
+    if safe and ((rest.recognised and (known or (many and pure))) or (ident and many and pure)):
         return True
-    if safe and ident and many and pure:
-        return True
-    return (
-        False if (known and rest.recognised) or (safe and many and (pure or rest.counted)) else None
-    )
+    asked = (known and rest.recognised) or (safe and many and (pure or rest.counted))
+    return False if asked else None
+
+
+def _of_one_class(paths: Paths, level: int) -> bool:
+    """Whether the folders of a level hold one class each."""
+    pairs = set(zip(paths.level(level), paths.class_names.tolist(), strict=True))
+    return len(pairs) == len({name for name, _ in pairs})
 
 
 def _named_patients(unique: list[str]) -> bool:

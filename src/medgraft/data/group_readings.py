@@ -14,6 +14,7 @@ from medgraft.data.group_paths import Paths
 from medgraft.data.group_words import COPIES, OTHERS, SPOKEN, runs
 
 HEX = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{8,}")
+SHELF = 4  # letters of a folder that sorts by how names begin, at most
 TIME = re.compile(r"\d{6}")  # where it follows a date
 SUBJECT = re.compile(r"(?i)(?:p|pt|pat|patient|s|sub|subj|subject|case)\d+")
 
@@ -37,7 +38,7 @@ class Reading:
         """As it is searched: by itself in a file name, else in the whole path."""
         flag, part = ("(?i)", self.part[4:]) if self.part.startswith("(?i)") else ("", self.part)
         if self.level == -1 and not self.scopes:
-            return flag + "^" + part.replace("[^/]", ".").replace("/]", "]")
+            return flag + "^" + part.replace("[^/]", ".").replace("[^/", "[^")
         return flag + "^" + above(depth if self.level == -1 else self.level, self.scopes) + part
 
 
@@ -60,9 +61,10 @@ def folder_readings(paths: Paths) -> list[Reading]:
 
 def _shelves(paths: Paths, level: int) -> bool:
     """Whether the folders only sort what lies below by how its name begins: `p10/p10000032`."""
-    below = [parts[level : level + 2] for parts in paths.parts if len(parts) > level + 2]
+    below = [parts[level : level + 2] for parts in paths.parts if len(parts) > level + 1]
     sorted_in = [
-        inner.startswith(outer) and inner[len(outer) :][:1].isalnum() for outer, inner in below
+        inner.startswith(outer) and inner[len(outer) :][:1].isalnum() and len(outer) <= SHELF
+        for outer, inner in below
     ]
     return bool(below) and sum(sorted_in) >= MIN_FIT * len(below)
 
@@ -108,13 +110,16 @@ def _prefixes(names: Sequence[str], paths: Paths, lazy: bool = False) -> dict[st
     Parts that cannot be a patient's (what all names share, the class, a view, a date) may be
     skipped at the beginning; a part of another place is tried where it is surely an identifier.
     """
-    marks = "".join(sorted(set("".join(names)) & set("_ ()-")))
+    used = set("".join(names)) - {"."}
+    if sum(re.search(r"\.[A-Za-z]", name) is not None for name in names) >= MIN_FIT * len(names):
+        used.add(".")  # `10.left`; but one number has dots inside, `1.2.840.113`
+    marks = "".join(mark for mark in ". ()_-" if mark in used)  # the hyphen last, as no range
     if not marks:
         return {}
-    inner = f"[^{re.escape(marks)}/]+"
-    border = marks if len(marks) == 1 and marks not in "()" else f"[{re.escape(marks)}]"
+    inner = f"[^/{marks}]+"
+    border = marks if len(marks) == 1 and marks not in ".()" else f"[{marks}]"
     between = border if len(marks) == 1 else border + "+"
-    split = [[part for part in re.split(f"[{re.escape(marks)}]+", name) if part] for name in names]
+    split = [[part for part in re.split(f"[{marks}]+", name) if part] for name in names]
     longest = min(8, int(np.quantile([len(parts) for parts in split], 0.95)))
     found: dict[str, str] = {}
     for start in range(longest):
