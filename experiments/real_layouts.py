@@ -412,7 +412,7 @@ def _(out: Folder) -> None:
 
 @published(
     "bone fractures",
-    Right(("fractured", "not fractured"), (("test", 4), ("train", 16), ("val", 4))),
+    Right(("fractured", "not fractured"), (("test", 4), ("train", 16), ("val", 4)), 12),
 )
 def _(out: Folder) -> None:
     for part, n in (("train", 8), ("val", 2), ("test", 2)):
@@ -423,7 +423,7 @@ def _(out: Folder) -> None:
 # --------------------------------------------------------------------------- cells, tissue
 
 
-@published("malaria cells (Rajaraman 2018)", Right(("Parasitized", "Uninfected"), asked="group"))
+@published("malaria cells (Rajaraman 2018)", Right(("Parasitized", "Uninfected"), groups=8))
 def _(out: Folder) -> None:
     names = []
     for c, kind in enumerate(("Parasitized", "Uninfected")):

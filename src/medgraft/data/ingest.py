@@ -17,6 +17,8 @@ import numpy as np
 
 from medgraft.data.class_names import change_classes
 from medgraft.data.folders import read_folder
+from medgraft.data.group_columns import PERSON
+from medgraft.data.group_keys import Candidate
 from medgraft.data.groups import apply_grouping
 from medgraft.data.listing import Listing, Row, bar, content_hash, with_class_names
 from medgraft.data.names import is_negative
@@ -112,9 +114,9 @@ def load(
     values = zip(*(row.extra for row in rows), strict=True)
     metadata = {n: np.array(v) for n, v in zip(listing.columns, values, strict=True)}
     named = np.array([row.label for row in rows])
-    groups, grouping = apply_grouping(
+    groups, grouping, possible = apply_grouping(
         ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
-        in_layout=np.array([row.group for row in rows]),
+        in_layout=_in_layout(rows, listing),
     )  # fmt: skip
     return ImageTable(
         ids=ids,
@@ -134,6 +136,7 @@ def load(
             *listing.findings,
             *changed,
             *guess,
+            *possible,
             *_label_findings(labels, classes, ids.tolist()),
             *lost,
         ),
@@ -146,6 +149,16 @@ def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[s
     counts = Counter(row.label for row in rows)
     counts[""] += sum("named twice" not in one.reason for one in skipped)
     return counts
+
+
+def _in_layout(rows: Sequence[Row], listing: Listing) -> Candidate | None:
+    """The groups that the layout of the folders gives."""
+    keys = np.array([row.group for row in rows])
+    if not keys.any():
+        return None
+    source = "asked" if listing.reading.by == "layout" else "folder"
+    by = "by the folders that they lie in"
+    return Candidate(f"layout:{listing.reading.layout}", keys, by, source, True, rank=PERSON)
 
 
 def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listing:
