@@ -19,7 +19,7 @@ import numpy as np
 
 from medgraft.data.group_keys import FEW, MANY, MIN_FIT, known
 from medgraft.data.group_words import SPOKEN, VIEW_FOLDERS, runs
-from medgraft.data.names import split_of
+from medgraft.data.names import SPLIT_NAMES
 from medgraft.errors import DataError
 from medgraft.types import Strings
 
@@ -100,7 +100,7 @@ def folders_of(ids: Strings, class_names: Strings) -> list[Parts]:
         if around not in found:
             parts = PurePosixPath(around[0]).parts
             found[around] = tuple(
-                part for part in parts if part != name and not split_of(part)
+                part for part in parts if part != name and part.lower() not in SPLIT_NAMES
             )
         rows.append(found[around])
     return rows
