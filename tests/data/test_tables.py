@@ -117,11 +117,19 @@ def test_a_file_of_another_folder_does_not_stand_in(tmp_path, named, there):
         load(written(tmp_path, "path,label", rows))
 
 
-def test_paths_that_hold_are_not_completed_by_names(tmp_path):
-    put(tmp_path, *(f"im/x{i}.png" for i in N[:8]), *(f"old/x{i}.png" for i in N))
-    table = load(written(tmp_path, "path,label", [f"im/x{i}.png,{i % 2}" for i in N]))
-    assert sorted(labels(table)) == sorted(f"im/x{i}.png" for i in N[:8])
+@pytest.mark.parametrize("folder", ["im/", ""])
+def test_paths_that_hold_are_not_completed_by_names(tmp_path, folder):
+    put(tmp_path, *(f"{folder}x{i}.png" for i in N[:8]), *(f"old/x{i}.png" for i in N))
+    table = load(written(tmp_path, "path,label", [f"{folder}x{i}.png,{i % 2}" for i in N]))
+    assert sorted(labels(table)) == sorted(f"{folder}x{i}.png" for i in N[:8])
     assert [s.reason.split(" (")[0] for s in table.skipped] == ["no such file"] * 4
+
+
+def test_a_number_is_no_image_where_file_names_stand(tmp_path):
+    put(tmp_path, *(f"{i}.png" for i in N))
+    rows = [f"scan{i}.png,{11 - i},{i % 2}" for i in N]
+    with pytest.raises(DataError, match=r"names no image .* the first: scan0.png: no such file"):
+        load(written(tmp_path, "file,reads,label", rows))
 
 
 def test_an_id_of_two_files(tmp_path):

@@ -46,22 +46,7 @@ def read_sheets(path: Path, wanted: str | None = None) -> list[tuple[str, Record
     DataError
         It is no Excel file, is damaged or too large, has no such sheet, or none with cells.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            size = sum(member.file_size for member in archive.infolist())
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise DataError(_damaged(path, error)) from error
-    if "xl/workbook.xml" not in names:
-        raise DataError(
-            f"{path.name} is a zip archive and no .xlsx; unpack it, and give the folder or table "
-            "inside"
-        )
-    if size > MOST_BYTES:
-        raise DataError(
-            f"{path.name} unpacks to {size:,} bytes, and tables up to {MOST_BYTES:,} are read; "
-            "keep the columns that matter, or save it as CSV"
-        )
+    _check_archive(path)
     import openpyxl
 
     try:
@@ -91,6 +76,26 @@ def read_sheets(path: Path, wanted: str | None = None) -> list[tuple[str, Record
     if not filled:
         raise DataError(f"{path.name} has no cells; it needs a header (path,label) and rows")
     return filled
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what is no Excel file, or would unpack to more than is sensible."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            size = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise DataError(_damaged(path, error)) from error
+    if "xl/workbook.xml" not in names:
+        raise DataError(
+            f"{path.name} is a zip archive and no .xlsx; unpack it, and give the folder or table "
+            "inside"
+        )
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{path.name} unpacks to {size:,} bytes, and tables up to {MOST_BYTES:,} are read; "
+            "keep the columns that matter, or save it as CSV"
+        )
 
 
 def _records(sheet: Any) -> Records:

@@ -22,8 +22,7 @@ from medgraft.data.names import SPLIT_NAMES
 from medgraft.data.scan import IMAGE_SUFFIXES, entries_below
 
 SUFFIXES = IMAGE_SUFFIXES | {".dcm", ".dicom"}  # that a cell may have and its file another
-WAYS = ("path", "tail", "name", "id", "number")
-SAID = {
+WAYS = {  # from the strictest, with the words for each
     "path": "by path",
     "tail": "by the end of the path",
     "name": "by file name",
@@ -138,29 +137,31 @@ class ImageFiles:
         depth = _telling_depth(filled)
         way = "tail" if any(len(_parts(cell)) > 1 for cell in filled) else "name"
         by_name = self._by_tail(cells, exact, depth, way, self.by_name, _last)
-        if 2 * by_name.n_rows >= len(filled):
-            return by_name
-        by_id = self._by_tail(cells, exact, depth, "id", self.by_stem, _stem)
+        ids = list(cells)
+        if 2 * by_name.n_rows >= len(filled):  # then a name that is not there is not there
+            ids = ["" if _has_suffix(cell) else cell for cell in cells]
+        by_id = self._by_tail(ids, by_name, depth, "id", self.by_stem, _stem)
         numbers = [_number(cell) for cell in cells]
         by_number = exact
         if not by_id.n_files and sum(n is not None for n in numbers) == len(filled):
             by_number = self._by_number(numbers)
-        return max(exact, by_name, by_id, by_number, key=lambda m: m.n_rows + len(m.unsure))
+        return max(by_id, by_number, key=lambda m: m.n_rows + len(m.unsure))
 
     def _by_tail(
-        self, cells: Sequence[str], exact: Matched, depth: int, way: str,
+        self, cells: Sequence[str], before: Matched, depth: int, way: str,
         index: dict[str, list[Path]], key: Callable[[str], str],
     ) -> Matched:  # fmt: skip
-        files = list(exact.files)
-        unsure: dict[int, list[Path]] = {}
+        files = list(before.files)
+        unsure = dict(before.unsure)
         for row, cell in enumerate(cells):
-            if files[row] is None and not is_missing(cell):
+            if files[row] is None and row not in unsure and not is_missing(cell):
                 found = self._nearest(cell, depth, index.get(key(cell), ()))
                 if len(found) == 1:
                     files[row] = found[0]
                 elif found:
                     unsure[row] = found
-        return Matched(files, way, unsure)
+        more = files != before.files or len(unsure) > len(before.unsure)
+        return Matched(files, way if more else before.way, unsure)
 
     def _nearest(self, cell: str, depth: int, candidates: Sequence[Path]) -> list[Path]:
         """The candidates that share the longest tail with a cell, at least `depth` parts."""
@@ -240,8 +241,11 @@ def _stem(cell: str) -> str:
     ('x', '1.2.840')
     """
     name = _parts(cell)[-1]
-    path = Path(name)
-    return _same(path.stem if path.suffix.lower() in SUFFIXES else name)
+    return _same(Path(name).stem if _has_suffix(name) else name)
+
+
+def _has_suffix(cell: str) -> bool:
+    return Path(cell.strip()).suffix.lower() in SUFFIXES
 
 
 def _number(cell: str) -> int | None:

@@ -22,7 +22,7 @@ from medgraft.data.names import SPLIT_NAMES
 from medgraft.data.one_hot import LabelChoice
 from medgraft.data.table_columns import choose_labels, choose_split, split_of
 from medgraft.data.table_files import TableFile, nothing_in, read_table_file
-from medgraft.data.table_images import SAID, ImageFiles
+from medgraft.data.table_images import WAYS, ImageFiles
 from medgraft.data.table_labels import counted
 from medgraft.data.table_options import TableOptions
 from medgraft.errors import DataError
@@ -116,7 +116,7 @@ class TableReading:
         else:
             text += f", {self.n_images:,} images"
         by = "/".join(self.images.columns)
-        text += f", found by {by} ({SAID[self.images.matched.way]})"
+        text += f", found by {by} ({WAYS[self.images.matched.way]})"
         if self.split_column:
             text += f"; splits by {self.split_column}"
         if copies := self.label.copies:
