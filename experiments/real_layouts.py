@@ -184,7 +184,7 @@ def _(out: Folder) -> None:
     out.text("README_CHESTXRAY.pdf", "about")
 
 
-@published("RSNA pneumonia (as PNG)", Right(("0", "1"), asked="stage_2_train_labels"))
+@published("RSNA pneumonia (as PNG)", Right(("0", "1"), (("train", 24),), asked="stage_2_train_labels"))
 def _(out: Folder) -> None:
     rows: list[list[object]] = []
     for i in range(24):
@@ -237,7 +237,7 @@ def _(out: Folder) -> None:
     out.table("HAM10000_metadata.csv", header, rows)
 
 
-@published("ISIC 2019 (one column a class)", Right(("BCC", "MEL", "NV")))
+@published("ISIC 2019 (one column a class)", Right(("BCC", "MEL", "NV"), (("train", 24),)))
 def _(out: Folder) -> None:
     names = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
     rows = []
@@ -276,7 +276,7 @@ def _(out: Folder) -> None:
 # --------------------------------------------------------------------------- eye
 
 
-@published("EyePACS (2015)", Right(("0", "1", "2"), groups=18, asked="trainLabels"))
+@published("EyePACS (2015)", Right(("0", "1", "2"), (("train", 36),), 18, asked="trainLabels"))
 def _(out: Folder) -> None:
     rows = []
     for i in range(18):
@@ -286,7 +286,7 @@ def _(out: Folder) -> None:
     out.table("trainLabels.csv", "image,level", rows)
 
 
-@published("APTOS 2019", Right(("0", "1", "2"), asked="train.csv"))
+@published("APTOS 2019", Right(("0", "1", "2"), (("train", 24),), asked="train.csv"))
 def _(out: Folder) -> None:
     names = [f"{crc32(str(i).encode()):08x}{i:04x}" for i in range(32)]
     out.put(*[f"train_images/{name}.png" for name in names[:24]])
@@ -474,7 +474,7 @@ def _(out: Folder) -> None:
             )
 
 
-@published("PatchCamelyon, of Kaggle (2018)", Right(("0", "1"), asked="train_labels"))
+@published("PatchCamelyon, of Kaggle (2018)", Right(("0", "1"), (("train", 24),), asked="train_labels"))
 def _(out: Folder) -> None:
     names = [f"{crc32(str(i).encode()):08x}" * 5 for i in range(30)]
     out.put(*[f"train/{name}.tif" for name in names[:24]])

@@ -142,7 +142,9 @@ def audit(
             "that are no evidence, such as the corners of an X-ray."
         ),
     ] = "",
-    images: Annotated[int, typer.Option(help="Images audited at most.", min=1)] = 600,
+    max_images: Annotated[
+        int, typer.Option("--max-images", help="Images audited at most.", min=1)
+    ] = 600,
     pairs: Annotated[
         int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
     ] = 150,
@@ -182,7 +184,7 @@ def audit(
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
-    options = AuditOptions(modality=modality, images=images, pairs=pairs, seed=seed)
+    options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
     found = audit_model(
         model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
     )

@@ -13,7 +13,7 @@ from medgraft.data.copied_folders import without_copies
 from medgraft.data.layout import Layout, Meaning
 from medgraft.data.listing import Listing, Row, shown
 from medgraft.data.mask_files import MaskFiles, find_masks
-from medgraft.data.names import kind_of, says_part, stem_of
+from medgraft.data.names import kind_of, says_part, split_of, stem_of
 from medgraft.data.recognise import recognise
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
 from medgraft.data.table_options import TableOptions
@@ -80,7 +80,7 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         listing = Listing(root, sorted(rows, key=lambda row: row.id), outside)
     else:
         assert table is not None
-        listing = _with_masks(table.listing(), masks, root)
+        listing = _with_splits(_with_masks(table.listing(), masks, root), root)
     reading = Reading(
         table.sentence if table else "layout" if given else "folders",
         str(layout or ""),
@@ -172,6 +172,19 @@ def _with_masks(listing: Listing, masks: MaskFiles, root: Path) -> Listing:
         for row in listing.rows
     ]
     return replace(listing, rows=rows)
+
+
+def _with_splits(listing: Listing, root: Path) -> Listing:
+    """The listing of a table that says no split, with those of the folders its images lie in."""
+    if any(row.split for row in listing.rows):
+        return listing
+    paths = [Path(row.source.path).relative_to(root).parts[:-1] for row in listing.rows]
+    for level in range(min(map(len, paths))):
+        splits = [split_of(parts[level]) for parts in paths]
+        if all(splits):
+            rows = [replace(r, split=s) for r, s in zip(listing.rows, splits, strict=True)]
+            return replace(listing, rows=rows)
+    return listing
 
 
 def _not_named(table: TableReading | None, images: Sequence[Parts]) -> list[tuple[str, int, str]]:

@@ -26,7 +26,7 @@ from medgraft.data.table_images import WAYS, ImageFiles
 from medgraft.data.table_labels import counted
 from medgraft.data.table_options import TableOptions
 from medgraft.errors import DataError
-from medgraft.types import Finding, Skipped, Source, Split
+from medgraft.types import Finding, Reading, Skipped, Source, Split
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class TableReading:
         """
         if not self.sure:
             raise DataError(self.why_not or f"{self.path.name} names no image that exists")
-        return _listing(self)
+        return replace(_listing(self), reading=Reading(self.sentence))
 
 
 def read_table(path: Path, options: TableOptions) -> Listing:

@@ -28,7 +28,7 @@ def reading_tree(table: ImageTable) -> list[str]:
     reading = table.reading
     how = f", read as {reading.layout}" if reading.layout else ""
     if reading.by not in ("", "layout", "folders"):
-        how = f", labels from {reading.by}"
+        how = f"; {reading.by}"
     splits = [split for split in ("train", "val", "test", "") if (table.splits == split).any()]
     branches: list[tuple[str, list[str]]] = []
     for split in splits:
