@@ -29,7 +29,8 @@ GROUP = Annotated[
     typer.Option(
         "--group",
         metavar="COLUMN|regex:…",
-        help="What tells patients apart: a column of the CSV, or a pattern in the file names.",
+        help="What tells patients apart: a column of the CSV, or a pattern in the names of files "
+        "and folders (one with a slash: in the whole path).",
     ),
 ]
 NO_GROUPS = Annotated[
