@@ -160,6 +160,7 @@ SURE = {
     "two sequences in folders": of(SPARSE, ("T1", "T2"), "{c}/{t}/{k}.png", mixed=True),
     "visits in folders": of(N20, ("visit1", "visit2"), "{c}/P{k:03d}/{t}/scan.png"),
     "stained slides in folders": of(HEX16[:16], range(6), "{c}/{k}/patch_{t}.png", mixed=True),
+    "slices numbered alike in folders": of(N20, [f"{n}_{view}" for n in range(1030, 1036) for view in ("ax", "cor")], "{c}/P{k:03d}/{t}.png"),
     "dots": of(SPARSE, SIDES, "{c}/{k}.{t}.png", mixed=True),
     "dots, patient first": of(N20, ("slice1", "slice2"), "{c}/patient{k}.{t}.png"),
     "shots, anew in each split": by_split(N24, (1, 2, 3), "{s}/{c}/{k}_{t}.png"),

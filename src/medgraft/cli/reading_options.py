@@ -36,8 +36,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--group",
                 metavar="COLUMN|regex:…",
-                help="What tells patients apart: a column of the table, or a pattern in the file "
-                "names.",
+                help="What tells patients apart: a column of the table, or a pattern in the names of "
+                "files and folders (one with a slash: in the whole path).",
                 rich_help_panel=PANEL,
             ),
         ],

@@ -25,6 +25,7 @@ from medgraft.data.group_keys import (
     Candidate,
     dates,
     id_like,
+    nests,
     numbered,
     repeats,
 )
@@ -63,17 +64,27 @@ def name_candidates(
     for habit in HABITS:
         if (found := _by_habit(habit, paths)) is not None:
             return [found]
-    readings = [*folder_readings(paths), *file_readings(paths)]
     candidates: list[Candidate] = []
-    for reading in readings:
+    for reading in [*folder_readings(paths), *file_readings(paths)]:
         found = _judged(reading, paths)
-        if found is not None and not any(_same(found, other) for other in candidates):
+        if found is not None and not any(
+            _same(found, other) or _counted_within(found, other, paths) for other in candidates
+        ):
             candidates.append(found)
     return candidates
 
 
 def _same(one: Candidate, other: Candidate) -> bool:
     return one.sure == other.sure and bool((one.keys == other.keys).all())
+
+
+def _counted_within(one: Candidate, folders: Candidate, paths: Paths) -> bool:
+    """Whether parts of file names recur in folders that are surely patients', as slices do."""
+    if one.source != "name" or folders.source != "folder" or not folders.sure:
+        return False
+    keys = one.keys.tolist()
+    names = partial(list[str], paths.stems)
+    return not nests(folders, one) and _restarts(keys, keys, folders.keys.tolist(), names, True)
 
 
 def _by_habit(habit: Habit, paths: Paths) -> Candidate | None:
