@@ -12,7 +12,7 @@ from typing import Any
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.seen_before import recognise
-from medgraft.data.pixel_rule import compare_with_rule
+from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
