@@ -21,7 +21,8 @@ from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
 from medgraft.data.masks import with_masks
-from medgraft.data.pixel_findings import compare_with_rule, with_rule
+from medgraft.data.pixel_findings import compare_with_rule
+from medgraft.data.pixel_rule import with_rule
 from medgraft.data.stored_header import sniff
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
