@@ -184,7 +184,9 @@ def _(out: Folder) -> None:
     out.text("README_CHESTXRAY.pdf", "about")
 
 
-@published("RSNA pneumonia (as PNG)", Right(("0", "1"), (("train", 24),), asked="stage_2_train_labels"))
+@published(
+    "RSNA pneumonia (as PNG)", Right(("0", "1"), (("train", 24),), asked="stage_2_train_labels")
+)
 def _(out: Folder) -> None:
     rows: list[list[object]] = []
     for i in range(24):
@@ -474,7 +476,9 @@ def _(out: Folder) -> None:
             )
 
 
-@published("PatchCamelyon, of Kaggle (2018)", Right(("0", "1"), (("train", 24),), asked="train_labels"))
+@published(
+    "PatchCamelyon, of Kaggle (2018)", Right(("0", "1"), (("train", 24),), asked="train_labels")
+)
 def _(out: Folder) -> None:
     names = [f"{crc32(str(i).encode()):08x}" * 5 for i in range(30)]
     out.put(*[f"train/{name}.tif" for name in names[:24]])

@@ -21,6 +21,9 @@ from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
 from medgraft.data.masks import with_masks
+from medgraft.data.pixel_findings import compare_with_rule
+from medgraft.data.pixel_rule import with_rule
+from medgraft.data.stored_header import sniff
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
@@ -67,6 +70,8 @@ def load(
     leave_out: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop_classes_below: int = 0,
+    page: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> ImageTable:
     """Read a folder, a table or a MedMNIST file into an `ImageTable`.
 
@@ -86,6 +91,11 @@ def load(
         The positive class of a two-class problem.
     leave_out, rename, drop_classes_below
         Classes not to study, new names by old ones, and the least images that a class has.
+    page
+        Of files with several pages the one that is read, from 1; the first by default.
+    pixel_range
+        The stored values shown black and white in images of more than 8 bits; by default those that
+        the images to learn from use.
 
     Raises
     ------
@@ -102,6 +112,8 @@ def load(
         leave_out=tuple(leave_out),
         rename=tuple((rename or {}).items()),
         drop_classes_below=drop_classes_below,
+        page=page,
+        pixel_range=pixel_range,
     )
     return load_table(os.fspath(data), options)
 
@@ -293,6 +305,8 @@ def audit_model(
     unread = table.skipped
     if (table.splits == "test").any():
         table = table.test
+    for one in compare_with_rule(table, fitted.rule):
+        extractor.progress.say(one.text)
     table = in_classes_of(fitted, table)
     if masks is not None:
         table = with_masks(table, Path(masks))
@@ -411,16 +425,19 @@ def encode(
 
 def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
     """The images that paths, folders and patterns name, without labels; the path is the id."""
-    skipped, hashes = [], {}
+    skipped, hashes, headers = [], {}, {}
     for file, problem in find_images([os.fspath(path) for path in paths]).items():
         try:
             if problem:
                 raise OSError(problem)
-            hashes[file] = content_hash(Path(file).read_bytes())
+            content = Path(file).read_bytes()
+            hashes[file] = content_hash(content)
+            if (header := sniff(content)) is not None:
+                headers[hashes[file]] = header
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))
     n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)
-    return ImageTable(
+    table = ImageTable(
         ids=ids,
         sources=tuple(Source(file) for file in hashes),
         content_hashes=np.array(list(hashes.values()), dtype=np.str_),
@@ -431,6 +448,7 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
         classes=(),
         skipped=tuple(skipped),
     )
+    return with_rule(table, headers)
 
 
 def column_names(feature_plan: FeaturePlan, extractor: Extractor) -> list[str]:

@@ -22,9 +22,11 @@ from PIL import Image, ImageOps
 
 from medgraft.data import decode as module
 from medgraft.data.decode import Decoded, DecodePool, decode, shorter_side
-from medgraft.data.formats import MAX_PIXELS, exif_orientation, to_8_bit
+from medgraft.data.formats import MAX_PIXELS
 from medgraft.data.ingest import load
+from medgraft.data.orientation import exif_orientation
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
+from medgraft.data.values import to_8_bit
 from medgraft.errors import DecodeError
 from medgraft.types import Canvas, ImageTable, Skipped, Source
 
@@ -521,7 +523,7 @@ def test_the_look_ahead_is_bounded() -> None:
 def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None) -> Decoded:
+    def slow(source: object, at_least: object = None, rule: object = None) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
@@ -543,7 +545,7 @@ def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream_that_is_closed_leaves_the_pool_free(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None) -> Decoded:
+    def slow(source: object, at_least: object = None, rule: object = None) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
@@ -562,7 +564,7 @@ def test_too_little_memory_is_a_named_skip(monkeypatch: pytest.MonkeyPatch) -> N
     def starved(*_: object) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(module, "decode_bytes", starved)
+    monkeypatch.setattr(module, "read_bytes", starved)
     with DecodePool(1) as pool:
         [skipped] = pool.canvases(["a"], [b"x"], CanvasRecipe(4))
     assert isinstance(skipped, Skipped)

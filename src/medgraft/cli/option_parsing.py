@@ -29,6 +29,17 @@ def numbers_of(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
 
 
+def pixel_range_of(text: str) -> tuple[float, float] | None:
+    """The two values of a range such as 0,4095; None where nothing was said."""
+    if not text:
+        return None
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no range, such as 0,4095") from error
+    return low, high
+
+
 def training_settings(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
     """A recipe's name and what differs from it, as a scenario's `params`."""
     from medgraft.training_recipe import recipe_of
@@ -86,6 +97,7 @@ def load_table(
     asked = load_options_of(reading or {})
     overrides = asked.pop("overrides", None)
     asked["leave_out"] = tuple(asked.get("leave_out", ()))
+    asked["pixel_range"] = pixel_range_of(asked.get("pixel_range", ""))
     asked["rename"] = tuple(_pair(text) for text in asked.get("rename", ()))
     table = load(data, LoadOptions(**asked, **options), progress)
     return table if overrides is None else apply_overrides(table, overrides)

@@ -36,8 +36,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--group",
                 metavar="COLUMN|regex:…",
-                help="What tells patients apart: a column of the table, or a pattern in the names of "
-                "files and folders (one with a slash: in the whole path).",
+                help="What tells patients apart: a column of the table, or a pattern in the names "
+                "of files and folders (one with a slash: in the whole path).",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -107,23 +107,64 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
     ),
 }
 
+# What a model fixes when it learns, so that no command which uses one may say otherwise.
+PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "page": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--page",
+                min=1,
+                metavar="N",
+                help="The page read of files with several, from 1; the first by default.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
+    "pixel_range": (
+        Annotated[
+            str,
+            typer.Option(
+                "--pixel-range",
+                metavar="LOW,HIGH",
+                help="The stored values shown black and white, in images of more than 8 bits; by "
+                "default those that the images to learn from use.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
+}
+
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it takes their values as `reading`, for `load_table`."""
+    return _with_options(command, {**OPTIONS, **PIXEL_OPTIONS})
+
+
+def reads_data_for_a_model(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that uses a model, which shows all images as it learned them."""
+    return _with_options(command, OPTIONS)
+
+
+def _with_options(
+    command: Callable[..., None], options: Mapping[str, tuple[Any, Any]]
+) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     parameters = []
     for parameter in signature.parameters.values():
         if parameter.name != "reading":
             parameters.append(parameter)
             continue
-        for name, (annotation, default) in OPTIONS.items():
+        for name, (annotation, default) in options.items():
             parameters.append(
                 inspect.Parameter(name, parameter.kind, annotation=annotation, default=default)
             )
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        reading = {name: values.pop(name) for name in OPTIONS}
+        reading = {name: values.pop(name) for name in options}
         command(**values, reading=reading)
 
     with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

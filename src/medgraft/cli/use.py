@@ -20,7 +20,7 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
-from medgraft.cli.reading_options import NOTHING, Reading, reads_data
+from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
 
 
 @app.command()
@@ -77,7 +77,7 @@ def predict(
 
 
 @app.command()
-@reads_data
+@reads_data_for_a_model
 def evaluate(
     model: MODEL,
     data: DATA,
@@ -123,7 +123,7 @@ def evaluate(
 
 
 @app.command()
-@reads_data
+@reads_data_for_a_model
 def audit(
     model: MODEL,
     data: DATA,

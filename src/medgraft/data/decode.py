@@ -15,7 +15,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -31,12 +31,12 @@ from medgraft.data.formats import (
     SAVE_AGAIN,
     Decoded,
     check_size,
-    decode_bytes,
-    to_8_bit,
+    read_bytes,
 )
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import Canvas, ImageTable, Skipped, Source
+from medgraft.types import PLAIN, Canvas, ImageTable, PixelRule, Skipped, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
 
@@ -47,7 +47,11 @@ def decoders() -> tuple[str, ...]:
     return tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
 
 
-def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> Decoded:
+def decode(
+    source: Source | bytes,
+    at_least: tuple[int, int] | None = None,
+    rule: PixelRule | None = None,
+) -> Decoded:
     """Decode one image to 8 bits, grey where it is stored as grey, upright by its EXIF.
 
     Parameters
@@ -56,6 +60,8 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
         bytes of a file.
     at_least : (height, width) of the upright image that suffice; a JPEG is then decoded at the
         smallest scale that still has both. Other formats ignore it.
+    rule : how its stored values are shown; by default the rule of the source, of bytes the plain
+        one. With a range, numbers of more than 8 bits run evenly from its low to its high end.
 
     Raises
     ------
@@ -64,20 +70,36 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
 
     Notes
     -----
-    *16 bits* are brought to 8 by the smallest of 8, 10, 12, 14 and 16 bits that holds the image's
-    largest value. No window is chosen: brightness stays proportional to the stored value, but two
-    images whose maxima lie on different sides of such a limit differ in brightness by a factor of
-    4. 16-bit *colour* gives its high byte. *Floats, signed and 32-bit numbers* run from the
-    smallest to the largest finite value of the image; a constant image is black. *Alpha* that is
-    the same everywhere is an artefact of saving and dropped; other alpha is composited on black,
-    the background of most medical images. A *palette* of greys gives a grey image.
+    *Without a range* (a single image, a mask) numbers of more than 8 bits are brought to 8 by the
+    image itself, as `values.to_8_bit` says, which the remark then tells. *White-is-zero* is turned
+    around at every depth. *Alpha* that is the same everywhere is an artefact of saving and
+    dropped; other alpha is composited on black, the background of most medical images. A *palette*
+    of greys gives a grey image. A JPEG that has *bytes beside its picture* is read, with a remark.
     """
+    rule = rule or (PLAIN if isinstance(source, bytes) else source.rule)
+    with _one_kind_of_error():
+        return Decoded.of(_stored(source, at_least, rule.page), rule)
+
+
+def stored_values(source: Source) -> Stored:
+    """What one image stores, upright, before it is brought to 8 bits; errors as of `decode`."""
+    with _one_kind_of_error():
+        return _stored(source, None, source.rule.page)
+
+
+def _stored(source: Source | bytes, at_least: tuple[int, int] | None, page: int | None) -> Stored:
+    if isinstance(source, bytes):
+        return read_bytes(source, None, at_least, page)
+    if source.member:
+        return _decode_array(source)
+    return read_bytes(_read(Path(source.path)), source.frame, at_least, page)
+
+
+@contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    """Whatever goes wrong inside is a `DecodeError`."""
     try:
-        if isinstance(source, bytes):
-            return decode_bytes(source, None, at_least)
-        if source.member:
-            return _decode_array(source)
-        return decode_bytes(_read(Path(source.path)), source.frame, at_least)
+        yield
     except DecodeError:
         raise
     except MemoryError as error:
@@ -113,7 +135,7 @@ def _read(path: Path) -> bytes:
 # --------------------------------------------------------------------------- arrays in .npz
 
 
-def _decode_array(source: Source) -> Decoded:
+def _decode_array(source: Source) -> Stored:
     path = Path(source.path)
     try:
         changed = path.stat().st_mtime_ns
@@ -133,7 +155,7 @@ def _decode_array(source: Source) -> Decoded:
             "an image is (height, width) or (height, width, 3)"
         )
     check_size(values.shape[0], values.shape[1], MAX_PIXELS_PILLOW)
-    return Decoded(np.ascontiguousarray(to_8_bit(values)), (values.shape[0], values.shape[1]))
+    return Stored(values, (values.shape[0], values.shape[1]))
 
 
 _ARRAYS = threading.Lock()
@@ -210,9 +232,15 @@ class DecodePool:
         cv2.setNumThreads(self._opencv_threads)
 
     def canvases(
-        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+        self,
+        ids: Iterable[str],
+        sources: Iterable[Source | bytes],
+        recipe: CanvasRecipe,
+        rule: PixelRule | None = None,
     ) -> Iterator[Canvas | Skipped]:
         """Decode, resize and edit each source; an image that fails gives its id and the reason.
+
+        rule : how stored values are shown; by default each source's own.
 
         Sources are drawn as they are needed: about `workers * AHEAD * CHUNK` images are in memory
         at a time, however many there are. Leaving the iterator early stops the work.
@@ -221,7 +249,9 @@ class DecodePool:
         left = threading.Event()
 
         def work(chunk: list[tuple[str, Source | bytes]]) -> list[Canvas | Skipped]:
-            return [_canvas(str(id), source, recipe) for id, source in chunk if not left.is_set()]
+            return [
+                _canvas(str(id), source, recipe, rule) for id, source in chunk if not left.is_set()
+            ]
 
         pending: deque[Future[list[Canvas | Skipped]]] = deque()
         try:
@@ -237,9 +267,11 @@ class DecodePool:
             left.set()
 
 
-def _canvas(id: str, source: Source | bytes, recipe: CanvasRecipe) -> Canvas | Skipped:
+def _canvas(
+    id: str, source: Source | bytes, recipe: CanvasRecipe, rule: PixelRule | None
+) -> Canvas | Skipped:
     try:
-        return make_canvas(id, decode(source, recipe.shape), recipe)
+        return make_canvas(id, decode(source, recipe.shape, rule), recipe)
     except DecodeError as error:
         return Skipped(id, str(error))
     except MemoryError:

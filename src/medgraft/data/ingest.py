@@ -23,7 +23,9 @@ from medgraft.data.groups import apply_grouping
 from medgraft.data.listing import Listing, Row, bar, content_hash, with_class_names
 from medgraft.data.names import is_negative
 from medgraft.data.npz import read_npz
+from medgraft.data.pixel_rule import with_rule
 from medgraft.data.skipped import warn_of_skipped
+from medgraft.data.stored_header import StoredHeader, sniff, sniff_array
 from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
 from medgraft.data.tables import read_table
 from medgraft.errors import DataError, UnreadableDataError
@@ -46,6 +48,10 @@ class LoadOptions:
     class, of 0 and 1; `binarize` makes two classes of a finding (`Mass`) or a value (`>=50`);
     `images` are folders below which the images lie; `encoding` and `sheet` say how to read the
     file. `class_names` are pairs (label, name).
+
+    `page` is the one read of
+    files with several, from 1; `pixel_range` the stored values shown black and white in images of
+    more than eight bits (by default those that the data set uses: `pixel_rule.py`).
     """
 
     path_column: str | None = None
@@ -65,6 +71,8 @@ class LoadOptions:
     images: tuple[str | Path, ...] = ()
     encoding: str | None = None
     sheet: str | None = None
+    page: int | None = None
+    pixel_range: tuple[float, float] | None = None
 
 
 def load(
@@ -96,7 +104,7 @@ def load(
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
     listing = with_class_names(listing, options.class_names)
-    rows, unread = _hashed(listing.rows, progress)
+    rows, unread, headers = _hashed(listing.rows, progress)
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise UnreadableDataError(
@@ -118,7 +126,7 @@ def load(
         ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
         in_layout=_in_layout(rows, listing),
     )  # fmt: skip
-    return ImageTable(
+    table = ImageTable(
         ids=ids,
         sources=tuple(row.source for row in rows),
         content_hashes=np.array([row.content_hash for row in rows]),
@@ -142,6 +150,7 @@ def load(
         ),
         reading=listing.reading,
     )
+    return with_rule(table, headers, page=options.page, span=options.pixel_range, progress=progress)
 
 
 def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
@@ -185,8 +194,14 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
     )
 
 
-def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], list[Skipped]]:
-    """Fill in each row's content hash; a file that is empty or cannot be read is skipped."""
+def _hashed(
+    rows: Sequence[Row], progress: Progress | None
+) -> tuple[list[Row], list[Skipped], dict[str, StoredHeader]]:
+    """Fill in each row's content hash; a file that is empty or cannot be read is skipped.
+
+    With it, by that hash, what the files store that is more than a picture of eight bits.
+    """
+    headers: dict[str, StoredHeader] = {}
     kept: list[Row] = []
     skipped: list[Skipped] = []
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
@@ -194,7 +209,9 @@ def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], 
     try:
         with bar(progress, "Reading images", len(rows)) as advance:
             for batch, hashes in zip(batches, pool.map(_hash_all, batches), strict=True):
-                for row, (name, problem) in zip(batch, hashes, strict=True):
+                for row, (name, problem, header) in zip(batch, hashes, strict=True):
+                    if header is not None:
+                        headers[name] = header
                     if problem:
                         skipped.append(Skipped(row.id, problem))
                     else:
@@ -202,24 +219,25 @@ def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], 
                 advance(len(batch))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
-    return kept, skipped
+    return kept, skipped, headers
 
 
-def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, StoredHeader | None]]:
     return [_hash(row) for row in rows]
 
 
-def _hash(row: Row) -> tuple[str, str]:
-    """(hash of the bytes, '') or ('', why there is none)."""
+def _hash(row: Row) -> tuple[str, str, StoredHeader | None]:
+    """(hash of the bytes, '', what they store) or ('', why there is none, None)."""
     if row.content_hash:
-        return row.content_hash, ""
+        member = row.source.member
+        return row.content_hash, "", sniff_array(row.source.path, member) if member else None
     try:
         content = Path(row.source.path).read_bytes()
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})"
+        return "", f"cannot be read ({error.strerror})", None
     if not content:
-        return "", "empty file"
-    return content_hash(content), ""
+        return "", "empty file", None
+    return content_hash(content), "", sniff(content)
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

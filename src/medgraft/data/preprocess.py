@@ -90,7 +90,7 @@ def make_canvas(id: str, decoded: Decoded, recipe: CanvasRecipe) -> Canvas:
     pixels = _resize(_cut(decoded.pixels, crop), geometry.content, cv2.INTER_CUBIC)
     framed = _framed(pixels, geometry.content, geometry.size)
     # Pillow's arrays are read-only, of which torch warns; all others pass through as they are.
-    canvas = Canvas(id, np.require(framed, requirements="W"), geometry)
+    canvas = Canvas(id, np.require(framed, requirements="W"), geometry, decoded.remark)
     for edit in recipe.edits:
         canvas = edit(canvas)
     return canvas
@@ -117,7 +117,7 @@ def derive(canvas: Canvas, size: int, edits: tuple[Edit, ...] = ()) -> Canvas:
         content = _scaled(canvas.geometry.content, canvas.geometry.size, (size, size))
         geometry = replace(canvas.geometry, size=(size, size), content=content)
         pixels = _resize(canvas.pixels, whole, cv2.INTER_CUBIC)
-        canvas = Canvas(canvas.id, np.ascontiguousarray(pixels), geometry)
+        canvas = replace(canvas, pixels=np.ascontiguousarray(pixels), geometry=geometry)
     for edit in edits:
         canvas = edit(canvas)
     return canvas

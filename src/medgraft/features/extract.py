@@ -35,6 +35,7 @@ from medgraft.types import (
     FeatureSpec,
     FeatureTable,
     ImageTable,
+    PixelRule,
     Progress,
     ResizeRule,
     Silent,
@@ -141,11 +142,15 @@ class Extractor:
         return self.decode(table.ids, table.sources, recipe_of(spec))
 
     def decode(
-        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+        self,
+        ids: Iterable[str],
+        sources: Iterable[Source | bytes],
+        recipe: CanvasRecipe,
+        rule: PixelRule | None = None,
     ) -> Iterator[Canvas | Skipped]:
-        """Decode images that need stand in no table."""
+        """Decode images that need stand in no table; by each source's own rule if none is given."""
         with DecodePool(self.workers) as pool:
-            yield from pool.canvases(ids, sources, recipe)
+            yield from pool.canvases(ids, sources, recipe, rule)
 
     def codes(
         self, table: ImageTable, spec: FeatureSpec

@@ -205,6 +205,7 @@ def _cross_fit_frozen(
         head=head,
         calibrator=calibrator_of(kept),
         extractor=extractor,
+        rule=development.table.rule,
         encoder=_kept_encoder(scenario, kept),
     )
     return finished(fitted, kept, development)

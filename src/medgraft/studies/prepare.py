@@ -69,8 +69,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         As `plan`.
     """
     extractor = session.extractor
-    whole = keep_copies_together(labelled(table))
-    table = with_test_split(whole, options.test_fraction, options.seed)
+    given, table = table, divided(table, options)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
@@ -78,7 +77,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     session.lap("read the images")
     canvas = _plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
-    if not (whole.splits == "test").any():
+    if not (given.splits == "test").any():
+        whole = keep_copies_together(labelled(given))
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.lap("look at every image")
     development = table.development
@@ -100,6 +100,12 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         surface=surface,
         findings=(*_about_sizes(options, extractor, shorter), *telling),
     )
+
+
+def divided(table: ImageTable, options: StudyOptions) -> ImageTable:
+    """The labelled images with a test split; what is black and white is found without it."""
+    table = keep_copies_together(labelled(table))
+    return with_test_split(table, options.test_fraction, options.seed)
 
 
 def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> None:
