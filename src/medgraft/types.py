@@ -48,12 +48,46 @@ def digest(*parts: object, length: int = 16) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelRule:
+    """How stored values become the 256 levels of a picture: one rule for a whole data set.
+
+    low, high : the stored values shown as 0 and 255, where brighter is larger; what lies beyond
+        them is clipped. Both 0: eight bits, shown as they are. An image of eight bits always is.
+    page : of files with several, counted from 1; None is the first.
+    window : (centre, width) of a DICOM image, in its own units; None is the one that it names.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    page: int | None = None
+    window: tuple[float, float] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says nothing: eight bits as they are, the first page, the file's window."""
+        return self == PLAIN
+
+    @property
+    def key(self) -> str:
+        """What tells codes made under this rule from others; '' for the plain one."""
+        return "" if self.plain else digest(*dataclasses.astuple(self))
+
+
+PLAIN = PixelRule()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """Where the bytes of one image lie: a file, or frame `frame` of array `member` in a file."""
+    """Where the bytes of one image lie: a file, or frame `frame` of array `member` in a file.
+
+    rule : how its stored values are shown. It travels with the source, so that nothing that reads
+    an image can forget it.
+    """
 
     path: str
     frame: int | None = None
     member: str = ""
+    rule: PixelRule = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

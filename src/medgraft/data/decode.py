@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.dicom import HEAD, decode_dicom, is_dicom
 from medgraft.data.formats import (
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
@@ -36,7 +37,7 @@ from medgraft.data.formats import (
 )
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.errors import DecodeError
-from medgraft.types import Canvas, ImageTable, Skipped, Source
+from medgraft.types import PLAIN, Canvas, ImageTable, PixelRule, Skipped, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
 
@@ -74,10 +75,10 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
     """
     try:
         if isinstance(source, bytes):
-            return decode_bytes(source, None, at_least)
+            return _decode(source, None, at_least, PLAIN)
         if source.member:
             return _decode_array(source)
-        return decode_bytes(_read(Path(source.path)), source.frame, at_least)
+        return _decode(_read(Path(source.path)), source.frame, at_least, source.rule)
     except DecodeError:
         raise
     except MemoryError as error:
@@ -86,6 +87,14 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise DecodeError(f"the image is damaged ({words}); {SAVE_AGAIN}") from error
+
+
+def _decode(
+    data: bytes, frame: int | None, at_least: tuple[int, int] | None, rule: PixelRule
+) -> Decoded:
+    if is_dicom(data[:HEAD]):
+        return decode_dicom(data, frame, rule)
+    return decode_bytes(data, frame, at_least)
 
 
 def _read(path: Path) -> bytes:
