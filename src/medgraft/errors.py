@@ -20,6 +20,14 @@ class DataError(MedgraftError):
     """The images, labels or groups given cannot be studied."""
 
 
+class AmbiguousDataError(DataError):
+    """What is given can be read in several ways; the text shows each with the flag for it."""
+
+
+class UnreadableDataError(DataError):
+    """Not one image of what is given can be read."""
+
+
 class DecodeError(DataError):
     """One image cannot be turned into pixels."""
 

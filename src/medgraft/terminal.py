@@ -87,19 +87,14 @@ class RichProgress:
 
 def say_table(table: ImageTable, progress: Progress) -> None:
     """What was read, in a few lines, before the work begins."""
-    import numpy as np
+    from medgraft.report.text.reading import reading_tree
 
-    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
-    classes = ", ".join(f"{name} {n:,}" for name, n in zip(table.classes, counts, strict=True))
-    progress.say(f"{len(table):,} images: {classes}")
-    progress.say(table.grouping.text)
+    for line in reading_tree(table):
+        progress.say(line)
+    if table.grouping.guessed or table.grouping.rule != "none":
+        progress.say(table.grouping.text)
     if table.positive is not None:
         progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
-    if table.skipped:
-        first = table.skipped[0]
-        progress.say(
-            f"{len(table.skipped)} files skipped, the first: {first.source}: {first.reason}"
-        )
     for finding in table.findings:
         if finding.severity != "info":
             progress.say(f"{finding.severity}: {finding.text} {finding.remedy}".rstrip())
@@ -245,11 +240,13 @@ def show_findings(audit: DataAudit) -> None:
     from rich.padding import Padding
 
     from medgraft.report.pages.data import name_finding
-    from medgraft.report.text.formatting import plural
+    from medgraft.report.text.reading import reading_tree
 
     console = _console()
     styles = {"severe": "bold red", "warn": "bold yellow", "info": "bold"}
-    console.print(f"{plural(len(audit.table), 'image')} checked\n", markup=False)
+    for line in reading_tree(audit.table):
+        console.print(_plain(line))
+    console.print()
     for one in audit.findings:
         title = f"{one.severity}  {name_finding(one.check)}"
         console.print(title, style=styles[one.severity], markup=False)

@@ -160,6 +160,23 @@ def gravest_first(findings: Iterable[F]) -> list[F]:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How what a user has was read; it is shown before anything is learned.
+
+    by : 'layout' (given), 'folders' (recognised) or the name of the table that gave the labels.
+    layout : what to pass to `--layout` to get the same, '' where no folder was read. masks : how
+    masks were known. left_out : (what, number of files, why). unread : files that are no picture,
+    by their suffix.
+    """
+
+    by: str = ""
+    layout: str = ""
+    masks: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, int, str], ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Grouping:
     """How images were joined into groups that no split may tear.
 
@@ -182,7 +199,7 @@ class ImageTable:
     labels : (n,) int64 index into `classes`; -1 where the label is missing.
     groups : (n,) what must stay together; an image without a group is its own.
     splits : (n,) 'train', 'val', 'test' or '' where nothing was said.
-    masks : (n,) path of a mask, or ''.
+    masks : (n,) path of a mask, or ''; several, which mark together, with a NUL between.
     metadata : further columns of the user's, each (n,).
     positive : the positive class of a two-class problem, else None.
     """
@@ -201,6 +218,7 @@ class ImageTable:
     grouping: Grouping = Grouping()
     skipped: tuple[Skipped, ...] = ()
     findings: tuple[Finding, ...] = ()
+    reading: Reading = Reading()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.data import folders, ingest
+from medgraft.data import ingest, scan
 from medgraft.data.ingest import LoadOptions, choose_positive, load
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
@@ -118,7 +118,7 @@ def test_a_stem_that_two_masks_have_matches_nothing(tmp_path):
 
 
 def test_bad_files_are_skipped_by_name(tmp_path):
-    put(tmp_path, "a/1.png", "a/2.png", "b/1.png", "loose.png", "b/scan.dcm")
+    put(tmp_path, "a/1.png", "a/2.png", "b/1.png", "loose.png")
     (tmp_path / "a/empty.png").touch()
     (tmp_path / "b/broken.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "b/pipe.png")
@@ -131,7 +131,6 @@ def test_bad_files_are_skipped_by_name(tmp_path):
         "b/broken.png": "broken link: its target does not exist",
         "b/loop": "this link leads back to a folder above it",
         "b/pipe.png": "not a file",
-        "b/scan.dcm": ".dcm files are not read; convert them to PNG",
         "loose.png": "lies in no class folder, so has no label",
     }
 
@@ -163,7 +162,7 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch, name, fatal):
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(folders.os, "scandir", refuse)
+    monkeypatch.setattr(scan.os, "scandir", refuse)
     if fatal:
         with pytest.raises(DataError, match=r"Permission denied.*permissions"):
             load(tmp_path)
@@ -192,15 +191,12 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["train/a/1.png", "extra/1.png"], "mixes split folders .train. with others .extra."),
-        (["a/train/1.png", "b/test/1.png"], "'a/train' is named like a split"),
-        (["set/train/a/1.png", "set/test/b/1.png"], "perhaps you mean .*set"),
-        (["1.png", "2.png"], "no class folders, so no labels; put each class into a folder"),
-        (["train/1.png", "test/2.png"], "no class folders"),
-        (["notes.txt"], "no image in .*expected class/image"),
-        (["a/1.dcm"], "1 skipped, the first: .dcm files are not read"),
+        (["train/a/1.png", "extra/1.png"], r"split folders \(train\) lie beside others \(extra\)"),
+        (["1.png", "2.png"], "does not say which class .*put each class into a folder"),
+        (["train/1.png", "test/2.png"], "say the split of the images, and none their class"),
+        (["images/1.png", "images/2.png"], "does not say which class"),
+        (["notes.txt"], "no image in .*there are 1 .txt; expected class/image"),
         (["a/1.png", "a/2.png"], "one class only .a., two are needed; add images"),
-        (["set/a/1.png", "set/b/1.png"], "one class only .set.*perhaps you mean the folder .*set"),
         (["train/a/1.png", "test/a/1.png"], "one class only .a."),
         (["Normal/1.png", "normal/1.png", "x/1.png"], "Normal, normal differ only in case.*rename"),
         (["train/Normal/1.png", "test/normal/1.png"], "differ only in case"),
@@ -397,7 +393,7 @@ def test_csv_rows_that_cannot_be_used_are_named(tmp_path):
     [
         ("path,label\n1.png,a\n2.png,b\n1.png,b\n", "two labels: 'a' in line 2 and 'b' in line 4"),
         ("path,label,split\n1.png,a,test\n1.png,a,train\n2.png,b,\n", "two splits: 'test' in line"),
-        ("path,label,split\n1.png,a,holdout\n2.png,b,\n", "line 2: the split 'holdout' is none of"),
+        ("path,label,split\n1.png,a,fold1\n2.png,b,\n", "line 2: the split 'fold1' is none of"),
         (
             "path,target\n1.png,a\n",
             r"no column 'label' .*\(columns: path, target\).*--label-column",

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.bundle.model import label_of, load_model
+from medgraft.bundle.predict import find_images
 from medgraft.data.listing import shown
-from medgraft.errors import DataError, ScenarioError
+from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, cam_maps
 from medgraft.explain.methods import METHODS
@@ -153,13 +154,15 @@ def _readable(fitted: FittedScenario, images: Sequence[Path]) -> tuple[list[Canv
     DataError
         That is all of them.
     """
-    ids = [os.fspath(image) for image in images]
+    found = find_images([os.fspath(image) for image in images])
+    ids = [file for file, problem in found.items() if not problem]
     rows = list(fitted.canvases(ids, [Source(id) for id in ids]))
     skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
+    skipped += [Skipped(shown(file), problem) for file, problem in found.items() if problem]
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:
-        raise DataError(
-            f"none of {len(rows)} images can be explained; the first: {skipped[0].source}: "
+        raise UnreadableDataError(
+            f"none of {len(found)} images can be explained; the first: {skipped[0].source}: "
             f"{skipped[0].reason}"
         )
     return canvases, skipped

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.model import label_of
-from medgraft.data.folders import entries_below
 from medgraft.data.listing import shown
+from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
+from medgraft.files import write_text
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
 
 
@@ -69,6 +72,33 @@ def predict_files(
         else Prediction(shown(file), said(probabilities[file]))
         for file in found
     ]
+
+
+def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
+    """Write a CSV, a row an image: source, label, a probability a class, and why there is none.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    content = io.StringIO(newline="")
+    writer = csv.writer(content)
+    adjusted = any(row.adjusted for row in rows)
+    names = [f"probability of {name}" for name in classes]
+    more = ["adjusted label", *(f"adjusted {name}" for name in names)] if adjusted else []
+    writer.writerow(["source", "label", *names, *more, "error"])
+    for row in rows:
+        answers = [row.answer, row.adjusted] if adjusted else [row.answer]
+        cells = [cell for answer in answers for cell in _cells(answer, classes)]
+        writer.writerow([row.source, *cells, row.error or ""])
+    write_text(path, content.getvalue())
+
+
+def _cells(answer: Answer | None, classes: Sequence[str]) -> list[object]:
+    if answer is None:
+        return [""] * (1 + len(classes))
+    return [answer.label, *(answer.probabilities[name] for name in classes)]
 
 
 def find_images(paths: Sequence[str]) -> dict[str, str]:

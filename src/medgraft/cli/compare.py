@@ -26,24 +26,20 @@ from medgraft.cli.options import (
     COMPARED,
     DATA,
     ENGINE,
-    GROUP,
-    LABEL_COLUMN,
     MASKS,
-    NO_GROUPS,
-    OVERRIDES,
-    PATH_COLUMN,
     POSITIVE,
     QUIET,
     RECIPE,
-    SPLIT_COLUMN,
     TRAINED,
     TRAINING,
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 
 
 @app.command()
+@reads_data
 def study(
     data: DATA,
     out: Annotated[
@@ -176,13 +172,8 @@ def study(
     ] = "auto",
     metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
-    group: GROUP = None,
-    no_groups: NO_GROUPS = False,
+    reading: Reading = NOTHING,
     positive: POSITIVE = None,
-    overrides: OVERRIDES = None,
-    path_column: PATH_COLUMN = "path",
-    label_column: LABEL_COLUMN = "label",
-    split_column: SPLIT_COLUMN = "split",
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
@@ -225,10 +216,7 @@ def study(
     )
     progress = terminal.progress(quiet)
     table = with_masks_of(
-        load_table(
-            data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
-            path_column=path_column, label_column=label_column, split_column=split_column,
-        ),
+        load_table(data, progress, reading, positive=positive),
         masks,
     )  # fmt: skip
     terminal.say_table(table, progress)
@@ -243,6 +231,7 @@ def study(
 
 
 @app.command()
+@reads_data
 def train(
     data: DATA,
     scenario: Annotated[
@@ -305,12 +294,8 @@ def train(
     test: Annotated[
         bool, typer.Option("--test", help="Look at the test split too, once, at the end.")
     ] = False,
-    group: GROUP = None,
-    no_groups: NO_GROUPS = False,
+    reading: Reading = NOTHING,
     positive: POSITIVE = None,
-    path_column: PATH_COLUMN = "path",
-    label_column: LABEL_COLUMN = "label",
-    split_column: SPLIT_COLUMN = "split",
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -339,10 +324,7 @@ def train(
     )
     options = SingleOptions(holdout_only=holdout_only, cap=cap, validate=validate, test=test)
     progress = terminal.progress(quiet)
-    table = load_table(
-        data, progress, group=group, no_groups=no_groups, positive=positive,
-        path_column=path_column, label_column=label_column, split_column=split_column,
-    )  # fmt: skip
+    table = load_table(data, progress, reading, positive=positive)
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
     extractor.weights = {chosen.backbone: weights} if weights else {}

@@ -20,20 +20,16 @@ from medgraft.cli.options import (
     CACHE,
     DATA,
     ENGINE,
-    GROUP,
-    LABEL_COLUMN,
-    NO_GROUPS,
-    OVERRIDES,
-    PATH_COLUMN,
     POSITIVE,
     QUIET,
-    SPLIT_COLUMN,
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 
 
 @app.command()
+@reads_data
 def profile(
     data: DATA,
     out: Annotated[
@@ -56,13 +52,8 @@ def profile(
             "shifts. Without them it takes seconds.",
         ),
     ] = True,
-    group: GROUP = None,
-    no_groups: NO_GROUPS = False,
+    reading: Reading = NOTHING,
     positive: POSITIVE = None,
-    overrides: OVERRIDES = None,
-    path_column: PATH_COLUMN = "path",
-    label_column: LABEL_COLUMN = "label",
-    split_column: SPLIT_COLUMN = "split",
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -82,11 +73,7 @@ def profile(
     if fail_on not in ("", "severe", "warn"):
         raise typer.BadParameter(f"--fail-on takes severe or warn, not {fail_on!r}")
     progress = terminal.progress(quiet or as_json)
-    table = load_table(
-        data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
-        path_column=path_column, label_column=label_column, split_column=split_column,
-        one_class=True,
-    )  # fmt: skip
+    table = load_table(data, progress, reading, positive=positive, one_class=True)
     extractor = extractor_of(engine, workers, cache, progress)
     found = audit_data(table, extractor, with_codes=codes, seed=seed)
     written = (
@@ -104,6 +91,7 @@ def profile(
 
 
 @app.command()
+@reads_data
 def views(
     data: DATA,
     out: Annotated[
@@ -112,6 +100,7 @@ def views(
     presets: Annotated[
         str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
     ] = "",
+    reading: Reading = NOTHING,
     quiet: QUIET = False,
 ) -> None:
     """Show what each preset of augmented views, and CLAHE, does to your own images.
@@ -121,7 +110,7 @@ def views(
     from medgraft.data.augment import PRESETS
     from medgraft.report.pages.views import views_page
 
-    table = load_table(str(data), terminal.progress(quiet))
+    table = load_table(data, terminal.progress(quiet), reading)
     views_page(table, split_words(presets) or tuple(PRESETS), 2, 6, 224, out)
     typer.echo(f"written: {out}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +75,25 @@ def command_line() -> str:
 
 
 def load_table(
-    data: str, progress: Progress, overrides: Path | None = None, **options: Any
+    data: str, progress: Progress, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> ImageTable:
-    """The table that DATA and the options about it name."""
+    """The table that DATA and the options about reading it name."""
     from medgraft.data.ingest import LoadOptions, load
     from medgraft.data.overrides import apply_overrides
 
-    table = load(data, LoadOptions(**options), progress)
+    asked = dict(reading or {})
+    overrides = asked.pop("overrides", None)
+    asked["leave_out"] = tuple(asked.get("leave_out", ()))
+    asked["rename"] = tuple(_pair(text) for text in asked.get("rename", ()))
+    table = load(data, LoadOptions(**asked, **options), progress)
     return table if overrides is None else apply_overrides(table, overrides)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--rename takes OLD=NEW, not {text!r}")
+    return old.strip(), new.strip()
 
 
 def with_masks_of(table: ImageTable, folder: Path | None) -> ImageTable:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+READING = "How DATA is read"
 DATA = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder (class/image or split/class/image), a CSV (path,label[,split][,group]) or "
-        "a MedMNIST .npz.",
+        help="A folder of images in class folders (also below patients, in splits …: --layout), a "
+        "table that lists images, or a MedMNIST .npz.",
         show_default=False,
     ),
 ]
@@ -24,29 +25,9 @@ MODEL = Annotated[
         show_default=False,
     ),
 ]
-GROUP = Annotated[
-    str | None,
-    typer.Option(
-        "--group",
-        metavar="COLUMN|regex:…",
-        help="What tells patients apart: a column of the CSV, or a pattern in the file names.",
-    ),
-]
-NO_GROUPS = Annotated[
-    bool, typer.Option("--no-groups", help="Treat every image as a patient of its own.")
-]
 POSITIVE = Annotated[
     str | None,
     typer.Option("--positive", metavar="CLASS", help="The class that sensitivity is about."),
-]
-PATH_COLUMN = Annotated[
-    str, typer.Option("--path-column", help="The CSV's column of paths.", rich_help_panel="CSV")
-]
-LABEL_COLUMN = Annotated[
-    str, typer.Option("--label-column", help="The CSV's column of classes.", rich_help_panel="CSV")
-]
-SPLIT_COLUMN = Annotated[
-    str, typer.Option("--split-column", help="The CSV's column of splits.", rich_help_panel="CSV")
 ]
 ENGINE = Annotated[
     str,
@@ -108,15 +89,6 @@ CLASS_SHARES = Annotated[
         help="Also give the answers for classes that are as common as said, or as estimated from "
         "these images without their labels (EM of Saerens). They stand beside the usual ones and "
         "never replace them.",
-    ),
-]
-OVERRIDES = Annotated[
-    Path | None,
-    typer.Option(
-        "--overrides",
-        metavar="FILE",
-        help="A CSV path,action,value,why of images to exclude, relabel or group; `profile --out` "
-        "writes one to start from.",
     ),
 ]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import Annotated, Any
@@ -13,13 +14,13 @@ import typer
 import typer.core
 
 from medgraft import terminal
-from medgraft.errors import MedgraftError
+from medgraft.errors import MedgraftError, UnreadableDataError
 from medgraft.version import __version__
 
 
 class _Commands(typer.core.TyperGroup):
     """Exit codes: 0 done, 1 a typed error in one line, 2 wrong usage, 3 findings of
-    which --fail-on says so, 130 stopped by Ctrl-C.
+    which --fail-on says so, 4 not one image can be read, 130 stopped by Ctrl-C.
     """
 
     debug = False
@@ -32,7 +33,7 @@ class _Commands(typer.core.TyperGroup):
             if self.debug:
                 raise
             typer.secho(f"medgraft: {error}", fg="red", err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(4 if isinstance(error, UnreadableDataError) else 1) from error
         except KeyboardInterrupt as stop:
             typer.echo("medgraft: stopped; what is done is kept, and --resume goes on", err=True)
             raise typer.Exit(130) from stop
@@ -70,6 +71,9 @@ def main() -> None:
     if debug:
         sys.argv.remove("--debug")
         _Commands.debug = True
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot write is replaced
+            stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = terminal.show_warning
         app()

@@ -15,16 +15,12 @@ from medgraft.cli.options import (
     CLASS_SHARES,
     DATA,
     ENGINE,
-    GROUP,
-    LABEL_COLUMN,
     MODEL,
-    NO_GROUPS,
-    PATH_COLUMN,
     QUIET,
-    SPLIT_COLUMN,
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 
 
 @app.command()
@@ -36,6 +32,15 @@ def predict(
             metavar="PATH…", help="Images, folders of images, or patterns like 'a*.png'."
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Also write a CSV: a row an image, with its reason where it could not be read.",
+        ),
+    ] = None,
     class_shares: CLASS_SHARES = "training",
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -48,25 +53,31 @@ def predict(
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
-    from medgraft.bundle.predict import predict_files
+    from medgraft.bundle.predict import predict_files, write_predictions
 
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows = predict_files(fitted, paths)
     shares = None
     if class_shares != TRAINING:
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
+    if out is not None:
+        write_predictions(out, rows, fitted.classes)
+    unread = all(row.answer is None for row in rows)
     if as_json:
         images = [row.to_json(adjusted=shares is not None) for row in rows]
         terminal.show_json(
             images if shares is None else {"class_shares": shares.json(), "images": images}
         )
-        return
-    terminal.show_predictions(rows, fitted.classes)
-    if shares is not None:
-        terminal.show_class_shares(shares)
+    else:
+        terminal.show_predictions(rows, fitted.classes)
+        if shares is not None:
+            terminal.show_class_shares(shares)
+    if unread:
+        raise typer.Exit(4)
 
 
 @app.command()
+@reads_data
 def evaluate(
     model: MODEL,
     data: DATA,
@@ -75,11 +86,7 @@ def evaluate(
         typer.Option("--out", "-o", metavar="DIR", help="Also write a page and a JSON file here."),
     ] = None,
     class_shares: CLASS_SHARES = "training",
-    group: GROUP = None,
-    no_groups: NO_GROUPS = False,
-    path_column: PATH_COLUMN = "path",
-    label_column: LABEL_COLUMN = "label",
-    split_column: SPLIT_COLUMN = "split",
+    reading: Reading = NOTHING,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -97,10 +104,7 @@ def evaluate(
     progress = terminal.progress(quiet or as_json)
     found = evaluate_model(
         model,
-        load_table(
-            data, progress, group=group, no_groups=no_groups, path_column=path_column,
-            label_column=label_column, split_column=split_column, one_class=True,
-        ),
+        load_table(data, progress, reading, one_class=True),
         extractor_of(engine, workers, cache, progress),
         class_shares,
     )  # fmt: skip
@@ -119,6 +123,7 @@ def evaluate(
 
 
 @app.command()
+@reads_data
 def audit(
     model: MODEL,
     data: DATA,
@@ -154,11 +159,7 @@ def audit(
             help="Exit with 3 where the verdict is FAIL (fail), or anything but PASS (warn).",
         ),
     ] = "",
-    group: GROUP = None,
-    no_groups: NO_GROUPS = False,
-    path_column: PATH_COLUMN = "path",
-    label_column: LABEL_COLUMN = "label",
-    split_column: SPLIT_COLUMN = "split",
+    reading: Reading = NOTHING,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -180,10 +181,7 @@ def audit(
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
     progress = terminal.progress(quiet or as_json)
-    table = load_table(
-        data, progress, group=group, no_groups=no_groups, path_column=path_column,
-        label_column=label_column, split_column=split_column, one_class=True,
-    )  # fmt: skip
+    table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=images, pairs=pairs, seed=seed)
     found = audit_model(
         model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
@@ -207,7 +205,9 @@ def audit(
 @app.command()
 def explain(
     model: MODEL,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Images to explain.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE…", help="Images, or folders of them, to explain.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures are written.")
     ] = Path("medgraft-explain"),

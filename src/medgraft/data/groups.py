@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.listing import SPLIT_NAMES
+from medgraft.data.names import split_of
 from medgraft.errors import DataError
 from medgraft.types import Grouping, Strings
 
@@ -64,6 +64,7 @@ def apply_grouping(
     class_names: Strings,
     group: str | None = None,
     no_groups: bool = False,
+    in_layout: Strings | None = None,
 ) -> tuple[Strings, Grouping]:
     r"""Give every image its group.
 
@@ -79,6 +80,8 @@ def apply_grouping(
         has two images at least two groups.
     no_groups
         Make no such proposal.
+    in_layout : (n,)
+        The groups that the layout of folders gives, '' where none.
 
     Returns
     -------
@@ -112,6 +115,9 @@ def apply_grouping(
         return _grouped("column", keys, ids, splits, Grouping(group, False, f"by column '{group}'"))
     if no_groups:
         return _own(ids), Grouping(text="Each image is its own group, as asked for.")
+    if in_layout is not None and in_layout.any():
+        how = Grouping("none", True, "by the folders that they lie in")
+        return _grouped("folder", in_layout, ids, splits, how)
     named = {name.lower().replace(" ", "_"): name for name in metadata}
     for known in PATIENT_COLUMNS:
         if known in named and metadata[named[known]].any():
@@ -171,7 +177,7 @@ def _keys(pattern: str, ids: Strings, class_names: Strings) -> Strings:
 
 def _key(pattern: re.Pattern[str], id_: str, class_name: str) -> str:
     for part in reversed(PurePosixPath(id_).parts):
-        if part == class_name or part.lower() in SPLIT_NAMES:
+        if part == class_name or split_of(part):
             continue
         if match := pattern.search(part):
             return "_".join(text for text in match.groups() if text) or match[0]

@@ -7,7 +7,6 @@ Files are read and hashed here, and not decoded: whether bytes are a picture sho
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from medgraft.data.class_names import change_classes
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
 from medgraft.data.listing import Listing, Row, bar, content_hash
+from medgraft.data.names import is_negative
 from medgraft.data.tables import read_csv, read_npz
-from medgraft.errors import DataError
+from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
 
-NEGATIVE_WORDS = {"normal", "benign", "healthy", "negative", "control"}
+MANY_LOST = 1 / 20  # a share of images lost that is worth a warning
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
 
@@ -31,8 +32,11 @@ BATCH = 64  # files hashed by one thread at a go, so that handing over costs not
 class LoadOptions:
     """How a user's words for things differ from ours.
 
-    `group` is a column of the CSV or `regex:PATTERN`; `positive` a class of two. `one_class` lets
-    data of a single class in, which can be judged and not learned from.
+    `layout` says how a folder is read (`data/layout.py`); `group` is a column of the table or
+    `regex:PATTERN`; `positive` a class of two. `leave_out` names classes that are not studied,
+    `rename` (old, new) pairs, two of one new name being joined, and classes of fewer images than
+    `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
+    judged and not learned from.
     """
 
     path_column: str = "path"
@@ -42,6 +46,10 @@ class LoadOptions:
     no_groups: bool = False
     positive: str | None = None
     one_class: bool = False
+    layout: str = ""
+    leave_out: tuple[str, ...] = ()
+    rename: tuple[tuple[str, str], ...] = ()
+    drop_classes_below: int = 0
 
 
 def load(
@@ -75,7 +83,12 @@ def load(
     rows, unread = _hashed(listing.rows, progress)
     skipped = (*listing.skipped, *unread)
     if not rows:
-        raise DataError(f"none of the images in {data} can be read; the first: {skipped[0].reason}")
+        raise UnreadableDataError(
+            f"none of the images in {data} can be read; the first: {skipped[0].reason}"
+        )
+    rows, changed = change_classes(
+        rows, options.leave_out, options.rename, options.drop_classes_below
+    )
     classes = _classes(rows, data, options.one_class)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
     positive, guess = choose_positive(classes, options.positive)
@@ -85,8 +98,9 @@ def load(
     metadata = {n: np.array(v) for n, v in zip(listing.columns, values, strict=True)}
     named = np.array([row.label for row in rows])
     groups, grouping = apply_grouping(
-        ids, splits, metadata, named, group=options.group, no_groups=options.no_groups
-    )
+        ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
+        in_layout=np.array([row.group for row in rows]),
+    )  # fmt: skip
     return ImageTable(
         ids=ids,
         sources=tuple(row.source for row in rows),
@@ -101,7 +115,14 @@ def load(
         metadata=metadata,
         grouping=grouping,
         skipped=skipped,
-        findings=(*listing.findings, *guess, *_label_findings(labels, classes, ids.tolist())),
+        findings=(
+            *listing.findings,
+            *changed,
+            *guess,
+            *_label_findings(labels, classes, ids.tolist()),
+            *_lost(listing, skipped),
+        ),
+        reading=listing.reading,
     )
 
 
@@ -118,7 +139,7 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
             f"{path} cannot be read ({reason}); check the path and its permissions"
         ) from error
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path, options.layout)
     if path.suffix.lower() in (".csv", ".tsv"):
         return read_csv(path, options.path_column, options.label_column, options.split_column)
     if path.suffix.lower() == ".npz":
@@ -176,20 +197,16 @@ def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[st
     if alike:
         raise DataError(
             f"the classes {', '.join(alike)} differ only in case, so one class may stand under two "
-            "names; rename them"
+            f"names; join them with --rename '{alike[0]}={alike[1]}'"
         )
     if not classes:
         raise DataError(f"no image in {data} has a label; fill in the label column")
     if len(classes) == 1 and not one_class:
-        remedy = _other_folder(Path(data) / classes[0]) or "add images of another class"
-        raise DataError(f"{data} has one class only ({classes[0]}), two are needed; {remedy}")
+        raise DataError(
+            f"{data} has one class only ({classes[0]}), two are needed; add images of another "
+            "class, or say with --layout which folder is the class"
+        )
     return classes
-
-
-def _other_folder(inside: Path) -> str:
-    """What to try instead, where the only class is a folder that itself holds folders."""
-    nested = inside.is_dir() and any(path.is_dir() for path in inside.iterdir())
-    return f"perhaps you mean the folder {inside}" if nested else ""
 
 
 def choose_positive(
@@ -197,9 +214,9 @@ def choose_positive(
 ) -> tuple[str | None, tuple[Finding, ...]]:
     """The positive class of two, and a warning where it was guessed.
 
-    It is the one that is not called normal, benign, healthy, negative or control (as a word
-    anywhere in the name: `normal_lung`), no (as the first word: `no_finding`) or 0 (against 1);
-    where that leaves none or both, the last by name.
+    It is the one whose name does not say that nothing was found (`names.is_negative`: normal_lung,
+    no_finding, NonDemented, without_polyp), or 1 against 0; where that leaves none or both, the
+    last by name.
 
     Raises
     ------
@@ -230,7 +247,7 @@ def choose_positive(
         return None, ()
     if set(classes) == {"0", "1"}:
         return "1", ()
-    candidates = [name for name in classes if not _is_negative(name)]
+    candidates = [name for name in classes if not is_negative(name)]
     if len(candidates) == 1:
         return candidates[0], ()
     guess = classes[-1]
@@ -242,11 +259,6 @@ def choose_positive(
             remedy=f"Pass --positive {classes[0]} or --positive {guess}.",
         ),
     )
-
-
-def _is_negative(name: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", name.casefold())
-    return bool(NEGATIVE_WORDS.intersection(words)) or words[:1] == ["no"]
 
 
 def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> list[Finding]:
@@ -273,7 +285,27 @@ def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> l
                 f"The class '{classes[index]}' has a single image.",
                 {"n": 1},
                 (ids[int(np.flatnonzero(labels == index)[0])],),
-                "Add images of it, or take it out.",
+                "Add images of it, or leave it out: --drop-classes-below 2.",
             )
         )
     return findings
+
+
+def _lost(listing: Listing, skipped: Sequence[Skipped]) -> list[Finding]:
+    """A warning where more than 1 image in 20 could not be used."""
+    total = len(listing.rows) + len(listing.skipped)
+    lost = [one for one in skipped if "named twice" not in one.reason]
+    if len(lost) <= total * MANY_LOST:
+        return []
+    reasons = Counter(one.reason for one in lost).most_common(3)
+    why = "; ".join(f"{n:,}: {reason}" for reason, n in reasons)
+    return [
+        Finding(
+            "many_skipped",
+            "warn",
+            f"{len(lost):,} of {total:,} images could not be used ({why}).",
+            {"skipped": len(lost), "images": total},
+            tuple(one.source for one in lost[:12]),
+            "Look at the first of them: a whole kind of images may be missing from the study.",
+        )
+    ]

@@ -5,23 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medgraft.types import Finding, Progress, Skipped, Source, Split
+from medgraft.types import Finding, Progress, Reading, Skipped, Source, Split
 
-SPLIT_NAMES: Mapping[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 HASH_BYTES = 16
 
 
@@ -41,6 +31,7 @@ class Row:
     mask: str = ""
     content_hash: str = ""
     extra: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,7 @@ class Listing:
     skipped: list[Skipped]
     findings: list[Finding] = field(default_factory=list)
     columns: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
 
 def bar(

@@ -66,14 +66,19 @@ def _unique(names: dict[Key, str]) -> dict[str, Key]:
 def read_mask(path: str, geometry: Geometry) -> Mask:
     """The mask of an image on its canvas, (height, width) bool: where it is above half its maximum.
 
-    A mask of another size than the stored image's is enlarged or shrunk to it, if its sides are in
-    the same proportion.
+    Several masks, with a NUL between their paths, are joined. A mask of another size than the
+    stored image's is enlarged or shrunk to it, if its sides are in the same proportion.
 
     Raises
     ------
     DataError
         It cannot be read, or is of another shape than its image.
     """
+    if "\0" in path:
+        first, *others = (read_mask(one, geometry) for one in path.split("\0"))
+        for other in others:
+            first |= other
+        return first
     pixels = decode(Source(path)).pixels
     drawn = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     mask = drawn > drawn.max() / 2

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import (
-    SPLIT_NAMES,
     Listing,
     Row,
     bar,
@@ -22,6 +21,7 @@ from medgraft.data.listing import (
     file_problem,
     shown,
 )
+from medgraft.data.names import SPLIT_NAMES, split_of
 from medgraft.errors import DataError
 from medgraft.types import Progress, Skipped, Source, Split
 
@@ -131,12 +131,13 @@ def _beside(root: Path, text: str) -> Path:
 
 
 def _split_named(text: str, path: Path, line: int) -> Split:
-    if text and text.lower() not in SPLIT_NAMES:
+    split = split_of(text)
+    if text and not split:
         raise DataError(
             f"{path.name} line {line}: the split '{text}' is none of {', '.join(SPLIT_NAMES)}; "
             "rename it, or pass --split-column for another column"
         )
-    return SPLIT_NAMES[text.lower()] if text else ""
+    return split
 
 
 def _refuse_contradiction(first: Row, at: int, second: Row, line: int, path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
@@ -11,13 +13,15 @@ from medgraft.files import write_text
 from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
+from medgraft.report.text.reading import reading_tree
 from medgraft.results.data import DataAudit
 from medgraft.types import Canvas, Finding, ImageTable
 from medgraft.version import __version__
 
 SIDE = 168  # pixels of a picture in the file
 WORKERS = 2  # for a few dozen images
-MOST = 12  # pictures a finding
+MOST = 12  # pictures a finding, and parts of the data that are shown
+SAMPLES = 4  # pictures of each part
 PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
 TITLES = {
     "metadata_tells_class": "The files tell the class",
@@ -34,6 +38,11 @@ TITLES = {
     "suspected_labels": "Labels that may be wrong",
     "wrong_labels": "Labels",
     "train_test_shift": "Training against test",
+    "many_skipped": "Images that could not be used",
+    "unread": "Files that are not read",
+    "copied_folder": "A copy that was left out",
+    "possible_groups": "Images that may be of one patient",
+    "classes": "Classes that were changed",
 }
 
 
@@ -61,6 +70,8 @@ def render_findings(audit: DataAudit, *, data: str, command: str = "") -> str:
             "n_images": len(audit.table),
             "command": command,
             "version": __version__,
+            "tree": reading_tree(audit.table),
+            "samples": _samples(audit.table),
             "grave": [_shown(one, audit, pictures) for one in grave],
             "rest": [_shown(one, audit, pictures) for one in findings if one.severity == "info"],
             "n_suggestions": len(audit.checked.suggestions),
@@ -120,11 +131,36 @@ def _shown(finding: Finding, audit: DataAudit, pictures: Mapping[str, str]) -> d
     }
 
 
+def _samples(table: ImageTable) -> list[tuple[str, list[dict[str, str]]]]:
+    """A few images of each part of the data, (its name, cells); spread evenly over its rows."""
+    rows_of: dict[str, list[int]] = {}
+    for split in ("train", "val", "test", ""):
+        for label, name in enumerate(table.classes):
+            rows = np.flatnonzero((table.splits == split) & (table.labels == label))
+            if len(rows):
+                title = f"{split}: {name}" if split else name
+                even = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(int)
+                rows_of[f"{title} ({len(rows):,})"] = rows[even].tolist()
+    shown = list(rows_of.items())[:MOST]
+    uri_of = _read(table, [row for _, rows in shown for row in rows])
+    ids = table.ids.tolist()
+    return [
+        (title, [{"id": ids[row], "uri": uri_of[ids[row]]} for row in rows if ids[row] in uri_of])
+        for title, rows in shown
+    ]
+
+
 def _pictures(table: ImageTable, findings: tuple[Finding, ...]) -> dict[str, str]:
     """The images that grave findings name, as data URIs by id; what cannot be read is left out."""
     wanted = {id for one in findings if one.severity != "info" for id in one.images[:MOST]}
-    rows = [row for row, id in enumerate(table.ids.tolist()) if id in wanted]
+    return _read(table, [row for row, id in enumerate(table.ids.tolist()) if id in wanted])
+
+
+def _read(table: ImageTable, rows: Sequence[int]) -> dict[str, str]:
+    """Images of some rows as data URIs by id, but for those that cannot be read."""
     sources = [table.sources[row] for row in rows]
     with DecodePool(WORKERS) as pool:
-        read = list(pool.canvases(table.ids[rows].tolist(), sources, CanvasRecipe(2 * SIDE, "pad")))
+        read = list(
+            pool.canvases(table.ids[list(rows)].tolist(), sources, CanvasRecipe(2 * SIDE, "pad"))
+        )
     return {one.id: images.data_uri(one.pixels, SIDE) for one in read if isinstance(one, Canvas)}

@@ -1,0 +1,157 @@
+"""The options that say how DATA is read, given to every command that reads data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+
+PANEL = "How DATA is read"
+Reading = Mapping[str, Any]
+NOTHING: Reading = MappingProxyType({})
+OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "layout": (
+        Annotated[
+            str,
+            typer.Option(
+                "--layout",
+                metavar="split/class/group/image",
+                help="What each level of the folders is: split, class, group (a patient), image, "
+                "mask or *; parts of names in braces: 'class/{group}_{*}.png'. Without it the "
+                "layout is recognised, or you are asked.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
+    "group": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--group",
+                metavar="COLUMN|regex:…",
+                help="What tells patients apart: a column of the table, or a pattern in the file "
+                "names.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
+    "no_groups": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--no-groups",
+                help="Treat every image as a patient of its own.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        False,
+    ),
+    "leave_out": (
+        Annotated[
+            list[str],
+            typer.Option(
+                "--leave-out",
+                metavar="CLASS",
+                help="A class that is not studied; may be given several times.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        [],
+    ),
+    "rename": (
+        Annotated[
+            list[str],
+            typer.Option(
+                "--rename",
+                metavar="OLD=NEW",
+                help="Another name for a class; two classes of one new name are joined.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        [],
+    ),
+    "drop_classes_below": (
+        Annotated[
+            int,
+            typer.Option(
+                "--drop-classes-below",
+                metavar="N",
+                min=0,
+                help="Leave out classes of fewer images than this.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        0,
+    ),
+    "path_column": (
+        Annotated[
+            str,
+            typer.Option(
+                "--path-column", help="The table's column of paths.", rich_help_panel=PANEL
+            ),
+        ],
+        "path",
+    ),
+    "label_column": (
+        Annotated[
+            str,
+            typer.Option(
+                "--label-column", help="The table's column of classes.", rich_help_panel=PANEL
+            ),
+        ],
+        "label",
+    ),
+    "split_column": (
+        Annotated[
+            str,
+            typer.Option(
+                "--split-column", help="The table's column of splits.", rich_help_panel=PANEL
+            ),
+        ],
+        "split",
+    ),
+    "overrides": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--overrides",
+                metavar="FILE",
+                help="A table path,action,value,why of images to exclude, relabel or group; "
+                "`profile --out` writes one to start from.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
+}
+
+
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options; it takes their values as `reading`, for `load_table`."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.name != "reading":
+            parameters.append(parameter)
+            continue
+        for name, (annotation, default) in OPTIONS.items():
+            parameters.append(
+                inspect.Parameter(name, parameter.kind, annotation=annotation, default=default)
+            )
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        reading = {name: values.pop(name) for name in OPTIONS}
+        command(**values, reading=reading)
+
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {}
+    del with_options.__wrapped__
+    return with_options

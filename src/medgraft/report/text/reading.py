@@ -1,0 +1,78 @@
+"""How DATA was read, as a small tree with counts, for the terminal and the page about the data."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.types import ImageTable
+
+MOST = 12  # classes or kinds that are listed by name
+
+
+def reading_tree(table: ImageTable) -> list[str]:
+    """Lines of text: splits and classes with their images, then groups, masks, what is not read.
+
+    >>> from medgraft.types import ImageTable, Reading
+    >>> import numpy as np
+    >>> nothing = np.array(["", ""])
+    >>> table = ImageTable(np.array(["a/1", "b/2"]), (), nothing, np.array([0, 1]),
+    ...     np.array(["image:a/1", "image:b/2"]), nothing, nothing, ("a", "b"),
+    ...     reading=Reading("folders", "class/image"))
+    >>> print(*reading_tree(table), sep="\\n")
+    2 images, read as class/image
+    ├─ a  1
+    ├─ b  1
+    └─ groups: each image is its own
+    """
+    reading = table.reading
+    how = f", read as {reading.layout}" if reading.layout else ""
+    if reading.by not in ("", "layout", "folders"):
+        how = f", labels from {reading.by}"
+    splits = [split for split in ("train", "val", "test", "") if (table.splits == split).any()]
+    branches: list[tuple[str, list[str]]] = []
+    for split in splits:
+        here = table.splits == split
+        classes = _classes(table, here)
+        if splits == [""]:
+            branches += [(line, []) for line in classes]
+        else:
+            branches.append((f"{split or 'in no split'}  {int(here.sum()):,}", classes))
+    n_groups = len(np.unique(table.groups))
+    grouped = n_groups < len(table)
+    branches.append((f"groups: {n_groups:,}" if grouped else "groups: each image is its own", []))
+    if masked := int((table.masks != "").sum()):
+        known = f", by {'; '.join(reading.masks)}" if reading.masks else ""
+        branches.append((f"masks: of {masked:,} images{known}", []))
+    branches += [
+        (f"left out: {what}, {n:,} {'file' if n == 1 else 'files'}: {why}", [])
+        for what, n, why in reading.left_out
+    ]
+    if table.skipped:
+        first = table.skipped[0]
+        branches.append(
+            (f"skipped: {len(table.skipped):,}, the first {first.source}: {first.reason}", [])
+        )
+    if reading.unread:
+        kinds = sorted(reading.unread.items(), key=lambda pair: (-pair[1], pair[0]))
+        named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in kinds[:MOST]]
+        branches.append((f"not read: {', '.join(named)}{' …' * (len(kinds) > MOST)}", []))
+    lines = [f"{len(table):,} images{how}"]
+    for i, (text, below) in enumerate(branches):
+        last = i == len(branches) - 1
+        lines.append(f"{'└─' if last else '├─'} {text}")
+        for j, line in enumerate(below):
+            lines.append(f"{'  ' if last else '│ '} {'└─' if j == len(below) - 1 else '├─'} {line}")
+    return lines
+
+
+def _classes(table: ImageTable, here: NDArray[np.bool_]) -> list[str]:
+    """The classes of some images, each with its number."""
+    found = [
+        (name, int((here & (table.labels == label)).sum()))
+        for label, name in enumerate(table.classes)
+    ]
+    if unlabelled := int((here & (table.labels < 0)).sum()):
+        found.append(("without a label", unlabelled))
+    lines = [f"{name}  {n:,}" for name, n in found if n]
+    return [*lines[:MOST], f"… {len(lines) - MOST} more"] if len(lines) > MOST else lines
