@@ -17,6 +17,7 @@ from medgraft.audit.evidence_view import evidence_view
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
+from medgraft.data.dicom_identity import public_names
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
@@ -400,7 +401,7 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
             hashes[file] = content_hash(Path(file).read_bytes())
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))
-    n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)
+    n, ids = len(hashes), np.array(public_names(list(hashes)), dtype=np.str_)
     return ImageTable(
         ids=ids,
         sources=tuple(Source(file) for file in hashes),

@@ -117,6 +117,32 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         ],
         "split",
     ),
+    "window": (
+        Annotated[
+            str,
+            typer.Option(
+                "--window",
+                metavar="CENTER,WIDTH",
+                help="Show all DICOM images by this window, in their own units (40,400 for soft "
+                "tissue in CT); without it by the window that each names.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
+    "ids": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--ids",
+                metavar="FILE",
+                help="Write a CSV id,path,frame that tells which image is which file; DICOM files "
+                "have no names anywhere else.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
     "overrides": (
         Annotated[
             Path | None,

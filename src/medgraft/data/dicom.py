@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -66,6 +67,15 @@ def is_dicom(head: bytes) -> bool:
     return bool(group == 0x0008 and 0 < length <= 64 and length % 2 == 0)
 
 
+def may_be_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its first bytes, or says so by its name and is to be refused."""
+    try:
+        with path.open("rb") as stream:
+            return is_dicom(stream.read(HEAD)) or path.suffix.lower() in (".dcm", ".dicom")
+    except OSError:
+        return path.suffix.lower() in (".dcm", ".dicom")
+
+
 def _is_envelope(head: bytes) -> bool:
     """Whether it is a secure DICOM file (PS3.15 D): a CMS envelope, data or digest around one."""
     return head[:1] == b"\x30" and b"\x2a\x86\x48\x86\xf7\x0d\x01\x07" in head[:32]
@@ -80,7 +90,7 @@ def decode_dicom(data: bytes, frame: int | None = None, rule: PixelRule = PLAIN)
         It has no picture, or one that is not read; the text names the rule, and nothing of the
         file.
     """
-    with _guarded():
+    with guarded():
         ds = read_dataset(data)
         form = _with_pixels(ds)
         stored, form = stored_values(ds, form, frame or 0)
@@ -102,7 +112,7 @@ def brightness(data: bytes, frame: int | None = None) -> NDArray[Any] | None:
     DecodeError
         As `decode_dicom` says.
     """
-    with _guarded():
+    with guarded():
         ds = read_dataset(data)
         form = _with_pixels(ds)
         if form.samples == 3 or form.photometric == "PALETTE COLOR" or form.stored <= 8:
@@ -123,12 +133,12 @@ def stored_range(data: bytes, frame: int | None = None) -> tuple[float, float, i
     values = brightness(data, frame)
     if values is None or not values.size:
         return None
-    with _guarded():
+    with guarded():
         bits = pixel_format(read_dataset(data)).stored
     return float(values.min()), float(values.max()), bits
 
 
-class _guarded:  # noqa: N801  used as a function, like contextlib.suppress
+class guarded:  # noqa: N801  used as a function, like contextlib.suppress
     """Make one error of all that broken files raise, without repeating what stands in them."""
 
     def __enter__(self) -> None:

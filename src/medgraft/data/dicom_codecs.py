@@ -79,7 +79,7 @@ def pixel_format(ds: Dataset) -> PixelFormat:
         signed=_number(ds, "PixelRepresentation", 0) == 1,
         planar=_number(ds, "PlanarConfiguration", 0) == 1,
         photometric=photometric or ("RGB" if samples == 3 else "MONOCHROME2"),
-        frames=max(1, _number(ds, "NumberOfFrames", 1)),
+        frames=frames_of(ds),
     )
     check_size(found.rows, found.columns, MAX_PIXELS_PILLOW)
     if allocated not in (1, 8, 16):
@@ -101,6 +101,11 @@ def pixel_format(ds: Dataset) -> PixelFormat:
     if wanted != samples:
         raise DecodeError(f"{found.photometric} has {wanted} samples a pixel, its header {samples}")
     return found
+
+
+def frames_of(ds: Dataset) -> int:
+    """How many frames it has; 1 where it does not say."""
+    return max(1, _number(ds, "NumberOfFrames", 1))
 
 
 def _number(ds: Dataset, keyword: str, default: int | None = None) -> int:

@@ -16,13 +16,31 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.class_names import change_classes
+from medgraft.data.dicom import HEAD, is_dicom
+from medgraft.data.dicom_headers import (
+    COLUMNS,
+    dicom_groups,
+    header_findings,
+    one_row_a_frame,
+    read_header,
+)
+from medgraft.data.dicom_identity import withhold, write_ids
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import Listing, Row, bar, content_hash
+from medgraft.data.listing import DicomHeader, Listing, Row, bar, content_hash
 from medgraft.data.names import is_negative
 from medgraft.data.tables import read_csv, read_npz
 from medgraft.errors import DataError, UnreadableDataError
-from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
+from medgraft.types import (
+    Finding,
+    Grouping,
+    ImageTable,
+    Ints,
+    PixelRule,
+    Progress,
+    Skipped,
+    Strings,
+)
 
 MANY_LOST = 1 / 20  # a share of images lost that is worth a warning
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
@@ -36,7 +54,8 @@ class LoadOptions:
     `regex:PATTERN`; `positive` a class of two. `leave_out` names classes that are not studied,
     `rename` (old, new) pairs, two of one new name being joined, and classes of fewer images than
     `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
-    judged and not learned from.
+    judged and not learned from. `window` (centre, width) is how all DICOM images are shown, `ids`
+    where to write which id is which file.
     """
 
     path_column: str = "path"
@@ -47,6 +66,8 @@ class LoadOptions:
     positive: str | None = None
     one_class: bool = False
     layout: str = ""
+    window: tuple[float, float] | None = None
+    ids: Path | None = None
     leave_out: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
     drop_classes_below: int = 0
@@ -81,6 +102,10 @@ def load(
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
     rows, unread = _hashed(listing.rows, progress)
+    columns, dicom = listing.columns, any(row.dicom for row in rows)
+    if dicom:
+        rows, without_picture = one_row_a_frame(rows)
+        unread, columns = [*unread, *without_picture], (*columns, *COLUMNS)
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise UnreadableDataError(
@@ -95,13 +120,19 @@ def load(
     ids = np.array([row.id for row in rows])
     splits = np.array([row.split for row in rows], dtype="U5")  # room for every split's name
     values = zip(*(row.extra for row in rows), strict=True)
-    metadata = {n: np.array(v) for n, v in zip(listing.columns, values, strict=True)}
+    metadata = {n: np.array(v) for n, v in zip(columns, values, strict=True)}
     named = np.array([row.label for row in rows])
-    groups, grouping = apply_grouping(
-        ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
-        in_layout=np.array([row.group for row in rows]),
-    )  # fmt: skip
-    return ImageTable(
+
+    def by_table() -> tuple[Strings, Grouping]:
+        return apply_grouping(
+            ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
+            in_layout=np.array([row.group for row in rows]),
+        )  # fmt: skip
+
+    groups, grouping = (
+        dicom_groups(rows, options.group, options.no_groups, by_table) if dicom else by_table()
+    )
+    table = ImageTable(
         ids=ids,
         sources=tuple(row.source for row in rows),
         content_hashes=np.array([row.content_hash for row in rows]),
@@ -117,12 +148,27 @@ def load(
         skipped=skipped,
         findings=(
             *listing.findings,
+            *(header_findings(rows) if dicom else ()),
             *changed,
             *guess,
             *_label_findings(labels, classes, ids.tolist()),
             *_lost(listing, skipped),
         ),
         reading=listing.reading,
+    )
+    if dicom:
+        table = withhold(table, rows, options.ids)
+    elif options.ids is not None:
+        write_ids(options.ids, rows, ids.tolist(), {})
+    return table if options.window is None else _shown_by(table, PixelRule(window=options.window))
+
+
+def _shown_by(table: ImageTable, rule: PixelRule) -> ImageTable:
+    """The same images shown by a rule, which names their contents too."""
+    return replace(
+        table,
+        sources=tuple(replace(source, rule=rule) for source in table.sources),
+        content_hashes=np.array([f"{name}~{rule.key}" for name in table.content_hashes]),
     )
 
 
@@ -159,32 +205,33 @@ def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], 
     try:
         with bar(progress, "Reading images", len(rows)) as advance:
             for batch, hashes in zip(batches, pool.map(_hash_all, batches), strict=True):
-                for row, (name, problem) in zip(batch, hashes, strict=True):
+                for row, (name, problem, header) in zip(batch, hashes, strict=True):
                     if problem:
                         skipped.append(Skipped(row.id, problem))
                     else:
-                        kept.append(replace(row, content_hash=name))
+                        kept.append(replace(row, content_hash=name, dicom=header))
                 advance(len(batch))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
     return kept, skipped
 
 
-def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, DicomHeader | None]]:
     return [_hash(row) for row in rows]
 
 
-def _hash(row: Row) -> tuple[str, str]:
-    """(hash of the bytes, '') or ('', why there is none)."""
+def _hash(row: Row) -> tuple[str, str, DicomHeader | None]:
+    """(hash of the bytes, '', a DICOM file's header) or ('', why there is none, None)."""
     if row.content_hash:
-        return row.content_hash, ""
+        return row.content_hash, "", None
     try:
         content = Path(row.source.path).read_bytes()
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})"
+        return "", f"cannot be read ({error.strerror})", None
     if not content:
-        return "", "empty file"
-    return content_hash(content), ""
+        return "", "empty file", None
+    header = read_header(content) if is_dicom(content[:HEAD]) else None
+    return content_hash(content), "", header
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.dicom_lookup import with_paths
 from medgraft.data.listing import (
     Listing,
     Row,
@@ -36,7 +37,7 @@ def read_csv(path: Path, path_column: str, label_column: str, split_column: str)
         two labels or splits.
     """
     root = path.parent
-    header, records = _records(path)
+    header, records = with_paths(*_records(path), [root], path_column)
     wanted = {"--path-column": path_column, "--label-column": label_column}
     wanted |= {} if split_column == "split" else {"--split-column": split_column}
     for flag, name in wanted.items():
