@@ -245,5 +245,7 @@ def test_names_of_files(clinic: Path, tmp_path: Path):
     names = public_names([file, tmp_path / "x.png", file, tmp_path / "absent"])
     assert names[0].startswith("dicom-")
     assert "IM100" not in names[0]
-    assert names[1:] == [str(tmp_path / "x.png"), f"{names[0]}-2", str(tmp_path / "absent")]
+    assert names[2] == f"{names[0]}-2"
+    assert [name[:5] for name in names] == ["dicom", "file-", "dicom", "file-"]
+    assert public_names([tmp_path / "x.png"]) == [str(tmp_path / "x.png")]
     assert withheld(load(clinic))

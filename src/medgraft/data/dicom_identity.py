@@ -53,23 +53,32 @@ def hashed(text: str) -> str:
 
 
 def public_names(files: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """What files may be called in anything that is written: their paths, of DICOM files hashes.
-
-    Two files of one SOPInstanceUID are numbered.
+    """What files may be called in anything that is written: their paths, or hashes of them all
+    where one of them is DICOM. Two files of one SOPInstanceUID are numbered.
     """
+    paths = [os.fspath(file) for file in files]
+    uids = [_instance(path) for path in paths]
+    if not any(uid is not None for uid in uids):
+        return paths
     seen: Counter[str] = Counter()
     names = []
-    for file in files:
-        name = os.fspath(file)
-        with suppress(OSError), Path(file).open("rb") as stream:
+    for path, uid in zip(paths, uids, strict=True):
+        name = f"{'file' if uid is None else 'dicom'}-{hashed(uid or path)}"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
+
+
+def _instance(file: str) -> str | None:
+    """A DICOM file's SOPInstanceUID, '' where it has none; None of any other file."""
+    try:
+        with Path(file).open("rb") as stream:
             head = stream.read(HEAD)
             if is_dicom(head):
-                uid = read_header(head + stream.read()).keys[KEYS.index("SOPInstanceUID")]
-                name = f"dicom-{hashed(uid or name)}"
-                seen[name] += 1
-                name = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        names.append(name)
-    return names
+                return read_header(head + stream.read()).keys[KEYS.index("SOPInstanceUID")]
+    except OSError:
+        pass
+    return "" if Path(file).suffix.lower() in (".dcm", ".dicom") else None
 
 
 def _salt() -> bytes:
