@@ -360,6 +360,23 @@ def test_without_window_or_range_the_flag_is_named():
     assert np.array_equal(decode_dicom(dicom(GREYS[0]), None, TWELVE).pixels, GREYS[0])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16])
+def test_a_large_picture_is_shown_as_its_pixels_are_one_by_one(kind: type):
+    """Large ones go through a table of all values, small ones do not."""
+    low, high = (0, 256) if kind is np.uint8 else (0, 4096) if kind is np.uint16 else (-2048, 2048)
+    values = RNG.integers(low, high, (70, 70)).astype(kind)
+    bits = 8 if kind is np.uint8 else 12
+    window = {"WindowCenter": "100.5", "WindowWidth": "333", "RescaleSlope": "0.7"}
+    for tags in (window, {"PhotometricInterpretation": "MONOCHROME1"}):
+        ds = data_set(values, bits, **tags)
+        ds.add_new("PixelPaddingValue", "SS" if kind is np.int16 else "US", int(values[3, 3]))
+        large = decode_dicom(written(ds), None, TWELVE).pixels
+        for row in (3, 40):
+            small = data_set(values[row : row + 1], bits, **tags)
+            small["PixelPaddingValue"] = ds["PixelPaddingValue"]
+            assert np.array_equal(decode_dicom(written(small), None, TWELVE).pixels[0], large[row])
+
+
 def lut(values: list[int], first: int, bits: int) -> Dataset:
     item = Dataset()
     item.LUTDescriptor = [len(values), first, bits]

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from medgraft.data.dicom_codecs import SEND_AGAIN, PixelFormat, pixel_format, stored_values
-from medgraft.data.dicom_pixels import Measured, has_voi, measured, shown_colours, shown_grey
+from medgraft.data.dicom_pixels import (
+    Measured,
+    grey_picture,
+    has_voi,
+    measured,
+    shown_colours,
+)
 from medgraft.data.formats import Decoded
 from medgraft.errors import DecodeError
 from medgraft.types import PLAIN, PixelRule
@@ -97,8 +103,7 @@ def decode_dicom(data: bytes, frame: int | None = None, rule: PixelRule = PLAIN)
         if form.samples == 3 or form.photometric == "PALETTE COLOR":
             pixels = shown_colours(stored, form, ds)
         else:
-            image = measured(stored, form, ds, frame or 0)
-            pixels = shown_grey(image, ds, frame or 0, rule)
+            pixels = grey_picture(stored, form, ds, frame or 0, rule)
     return Decoded(pixels, (form.rows, form.columns))
 
 

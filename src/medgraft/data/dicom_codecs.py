@@ -217,13 +217,13 @@ def _trimmed(values: Stored, form: PixelFormat) -> Stored:
     if form.allocated == 1:
         return values
     values = values >> (form.high_bit + 1 - form.stored)
-    return _of_bits(values, form.stored, form.signed)
+    return lowest_bits(values, form.stored, form.signed)
 
 
-def _of_bits(values: Stored, bits: int, signed: bool) -> Stored:
+def lowest_bits(values: Stored, bits: int, signed: bool) -> Stored:
     """Read the lowest `bits` bits of unsigned words as numbers, in two's complement if signed.
 
-    >>> _of_bits(np.array([0x0FFF, 0x1001], np.uint16), 12, True).tolist()
+    >>> lowest_bits(np.array([0x0FFF, 0x1001], np.uint16), 12, True).tolist()
     [-1, 1]
     """
     unused = 8 * values.dtype.itemsize - bits
@@ -349,7 +349,7 @@ def _jpeg(part: bytes, form: PixelFormat) -> tuple[Stored, PixelFormat]:
         values, inside = _as_stored(part), "RGB"
     else:
         values, inside = decode_bytes(part, None, None).pixels, "RGB"
-    stored = _of_bits(values, header.bits, form.signed)
+    stored = lowest_bits(values, header.bits, form.signed)
     return stored, _named(form, inside) if form.samples == 3 else form
 
 
@@ -368,7 +368,7 @@ def _jpeg_ls(part: bytes, form: PixelFormat) -> tuple[Stored, PixelFormat]:
     header = _jpeg_header(part)
     _agreed(header, form)
     values = optional("imagecodecs", EXTRA).jpegls_decode(part)
-    return _of_bits(values, header.bits, form.signed), _named(form, _ycc(form.photometric))
+    return lowest_bits(values, header.bits, form.signed), _named(form, _ycc(form.photometric))
 
 
 _SEGMENT = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
@@ -410,6 +410,6 @@ def _jpeg_2000(part: bytes, form: PixelFormat) -> tuple[Stored, PixelFormat]:
     header = _Header(high - top, wide - left, samples, (depth & 0x7F) + 1)
     _agreed(header, form)
     values = optional("openjpeg", EXTRA).decode(part[start:], 0)
-    stored = _of_bits(values.view(f"u{values.dtype.itemsize}"), header.bits, form.signed)
+    stored = lowest_bits(values.view(f"u{values.dtype.itemsize}"), header.bits, form.signed)
     inside = "RGB" if form.photometric in ("YBR_RCT", "YBR_ICT") else _ycc(form.photometric)
     return stored, _named(form, inside) if form.samples == 3 else form

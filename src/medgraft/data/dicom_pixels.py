@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.dicom_codecs import PixelFormat, Stored
+from medgraft.data.dicom_codecs import PixelFormat, Stored, lowest_bits
 from medgraft.errors import DecodeError
 from medgraft.types import Floats, PixelRule, Pixels
 
@@ -91,6 +91,23 @@ def _plane(stored: Stored, ds: Dataset, name: str) -> Pixels:
         raise DecodeError("its palette is shorter than it says")
     index = np.clip(stored.astype(np.int64) - first, 0, count - 1)
     return table[index].astype(np.uint8)
+
+
+def grey_picture(
+    stored: Stored, form: PixelFormat, ds: Dataset, frame: int, rule: PixelRule
+) -> Pixels:
+    """The picture (height, width) of a grey frame, by `measured` and `shown_grey`.
+
+    Both look at each pixel by itself; where there are more pixels than values that they can have,
+    each value is shown once and looked up.
+    """
+    possible = 1 << form.stored
+    if stored.size < possible:
+        return shown_grey(measured(stored, form, ds, frame), ds, frame, rule)
+    kind = np.dtype(f"u{stored.dtype.itemsize}")
+    every = lowest_bits(np.arange(possible, dtype=kind), form.stored, form.signed)
+    table = shown_grey(measured(every, form, ds, frame), ds, frame, rule)
+    return np.asarray(table[stored.view(kind) & kind.type(possible - 1)])
 
 
 def measured(stored: Stored, form: PixelFormat, ds: Dataset, frame: int) -> Measured:
