@@ -255,7 +255,7 @@ def _(out: Folder) -> None:
         name = f"ISIC_{2637011 + i}"
         out.put(f"train/{name}.jpg")
         bad = i % 3 == 0
-        words = "melanoma" if bad else "nevus"
+        words = "melanoma" if bad else ("nevus", "unknown", "lentigo NOS")[i % 5 % 3]
         rows.append([name, f"IP_{7279968 + i // 2}", "male", 45.0, "head/neck", words,
                      "malignant" if bad else "benign", int(bad)])  # fmt: skip
     header = "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis"
@@ -412,7 +412,7 @@ def _(out: Folder) -> None:
 
 @published(
     "bone fractures",
-    Right(("fractured", "not fractured"), (("test", 4), ("train", 16), ("val", 4))),
+    Right(("fractured", "not fractured"), (("test", 4), ("train", 16), ("val", 4)), 12),
 )
 def _(out: Folder) -> None:
     for part, n in (("train", 8), ("val", 2), ("test", 2)):
@@ -423,7 +423,7 @@ def _(out: Folder) -> None:
 # --------------------------------------------------------------------------- cells, tissue
 
 
-@published("malaria cells (Rajaraman 2018)", Right(("Parasitized", "Uninfected"), asked="group"))
+@published("malaria cells (Rajaraman 2018)", Right(("Parasitized", "Uninfected"), groups=8))
 def _(out: Folder) -> None:
     names = []
     for c, kind in enumerate(("Parasitized", "Uninfected")):

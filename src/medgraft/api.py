@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,31 +61,50 @@ if TYPE_CHECKING:
 def load(
     data: str | os.PathLike[str],
     *,
+    layout: str = "",
     group: str | None = None,
     no_groups: bool = False,
     positive: str | None = None,
+    leave_out: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    drop_classes_below: int = 0,
 ) -> ImageTable:
-    """Read a folder, CSV or MedMNIST file into an `ImageTable`.
+    """Read a folder, a table or a MedMNIST file into an `ImageTable`.
 
     Parameters
     ----------
     data
-        `class/image` or `split/class/image` folders, a CSV (`path,label[,split][,group]`) or .npz.
+        A folder of images in class folders, in any layout that can be recognised; a table that
+        lists images; or an `.npz`.
+    layout
+        What each level of the folders is, such as `split/class/group/image`; see
+        `medgraft.data.layout`.
     group
         A column's name or `regex:PATTERN` on the file names; guessed from the names by default.
     no_groups
         Every image is a group of its own, and nothing is guessed.
     positive
         The positive class of a two-class problem.
+    leave_out, rename, drop_classes_below
+        Classes not to study, new names by old ones, and the least images that a class has.
 
     Raises
     ------
+    AmbiguousDataError
+        It can be read in several ways that differ; the text shows each.
     DataError
         There is nothing to learn from; the text says why and what to do.
     """
-    return load_table(
-        os.fspath(data), LoadOptions(group=group, no_groups=no_groups, positive=positive)
+    options = LoadOptions(
+        layout=layout,
+        group=group,
+        no_groups=no_groups,
+        positive=positive,
+        leave_out=tuple(leave_out),
+        rename=tuple((rename or {}).items()),
+        drop_classes_below=drop_classes_below,
     )
+    return load_table(os.fspath(data), options)
 
 
 def study(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medgraft.data.overrides import apply_overrides
@@ -81,3 +82,18 @@ def test_a_file_that_is_none(table: ImageTable, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("file,action\na,exclude\n")
     with pytest.raises(DataError, match="no column 'path'"):
         apply_overrides(table, tmp_path / "x.csv")
+
+
+def test_lines_name_images_as_tables_do(table: ImageTable, tmp_path: Path) -> None:
+    lines = pd.DataFrame({
+        "Path": ["1", "C:\\x\\b\\4.png", "3.png"], "Action": ["Exclude", "relabel", "group"],
+        "Value": [None, "a", 7], "why": [np.nan] * 3,
+    })  # fmt: skip
+    lines.to_excel(tmp_path / "fix.xlsx")
+    fixed = apply_overrides(table, tmp_path / "fix.xlsx")
+    assert fixed.ids.tolist() == list(IDS[1:])
+    assert fixed.labels.tolist() == [0, 1, 0]
+    assert fixed.groups.tolist() == ["p", "7", "p"]
+    twice = written(tmp_path, "2,exclude,,", "a/2,relabel,b,")
+    with pytest.raises(DataError, match=r"line 3 says relabel b of a/2.png, and line 2"):
+        apply_overrides(table, twice)

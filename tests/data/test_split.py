@@ -13,6 +13,7 @@ from medgraft.data.ingest import load
 from medgraft.data.split import (
     holdout,
     keep_copies_together,
+    keep_near_copies_together,
     labelled,
     make_folds,
     with_test_split,
@@ -308,3 +309,13 @@ def test_copies_of_the_chest_x_rays_lie_in_the_test_split_and_join_nothing(share
     kept = keep_copies_together(chest)
     assert kept is chest
     assert len(np.unique(kept.development.groups)) == 3669
+
+
+def test_groups_that_share_a_picture_are_joined_over_as_many_steps_as_it_takes():
+    five = table([0] * 5, groups="abcdd")
+    joined = keep_near_copies_together(five, np.array([[0, 1], [1, 2]]))
+    assert joined.groups.tolist() == ["ga", "ga", "ga", "gd", "gd"]
+    (finding,) = joined.findings
+    assert finding.numbers == {"groups": 3, "joined_into": 1, "before": 4, "after": 2}
+    assert keep_near_copies_together(five, np.array([[3, 4]])) is five
+    assert keep_near_copies_together(five, np.zeros((0, 2), np.int64)) is five

@@ -74,3 +74,29 @@ def test_blank_pictures_are_judged_as_chance(tmp_path: Path, cache: Cache) -> No
         Image.new("L", (32, 32), 128).save(path, pnginfo=comment)
     study = run_study(load(tmp_path / "blank"), OPTIONS, Extractor(cache))
     assert study.validation.estimates["auroc"].value == pytest.approx(0.5, abs=0.2)
+
+
+def test_near_copies_are_not_torn_by_the_test_split_that_a_study_sets_aside(
+    tmp_path: Path, cache: Cache
+) -> None:
+    rng = np.random.default_rng(1)
+    for image in range(30):  # smooth pictures, each stored three times at other qualities
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8))
+        pixels = coarse.resize((96, 96), Image.Resampling.BICUBIC)
+        for name, quality in (
+            (f"x{image}w.jpg", 60),
+            (f"y{image}w.jpg", 80),
+            (f"z{image}w.jpg", 95),
+        ):
+            path = tmp_path / "set" / "ab"[image % 2] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels.save(path, quality=quality)
+    study = run_study(load(tmp_path / "set"), OPTIONS, Extractor(cache, workers=2))
+    seen = study.result.table
+    (joined,) = [f for f in study.result.findings if f.check == "copies_kept_together"]
+    assert "near copies" in joined.text
+    assert joined.numbers["after"] == 30
+    pictures = np.array([Path(id_).stem.strip("xyzw") for id_ in seen.ids.tolist()])
+    test = seen.splits == "test"
+    assert test.any()
+    assert not set(pictures[test]) & set(pictures[~test])

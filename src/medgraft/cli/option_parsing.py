@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from medgraft.cli.table_options import load_options_of
+
 if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
     from medgraft.types import ImageTable, Progress
@@ -90,7 +92,7 @@ def load_table(
     from medgraft.data.ingest import LoadOptions, load
     from medgraft.data.overrides import apply_overrides
 
-    asked = dict(reading or {})
+    asked = load_options_of(reading or {})
     overrides = asked.pop("overrides", None)
     asked["leave_out"] = tuple(asked.get("leave_out", ()))
     asked["window"] = _window(asked.pop("window", ""))

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-PANEL = "How DATA is read"
+from medgraft.cli.table_options import PANEL, TABLE_OPTIONS
+
 Reading = Mapping[str, Any]
 NOTHING: Reading = MappingProxyType({})
 OPTIONS: Mapping[str, tuple[Any, Any]] = {
@@ -90,33 +91,6 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         ],
         0,
     ),
-    "path_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--path-column", help="The table's column of paths.", rich_help_panel=PANEL
-            ),
-        ],
-        "path",
-    ),
-    "label_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--label-column", help="The table's column of classes.", rich_help_panel=PANEL
-            ),
-        ],
-        "label",
-    ),
-    "split_column": (
-        Annotated[
-            str,
-            typer.Option(
-                "--split-column", help="The table's column of splits.", rich_help_panel=PANEL
-            ),
-        ],
-        "split",
-    ),
     "window": (
         Annotated[
             str,
@@ -143,6 +117,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    **TABLE_OPTIONS,
     "overrides": (
         Annotated[
             Path | None,
@@ -163,18 +138,20 @@ def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it takes their values as `reading`, for `load_table`."""
     signature = inspect.signature(command, eval_str=True)
     parameters = []
+    taken = [name for name in OPTIONS if name not in signature.parameters]  # its own go first
     for parameter in signature.parameters.values():
         if parameter.name != "reading":
             parameters.append(parameter)
             continue
-        for name, (annotation, default) in OPTIONS.items():
+        for name in taken:
+            annotation, default = OPTIONS[name]
             parameters.append(
                 inspect.Parameter(name, parameter.kind, annotation=annotation, default=default)
             )
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        reading = {name: values.pop(name) for name in OPTIONS}
+        reading = {name: values.pop(name) for name in taken}
         command(**values, reading=reading)
 
     with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

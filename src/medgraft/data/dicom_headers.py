@@ -36,7 +36,7 @@ COLUMNS = {
     "DICOM photometric": ("PhotometricInterpretation",),
     "DICOM lossy": ("LossyImageCompression",),
 }
-Grouper = Callable[[], tuple[Strings, Grouping]]
+Grouped = tuple[Strings, Grouping, tuple[Finding, ...]]
 KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 LONGEST = 64  # of a value in a column, as of most text in the standard (PS3.5 6.2)
 NOBODY = {  # what stands where a patient's number was taken out
@@ -110,29 +110,29 @@ def one_row_a_frame(rows: Sequence[Row]) -> tuple[list[Row], list[Skipped]]:
 
 
 def dicom_groups(
-    rows: Sequence[Row], asked: str | None, none: bool, otherwise: Grouper
-) -> tuple[Strings, Grouping]:
+    rows: Sequence[Row], asked: str | None, none: bool, otherwise: Callable[[], Grouped]
+) -> Grouped:
     """A group (n,) for each row, as asked for, by the headers, or by table and names.
 
     Frames of a file are never apart, nor images of a study unless `none` asks for it. Where the
     headers join no two files, `otherwise` (table, names) may still.
     """
     if asked in KEYS:
-        return group_by_header(rows, asked)
+        return *group_by_header(rows, asked), ()
     paths = [row.source.path for row in rows]
     studies = [row.dicom.study if row.dicom else "" for row in rows]
+    nothing = [""] * len(rows)
     if asked is None and not none:
         groups, how = group_by_header(rows)
         if len(set(groups.tolist())) < len(set(paths)):
-            return groups, how
-        others, by = otherwise()
-        return (groups, how) if by.rule == "none" else (
-            np.array(_joined(others.tolist(), studies, paths)), by
-        )  # fmt: skip
-    others, by = otherwise()
-    joined = _joined(["" for _ in rows] if none else others.tolist(),
-                     ["" for _ in rows] if none else studies, paths)  # fmt: skip
-    return np.array(joined), by
+            return groups, how, ()
+        others, by, possible = otherwise()
+        if by.rule == "none":
+            return groups, how, possible
+        return np.array(_joined(others.tolist(), studies, paths)), by, possible
+    others, by, possible = otherwise()
+    columns = (nothing, nothing) if none else (others.tolist(), studies)
+    return np.array(_joined(*columns, paths)), by, possible
 
 
 def group_by_header(rows: Sequence[Row], key: str = "") -> tuple[Strings, Grouping]:

@@ -109,8 +109,11 @@ def _private(path: str, flags: int) -> int:
 # --------------------------------------------------------------------------- the table
 
 
-def withhold(table: ImageTable, rows: Sequence[Row], ids: Path | None = None) -> ImageTable:
-    """The same table without anything that names a person; `rows` are those it was made of.
+def withhold(
+    table: ImageTable, rows: Sequence[Row], data: Path, ids: Path | None = None
+) -> ImageTable:
+    """The same table without anything that names a person; `rows` are those it was made of, `data`
+    what was read.
 
     ids : where to write which hash is which file.
 
@@ -122,7 +125,7 @@ def withhold(table: ImageTable, rows: Sequence[Row], ids: Path | None = None) ->
     names = _names(rows)
     new = dict(zip(table.ids.tolist(), names, strict=True))
     private = {key for row in rows if row.dicom for key in row.dicom.keys if key}
-    scrub = _Scrubber(table, rows, private)
+    scrub = _Scrubber(table, rows, {*private, table.reading.by, *data.parts})
     skipped = {one.source: f"file:{hashed(one.source)}" for one in table.skipped}
     findings = tuple(
         replace(

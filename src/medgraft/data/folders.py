@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from medgraft.data.copied_folders import without_copies
 from medgraft.data.layout import Layout, Meaning
 from medgraft.data.listing import Listing, Row, shown
 from medgraft.data.mask_files import MaskFiles, find_masks
-from medgraft.data.names import says_part, stem_of
+from medgraft.data.names import kind_of, says_part, stem_of
 from medgraft.data.recognise import recognise
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
+from medgraft.data.table_options import TableOptions
+from medgraft.data.tables import TableReading, tables_beside
 from medgraft.errors import AmbiguousDataError, DataError
 from medgraft.types import Finding, Reading, Skipped, Source
 
 Parts = tuple[str, ...]
-COPIED = 0.9  # the share of a folder's files that lie above it, too, which makes it a copy
+NAMED = 0.5  # the share of the images that a table must name to be the one about them
+MOST_TABLES = 20  # that are looked into
 SHOWN = 6  # classes of a reading that an error lists
 NAMED_BY_CLASS = (
     (r".*\d.*_(\d|[A-Za-z]+)", "{*}_{class}"),
@@ -29,21 +35,23 @@ NAMED_BY_CLASS = (
 )
 
 
-def read_folder(root: Path, layout: str = "") -> Listing:
-    """List the images of a folder, by the layout given or the only one that it can have.
+class FolderOptions(TableOptions, Protocol):
+    """The part of `ingest.LoadOptions` that folders, and tables in them, are read by."""
 
-    Parameters
-    ----------
-    root
-        The folder. Its masks, its copy inside itself and what other programs left in it are no
-        images.
-    layout
-        As `data/layout.py` describes it; by default it is recognised.
+    @property
+    def layout(self) -> str: ...
+
+
+def read_folder(root: Path, options: FolderOptions) -> Listing:
+    """List the images of a folder, by the layout given or the only reading that it can have.
+
+    That is the folders' names, or a table beside the images that gives their labels. Masks, a copy
+    of the folder inside itself and what other programs left in it are no images.
 
     Raises
     ------
     AmbiguousDataError
-        The folders can be read in several ways that differ; the text shows each with its flag.
+        It can be read in several ways that differ; the text shows each with its flag.
     DataError
         The folder cannot be read, holds no image with a class, or the layout fits no file.
     """
@@ -51,46 +59,83 @@ def read_folder(root: Path, layout: str = "") -> Listing:
     for parts, problem in found.problems:
         if not parts:
             raise DataError(f"{root}: {problem}; check the path and its permissions")
-    skipped = [Skipped(shown("/".join(parts)), problem) for parts, problem in found.problems]
-    images, left_out = _without_copies(found)
-    if layout:
-        chosen = Layout.parse(layout)
-        masks = _masks_by(chosen, images) if "mask" in chosen.words else find_masks(root, images)
+    images, left_out = without_copies(found)
+    given = Layout.parse(options.layout) if options.layout else None
+    if given is not None and "mask" in given.words:
+        masks = _masks_by(given, images)
     else:
         masks = find_masks(root, images)
-        chosen = _recognised(found, masks.images, skipped)
-    rows, outside = _rows(root, chosen, masks)
-    skipped += outside
-    if not rows:
-        path, why = chosen.nearest(masks.images or [("",)])
-        raise DataError(
-            f"none of the {len(masks.images):,} images in {root} fits --layout '{chosen}'; the "
-            f"nearest is {'/'.join(path)}: {why}"
-            if masks.images
-            else _no_image(root, found, skipped)
-        )
+    if not masks.images:
+        raise DataError(_no_image(found))
+    tables = [] if given else _tables(found, masks.images, options)
+    table, layout = (None, given) if given else _chosen(found, masks.images, tables)
+    if layout is not None:
+        rows, outside = _rows(root, layout, masks)
+        if not rows:
+            path, why = layout.nearest(masks.images)
+            raise DataError(
+                f"none of the {len(masks.images):,} images in {root} fits --layout '{layout}'; the "
+                f"nearest is {'/'.join(path)}: {why}"
+            )
+        listing = Listing(root, sorted(rows, key=lambda row: row.id), outside)
+    else:
+        assert table is not None
+        listing = _with_masks(table.listing(), masks, root)
     reading = Reading(
-        "layout" if layout else "folders",
-        str(chosen),
+        table.sentence if table else "layout" if given else "folders",
+        str(layout or ""),
         masks.by,
-        tuple(left_out) + _droppings(found),
-        dict(sorted(found.others.items())),
+        (*left_out, *_droppings(found), *_not_named(table, masks.images)),
+        dict(sorted((found.others + _kinds(found.tables)).items())),
     )
-    findings = [*_unused(masks), *_unread(found, len(rows)), *_copies(left_out)]
-    return Listing(root, sorted(rows, key=lambda row: row.id), skipped, findings, reading=reading)
+    problems = [Skipped(shown("/".join(parts)), why) for parts, why in found.problems]
+    findings = [
+        *_unused(masks), *_unread(found, len(listing.rows)), *_copies(left_out),
+        *(_beside(tables) if table is None else []),
+    ]  # fmt: skip
+    return replace(
+        listing,
+        root=root,
+        skipped=[*problems, *listing.skipped],
+        findings=[*listing.findings, *findings],
+        reading=reading,
+    )
 
 
-# --------------------------------------------------------------------------- the reading
+# --------------------------------------------------------------------------- which reading
 
 
-def _recognised(found: Scan, images: Sequence[Parts], skipped: Sequence[Skipped]) -> Layout:
-    """The only layout that the images can have."""
-    if not images:
-        raise DataError(_no_image(found.root, found, skipped))
+def _tables(found: Scan, images: Sequence[Parts], options: FolderOptions) -> list[TableReading]:
+    """What the tables in a folder say of its images, but for those that name few or none."""
+    paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
+    files = [found.root.joinpath(*parts) for parts in images]
+    readings = tables_beside(found.root, paths, files, options) if paths else []
+    return [one for one in readings if one.n_images]
+
+
+def _chosen(
+    found: Scan, images: Sequence[Parts], tables: Sequence[TableReading]
+) -> tuple[TableReading | None, Layout | None]:
+    """The table or the layout that gives the labels; exactly one of them is not None."""
     proposals = recognise(images)
+    about = [one for one in tables if one.sure and one.n_images >= NAMED * len(images)]
     if len(proposals.layouts) == 1:
-        return proposals.layouts[0]
-    if len(proposals.layouts) > 1:
+        layout = proposals.layouts[0]
+        other = next((one for one in about if not _same_classes(found, layout, one)), None)
+        if other is None or len(other.classes) < 2:
+            return None, layout
+        raise AmbiguousDataError(
+            f"{found.root} can be read in two ways; say which:\n  --layout '{layout}'  "
+            f"{_counts(layout, images)}\n  {other.path} as DATA  {_classes(other.classes)}"
+        )
+    if len(about) == 1:
+        return about[0], None
+    if len(about) > 1:
+        ways = "".join(f"\n  {one.path}  {_classes(one.classes)}" for one in about)
+        raise AmbiguousDataError(
+            f"{found.root} has {len(about)} tables that label its images; pass one as DATA:{ways}"
+        )
+    if proposals.layouts:
         ways = "".join(f"\n  --layout '{one}'  {_counts(one, images)}" for one in proposals.layouts)
         raise AmbiguousDataError(
             f"{found.root} can be read in {len(proposals.layouts)} ways; pass the one that is "
@@ -99,20 +144,73 @@ def _recognised(found: Scan, images: Sequence[Parts], skipped: Sequence[Skipped]
     why = proposals.why or "they all lie in one folder"
     raise DataError(
         f"{found.root} does not say which class each image has: {why}{_in_names(images)}; "
-        f"{_remedy(found)}"
+        f"{_remedy(found, tables)}"
     )
+
+
+def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
+    """Whether a table's labels are those of the folders, perhaps by other names."""
+    said: dict[str, set[str]] = defaultdict(set)
+    back: dict[str, set[str]] = defaultdict(set)
+    for row in table.listing().rows:
+        parts = Path(row.source.path).relative_to(found.root).parts
+        meaning = layout.read(parts)
+        if meaning is not None and row.label:
+            said[meaning.label].add(row.label)
+            back[row.label].add(meaning.label)
+    return all(len(names) == 1 for names in (*said.values(), *back.values()))
+
+
+def _with_masks(listing: Listing, masks: MaskFiles, root: Path) -> Listing:
+    """The listing of a table with the masks that lie among the files."""
+    of_path = {
+        str(root.joinpath(*image)): "\0".join(str(root.joinpath(*mask)) for mask in found)
+        for image, found in masks.masks_of.items()
+    }
+    rows = [
+        row if row.mask else replace(row, mask=of_path.get(row.source.path, ""))
+        for row in listing.rows
+    ]
+    return replace(listing, rows=rows)
+
+
+def _not_named(table: TableReading | None, images: Sequence[Parts]) -> list[tuple[str, int, str]]:
+    left = len(images) - table.n_images if table else 0
+    assert table is not None or not left
+    return [("images", left, f"{table.path.name} does not name them")] if table and left else []
+
+
+def _beside(tables: Sequence[TableReading]) -> list[Finding]:
+    """A table that names the images and was not used, because the folders give the labels."""
+    return [
+        Finding(
+            "table_beside",
+            "info",
+            f"{one.path.name} names {one.n_images:,} of the images; the folders gave the labels, "
+            f"and what else it says was not used ({', '.join(one.further[:8]) or 'nothing'}).",
+            {"images": one.n_images},
+            remedy=f"To use its columns, pass it as DATA: {one.path}.",
+        )
+        for one in tables
+        if one.further
+    ]
+
+
+def _kinds(tables: Sequence[Parts]) -> Counter[str]:
+    return Counter(kind_of(parts[-1]) for parts in tables)
+
+
+def _classes(classes: Mapping[str, int]) -> str:
+    """Classes with their images, as an error shows them."""
+    named = [f"{name} {n:,}" for name, n in sorted(classes.items())][:SHOWN]
+    return f"{len(classes)} classes: {', '.join([*named, *['…'] * (len(classes) > SHOWN)])}"
 
 
 def _counts(layout: Layout, images: Sequence[Parts]) -> str:
     """The classes of a reading, and how many groups it makes, as an error shows them."""
     said = [meaning for path in images if (meaning := layout.read(path))]
-    by_class: dict[str, int] = defaultdict(int)
-    for meaning in said:
-        by_class[meaning.label] += 1
-    shown_ = [f"{name} {n:,}" for name, n in sorted(by_class.items())][:SHOWN]
-    more = ["…"] * (len(by_class) > SHOWN)
     groups = {meaning.group for meaning in said if meaning.group}
-    text = f"{len(by_class)} classes: {', '.join([*shown_, *more])}"
+    text = _classes(Counter(meaning.label for meaning in said))
     return text + (f"; {len(groups):,} groups" if groups else "")
 
 
@@ -131,7 +229,15 @@ def _in_names(images: Sequence[Parts]) -> str:
     return ""
 
 
-def _remedy(found: Scan) -> str:
+def _remedy(found: Scan, tables: Sequence[TableReading]) -> str:
+    if tables:
+        most = max(tables, key=lambda one: one.n_images)
+        if most.sure:
+            return (
+                f"{most.path.name} labels {most.n_images:,} of its images; to study those, pass it "
+                f"as DATA: {most.path}"
+            )
+        return f"{most.path} names {most.n_images:,} of its images, but: {most.why_not}"
     if found.tables:
         paths = [str(found.root.joinpath(*table)) for table in found.tables]
         more = f" (or {', '.join(paths[1:4])})" if len(paths) > 1 else ""
@@ -142,11 +248,12 @@ def _remedy(found: Scan) -> str:
     )
 
 
-def _no_image(root: Path, found: Scan, skipped: Sequence[Skipped]) -> str:
-    why = f"; {len(skipped)} skipped, the first: {skipped[0].reason}" if skipped else ""
+def _no_image(found: Scan) -> str:
+    problems = found.problems
+    why = f"; {len(problems)} skipped, the first: {problems[0][1]}" if problems else ""
     others = f"; there are {_by_kind(found.others)}" if found.others else ""
     kinds = " ".join(sorted(IMAGE_SUFFIXES))
-    return f"no image in {root} (read are {kinds}){others}{why}; expected class/image"
+    return f"no image in {found.root} (read are {kinds}){others}{why}; expected class/image"
 
 
 def _rows(root: Path, layout: Layout, masks: MaskFiles) -> tuple[list[Row], list[Skipped]]:
@@ -204,51 +311,6 @@ def _agree(mask: Meaning, image: Meaning) -> bool:
 
 
 # --------------------------------------------------------------------------- what is left out
-
-
-def _without_copies(found: Scan) -> tuple[list[Parts], list[tuple[str, int, str]]]:
-    """The images without those of a folder that holds once more what lies around it."""
-    images = found.images
-    left_out: list[tuple[str, int, str]] = []
-    for folder in _suspects(images):
-        n = len(folder)
-        inside = {path[n:] for path in images if path[:n] == folder}
-        around = {path[n - 1 :] for path in images if path[: n - 1] == folder[:-1]} - {
-            (folder[-1], *path) for path in inside
-        }
-        copied = [path for path in inside if path in around and _same(found.root, folder, path)]
-        if inside and len(copied) >= COPIED * len(inside):
-            what = "/".join(folder)
-            more = len(inside) - len(copied)
-            why = "a copy of the folder around it" + (
-                f", but for {more:,} images that only it has" if more else ""
-            )
-            left_out.append((what, len(inside), why))
-            images = [path for path in images if path[:n] != folder]
-    return list(images), left_out
-
-
-def _suspects(images: Sequence[Parts]) -> list[Parts]:
-    """Folders some of whose sub-folders are named as folders beside it, the outermost first."""
-    children: dict[Parts, set[str]] = defaultdict(set)
-    for path in images:
-        for i in range(1, len(path)):
-            children[path[: i - 1]].add(path[i - 1])
-    return sorted(
-        folder
-        for above, names in children.items()
-        for folder in ((*above, name) for name in names)
-        if children.get(folder) and len(children[folder] & (names - {folder[-1]})) > 1
-    )
-
-
-def _same(root: Path, folder: Parts, path: Parts) -> bool:
-    """Whether a file has the size of the one of its name around the folder."""
-    try:
-        inner = root.joinpath(*folder, *path).stat().st_size
-        return inner == root.joinpath(*folder[:-1], *path).stat().st_size
-    except OSError:
-        return False
 
 
 def _droppings(found: Scan) -> tuple[tuple[str, int, str], ...]:

@@ -1,9 +1,8 @@
-r"""Which images belong together: patients by a column, by a pattern, or by habits of naming.
+"""Which images belong together: patients by a column, by folders or by names of files.
 
-A pattern is searched in the file name (`person12_virus_3.jpeg`), then in the folders around it
-from the nearest outwards, but for the class's and the split's; the first part that matches gives
-the key. What stands in the pattern's capture groups is the key, or else the whole match. An image
-without a key is its own group.
+A sure way is taken and said; where several are, the coarsest, as long as the others lie within it.
+Where two sure ones contradict each other a question is asked, and where one is only possible, a
+finding names it. `group_columns.py` and `group_names.py` find them.
 
 Whether images that share a key are one patient's, or are merely numbered alike, is for
 `profile/group_similarity.py` to judge; it asks `short_keys` and `crossing` for what to judge.
@@ -11,50 +10,19 @@ Whether images that share a key are one patient's, or are merely numbered alike,
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.names import split_of
+from medgraft.data.group_columns import PERSON, column_candidates, named_once
+from medgraft.data.group_keys import Candidate, known, nests
+from medgraft.data.group_names import name_candidates
+from medgraft.data.group_paths import folders_of, keys_by
 from medgraft.errors import DataError
-from medgraft.types import Grouping, Strings
+from medgraft.types import Finding, Grouping, Strings
 
-PATIENT_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "case_id")
-MIN_FIT = 0.95  # the share of images that a proposed pattern must fit
-
-
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """How the files of some well-known medical sets are named.
-
-    `short` are tempting shorter keys: equal where two images are of one patient, but perhaps also
-    where counting started anew, which is why they are tested and not grouped by.
-    """
-
-    name: str
-    pattern: str
-    short: tuple[tuple[str, str], ...] = ()
-
-
-HABITS = (
-    Habit(  # Kermany et al., Cell 172, 2018; bacteria and virus count persons separately
-        "paediatric chest X-rays",
-        r"person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+",
-        short=(("personN", r"person\d+"), ("IM-N", r"IM-\d+")),
-    ),
-    Habit("optical coherence tomography", r"^(?:CNV|DME|DRUSEN|NORMAL)-(\d+)-\d+\."),
-    Habit("NIH chest X-rays", r"^000\d{5}(?=_\d{3}\.)"),
-    Habit("BreakHis slides", r"^SOB_[BM]_[A-Z]+-(\d+-\w+)-\d+-\d+\."),
-    Habit("TCGA barcodes", r"TCGA-[0-9A-Z]{2}-[0-9A-Z]{4}"),
-    Habit(
-        "patient numbers",
-        r"(?i)(?<![a-z])(?:patient|pat|pt|subject|subj|sub|case|person)[-_ ]?\d+",
-    ),
-)
+MOST_NAMED = 3  # possible groupings that a finding names
 
 
 def apply_grouping(
@@ -64,8 +32,9 @@ def apply_grouping(
     class_names: Strings,
     group: str | None = None,
     no_groups: bool = False,
-    in_layout: Strings | None = None,
-) -> tuple[Strings, Grouping]:
+    folders: Sequence[tuple[str, ...]] | None = None,
+    in_layout: Candidate | None = None,
+) -> tuple[Strings, Grouping, tuple[Finding, ...]]:
     r"""Give every image its group.
 
     Parameters
@@ -75,25 +44,30 @@ def apply_grouping(
     metadata
         Columns (n,) of the user's table.
     group
-        A column, or `regex:PATTERN`. None: a column named like a patient's is used, or else the
-        first of `HABITS` that fits 95 % of the images, joins some, and leaves every class that
-        has two images at least two groups.
+        A column, or `regex:PATTERN` (`group_paths.py` says where it is searched). None: whatever
+        repeats as patients do, if that is sure.
     no_groups
         Make no such proposal.
-    in_layout : (n,)
-        The groups that the layout of folders gives, '' where none.
+    folders
+        Of each image, the folders around it that name neither its class nor its split; None: those
+        that are named otherwise.
+    in_layout
+        What the layout of the folders says; where the user gave it (it is `sure`) it is used.
 
     Returns
     -------
     groups : (n,)
-        Keys with a prefix that says where they come from.
+        Keys with a prefix that says where they come from. Words such as `unknown` are no key.
     grouping
         What was done, and how to ask for it or turn it off.
+    findings
+        What else may tell patients and was not used.
 
     Raises
     ------
     DataError
-        The column is absent or empty, or the pattern is invalid or fits no image.
+        The column is absent or empty, the pattern is invalid or fits no image, or there are two
+        sure ways that contradict each other.
 
     Examples
     --------
@@ -102,49 +76,25 @@ def apply_grouping(
     >>> apply_grouping(ids, none, {}, classes, r"regex:p\d+")[0].tolist()
     ['name:p1', 'name:p1', 'image:b/q.png']
     """
-    if group is not None and group.startswith("regex:"):
-        keys = _keys(group.removeprefix("regex:"), ids, class_names)
-        if not keys.any():
-            raise DataError(
-                f"--group '{group}' matches none of the {len(ids)} file names (the first: "
-                f"{ids[0]}); correct the pattern, or pass --group COLUMN or --no-groups"
-            )
-        return _grouped("name", keys, ids, splits, Grouping(group, False, "by the pattern given"))
+    if folders is None:
+        folders = folders_of(ids, class_names)
     if group is not None:
-        keys = _column(group, metadata)
-        return _grouped("column", keys, ids, splits, Grouping(group, False, f"by column '{group}'"))
+        asked = _asked_for(group, ids, metadata, folders)
+        return *_grouped(asked, ids, splits, guessed=False), ()
     if no_groups:
-        return _own(ids), Grouping(text="Each image is its own group, as asked for.")
-    if in_layout is not None and in_layout.any():
-        how = Grouping("none", True, "by the folders that they lie in")
-        return _grouped("folder", in_layout, ids, splits, how)
-    named = {name.lower().replace(" ", "_"): name for name in metadata}
-    for known in PATIENT_COLUMNS:
-        if known in named and metadata[named[known]].any():
-            column = named[known]
-            how = Grouping(column, True, f"by column '{column}', because of its name")
-            return _grouped("column", metadata[column], ids, splits, how)
-    for habit in HABITS:
-        keys = _keys(habit.pattern, ids, class_names)
-        groups = np.where(keys == "", _own(ids), keys)
-        if _fits(keys) and _joins(keys) and _leaves_two(groups, class_names):
-            how = Grouping(
-                f"regex:{habit.pattern}", True, f"by file names that look like {habit.name}"
-            )
-            return _grouped("name", keys, ids, splits, how)
-    return _own(ids), Grouping()
-
-
-def short_keys(ids: Strings) -> dict[str, Strings]:
-    """The shorter keys of the habit that the file names follow, as name → (n,), '' where none.
-
-    An empty dict where no habit fits, or the one that does has no shorter keys.
-    """
-    nowhere = np.full(len(ids), "")
-    for habit in HABITS:
-        if habit.short and _fits(_keys(habit.pattern, ids, nowhere)):
-            return {name: _keys(pattern, ids, nowhere) for name, pattern in habit.short}
-    return {}
+        return _own(ids), Grouping(text="Each image is its own group, as asked for."), ()
+    if in_layout is not None and in_layout.source == "asked":
+        return *_grouped(in_layout, ids, splits, guessed=False), ()
+    candidates = column_candidates(metadata, class_names)
+    if in_layout is not None:
+        candidates.append(in_layout)
+    if not any(one.sure and one.rank == PERSON for one in candidates):
+        candidates += name_candidates(ids, folders, class_names)
+    chosen = _coarsest([one for one in candidates if one.sure])
+    findings = _possible(candidates, chosen)
+    if chosen is None:
+        return _own(ids), Grouping(text=_not_joined(metadata, findings)), findings
+    return *_grouped(chosen, ids, splits, guessed=True), findings
 
 
 def crossing(keys: Strings, splits: Strings) -> Strings:
@@ -161,27 +111,21 @@ def crossing(keys: Strings, splits: Strings) -> Strings:
     return unique[n_splits > 1].astype(keys.dtype)
 
 
-def _keys(pattern: str, ids: Strings, class_names: Strings) -> Strings:
-    """(n,) the key of each image, '' where the pattern does not match."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+def _asked_for(
+    group: str,
+    ids: Strings,
+    metadata: Mapping[str, Strings],
+    folders: Sequence[tuple[str, ...]],
+) -> Candidate:
+    if not group.startswith("regex:"):
+        return Candidate(group, _column(group, metadata), f"by column '{group}'", "column", True)
+    keys = keys_by(group.removeprefix("regex:"), ids, folders)
+    if not keys.any():
         raise DataError(
-            f"'{pattern}' is not a regular expression ({error}); correct --group regex:PATTERN"
-        ) from error
-    return np.array(
-        [_key(compiled, *pair) for pair in zip(ids.tolist(), class_names.tolist(), strict=True)],
-        dtype=np.str_,
-    )
-
-
-def _key(pattern: re.Pattern[str], id_: str, class_name: str) -> str:
-    for part in reversed(PurePosixPath(id_).parts):
-        if part == class_name or split_of(part):
-            continue
-        if match := pattern.search(part):
-            return "_".join(text for text in match.groups() if text) or match[0]
-    return ""
+            f"--group '{group}' matches none of the {len(ids)} file names (the first: "
+            f"{ids[0]}); correct the pattern, or pass --group COLUMN or --no-groups"
+        )
+    return Candidate(group, keys, "by the pattern given", "name", True)
 
 
 def _column(name: str, metadata: Mapping[str, Strings]) -> Strings:
@@ -190,24 +134,88 @@ def _column(name: str, metadata: Mapping[str, Strings]) -> Strings:
             f"no group column '{name}' (further columns: {', '.join(metadata) or 'none'}); pass "
             "--group COLUMN, --group regex:PATTERN or --no-groups"
         )
-    if not metadata[name].any():
+    keys = known(metadata[name])
+    if not keys.any():
         raise DataError(f"the group column '{name}' is empty; fill it in, or pass --no-groups")
-    return metadata[name]
+    return keys
 
 
-def _fits(keys: Strings) -> bool:
-    return bool((keys != "").mean() >= MIN_FIT)
+def _coarsest(sure: list[Candidate]) -> Candidate | None:
+    """The one that contains all others of its rank; those of columns before those of names.
+
+    Raises
+    ------
+    DataError
+        Two contradict each other.
+    """
+    if not sure:
+        return None
+    if any(one.rank == PERSON for one in sure):
+        sure = [one for one in sure if one.rank == PERSON]
+    for one in sure:
+        if all(nests(one, other) for other in sure):
+            return one
+    first, second = next(
+        (a, b) for a in sure for b in sure if not nests(a, b) and not nests(b, a)
+    )  # there are such, since what contains what is an order
+    raise DataError(
+        f"which images belong together can be read in two ways that contradict each other: "
+        f"{first.by} ({_n_groups(first):,} groups) or {second.by} ({_n_groups(second):,}); pass "
+        f"{_flag(first)} or {_flag(second)}, or --no-groups"
+    )
 
 
-def _joins(keys: Strings) -> bool:
-    found = keys[keys != ""]
-    return len(np.unique(found)) < len(found)
+def _possible(candidates: list[Candidate], chosen: Candidate | None) -> tuple[Finding, ...]:
+    """What may tell patients too, and would join images that are apart now."""
+    joining = [
+        one
+        for one in candidates
+        if one is not chosen
+        and (chosen is None or (one.source == "column" and not nests(chosen, one)))
+    ][:MOST_NAMED]
+    if not joining:
+        return ()
+    listed = "; or ".join(
+        f"{one.by} ({_n_groups(one):,} groups, such as {', '.join(_examples(one))})"
+        for one in joining
+    )
+    before = "were not joined" if chosen is None else f"were joined only {chosen.by}"
+    flags = [_flag(one) for one in joining]
+    return (
+        Finding(
+            "possible_groups",
+            "warn",
+            f"Images may belong together {listed}. That is not sure, so they {before}; if these "
+            "are patients, figures will look better than they are.",
+            {flag: _n_groups(one) for flag, one in zip(flags, joining, strict=True)},
+            remedy=f"If they are patients, pass {' or '.join(flags)}; if not, --no-groups.",
+        ),
+    )
 
 
-def _leaves_two(groups: Strings, class_names: Strings) -> bool:
-    """Whether every class of two images or more keeps two groups, so that it can be judged."""
-    members = [groups[class_names == name] for name in np.unique(class_names) if name]
-    return all(len(of_class) < 2 or len(np.unique(of_class)) > 1 for of_class in members)
+def _flag(one: Candidate) -> str:
+    if one.rule.startswith("layout:"):
+        return f"--layout '{one.rule.removeprefix('layout:')}'"
+    plain = one.rule.replace("_", "").replace("-", "").isalnum()
+    return f"--group {one.rule}" if plain else f"--group '{one.rule}'"
+
+
+def _n_groups(one: Candidate) -> int:
+    return len(np.unique(one.keys[one.keys != ""])) + int((one.keys == "").sum())
+
+
+def _examples(one: Candidate) -> list[str]:
+    names, size = np.unique(one.keys[one.keys != ""], return_counts=True)
+    return [str(name) for name in names[size > 1][:3]]
+
+
+def _not_joined(metadata: Mapping[str, Strings], findings: tuple[Finding, ...]) -> str:
+    text = Grouping().text
+    if once := named_once(metadata):
+        columns = " and ".join(f"'{name}'" for name in once)
+        verb = "name" if len(once) > 1 else "names"
+        text = f"{text[:-1]}: {columns} {verb} each image once, so nothing was joined."
+    return text if not findings else f"{text} {findings[0].remedy}"
 
 
 def _own(ids: Strings) -> Strings:
@@ -215,17 +223,22 @@ def _own(ids: Strings) -> Strings:
 
 
 def _grouped(
-    kind: str, keys: Strings, ids: Strings, splits: Strings, how: Grouping
+    one: Candidate, ids: Strings, splits: Strings, guessed: bool
 ) -> tuple[Strings, Grouping]:
-    """Name the groups, and say in a sentence what came of it; `how.text` says by what."""
-    has_key: NDArray[np.bool_] = keys != ""
-    groups = np.where(has_key, np.strings.add(f"{kind}:", keys), _own(ids))
+    """Name the groups, and say in a sentence what came of it."""
+    has_key: NDArray[np.bool_] = one.keys != ""
+    kind = "column" if one.source == "column" else "name"
+    groups = np.where(has_key, np.strings.add(f"{kind}:", one.keys), _own(ids))
     n_groups, crossed = len(np.unique(groups)), len(crossing(groups, splits))
-    text = f"{len(ids):,} images were joined into {n_groups:,} groups {how.text}"
+    text = f"{len(ids):,} images were joined into {n_groups:,} groups {one.by}"
+    if n_groups == len(ids):
+        text = f"Each image is its own group: '{one.rule}' names each image once"
+    if guessed and one.why:
+        text += f", because {one.why}"
     if alone := len(ids) - int(has_key.sum()):
         text += f"; {alone:,} without a key are groups of their own"
     if len(set(splits.tolist()) - {""}) > 1:
         text += f"; {crossed or 'none'} of the groups lie{'s' * (crossed == 1)} in several splits"
-    if how.guessed:
+    if guessed:
         text += ". This was proposed, not asked for; --no-groups turns it off"
-    return groups, Grouping(how.rule, how.guessed, text + ".")
+    return groups, Grouping(one.rule, guessed, text + ".")

@@ -26,10 +26,22 @@ from medgraft.data.dicom_headers import (
 )
 from medgraft.data.dicom_identity import withhold, write_ids
 from medgraft.data.folders import read_folder
+from medgraft.data.group_columns import PERSON
+from medgraft.data.group_keys import Candidate
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import DicomHeader, Listing, Row, bar, content_hash
+from medgraft.data.listing import (
+    DicomHeader,
+    Listing,
+    Row,
+    bar,
+    content_hash,
+    with_class_names,
+)
 from medgraft.data.names import is_negative
-from medgraft.data.tables import read_csv, read_npz
+from medgraft.data.npz import read_npz
+from medgraft.data.skipped import warn_of_skipped
+from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
+from medgraft.data.tables import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import (
     Finding,
@@ -42,7 +54,6 @@ from medgraft.types import (
     Strings,
 )
 
-MANY_LOST = 1 / 20  # a share of images lost that is worth a warning
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
 
@@ -56,11 +67,16 @@ class LoadOptions:
     `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
     judged and not learned from. `window` (centre, width) is how all DICOM images are shown, `ids`
     where to write which id is which file.
+
+    Of tables: columns are found by what they hold where none is named; `label_columns` are one a
+    class, of 0 and 1; `binarize` makes two classes of a finding (`Mass`) or a value (`>=50`);
+    `images` are folders below which the images lie; `encoding` and `sheet` say how to read the
+    file. `class_names` are pairs (label, name).
     """
 
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str = "split"
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
     group: str | None = None
     no_groups: bool = False
     positive: str | None = None
@@ -71,19 +87,25 @@ class LoadOptions:
     leave_out: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
     drop_classes_below: int = 0
+    label_columns: tuple[str, ...] = ()
+    binarize: str | None = None
+    class_names: tuple[tuple[str, str], ...] = ()
+    images: tuple[str | Path, ...] = ()
+    encoding: str | None = None
+    sheet: str | None = None
 
 
 def load(
     data: str | Path, options: LoadOptions | None = None, progress: Progress | None = None
 ) -> ImageTable:
-    """Read the images at `data`: a folder, a CSV or a MedMNIST `.npz`.
+    """Read the images at `data`: a folder, a table or an `.npz`.
 
     Parameters
     ----------
     data
         A folder `class/image` or `split/class/image` (further folders inside a class are fine;
-        one named `masks` holds masks), a CSV with `path,label[,split]` and any further columns,
-        or a MedMNIST file.
+        one named `masks` holds masks), a table (CSV, TSV, Excel, Parquet; `path,label[,split]` and
+        any further columns, or what `data/table_columns.py` finds), or an `.npz`.
     options
         Column names, grouping and positive class; by default what the names say.
 
@@ -101,6 +123,7 @@ def load(
     """
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
+    listing = with_class_names(listing, options.class_names)
     rows, unread = _hashed(listing.rows, progress)
     columns, dicom = listing.columns, any(row.dicom for row in rows)
     if dicom:
@@ -111,6 +134,7 @@ def load(
         raise UnreadableDataError(
             f"none of the images in {data} can be read; the first: {skipped[0].reason}"
         )
+    lost = warn_of_skipped(skipped, _by_class(listing.rows, listing.skipped), _by_class(rows))
     rows, changed = change_classes(
         rows, options.leave_out, options.rename, options.drop_classes_below
     )
@@ -123,13 +147,13 @@ def load(
     metadata = {n: np.array(v) for n, v in zip(columns, values, strict=True)}
     named = np.array([row.label for row in rows])
 
-    def by_table() -> tuple[Strings, Grouping]:
+    def by_table() -> tuple[Strings, Grouping, tuple[Finding, ...]]:
         return apply_grouping(
             ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
-            in_layout=np.array([row.group for row in rows]),
+            in_layout=_in_layout(rows, listing),
         )  # fmt: skip
 
-    groups, grouping = (
+    groups, grouping, possible = (
         dicom_groups(rows, options.group, options.no_groups, by_table) if dicom else by_table()
     )
     table = ImageTable(
@@ -151,13 +175,14 @@ def load(
             *(header_findings(rows) if dicom else ()),
             *changed,
             *guess,
+            *possible,
             *_label_findings(labels, classes, ids.tolist()),
-            *_lost(listing, skipped),
+            *lost,
         ),
         reading=listing.reading,
     )
     if dicom:
-        table = withhold(table, rows, options.ids)
+        table = withhold(table, rows, Path(data).absolute(), options.ids)
     elif options.ids is not None:
         write_ids(options.ids, rows, ids.tolist(), {})
     return table if options.window is None else _shown_by(table, PixelRule(window=options.window))
@@ -172,12 +197,29 @@ def _shown_by(table: ImageTable, rule: PixelRule) -> ImageTable:
     )
 
 
+def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
+    """Images by class; skipped ones count as without a label, but for a second mention."""
+    counts = Counter(row.label for row in rows)
+    counts[""] += sum("named twice" not in one.reason for one in skipped)
+    return counts
+
+
+def _in_layout(rows: Sequence[Row], listing: Listing) -> Candidate | None:
+    """The groups that the layout of the folders gives."""
+    keys = np.array([row.group for row in rows])
+    if not keys.any():
+        return None
+    source = "asked" if listing.reading.by == "layout" else "folder"
+    by = "by the folders that they lie in"
+    return Candidate(f"layout:{listing.reading.layout}", keys, by, source, True, rank=PERSON)
+
+
 def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listing:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            f"{path} does not exist; give a folder, a CSV or a MedMNIST .npz"
+            f"{path} does not exist; give a folder, a table or a MedMNIST .npz"
         ) from error
     except (OSError, ValueError) as error:  # a name too long, a folder above closed
         reason = getattr(error, "strerror", None) or error
@@ -185,14 +227,14 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
             f"{path} cannot be read ({reason}); check the path and its permissions"
         ) from error
     if path.is_dir():
-        return read_folder(path, options.layout)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        return read_csv(path, options.path_column, options.label_column, options.split_column)
+        return read_folder(path, options)
+    if path.suffix.lower() in TABLE_SUFFIXES | LISTS:
+        return read_table(path, options)
     if path.suffix.lower() == ".npz":
         return read_npz(path, progress)
     raise DataError(
-        f"{path} is neither a folder nor a .csv, .tsv or .npz file; put the images into class "
-        "folders, or list them in a CSV with the columns path,label"
+        f"{path} is neither a folder nor a .csv, .tsv, .xlsx, .parquet or .npz file; put the "
+        "images into class folders, or list them in a CSV with the columns path,label"
     )
 
 
@@ -336,23 +378,3 @@ def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> l
             )
         )
     return findings
-
-
-def _lost(listing: Listing, skipped: Sequence[Skipped]) -> list[Finding]:
-    """A warning where more than 1 image in 20 could not be used."""
-    total = len(listing.rows) + len(listing.skipped)
-    lost = [one for one in skipped if "named twice" not in one.reason]
-    if len(lost) <= total * MANY_LOST:
-        return []
-    reasons = Counter(one.reason for one in lost).most_common(3)
-    why = "; ".join(f"{n:,}: {reason}" for reason, n in reasons)
-    return [
-        Finding(
-            "many_skipped",
-            "warn",
-            f"{len(lost):,} of {total:,} images could not be used ({why}).",
-            {"skipped": len(lost), "images": total},
-            tuple(one.source for one in lost[:12]),
-            "Look at the first of them: a whole kind of images may be missing from the study.",
-        )
-    ]

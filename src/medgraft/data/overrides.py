@@ -1,17 +1,22 @@
-"""Corrections that a person has approved: a CSV `path,action,value,why`, applied to a table.
+"""Corrections that a person has approved, `path,action,value,why`, applied to a table.
 
-`medgraft profile --out` writes such a file; one written by hand does as well.
+`medgraft profile --out` writes such a CSV; one written by hand does as well, in any kind of table
+file.
 """
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from medgraft.data.column_names import plain
+from medgraft.data.missing import is_missing
+from medgraft.data.table_files import TableFile, read_table_file
+from medgraft.data.table_images import ImageFiles
 from medgraft.errors import DataError
 from medgraft.types import Finding, ImageTable, Skipped
 
@@ -39,33 +44,36 @@ def read_overrides(path: Path) -> tuple[Override, ...]:
         The file cannot be read or lacks a column; a line has an unknown action, no path, a
         missing value, or says something else of an image than an earlier line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            missing = [name for name in NEEDED if name not in columns]
-            if missing:
-                raise DataError(
-                    f"{path} has no column {missing[0]!r} (columns: {', '.join(columns)}); "
-                    "overrides have the columns path,action,value,why"
-                )
-            found = tuple(
-                Override(reader.line_num, *((row.get(name) or "").strip() for name in
-                         ("path", "action", "value", "why")))
-                for row in reader
-            )  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
+    tables = read_table_file(path)
+    fitting = [table for table in tables if all(_column(table, name) for name in NEEDED)]
+    if not fitting:
+        header = tables[0].header
+        missing = next(name for name in NEEDED if not _column(tables[0], name))
         raise DataError(
-            f"{path} cannot be read ({reason}); give a CSV with the columns path,action,value,why"
-        ) from error
+            f"{path} has no column {missing!r} (columns: {', '.join(header)}); overrides have the "
+            "columns path,action,value,why"
+        )
+    table = fitting[0]
+    columns = [_column(table, name) for name in ("path", "action", "value", "why")]
+    cells = [table.column(name) if name else [""] * len(table.rows) for name in columns]
+    found = tuple(
+        Override(line, path_.strip(), action.strip().lower(), _said(value), _said(why))
+        for line, path_, action, value, why in zip(table.lines, *cells, strict=True)
+    )
     _check(path, found)
     return found
 
 
+def _said(cell: str) -> str:
+    return "" if is_missing(cell) else cell.strip()
+
+
+def _column(table: TableFile, wanted: str) -> str:
+    """The column of this name in any capitals, '' where there is none."""
+    return next((name for name in table.header if plain(name) == wanted), "")
+
+
 def _check(path: Path, overrides: Sequence[Override]) -> None:
-    earlier: dict[str, Override] = {}
     for one in overrides:
         where = f"{path}, line {one.line}"
         if not one.path:
@@ -77,6 +85,13 @@ def _check(path: Path, overrides: Sequence[Override]) -> None:
         if one.action != "exclude" and not one.value:
             what = "class" if one.action == "relabel" else "group"
             raise DataError(f"{where}: {one.action} needs a value; give the image's {what}")
+    _refuse_contradictions(path, overrides)
+
+
+def _refuse_contradictions(path: Path, overrides: Sequence[Override]) -> None:
+    earlier: dict[str, Override] = {}
+    for one in overrides:
+        where = f"{path}, line {one.line}"
         before = earlier.setdefault(one.path, one)
         if (before.action, before.value) != (one.action, one.value):
             raise DataError(
@@ -94,19 +109,13 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
         As `read_overrides`; a path is no image of the table, a class is none of its classes, or a
         class has no image left. The text names the line.
     """
-    overrides = read_overrides(path)
+    overrides = _with_ids(read_overrides(path), table, path)
     row_of = {str(id): row for row, id in enumerate(table.ids.tolist())}
     labels, kept = table.labels.copy(), np.ones(len(table), bool)
     groups = table.groups.astype(object)  # names of any length
     gone = {}
     for one in overrides:
-        row = row_of.get(one.path)
-        if row is None:
-            first = next(iter(row_of))
-            raise DataError(
-                f"{path}, line {one.line}: {one.path!r} is no image of this data, whose images "
-                f"are named like {first!r}; correct the path, or take the line out"
-            )
+        row = row_of[one.path]
         if one.action == "exclude":
             kept[row] = False
             gone[one.path] = Skipped(
@@ -133,6 +142,27 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
         skipped=(*table.skipped, *gone.values()),
         findings=(*table.findings, *_told(overrides, path)),
     )
+
+
+def _with_ids(overrides: Sequence[Override], table: ImageTable, path: Path) -> tuple[Override, ...]:
+    """The same with the table's ids, which lines may name as rows of a table name images."""
+    root = Path(table.root or ".").absolute()
+    id_of = {Path(os.path.normpath(root / id_)): str(id_) for id_ in table.ids.tolist()}
+    matched = ImageFiles([root], list(id_of)).match([one.path for one in overrides])
+    found = []
+    for at, (one, file) in enumerate(zip(overrides, matched.files, strict=True)):
+        if file is None:
+            both = matched.unsure.get(at)
+            what = (
+                f"{one.path!r} is the name of {' and '.join(id_of[f] for f in both[:2])}; give its "
+                "path" if both else
+                f"{one.path!r} is no image of this data, whose images are named like "
+                f"{table.ids[0]!s}; correct the path, or take the line out"
+            )  # fmt: skip
+            raise DataError(f"{path}, line {one.line}: {what}")
+        found.append(replace(one, path=id_of[file]))
+    _refuse_contradictions(path, found)
+    return tuple(found)
 
 
 def _told(overrides: Sequence[Override], path: Path) -> tuple[Finding, ...]:

@@ -73,7 +73,31 @@ def keep_copies_together(table: ImageTable) -> ImageTable:
     names, group_of = np.unique(table.groups[rows], return_inverse=True)
     copy_of = np.unique(hashes, return_inverse=True)[1]
     held = coo_array((np.ones(len(rows)), (group_of, copy_of))).tocsr()
-    n_joined, joined_of = connected_components(held @ held.T, directed=False)
+    joined_of = connected_components(held @ held.T, directed=False)[1].astype(np.int64)
+    return _joined(table, rows, names, group_of, joined_of, "identical files")
+
+
+def keep_near_copies_together(table: ImageTable, pairs: Ints) -> ImageTable:
+    """Join groups that share a picture: the rows (m, 2) of near copies, of one split or none.
+
+    Returns
+    -------
+    ImageTable
+        With a finding that counts what was joined, or `table` itself where nothing was.
+    """
+    names, group_of = np.unique(table.groups, return_inverse=True)
+    shape = (len(names), len(names))
+    edges = coo_array((np.ones(len(pairs)), (group_of[pairs[:, 0]], group_of[pairs[:, 1]])), shape)
+    joined_of = connected_components(edges, directed=False)[1].astype(np.int64)
+    rows = np.arange(len(table))
+    return _joined(table, rows, names, group_of, joined_of, "near copies of an image")
+
+
+def _joined(
+    table: ImageTable, rows: Ints, names: Strings, group_of: Ints, joined_of: Ints, shared: str
+) -> ImageTable:
+    """The table with the groups `names[group_of]` of some rows joined by `joined_of`."""
+    n_joined = len(np.unique(joined_of))
     if n_joined == len(names):
         return table
     # A name that the test split has too is taken first, so that a torn group stays seen as torn.
@@ -87,7 +111,7 @@ def keep_copies_together(table: ImageTable) -> ImageTable:
     finding = Finding(
         "copies_kept_together",
         "info",
-        f"{n_shared:,} groups share identical files and were joined into {n_into:,}, so that no "
+        f"{n_shared:,} groups share {shared} and were joined into {n_into:,}, so that no "
         f"image is learned from while its copy judges: of {len(names):,} groups outside an "
         f"official test split {n_joined:,} remain.",
         {"groups": n_shared, "joined_into": n_into, "before": len(names), "after": n_joined},

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.decode import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
+from medgraft.data.skipped import warn_of_skipped
 from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
@@ -356,6 +357,13 @@ def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     return table.select(~np.isin(table.ids, [bad.source for bad in skipped])) if skipped else table
 
 
+def _by_class(table: ImageTable) -> dict[str, int]:
+    return {
+        name: int((table.labels == label).sum())
+        for label, name in [*enumerate(table.classes), (-1, "")]
+    }
+
+
 def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     """The table without the images that were skipped, which it names.
 
@@ -365,7 +373,11 @@ def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
         A class has no image left to learn from.
     """
     if skipped:
-        table = dataclasses.replace(without(table, skipped), skipped=(*table.skipped, *skipped))
+        left = without(table, skipped)
+        findings = warn_of_skipped(skipped, _by_class(table), _by_class(left))
+        table = dataclasses.replace(
+            left, skipped=(*table.skipped, *skipped), findings=(*table.findings, *findings)
+        )
     counts = np.bincount(table.development.labels, minlength=len(table.classes))
     if (counts == 0).any():
         empty = [name for name, n in zip(table.classes, counts, strict=True) if not n]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.data.groups import short_keys
+from medgraft.data.group_paths import short_keys
 from medgraft.errors import DataError
 from medgraft.profile.leakage import counted, examples, guessed_from_names
 from medgraft.types import Estimate, FeatureTable, Finding, Floats, ImageTable, Ints, Strings
@@ -46,7 +46,7 @@ def numbering_or_leakage(
     Parameters
     ----------
     table
-        All images. Judged are the shorter keys of `data.groups.short_keys`, and the groups
+        All images. Judged are the shorter keys of `data.group_paths.short_keys`, and the groups
         themselves where they were guessed from file names.
     codes
         CNN codes of the images that could be read, in any order; None: nothing is measured.

@@ -9,11 +9,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from medgraft.data.augment import judging_view
 from medgraft.data.decode import shorter_side
 from medgraft.data.split import (
     Development,
     keep_copies_together,
+    keep_near_copies_together,
     labelled,
     make_folds,
     with_test_split,
@@ -22,6 +25,7 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.scenario import TRAINED
@@ -30,6 +34,7 @@ from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
 from medgraft.studies.session import Session
 from medgraft.types import Edit, FeatureSpec, Finding, Folds, ImageTable, Predictions
 
+LEAST_GROUPS = 3  # of each class: two to learn from and one to test
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 
 
@@ -64,8 +69,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         As `plan`.
     """
     extractor = session.extractor
-    table = keep_copies_together(labelled(table))
-    table = with_test_split(table, options.test_fraction, options.seed)
+    whole = keep_copies_together(labelled(table))
+    table = with_test_split(whole, options.test_fraction, options.seed)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
@@ -73,6 +78,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     session.lap("read the images")
     canvas = _plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
+    if not (whole.splits == "test").any():
+        table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.lap("look at every image")
     development = table.development
     options = _within_budget(options, planned, development, session)
@@ -115,6 +122,34 @@ def _plan(
 def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
     """Read what every scenario needs once, and leave out the images that cannot be read."""
     return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
+
+
+def _without_torn_copies(
+    whole: ImageTable,
+    table: ImageTable,
+    image_stats: ImageStats,
+    canvas: FeatureSpec,
+    options: StudyOptions,
+    extractor: Extractor,
+) -> ImageTable:
+    """`table`, or where the test split that was set aside tears near copies apart, another split.
+
+    whole : before the split was made, with images that cannot be read. Codes confirm what hashes
+    say; they are only asked where a pair is torn.
+    """
+    test = table.splits == "test"
+    pairs = find_pairs(table, image_stats, None, options.seed).rows
+    if not (test[pairs[:, 0]] != test[pairs[:, 1]]).any():
+        return table
+    pairs = find_pairs(table, image_stats, extractor.read(table, canvas), options.seed).rows
+    if not (test[pairs[:, 0]] != test[pairs[:, 1]]).any():
+        return table
+    joined = keep_near_copies_together(whole.select(np.isin(whole.ids, table.ids)), pairs)
+    of_class = [joined.groups[joined.labels == label] for label in range(len(joined.classes))]
+    if any(len(np.unique(groups)) < LEAST_GROUPS for groups in of_class):
+        return table  # all of a class would be one group; the profile names the torn pairs
+    again = with_test_split(joined, options.test_fraction, options.seed)
+    return dataclasses.replace(again, skipped=table.skipped)
 
 
 def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:

@@ -117,6 +117,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
     """What decides a run's numbers, for `config.json`."""
     return {
         "data": table.fingerprint,
+        "reading": {"by": table.reading.by, "layout": table.reading.layout},
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},

@@ -40,6 +40,7 @@ TITLES = {
     "train_test_shift": "Training against test",
     "many_skipped": "Images that could not be used",
     "unread": "Files that are not read",
+    "table_beside": "A table beside the images",
     "copied_folder": "A copy that was left out",
     "possible_groups": "Images that may be of one patient",
     "classes": "Classes that were changed",

@@ -11,7 +11,7 @@ MOST = 12  # classes or kinds that are listed by name
 
 
 def reading_tree(table: ImageTable) -> list[str]:
-    """Lines of text: splits and classes with their images, then groups, masks, what is not read.
+    r"""Lines of text: splits and classes with their images, then groups, masks, what is not read.
 
     >>> from medgraft.types import ImageTable, Reading
     >>> import numpy as np

@@ -1,0 +1,29 @@
+"""What a person may say about a table; `ingest.LoadOptions` holds it with all else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class TableOptions(Protocol):
+    """The part of `ingest.LoadOptions` that tables are read by, which explains each."""
+
+    @property
+    def path_column(self) -> str | None: ...
+    @property
+    def label_column(self) -> str | None: ...
+    @property
+    def split_column(self) -> str | None: ...
+    @property
+    def label_columns(self) -> tuple[str, ...]: ...
+    @property
+    def binarize(self) -> str | None: ...
+    @property
+    def class_names(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def images(self) -> tuple[str | Path, ...]: ...
+    @property
+    def encoding(self) -> str | None: ...
+    @property
+    def sheet(self) -> str | None: ...

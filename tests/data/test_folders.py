@@ -1,0 +1,235 @@
+"""Folders as people have them: masks, copies, droppings, layouts given, classes changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medgraft.data.ingest import LoadOptions, load
+from medgraft.data.masks import read_mask
+from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
+from medgraft.types import Geometry, ImageTable
+
+
+def put(root: Path, *names: str) -> Path:
+    """Write a small file, with its own name as content, at each path below `root`."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def drawn(root: Path, name: str, kind: str) -> None:
+    """Write a 16-pixel picture: noise, or a square of white on black (as a mask is)."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(0, 256, (16, 16), np.uint8)
+    if kind == "mask":
+        pixels = np.zeros((16, 16), np.uint8)
+        pixels[4:8, 4:8] = 255
+    Image.fromarray(pixels).save(path)
+
+
+def masks_of(table: ImageTable) -> dict[str, list[str]]:
+    """By image, the names of its masks."""
+    return {
+        id_: [Path(one).name for one in mask.split("\0")]
+        for id_, mask in zip(table.ids.tolist(), table.masks.tolist(), strict=True)
+        if mask
+    }
+
+
+@pytest.mark.parametrize("ending", ["_mask", "-mask", "_segmentation", "_Segmentation", "_gt"])
+def test_masks_beside_their_images_are_known_by_name(tmp_path, ending):
+    put(tmp_path, "a/x (1).png", f"a/x (1){ending}.png", "b/y.png", f"b/y{ending}.png")
+    table = load(tmp_path)
+    assert table.ids.tolist() == ["a/x (1).png", "b/y.png"]
+    assert masks_of(table) == {
+        "a/x (1).png": [f"x (1){ending}.png"],
+        "b/y.png": [f"y{ending}.png"],
+    }
+
+
+def test_a_second_mask_is_joined_to_the_first(tmp_path):
+    for name in ("a/x.png", "b/y.png"):
+        drawn(tmp_path, name, "image")
+    drawn(tmp_path, "a/x_mask.png", "mask")
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[10:12, 10:12] = 255
+    Image.fromarray(pixels).save(tmp_path / "a/x_mask_1.png")
+    table = load(tmp_path)
+    assert masks_of(table) == {"a/x.png": ["x_mask.png", "x_mask_1.png"]}
+    joined = read_mask(table.masks[0], Geometry.identity(16, 16))
+    assert joined.sum() == 16 + 4
+
+
+def test_a_class_that_is_called_mask_is_a_class(tmp_path):
+    put(
+        tmp_path,
+        *[f"{kind}_mask/{kind}_mask_{i}.jpg" for kind in ("with", "without") for i in (1, 2)],
+    )
+    table = load(tmp_path)
+    assert table.classes == ("with_mask", "without_mask")
+    assert len(table) == 4
+    assert table.positive == "with_mask"
+
+
+@pytest.mark.parametrize("folder", ["Lung Masks", "ground_truth", "annotations", "ManualMask/left"])
+def test_folders_named_like_masks_beside_the_images(tmp_path, folder):
+    put(tmp_path, *[f"images/{c}/{i}{c}.png" for c in "ab" for i in (1, 2)])
+    put(tmp_path, *[f"{folder}/{i}{c}.png" for c in "ab" for i in (1, 2)])
+    table = load(tmp_path)
+    assert table.classes == ("a", "b")
+    assert len(table) == len(masks_of(table)) == 4
+
+
+def test_masks_are_known_by_their_values_where_nothing_is_named_so(tmp_path):
+    for c in "ab":
+        for i in range(4):
+            drawn(tmp_path, f"{c}/pictures/{c}{i}.jpg", "image")
+            drawn(tmp_path, f"{c}/drawings/{c}{i}.png", "mask")
+    table = load(tmp_path)
+    assert table.reading.layout == "class/*/image"
+    assert masks_of(table)["a/pictures/a0.jpg"] == ["a0.png"]
+    assert len(masks_of(table)) == len(table) == 8
+
+
+def test_classes_numbered_alike_are_not_taken_for_masks(tmp_path):
+    for c in "ab":
+        for i in range(4):
+            drawn(tmp_path, f"{c}/{i}.png", "image")
+    assert len(load(tmp_path)) == 8
+
+
+def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
+    for root in ("", "set/"):
+        for name in ("no/1.png", "no/2.png", "yes/3.png"):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode())
+    table = load(tmp_path)
+    assert table.ids.tolist() == ["no/1.png", "no/2.png", "yes/3.png"]
+    assert table.reading.left_out == (("set", 3, "a copy of the folder around it"),)
+    (finding,) = [one for one in table.findings if one.check == "copied_folder"]
+    assert "set was left out: 3 images" in finding.text
+
+
+def test_a_folder_that_only_looks_like_a_copy_is_asked_about(tmp_path):
+    put(tmp_path, "no/1.png", "yes/2.png", "other/no/11.png", "other/yes/12.png")
+    with pytest.raises(DataError, match="--layout"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir/a/1.png", "$RECYCLE.BIN/x.png", "medgraft-run/pictures/1.png", ".thumbs/1.png"],
+)
+def test_what_programs_leave_behind_is_no_data(tmp_path, name):
+    put(tmp_path, "a/1.png", "b/1.png", name)
+    assert load(tmp_path).ids.tolist() == ["a/1.png", "b/1.png"]
+
+
+def test_files_that_are_not_read_are_counted_by_kind(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png", "a/v.nii.gz", "b/w.nii.gz", "a/IM0001", "notes.txt")
+    table = load(tmp_path)
+    assert table.reading.unread == {"": 1, ".nii.gz": 2, ".txt": 1}
+    (finding,) = [one for one in table.findings if one.check == "unread"]
+    assert finding.severity == "warn"
+    assert finding.numbers == {"no suffix": 1, ".nii.gz": 2}
+
+
+def test_more_than_one_image_in_twenty_skipped_is_a_warning(tmp_path):
+    put(tmp_path, *[f"{c}/{i}.png" for c in "ab" for i in range(10)])
+    for i in (1, 2):
+        (tmp_path / f"a/{i}.png").write_bytes(b"")
+    table = load(tmp_path)
+    (finding,) = [one for one in table.findings if one.check == "many_skipped"]
+    assert finding.numbers == {"skipped": 2, "images": 20}
+    (tmp_path / "a/1.png").write_bytes(b"1")
+    assert not [one for one in load(tmp_path).findings if one.check == "many_skipped"]
+
+
+# ------------------------------------------------------------------- what a user says
+
+
+def test_a_layout_that_is_given_is_followed(tmp_path):
+    put(
+        tmp_path,
+        *[f"{o}/{c}/{p}_{i}.png" for o in "xy" for c in "uv" for p in "PQ" for i in (1, 2)],
+    )
+    with pytest.raises(
+        AmbiguousDataError, match=r"2 ways(.|\n)*'\*/class/image'  2 classes: u 8, v 8"
+    ):
+        load(tmp_path)
+    table = load(tmp_path, LoadOptions(layout="*/class/{group}_{*}"))
+    assert table.classes == ("u", "v")
+    assert len(set(table.groups.tolist())) == 2
+    assert table.reading.by == "layout"
+
+
+def test_masks_of_a_layout(tmp_path):
+    put(tmp_path, "pix/a/1.png", "pix/b/1.png", "ann/a/1.png", "ann/b/1.png", "ann/b/2.png")
+    table = load(tmp_path, LoadOptions(layout="pix/class/image + ann/class/mask"))
+    assert masks_of(table) == {"pix/a/1.png": ["1.png"], "pix/b/1.png": ["1.png"]}
+    (finding,) = [one for one in table.findings if one.check == "masks"]
+    assert finding.numbers == {"unused": 1, "masks": 3}
+
+
+def test_a_layout_that_fits_nothing_names_the_nearest_file(tmp_path):
+    put(tmp_path, "a/x/1.png", "b/x/1.png")
+    with pytest.raises(DataError, match=r"the nearest is a/x/1\.png: it has 3 levels, .* layout 2"):
+        load(tmp_path, LoadOptions(layout="class/image"))
+
+
+def test_classes_left_out_renamed_and_dropped(tmp_path):
+    put(tmp_path, *[f"{c}/{i}.png" for c in ("cat", "Dog", "dog", "owl") for i in range(4)])
+    put(tmp_path, "rare/1.png")
+    with pytest.raises(DataError, match="--rename 'Dog=dog'"):
+        load(tmp_path)
+    options = LoadOptions(rename=(("Dog", "dog"),), leave_out=("owl",), drop_classes_below=2)
+    table = load(tmp_path, options)
+    assert table.classes == ("cat", "dog")
+    assert np.bincount(table.labels).tolist() == [4, 8]
+    assert "owl (4), rare (1); 5 images" in str([one.text for one in table.findings])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (LoadOptions(leave_out=("x",)), "--leave-out 'x' is no class; there are a .2., b .2."),
+        (LoadOptions(rename=(("x", "y"),)), "--rename 'x=y': 'x' is no class"),
+        (LoadOptions(rename=(("a", ""),)), "has no new name; use --leave-out 'a'"),
+        (LoadOptions(rename=(("a", "x"), ("a", "y"))), "gives 'a' two names: x and y"),
+        (LoadOptions(drop_classes_below=9), "leave no class"),
+        (LoadOptions(leave_out=("a",)), "one class only"),
+    ],
+)
+def test_changes_of_classes_that_cannot_be(tmp_path, options, message):
+    put(tmp_path, *[f"{c}/{i}.png" for c in "ab" for i in range(2)])
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, options)
+
+
+def test_nothing_readable_has_an_error_of_its_own(tmp_path):
+    put(tmp_path, "a/1.png", "b/1.png")
+    for name in "ab":
+        (tmp_path / name / "1.png").write_bytes(b"")
+    with pytest.raises(UnreadableDataError, match="none of the images"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"),
+    [
+        ("Uninfected", "Parasitized"), ("NonDemented", "MildDemented"),
+        ("not fractured", "fractured"), ("without_polyp", "with_polyp"),
+        ("CT_NonCOVID", "CT_COVID"), ("no finding", "Pneumothorax"), ("nevus benign", "melanoma"),
+    ],
+)  # fmt: skip
+def test_the_positive_class_is_where_something_was_found(tmp_path, negative, positive):
+    put(tmp_path, f"{negative}/1.png", f"{positive}/1.png")
+    assert load(tmp_path).positive == positive
