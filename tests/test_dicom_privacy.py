@@ -61,6 +61,14 @@ def clinic(tmp_path: Path) -> Path:
     (root / "ill" / f"{WORD}_0" / f"{WORD}.{WORD[:6]}").write_bytes(b"notes")
     report = data_set(np.zeros((2, 2), np.uint8), PatientName=WORD, PixelData=None, Rows=None)
     (root / "well" / f"{WORD}_0" / f"{WORD}report").write_bytes(written(report))
+    table = root / f"{WORD} labels.csv"
+    table.write_text(
+        "PatientID,label,PatientName,note\n"
+        + "".join(
+            f"{WORD}-{10 * i + p},{'ab'[i]},{WORD},{WORD} {i}\n" for i in range(2) for p in range(6)
+        ),
+        encoding="utf-8",
+    )
     return root
 
 
@@ -121,14 +129,7 @@ def test_nothing_personal_is_written(
     # what goes wrong
     assert medgraft("study", clinic, "--out", out / "other", "--group", "no such column") == 1
     assert medgraft("study", clinic, "--out", run, "--heads", "logistic", "--resume") == 1
-    table = clinic / f"{WORD}.csv"
-    table.write_text(
-        "PatientID,label,PatientName,note\n"
-        + "".join(
-            f"{WORD}-{10 * i + p},{'ab'[i]},{WORD},{WORD} {i}\n" for i in range(2) for p in range(6)
-        ),
-        encoding="utf-8",
-    )
+    table = clinic / f"{WORD} labels.csv"
     assert medgraft("profile", table, "--out", out / "table", "--no-codes") == 0
     said = capsys.readouterr()
     assert said.out
@@ -145,7 +146,7 @@ def test_nothing_personal_is_written(
 
 
 def test_the_search_finds_what_is_there(clinic: Path, tmp_path: Path):
-    assert len(told(clinic)) == 24 + 4
+    assert len(told(clinic)) == 24 + 5
     for name, content in {
         "wide.txt": WORD.encode("utf-16-le"),
         "packed.gz": gzip.compress(WORD.upper().encode()),

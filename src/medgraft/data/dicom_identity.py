@@ -125,7 +125,7 @@ def withhold(
     names = _names(rows)
     new = dict(zip(table.ids.tolist(), names, strict=True))
     private = {key for row in rows if row.dicom for key in row.dicom.keys if key}
-    scrub = _Scrubber(table, rows, {*private, table.reading.by, *data.parts})
+    scrub = _Scrubber(table, rows, {*private, *_names_below(data), *data.parts})
     skipped = {one.source: f"file:{hashed(one.source)}" for one in table.skipped}
     findings = tuple(
         replace(
@@ -196,6 +196,13 @@ def _reading(reading: Reading, scrub: _Scrubber) -> Reading:
     by = reading.by if reading.by in ("", "layout", "folders") else "a table"
     left_out = tuple((scrub(what), n, scrub(why)) for what, n, why in reading.left_out)
     return replace(reading, by=by, left_out=left_out, unread=dict(unread))
+
+
+def _names_below(data: Path) -> set[str]:
+    """Names of all files and folders of a folder, or of those beside a table."""
+    if not data.is_dir():
+        return {path.name for path in data.parent.iterdir()}
+    return {name for _, folders, files in os.walk(data) for name in (*folders, *files)}
 
 
 class _Scrubber:
