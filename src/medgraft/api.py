@@ -68,6 +68,8 @@ def load(
     leave_out: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop_classes_below: int = 0,
+    window: tuple[float, float] | None = None,
+    ids: str | os.PathLike[str] | None = None,
 ) -> ImageTable:
     """Read a folder, a table or a MedMNIST file into an `ImageTable`.
 
@@ -87,6 +89,10 @@ def load(
         The positive class of a two-class problem.
     leave_out, rename, drop_classes_below
         Classes not to study, new names by old ones, and the least images that a class has.
+    window
+        (centre, width) by which all DICOM images are shown; by default the one that each names.
+    ids
+        A CSV to write, id,path,frame: of DICOM images nothing else tells which file is which.
 
     Raises
     ------
@@ -103,6 +109,8 @@ def load(
         leave_out=tuple(leave_out),
         rename=tuple((rename or {}).items()),
         drop_classes_below=drop_classes_below,
+        window=window,
+        ids=None if ids is None else Path(ids),
     )
     return load_table(os.fspath(data), options)
 
