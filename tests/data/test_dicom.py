@@ -1,7 +1,7 @@
 """DICOM pictures: every transfer syntax and photometric form, against independent truth.
 
 The truth is an array that the test made, pydicom's own decoders and look-up functions, or another
-codec (liblj92, OpenJPEG through imagecodecs, CharLS through pyjpegls).
+codec (liblj92, OpenJPEG through imagecodecs).
 """
 
 from __future__ import annotations

@@ -205,6 +205,18 @@ def test_what_holds_no_picture_is_skipped_with_its_reason(clinic: Path):
     assert all(one.source.startswith("file:") for one in table.skipped)
 
 
+def test_other_images_keep_their_names_where_no_dicom_file_has_a_picture(tmp_path: Path):
+    for i in range(4):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.fromarray(picture()).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    before = load(tmp_path)
+    save(tmp_path / "a" / "report", written(data_set(picture(), PixelData=None, Rows=None)))
+    table = load(tmp_path)
+    assert table.fingerprint == before.fingerprint
+    assert [one.source[:5] for one in table.skipped] == ["file:"]
+    assert not [one for one in table.findings if one.check == "dicom_mixed"]
+
+
 def test_only_dicom_without_pictures_is_an_error_with_the_reason(tmp_path: Path):
     save(tmp_path / "a" / "1", written(data_set(picture(), PixelData=None, Rows=None)))
     save(tmp_path / "b" / "1", written(data_set(picture(), PixelData=None, Rows=None)))

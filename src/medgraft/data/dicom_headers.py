@@ -37,6 +37,7 @@ COLUMNS = {
     "DICOM lossy": ("LossyImageCompression",),
 }
 Grouped = tuple[Strings, Grouping, tuple[Finding, ...]]
+NO_COLUMNS = ("",) * len(COLUMNS)
 KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 LONGEST = 64  # of a value in a column, as of most text in the standard (PS3.5 6.2)
 NOBODY = {  # what stands where a patient's number was taken out
@@ -82,28 +83,30 @@ def _first_text(ds: Dataset, keywords: Sequence[str]) -> str:
 # --------------------------------------------------------------------------- rows
 
 
-def one_row_a_frame(rows: Sequence[Row]) -> tuple[list[Row], list[Skipped]]:
-    """The rows in the order of their contents, a frame each; files without a picture left out.
+def with_pictures(rows: Sequence[Row]) -> tuple[list[Row], list[Skipped]]:
+    """The rows but for DICOM files without a picture, which are skipped with the reason."""
+    kept = [row for row in rows if row.dicom is None or not row.dicom.problem]
+    gone = [Skipped(row.id, row.dicom.problem) for row in rows if row.dicom and row.dicom.problem]
+    return kept, gone
+
+
+def one_row_a_frame(rows: Sequence[Row]) -> list[Row]:
+    """The rows in the order of their contents, a frame each.
 
     That order, and nothing that is salted, is what folds and seeds hang on.
     """
-    kept, skipped = [], []
+    found = []
     for row in sorted(rows, key=lambda row: (row.content_hash, row.id)):
-        header = row.dicom
-        if header is not None and header.problem:
-            skipped.append(Skipped(row.id, header.problem))
+        row = replace(row, extra=row.extra + (row.dicom.columns if row.dicom else NO_COLUMNS))
+        frames = row.dicom.frames if row.dicom else 1
+        if frames == 1:
+            found.append(row)
             continue
-        extra = row.extra + (header.columns if header else ("",) * len(COLUMNS))
-        if header is None or header.frames == 1:
-            kept.append(replace(row, extra=extra))
-            continue
-        for frame in range(header.frames):
+        for frame in range(frames):
             name = content_hash(f"{row.content_hash}#{frame}".encode())
             source = replace(row.source, frame=frame)
-            kept.append(
-                replace(row, id=f"{row.id}#{frame}", source=source, content_hash=name, extra=extra)
-            )
-    return kept, skipped
+            found.append(replace(row, id=f"{row.id}#{frame}", source=source, content_hash=name))
+    return found
 
 
 # --------------------------------------------------------------------------- groups

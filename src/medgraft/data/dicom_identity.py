@@ -156,6 +156,11 @@ def withhold(
     )
 
 
+def nameless(skipped: Sequence[Skipped]) -> list[Skipped]:
+    """The same files without their names, for a table of other images that DICOM files lie in."""
+    return [Skipped(f"file:{hashed(one.source)}", one.reason) for one in skipped]
+
+
 def _names(rows: Sequence[Row]) -> list[str]:
     """An id (n,) for each row; files of one SOPInstanceUID are numbered in their order."""
     seen: Counter[str] = Counter()

@@ -23,8 +23,9 @@ from medgraft.data.dicom_headers import (
     header_findings,
     one_row_a_frame,
     read_header,
+    with_pictures,
 )
-from medgraft.data.dicom_identity import withhold, write_ids
+from medgraft.data.dicom_identity import nameless, withhold, write_ids
 from medgraft.data.folders import read_folder
 from medgraft.data.group_columns import PERSON
 from medgraft.data.group_keys import Candidate
@@ -125,10 +126,13 @@ def load(
     listing = _read(Path(data).absolute(), options, progress)
     listing = with_class_names(listing, options.class_names)
     rows, unread = _hashed(listing.rows, progress)
+    rows, without_picture = with_pictures(rows)
     columns, dicom = listing.columns, any(row.dicom for row in rows)
     if dicom:
-        rows, without_picture = one_row_a_frame(rows)
-        unread, columns = [*unread, *without_picture], (*columns, *COLUMNS)
+        rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
+    elif without_picture:
+        without_picture = nameless(without_picture)
+    unread += without_picture
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise UnreadableDataError(
