@@ -224,6 +224,18 @@ def test_run_lengths_of_several_frames_and_samples():
     assert np.array_equal(stored(saved(colours))[0], COLOURS)
 
 
+def test_damaged_run_lengths_are_a_typed_error():
+    plain = dcmread_of(dicom(RNG.integers(0, 4, (16, 16)).astype(np.uint16)))
+    plain.compress(syntax("5"), encoding_plugin="pydicom")
+    data = saved(plain)
+    at = data.index(b"\xfe\xff\x00\xe0", data.index(b"\xe0\x7f\x10\x00") + 20)
+    for place in range(at + 8, len(data) - 8, 7):
+        broken = bytearray(data)
+        broken[place] ^= 0xFF
+        decoded_or_why(bytes(broken))  # a picture or a reason, and nothing else
+    assert "RLE segments" in refusal(data[: at + 8] + b"\x07" + data[at + 9 :])
+
+
 def dcmread_of(data: bytes) -> Dataset:
     import io
 

@@ -1,8 +1,8 @@
 """From a DICOM data set to the stored values of one frame, by its transfer syntax.
 
 Uncompressed pixels and 8-bit JPEG need nothing further; the other syntaxes need the extra `dicom`:
-pylibjpeg-openjpeg (JPEG 2000), pylibjpeg-rle (RLE), imagecodecs (JPEG of 12 and 16 bits, lossless
-JPEG, JPEG-LS). Sizes are compared with the header before anything is decoded.
+pylibjpeg-openjpeg (JPEG 2000) and imagecodecs (RLE, JPEG of 12 and 16 bits, lossless JPEG,
+JPEG-LS). Sizes are compared with the header before anything is decoded.
 Numbers in brackets such as PS3.5 8.1 are sections of the DICOM standard.
 """
 
@@ -309,21 +309,29 @@ def _agreed(header: _Header, form: PixelFormat) -> None:
 
 
 def _run_lengths(part: bytes, form: PixelFormat) -> tuple[Stored, PixelFormat]:
-    """RLE (PS3.5 G): a segment for each byte of each sample, the high bytes first."""
-    rle = optional("rle.utils", EXTRA)
-    planes = form.samples * form.allocated // 8
-    (segments,) = struct.unpack_from("<I", part)
-    if segments != planes:
-        raise DecodeError(f"it has {segments} RLE segments, its header asks for {planes}")
-    raw = rle.decode_pixel_data(
-        part, version=2, rows=form.rows, columns=form.columns, bits_allocated=form.allocated
-    )
-    kind = np.dtype(np.uint8 if form.allocated == 8 else "<u2")
-    values: Stored = np.frombuffer(raw, kind)
-    values = values.reshape(form.samples, form.rows, form.columns)
-    shaped: Stored = values[0]
-    if form.samples == 3:
-        shaped = values.transpose(1, 2, 0)
+    """RLE (PS3.5 G): a segment of packed bits for each byte of each sample, the high bytes first.
+
+    By imagecodecs, since pylibjpeg-rle panics on damaged segments, past every `except Exception`.
+    """
+    unpack = optional("imagecodecs", EXTRA).packbits_decode
+    wide, pixels = form.allocated // 8, form.rows * form.columns
+    segments, *offsets = struct.unpack_from("<16I", part)
+    if form.allocated == 1 or segments != form.samples * wide:
+        raise DecodeError(
+            f"it has {segments} RLE segments, its header asks for {form.samples * wide}"
+        )
+    ends = [*offsets[1:segments], len(part)]
+    planes = np.empty((form.samples, wide, pixels), np.uint8)
+    for index, (start, end) in enumerate(zip(offsets[:segments], ends, strict=True)):
+        plane = np.frombuffer(unpack(part[start:end]), np.uint8)
+        if len(plane) < pixels:
+            raise DecodeError(f"its RLE pixels end early: {len(plane):,} of {pixels:,}")
+        planes[index // wide, index % wide] = plane[:pixels]
+    words: Stored = planes[:, 0]
+    if wide == 2:
+        words = planes[:, 0].astype(np.uint16) << 8 | planes[:, 1]
+    values = words.reshape(form.samples, form.rows, form.columns)
+    shaped: Stored = values.transpose(1, 2, 0) if form.samples == 3 else values[0]
     return _trimmed(shaped, form), _named(form, _ycc(form.photometric))
 
 
