@@ -239,7 +239,7 @@ def test_explain_overwrites_no_strip_and_goes_on_past_a_bad_image(
     assert [Path(line).name for line in said.out.split()] == ["a-1-cam.png", "b-1-cam.png"]
     assert all(Path(line).is_file() for line in said.out.split())
     assert f"skipped {bad}: " in said.err
-    assert call(*words, str(bad), monkeypatch=monkeypatch) == 1
+    assert call(*words, str(bad), monkeypatch=monkeypatch) == 4
     assert f"none of 1 images can be explained; the first: {bad}" in capsys.readouterr().err
 
 

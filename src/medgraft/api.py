@@ -17,6 +17,7 @@ from medgraft.audit.evidence_view import evidence_view
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
+from medgraft.data.dicom_identity import public_names
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import content_hash, shown
@@ -72,6 +73,8 @@ def load(
     drop_classes_below: int = 0,
     page: int | None = None,
     pixel_range: tuple[float, float] | None = None,
+    window: tuple[float, float] | None = None,
+    ids: str | os.PathLike[str] | None = None,
 ) -> ImageTable:
     """Read a folder, a table or a MedMNIST file into an `ImageTable`.
 
@@ -96,6 +99,10 @@ def load(
     pixel_range
         The stored values shown black and white in images of more than 8 bits; by default those that
         the images to learn from use.
+    window
+        (centre, width) by which all DICOM images are shown; by default the one that each names.
+    ids
+        A CSV to write, id,path,frame: of DICOM images nothing else tells which file is which.
 
     Raises
     ------
@@ -114,6 +121,8 @@ def load(
         drop_classes_below=drop_classes_below,
         page=page,
         pixel_range=pixel_range,
+        window=window,
+        ids=None if ids is None else Path(ids),
     )
     return load_table(os.fspath(data), options)
 
@@ -436,7 +445,7 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
                 headers[hashes[file]] = header
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))
-    n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)
+    n, ids = len(hashes), np.array(public_names(list(hashes)), dtype=np.str_)
     table = ImageTable(
         ids=ids,
         sources=tuple(Source(file) for file in hashes),

@@ -22,6 +22,13 @@ class StorageError(MedgraftError):
     """A file or folder cannot be written."""
 
 
+def cache_folder() -> Path:
+    """`$MEDGRAFT_CACHE`, or the user's cache folder of this system."""
+    import platformdirs
+
+    return Path(os.environ.get("MEDGRAFT_CACHE") or platformdirs.user_cache_dir("medgraft"))
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what the disk says while `path` is written into an error with a remedy.

@@ -12,6 +12,7 @@ import numpy as np
 
 from medgraft.bundle.model import label_of, load_model
 from medgraft.bundle.predict import find_images
+from medgraft.data.dicom_identity import public_names
 from medgraft.data.listing import shown
 from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.explain.attribute import attribute
@@ -62,7 +63,7 @@ def explain_files(
     labels = [label_of(fitted, p) for p in probabilities]
     maps = _explained(fitted, canvases, method, taps, [target or label for label in labels])
     written = []
-    strips = _strip_names([Path(canvas.id) for canvas in canvases])
+    strips = _strip_names([Path(name) for name in public_names([canvas.id for canvas in canvases])])
     for name, canvas, p, found in zip(strips, canvases, probabilities, maps, strict=True):
         file = out / f"{name}-{'cam' if method in METHODS else method}.png"
         where = f"where {found[0].target} comes from"
@@ -136,7 +137,7 @@ def explain_layers(
     atlases = layer_atlases(fitted, canvases)
     written = []
     for name, atlas, p in zip(
-        _strip_names([Path(canvas.id) for canvas in canvases]),
+        _strip_names([Path(name) for name in public_names([canvas.id for canvas in canvases])]),
         atlases,
         fitted.probabilities(canvases),
         strict=True,

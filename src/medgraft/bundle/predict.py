@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.model import label_of
+from medgraft.data.dicom_identity import public_names
 from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
@@ -94,10 +95,10 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
     names = [f"probability of {name}" for name in classes]
     more = ["adjusted label", *(f"adjusted {name}" for name in names)] if adjusted else []
     writer.writerow(["source", "label", *names, *more, "error"])
-    for row in rows:
+    for row, name in zip(rows, public_names([row.source for row in rows]), strict=True):
         answers = [row.answer, row.adjusted] if adjusted else [row.answer]
         cells = [cell for answer in answers for cell in _cells(answer, classes)]
-        writer.writerow([row.source, *cells, row.error or ""])
+        writer.writerow([name, *cells, row.error or ""])
     write_text(path, content.getvalue())
 
 

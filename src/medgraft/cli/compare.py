@@ -224,7 +224,7 @@ def study(
     if weights:
         extractor.weights = dict.fromkeys(options.backbones, weights)
     finished = study_to_folder(
-        table, options, extractor, out, resume=resume, command=command_line()
+        table, options, extractor, out, resume=resume, command=command_line(table)
     )
     if not quiet:
         terminal.show_study(finished, out, extractor)
@@ -375,7 +375,7 @@ def demo(
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
     finished = study_to_folder(
-        table, StudyOptions(seed=seed), extractor, run, command=command_line()
+        table, StudyOptions(seed=seed), extractor, run, command=command_line(table)
     )
     if not quiet:
         terminal.show_study(finished, run, extractor)

@@ -12,6 +12,7 @@ from medgraft.cli.option_parsing import (
     command_line,
     extractor_of,
     load_table,
+    named,
     numbers_of,
     split_words,
 )
@@ -67,7 +68,6 @@ def profile(
     `study --overrides` takes back once you have looked at it.
     """
     from medgraft.api import profile_to_folder
-    from medgraft.data.listing import shown
     from medgraft.studies.data import audit_data
 
     if fail_on not in ("", "severe", "warn"):
@@ -77,7 +77,7 @@ def profile(
     extractor = extractor_of(engine, workers, cache, progress)
     found = audit_data(table, extractor, with_codes=codes, seed=seed)
     written = (
-        profile_to_folder(found, out, data=shown(data), command=command_line())
+        profile_to_folder(found, out, data=named(data, table), command=command_line(table))
         if out is not None
         else ()
     )

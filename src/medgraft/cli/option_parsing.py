@@ -78,13 +78,22 @@ def preset_asked(augment: str, modality: str) -> str:
     return augment
 
 
-def command_line() -> str:
-    """What was typed, to be typed again."""
+def command_line(table: ImageTable) -> str:
+    """What was typed, to be typed again; without paths where the images are DICOM."""
     import shlex
 
+    from medgraft.data.dicom_identity import without_paths
     from medgraft.data.listing import shown
 
-    return shown(shlex.join(["medgraft", *sys.argv[1:]]))
+    return shown(shlex.join(without_paths(["medgraft", *sys.argv[1:]], table)))
+
+
+def named(path: str | Path, table: ImageTable) -> str:
+    """What a path that was typed is called in what is written; of DICOM it has no name there."""
+    from medgraft.data.dicom_identity import without_paths
+    from medgraft.data.listing import shown
+
+    return shown(without_paths([str(path)], table)[0])
 
 
 def load_table(
@@ -98,9 +107,25 @@ def load_table(
     overrides = asked.pop("overrides", None)
     asked["leave_out"] = tuple(asked.get("leave_out", ()))
     asked["pixel_range"] = pixel_range_of(asked.get("pixel_range", ""))
+    asked["window"] = _window(asked.get("window", ""))
     asked["rename"] = tuple(_pair(text) for text in asked.get("rename", ()))
     table = load(data, LoadOptions(**asked, **options), progress)
     return table if overrides is None else apply_overrides(table, overrides)
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    """CENTER,WIDTH as numbers; None where nothing was said."""
+    if not text:
+        return None
+    try:
+        centre, width = (float(word) for word in text.split(","))
+    except ValueError:
+        width = 0.0
+    if not 1 <= width < 1e9:
+        raise typer.BadParameter(
+            f"--window takes CENTER,WIDTH with a width of 1 or more, such as 40,400; not {text!r}"
+        )
+    return centre, width
 
 
 def _pair(text: str) -> tuple[str, str]:

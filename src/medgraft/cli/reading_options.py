@@ -91,6 +91,19 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         ],
         0,
     ),
+    "ids": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--ids",
+                metavar="FILE",
+                help="Write a CSV id,path,frame that tells which image is which file; DICOM files "
+                "have no names anywhere else.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
     **TABLE_OPTIONS,
     "overrides": (
         Annotated[
@@ -109,6 +122,19 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
 
 # What a model fixes when it learns, so that no command which uses one may say otherwise.
 PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "window": (
+        Annotated[
+            str,
+            typer.Option(
+                "--window",
+                metavar="CENTER,WIDTH",
+                help="Show all DICOM images by this window, in their own units (40,400 for soft "
+                "tissue in CT); without it by the window that each names.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
     "page": (
         Annotated[
             int | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
-from medgraft.cli.option_parsing import command_line, extractor_of, load_table, split_words
+from medgraft.cli.option_parsing import command_line, extractor_of, load_table, named, split_words
 from medgraft.cli.options import (
     AS_JSON,
     CACHE,
@@ -99,18 +99,19 @@ def evaluate(
     it knows again under any name; nothing is chosen or refitted.
     """
     from medgraft.bundle.external_validation import evaluate_model, write_external
-    from medgraft.data.listing import shown
 
     progress = terminal.progress(quiet or as_json)
+    table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
-        model,
-        load_table(data, progress, reading, one_class=True),
-        extractor_of(engine, workers, cache, progress),
-        class_shares,
-    )  # fmt: skip
+        model, table, extractor_of(engine, workers, cache, progress), class_shares
+    )
     written = (
         write_external(
-            out, found, model=shown(str(model)), data=shown(data), command=command_line()
+            out,
+            found,
+            model=named(model, table),
+            data=named(data, table),
+            command=command_line(table),
         )
         if out is not None
         else ()
@@ -177,7 +178,6 @@ def audit(
     """
     from medgraft.api import audit_model, audit_to_folder
     from medgraft.audit.evidence import AuditOptions
-    from medgraft.data.listing import shown
 
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
@@ -190,7 +190,11 @@ def audit(
     )
     written = (
         audit_to_folder(
-            found, out, model=shown(str(model)), data=shown(data), command=command_line()
+            found,
+            out,
+            model=named(model, table),
+            data=named(data, table),
+            command=command_line(table),
         )
         if out is not None
         else ()

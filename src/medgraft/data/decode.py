@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.dicom import HEAD, brightness, decode_dicom, is_dicom
 from medgraft.data.formats import (
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
@@ -78,21 +79,34 @@ def decode(
     """
     rule = rule or (PLAIN if isinstance(source, bytes) else source.rule)
     with _one_kind_of_error():
-        return Decoded.of(_stored(source, at_least, rule.page), rule)
+        if not isinstance(source, bytes) and source.member:
+            return Decoded.of(_decode_array(source), rule)
+        data, frame = _bytes_of(source)
+        if is_dicom(data[:HEAD]):
+            return decode_dicom(data, frame, rule)
+        return Decoded.of(read_bytes(data, frame, at_least, rule.page), rule)
 
 
 def stored_values(source: Source) -> Stored:
-    """What one image stores, upright, before it is brought to 8 bits; errors as of `decode`."""
+    """What one image stores, upright, before it is brought to 8 bits; errors as of `decode`.
+
+    Of DICOM that says itself how it is shown there is nothing to know: one value of 8 bits.
+    """
     with _one_kind_of_error():
-        return _stored(source, None, source.rule.page)
+        if source.member:
+            return _decode_array(source)
+        data, frame = _bytes_of(source)
+        if is_dicom(data[:HEAD]):
+            values = brightness(data, frame)
+            return Stored(np.zeros(1, np.uint8) if values is None else values, (1, 1))
+        return read_bytes(data, frame, None, source.rule.page)
 
 
-def _stored(source: Source | bytes, at_least: tuple[int, int] | None, page: int | None) -> Stored:
+def _bytes_of(source: Source | bytes) -> tuple[bytes, int | None]:
+    """The bytes of a file, and the frame of it that is meant."""
     if isinstance(source, bytes):
-        return read_bytes(source, None, at_least, page)
-    if source.member:
-        return _decode_array(source)
-    return read_bytes(_read(Path(source.path)), source.frame, at_least, page)
+        return source, None
+    return _read(Path(source.path)), source.frame
 
 
 @contextmanager

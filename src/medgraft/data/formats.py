@@ -47,7 +47,7 @@ MAX_PIXELS_PILLOW = MAX_PIXELS // 2  # which takes 4 bytes a pixel, and is copie
 MAX_SCANS = 100  # progressive JPEGs have about 10; each further one costs a walk over all blocks
 MAX_SEGMENTS = 10_000
 
-KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM or PPM"
+KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM or DICOM"
 SAVE_AGAIN = "save it again as PNG or JPEG, or leave it out"
 NO_FRAME = "it has no frame {} (page {}); frames count from 0, --page from 1"
 

@@ -16,11 +16,28 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.class_names import change_classes
+from medgraft.data.dicom import HEAD, is_dicom
+from medgraft.data.dicom_headers import (
+    COLUMNS,
+    dicom_groups,
+    header_findings,
+    one_row_a_frame,
+    read_header,
+    with_pictures,
+)
+from medgraft.data.dicom_identity import nameless, withhold, write_ids
 from medgraft.data.folders import read_folder
 from medgraft.data.group_columns import PERSON
 from medgraft.data.group_keys import Candidate
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import Listing, Row, bar, content_hash, with_class_names
+from medgraft.data.listing import (
+    DicomHeader,
+    Listing,
+    Row,
+    bar,
+    content_hash,
+    with_class_names,
+)
 from medgraft.data.names import is_negative
 from medgraft.data.npz import read_npz
 from medgraft.data.pixel_rule import with_rule
@@ -29,7 +46,15 @@ from medgraft.data.stored_header import StoredHeader, sniff, sniff_array
 from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
 from medgraft.data.tables import read_table
 from medgraft.errors import DataError, UnreadableDataError
-from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
+from medgraft.types import (
+    Finding,
+    Grouping,
+    ImageTable,
+    Ints,
+    Progress,
+    Skipped,
+    Strings,
+)
 
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
@@ -42,7 +67,8 @@ class LoadOptions:
     `regex:PATTERN`; `positive` a class of two. `leave_out` names classes that are not studied,
     `rename` (old, new) pairs, two of one new name being joined, and classes of fewer images than
     `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
-    judged and not learned from.
+    judged and not learned from. `window` (centre, width) is how all DICOM images are shown, `ids`
+    where to write which id is which file.
 
     Of tables: columns are found by what they hold where none is named; `label_columns` are one a
     class, of 0 and 1; `binarize` makes two classes of a finding (`Mass`) or a value (`>=50`);
@@ -62,6 +88,8 @@ class LoadOptions:
     positive: str | None = None
     one_class: bool = False
     layout: str = ""
+    window: tuple[float, float] | None = None
+    ids: Path | None = None
     leave_out: tuple[str, ...] = ()
     rename: tuple[tuple[str, str], ...] = ()
     drop_classes_below: int = 0
@@ -105,6 +133,13 @@ def load(
     listing = _read(Path(data).absolute(), options, progress)
     listing = with_class_names(listing, options.class_names)
     rows, unread, headers = _hashed(listing.rows, progress)
+    rows, without_picture = with_pictures(rows)
+    columns, dicom = listing.columns, any(row.dicom for row in rows)
+    if dicom:
+        rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
+    elif without_picture:
+        without_picture = nameless(without_picture)
+    unread += without_picture
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise UnreadableDataError(
@@ -120,12 +155,18 @@ def load(
     ids = np.array([row.id for row in rows])
     splits = np.array([row.split for row in rows], dtype="U5")  # room for every split's name
     values = zip(*(row.extra for row in rows), strict=True)
-    metadata = {n: np.array(v) for n, v in zip(listing.columns, values, strict=True)}
+    metadata = {n: np.array(v) for n, v in zip(columns, values, strict=True)}
     named = np.array([row.label for row in rows])
-    groups, grouping, possible = apply_grouping(
-        ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
-        in_layout=_in_layout(rows, listing),
-    )  # fmt: skip
+
+    def by_table() -> tuple[Strings, Grouping, tuple[Finding, ...]]:
+        return apply_grouping(
+            ids, splits, metadata, named, group=options.group, no_groups=options.no_groups,
+            in_layout=_in_layout(rows, listing),
+        )  # fmt: skip
+
+    groups, grouping, possible = (
+        dicom_groups(rows, options.group, options.no_groups, by_table) if dicom else by_table()
+    )
     table = ImageTable(
         ids=ids,
         sources=tuple(row.source for row in rows),
@@ -142,6 +183,7 @@ def load(
         skipped=skipped,
         findings=(
             *listing.findings,
+            *(header_findings(rows) if dicom else ()),
             *changed,
             *guess,
             *possible,
@@ -150,7 +192,15 @@ def load(
         ),
         reading=listing.reading,
     )
-    return with_rule(table, headers, page=options.page, span=options.pixel_range, progress=progress)
+    table = with_rule(
+        table, headers, page=options.page, span=options.pixel_range, window=options.window,
+        progress=progress,
+    )  # fmt: skip
+    if dicom:
+        table = withhold(table, rows, Path(data).absolute(), options.ids)
+    elif options.ids is not None:
+        write_ids(options.ids, rows, ids.tolist(), {})
+    return table
 
 
 def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
@@ -209,35 +259,51 @@ def _hashed(
     try:
         with bar(progress, "Reading images", len(rows)) as advance:
             for batch, hashes in zip(batches, pool.map(_hash_all, batches), strict=True):
-                for row, (name, problem, header) in zip(batch, hashes, strict=True):
-                    if header is not None:
-                        headers[name] = header
+                for row, (name, problem, found) in zip(batch, hashes, strict=True):
+                    if name and found.stored is not None:
+                        headers[name] = found.stored
                     if problem:
                         skipped.append(Skipped(row.id, problem))
                     else:
-                        kept.append(replace(row, content_hash=name))
+                        kept.append(replace(row, content_hash=name, dicom=found.dicom))
                 advance(len(batch))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
     return kept, skipped, headers
 
 
-def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, StoredHeader | None]]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the bytes of a file say before they are decoded.
+
+    stored : where it is more than a picture of eight bits; dicom : of a DICOM file.
+    """
+
+    stored: StoredHeader | None = None
+    dicom: DicomHeader | None = None
+
+
+def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, _Found]]:
     return [_hash(row) for row in rows]
 
 
-def _hash(row: Row) -> tuple[str, str, StoredHeader | None]:
-    """(hash of the bytes, '', what they store) or ('', why there is none, None)."""
+def _hash(row: Row) -> tuple[str, str, _Found]:
+    """(hash of the bytes, '', what they say) or ('', why there is none, nothing)."""
     if row.content_hash:
         member = row.source.member
-        return row.content_hash, "", sniff_array(row.source.path, member) if member else None
+        stored = sniff_array(row.source.path, member) if member else None
+        return row.content_hash, "", _Found(stored)
     try:
         content = Path(row.source.path).read_bytes()
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})", None
+        return "", f"cannot be read ({error.strerror})", _Found()
     if not content:
-        return "", "empty file", None
-    return content_hash(content), "", sniff(content)
+        return "", "empty file", _Found()
+    if is_dicom(content[:HEAD]):
+        header = read_header(content)
+        stored = None if header.shown else StoredHeader("uint16")
+        return content_hash(content), "", _Found(stored, header)
+    return content_hash(content), "", _Found(sniff(content))
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

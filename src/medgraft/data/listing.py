@@ -22,6 +22,35 @@ def content_hash(content: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DicomHeader:
+    """What one DICOM file says of itself; none of it goes into a table as it stands.
+
+    keys : patient, study, series and instance, '' where absent. frames : 1 where it does not say.
+    columns : what `dicom_headers.COLUMNS` names. problem : why it holds no picture, or ''.
+    burned_in : it says that names or dates are drawn into the picture. private : it has elements
+    of a maker's own. window : (centre, width) that it names. shown : it says itself how its values
+    are shown, or has 8 bits.
+    """
+
+    keys: tuple[str, str, str, str] = ("", "", "", "")
+    frames: int = 1
+    columns: tuple[str, ...] = ()
+    problem: str = ""
+    burned_in: bool = False
+    private: bool = False
+    window: tuple[float, float] | None = None
+    shown: bool = True
+
+    @property
+    def patient(self) -> str:
+        return self.keys[0]
+
+    @property
+    def study(self) -> str:
+        return self.keys[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image as its owner described it; '' stands for what was not said."""
 
@@ -33,6 +62,7 @@ class Row:
     content_hash: str = ""
     extra: tuple[str, ...] = ()
     group: str = ""
+    dicom: DicomHeader | None = None
 
 
 @dataclass(frozen=True)

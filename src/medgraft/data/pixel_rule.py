@@ -54,6 +54,7 @@ def with_rule(
     *,
     page: int | None = None,
     span: tuple[float, float] | None = None,
+    window: tuple[float, float] | None = None,
     progress: Progress | None = None,
 ) -> ImageTable:
     """The table with the rule that its development images ask for, and findings on what they store.
@@ -66,6 +67,8 @@ def with_rule(
         The page read of files with several, from 1.
     span
         The values shown black and white, where the user says them.
+    window
+        (centre, width) by which DICOM images are shown, where the user says it.
 
     Raises
     ------
@@ -78,16 +81,16 @@ def with_rule(
         raise DataError(
             f"--pixel-range {span[0]:g},{span[1]:g} is no range; give the lower value first"
         )
-    if not headers and page is None:
+    if not headers and page is None and window is None:
         return table
-    table = table.shown_by(PixelRule(page=page))
+    table = table.shown_by(PixelRule(page=page, window=window))
     findings = [*page_findings(table, headers, page), *kind_findings(table.development, headers)]
     if span is not None:
         text = (
             f"Values from {span[0]:g} to {span[1]:g} are shown from black to white, as was asked."
         )
         findings.append(Finding("pixel_rule", "info", text, {"low": span[0], "high": span[1]}))
-        table = table.shown_by(PixelRule(*span, page=page))
+        table = table.shown_by(PixelRule(*span, page=page, window=window))
         return dataclasses.replace(table, findings=(*table.findings, *findings))
     rows = _sample(table, headers)
     names = table.byte_hashes[rows].tolist()
@@ -123,9 +126,8 @@ def find_rule(table: ImageTable) -> tuple[PixelRule, tuple[Finding, ...]]:
     development = table.development
     names = development.byte_hashes.tolist()
     rows = np.array([row for row, name in enumerate(names) if name in table.stored], np.int64)
-    page = table.rule.page
     if not len(rows):
-        return PixelRule(page=page), ()
+        return dataclasses.replace(table.rule, low=0.0, high=0.0), ()
     ranges = [table.stored[names[row]] for row in rows]
     labels = development.labels[rows]
     low = -_held([-one.low for one in ranges], labels)
@@ -133,7 +135,7 @@ def find_rule(table: ImageTable) -> tuple[PixelRule, tuple[Finding, ...]]:
     floats = all(one.kind.startswith("float") for one in ranges)
     least, most = min(one.least for one in ranges), max(one.most for one in ranges)
     bounds = _bounds(low, high, least, most, floats)
-    rule = PixelRule(*bounds, page=page)
+    rule = dataclasses.replace(table.rule, low=bounds[0], high=bounds[1])
     ids = development.ids[rows].tolist()
     return rule, (
         rule_finding(rule, ranges, labels, development.classes, ids),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medgraft.data.dicom import may_be_dicom
 from medgraft.data.listing import file_problem
 from medgraft.data.names import is_dropping, kind_of
 
@@ -20,7 +21,7 @@ DICOM_SUFFIXES = {".dcm", ".dicom", ".ima", ".dic", ""}
 TABLE_SUFFIXES = {".csv", ".tsv", ".xlsx", ".parquet"}
 # What a person would call a picture and is not read, unlike notes and programs.
 UNREAD_PICTURES = {".heic", ".avif", ".jp2", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".svs"}
-UNREAD_PICTURES |= {".ndpi", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".dcm", ".dicom", ".mp4"}
+UNREAD_PICTURES |= {".ndpi", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".mp4"}
 UNREAD_PICTURES |= {".avi", ".zip", ".tar", ".gz", ".tar.gz", ".rar", ".7z", ""}
 
 Parts = tuple[str, ...]
@@ -50,7 +51,11 @@ def scan(root: Path) -> Scan:
         suffix = kind_of(parts[-1]) if parts else ""
         if problem:
             found.problems.append((parts, problem))
-        elif suffix in IMAGE_SUFFIXES or (not suffix and root.joinpath(*parts).is_symlink()):
+        elif (
+            suffix in IMAGE_SUFFIXES
+            or (not suffix and root.joinpath(*parts).is_symlink())
+            or (suffix in DICOM_SUFFIXES and may_be_dicom(root.joinpath(*parts)))
+        ):
             found.images.append(parts)
         elif suffix in TABLE_SUFFIXES:
             found.tables.append(parts)

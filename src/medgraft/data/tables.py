@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from medgraft.data.column_names import plain
+from medgraft.data.dicom_lookup import with_paths
 from medgraft.data.image_columns import (
     ImageColumn,
     image_column,
@@ -206,8 +207,9 @@ def _reading(
     if not table.rows:
         return replace(reading, why_not=nothing_in(table))
     try:
+        table = with_paths(table, files, options.path_column)
         images = image_column(table, files, options)
-        reading = replace(reading, images=images)
+        reading = replace(reading, table=table, images=images)
         _refuse_unsure(table, images, root)
         mask = mask_column(table, files, images)
         taken = {*images.columns[-1:], *([mask] if mask else [])}

@@ -23,19 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import CacheError
-from medgraft.files import write_json, written_file, written_folder
+from medgraft.files import cache_folder, write_json, written_file, written_folder
 from medgraft.types import FeatureSpec, Ints, Strings, digest
 
 DEFAULT_LIMIT = 20 * 2**30  # bytes
 HASHES = "hashes.npy"
 ABANDONED = 60  # seconds after which a temporary name is what a killed run left
-
-
-def default_folder() -> Path:
-    """`$MEDGRAFT_CACHE`, or the user's cache folder of this system."""
-    import platformdirs
-
-    return Path(os.environ.get("MEDGRAFT_CACHE") or platformdirs.user_cache_dir("medgraft"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder()
         self.limit = limit
 
     @property

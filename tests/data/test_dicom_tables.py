@@ -1,0 +1,263 @@
+"""Folders and tables of DICOM files: groups, frames, labels; and no number hangs on the salt."""
+
+from __future__ import annotations
+
+import csv
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dicom_files import data_set, dicom, written
+from medgraft.data.decode import decode
+from medgraft.data.dicom_identity import public_names, withheld
+from medgraft.data.ingest import LoadOptions, load
+from medgraft.data.split import make_folds, with_test_split
+from medgraft.errors import DataError
+from medgraft.types import ImageTable
+
+RNG = np.random.default_rng(3)
+
+
+def picture() -> np.ndarray:
+    return RNG.integers(0, 256, (8, 8)).astype(np.uint8)
+
+
+def save(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def ids_of(table: ImageTable, folder: Path, **options: object) -> dict[str, str]:
+    """Path by id, as `--ids` writes it."""
+    file = folder / "ids.csv"
+    with file.open(encoding="utf-8", newline="") as stream:
+        return {row["id"]: row["path"] for row in csv.DictReader(stream)}
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Path:
+    """Two classes, six patients of two studies of two images each; names without suffix."""
+    for patient in range(6):
+        for study in range(2):
+            for image in range(2):
+                uid = f"1.2.{patient + 1}.{study + 1}"
+                data = dicom(
+                    picture(), PatientID=f"P{patient}", StudyInstanceUID=uid,
+                    SOPInstanceUID=f"{uid}.{image + 1}", Manufacturer="Maker", KVP="80",
+                    ViewPosition="PA",
+                )  # fmt: skip
+                save(
+                    tmp_path
+                    / "clinic"
+                    / ("ill" if patient % 2 else "well")
+                    / f"IM{patient}{study}{image}",
+                    data,
+                )
+    return tmp_path / "clinic"
+
+
+def test_class_folders_of_files_without_suffix(clinic: Path, tmp_path: Path):
+    table = load(clinic, LoadOptions(ids=tmp_path / "ids.csv"))
+    assert len(table) == 24
+    assert table.classes == ("ill", "well")
+    assert len(set(table.groups.tolist())) == 6
+    assert table.grouping.rule == "PatientID"
+    assert all(id_.startswith("dicom:") for id_ in table.ids.tolist())
+    paths = ids_of(table, tmp_path)
+    patients = {}
+    for id_, group, label in zip(table.ids, table.groups, table.labels, strict=True):
+        file = Path(paths[str(id_)])
+        assert file.parent.name == table.classes[label]
+        patients.setdefault(str(group), set()).add(file.name[:3])
+    assert sorted(map(sorted, patients.values())) == [[f"IM{i}"] for i in range(6)]
+    assert set(table.metadata) >= {"DICOM manufacturer", "DICOM kVp", "DICOM view"}
+    assert table.root == ""
+    assert stat.S_IMODE((tmp_path / "ids.csv").stat().st_mode) == 0o600
+
+
+def test_studies_stay_whole_where_a_file_lost_its_patient(tmp_path: Path):
+    for i, (patient, study) in enumerate(
+        [("A", "1.1"), ("", "1.1"), ("A", "1.2"), ("B", "1.3"), ("anonymous", "1.3"), ("", "1.4")]
+    ):
+        save(
+            tmp_path / ("a" if i % 2 else "b") / f"{i}.dcm",
+            dicom(picture(), PatientID=patient, StudyInstanceUID=study),
+        )
+    table = load(tmp_path, LoadOptions(ids=tmp_path.parent / "i.csv"))
+    with (tmp_path.parent / "i.csv").open() as stream:
+        name = {row["id"]: Path(row["path"]).stem for row in csv.DictReader(stream)}
+    groups = {}
+    for id_, group in zip(table.ids, table.groups, strict=True):
+        groups.setdefault(str(group), set()).add(name[str(id_)])
+    assert sorted(map(sorted, groups.values())) == [["0", "1", "2"], ["3", "4"], ["5"]]
+
+
+def test_one_name_for_all_patients_is_no_patient(tmp_path: Path):
+    for i in range(8):
+        save(
+            tmp_path / ("a" if i % 2 else "b") / f"{i}.dcm",
+            dicom(picture(), PatientID="Study42", StudyInstanceUID=f"1.2.{i // 2}"),
+        )
+    table = load(tmp_path)
+    assert len(set(table.groups.tolist())) == 4
+    assert table.grouping.rule == "StudyInstanceUID"
+    assert "all name the same patient" in table.grouping.text
+
+
+def test_groups_as_asked_for(clinic: Path):
+    assert len(set(load(clinic, LoadOptions(group="StudyInstanceUID")).groups.tolist())) == 12
+    assert len(set(load(clinic, LoadOptions(no_groups=True)).groups.tolist())) == 24
+    by_name = load(clinic, LoadOptions(group="regex:IM[0-2]"))
+    assert (
+        len(set(by_name.groups.tolist())) == 3 + 6
+    )  # IM3… are not matched: their studies stay whole
+
+
+def test_each_frame_is_an_image_of_its_files_group(tmp_path: Path):
+    frames = RNG.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    for i in range(4):
+        ds = data_set(frames + np.uint8(i), PatientID=f"P{i}")
+        save(tmp_path / ("a" if i % 2 else "b") / f"{i}.dcm", written(ds))
+    for options in (LoadOptions(), LoadOptions(no_groups=True)):
+        table = load(tmp_path, options)
+        assert len(table) == 12
+        assert len(set(table.groups.tolist())) == 4
+        assert len(set(table.content_hashes.tolist())) == 12
+    assert [f.check for f in table.findings if f.check == "dicom_frames"]
+    shown = {decode(source).pixels.tobytes() for source in table.sources}
+    assert shown == {(frame + np.uint8(i)).tobytes() for frame in frames for i in range(4)}
+
+
+def test_two_copies_of_an_image_are_two_rows(tmp_path: Path):
+    data = dicom(picture(), SOPInstanceUID="1.2.3.4")
+    for path in ("a/1.dcm", "b/1.dcm", "b/2.dcm"):
+        save(tmp_path / path, data)
+    assert len(set(load(tmp_path).ids.tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    "column", ["SOPInstanceUID", "study_instance_uid", "PatientID", "id", "path"]
+)
+def test_a_table_names_images_studies_or_patients(clinic: Path, tmp_path: Path, column: str):
+    lines = [f"{column},label,age"]
+    for patient in range(6):
+        label = "ill" if patient % 2 else "well"
+        if column == "PatientID":
+            lines.append(f"P{patient},{label},{40 + patient}")
+        for study in range(2):
+            uid = f"1.2.{patient + 1}.{study + 1}"
+            if column == "study_instance_uid":
+                lines.append(f"{uid},{label},{40 + patient}")
+            for image in range(2):
+                if column in ("SOPInstanceUID", "id"):
+                    lines.append(f"{uid}.{image + 1},{label},{40 + patient}")
+                elif column == "path":
+                    lines.append(f"{label}/IM{patient}{study}{image},{label},{40 + patient}")
+    (clinic / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    table = load(clinic / "labels.csv", LoadOptions(ids=tmp_path / "ids.csv"))
+    assert len(table) == 24
+    assert len(set(table.groups.tolist())) == 6
+    paths = ids_of(table, tmp_path)
+    for id_, label in zip(table.ids, table.labels, strict=True):
+        assert Path(paths[str(id_)]).parent.name == table.classes[label]
+    assert "age" in table.metadata
+    assert not [name for name in table.metadata if "UID" in name or "uid" in name or name == "id"]
+
+
+def test_kinds_that_mix_are_a_finding(clinic: Path):
+    for i in range(4):
+        Image.fromarray(picture()).save(clinic / "ill" / f"{i}.png")
+    table = load(clinic)
+    [finding] = [one for one in table.findings if one.check == "dicom_mixed"]
+    assert finding.severity == "warn"
+    assert "ill: 12 and 4; well: 12 and 0" in finding.text or "well: 12 and 0" in finding.text
+    assert sum(id_.startswith("image:") for id_ in table.ids.tolist()) == 4
+
+
+def test_text_in_the_picture_private_tags_and_windows_are_findings(clinic: Path):
+    ds = data_set(picture(), BurnedInAnnotation="YES", WindowCenter="100", WindowWidth="200")
+    ds.private_block(0x0011, "MAKER", create=True).add_new(1, "LO", "Doe")
+    save(clinic / "ill" / "x", written(ds))
+    save(clinic / "ill" / "y", dicom(picture(), WindowCenter="10", WindowWidth="20"))
+    found = {one.check: one for one in load(clinic).findings}
+    assert found["dicom_burned_in"].severity == "warn"
+    assert found["dicom_burned_in"].images[0].startswith("dicom:")
+    assert found["dicom_private_tags"].numbers["files"] == 1
+    assert found["dicom_windows"].numbers["windows"] == 2
+    save(clinic / "ill" / "z", dicom(picture().astype(np.uint16) * 16, 12))
+    found = {one.check: one for one in load(clinic).findings}
+    assert found["dicom_windows"].severity == "warn"
+
+
+def test_what_holds_no_picture_is_skipped_with_its_reason(clinic: Path):
+    save(clinic / "ill" / "report", written(data_set(picture(), PixelData=None, Rows=None)))
+    save(clinic / "ill" / "empty.dcm", b"")
+    save(clinic / "ill" / "no.dcm", b"hello, this is no DICOM file at all" * 10)
+    table = load(clinic)
+    assert len(table) == 25  # whether bytes are a picture shows when they are decoded
+    reasons = {one.reason for one in table.skipped}
+    assert any("no pixels" in reason for reason in reasons)
+    assert "empty file" in reasons
+    assert all(one.source.startswith("file:") for one in table.skipped)
+
+
+def test_other_images_keep_their_names_where_no_dicom_file_has_a_picture(tmp_path: Path):
+    for i in range(4):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.fromarray(picture()).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    before = load(tmp_path)
+    save(tmp_path / "a" / "report", written(data_set(picture(), PixelData=None, Rows=None)))
+    table = load(tmp_path)
+    assert table.fingerprint == before.fingerprint
+    assert [one.source[:5] for one in table.skipped] == ["file:"]
+    assert not [one for one in table.findings if one.check == "dicom_mixed"]
+
+
+def test_only_dicom_without_pictures_is_an_error_with_the_reason(tmp_path: Path):
+    save(tmp_path / "a" / "1", written(data_set(picture(), PixelData=None, Rows=None)))
+    save(tmp_path / "b" / "1", written(data_set(picture(), PixelData=None, Rows=None)))
+    with pytest.raises(DataError, match="no pixels"):
+        load(tmp_path)
+
+
+def test_a_window_is_part_of_what_names_the_content(clinic: Path):
+    plain, windowed = load(clinic), load(clinic, LoadOptions(window=(100, 50)))
+    assert not set(plain.content_hashes.tolist()) & set(windowed.content_hashes.tolist())
+    assert np.array_equal(plain.ids, windowed.ids)
+    assert np.array_equal(plain.groups, windowed.groups)
+    assert decode(windowed.sources[0]).pixels.tolist() != decode(plain.sources[0]).pixels.tolist()
+
+
+def test_no_number_hangs_on_the_salt(clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two machines with different salts: other ids, the same rows, groups, test split and folds."""
+    found = []
+    for machine in ("one", "two"):
+        monkeypatch.setenv("MEDGRAFT_CACHE", str(tmp_path / machine / "cache"))
+        table = with_test_split(load(clinic), seed=4)
+        folds = make_folds(table.development, 3, seed=4)
+        found.append((table, folds))
+        salt = tmp_path / machine / "cache-ids.salt"
+        assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+        assert len(salt.read_bytes()) == 32
+    (a, folds_a), (b, folds_b) = found
+    assert not set(a.ids.tolist()) & set(b.ids.tolist())
+    for name in ("content_hashes", "groups", "labels", "splits"):
+        assert np.array_equal(getattr(a, name), getattr(b, name)), name
+    assert np.array_equal(folds_a.assignment, folds_b.assignment)
+    assert np.array_equal(load(clinic).ids, load(clinic).ids)  # and on one machine they stay
+
+
+def test_names_of_files(clinic: Path, tmp_path: Path):
+    Image.fromarray(picture()).save(tmp_path / "x.png")
+    file = clinic / "ill" / "IM100"
+    names = public_names([file, tmp_path / "x.png", file, tmp_path / "absent"])
+    assert names[0].startswith("dicom-")
+    assert "IM100" not in names[0]
+    assert names[2] == f"{names[0]}-2"
+    assert [name[:5] for name in names] == ["dicom", "file-", "dicom", "file-"]
+    assert public_names([tmp_path / "x.png"]) == [str(tmp_path / "x.png")]
+    assert withheld(load(clinic))
