@@ -19,7 +19,7 @@ from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
-from medgraft.data.listing import content_hash, shown
+from medgraft.data.listing import file_hash, shown
 from medgraft.data.masks import with_masks
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
@@ -397,7 +397,7 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
         try:
             if problem:
                 raise OSError(problem)
-            hashes[file] = content_hash(Path(file).read_bytes())
+            hashes[file] = file_hash(file)
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))
     n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)

@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from medgraft.data.formats import Decoded
-from medgraft.data.listing import content_hash
+from medgraft.data.listing import content_hash, file_hash
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError
@@ -350,12 +350,11 @@ def _checked(row: int, item: Any) -> Pixels:
 def _file_hash(row: int, path: str) -> str:
     """The hash by which a study knows the same file, so that they share their codes."""
     try:
-        content = Path(path).read_bytes()
+        return file_hash(path)
     except OSError as error:
         raise DataError(
             f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
         ) from error
-    return content_hash(content)
 
 
 def _array_hash(array: Pixels) -> str:

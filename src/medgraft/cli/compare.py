@@ -35,6 +35,7 @@ from medgraft.cli.options import (
     POSITIVE,
     QUIET,
     RECIPE,
+    SAFE,
     SPLIT_COLUMN,
     TRAINED,
     TRAINING,
@@ -190,6 +191,7 @@ def study(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Compare ways of transferring a network on DATA, recommend one, and write a report.
@@ -315,6 +317,7 @@ def train(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Run one scenario on DATA without a study: judge it on images not learned from, and save it.
@@ -364,6 +367,7 @@ def demo(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Make radiograph-like images with known truth, study them, and open the report.

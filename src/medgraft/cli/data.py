@@ -27,6 +27,7 @@ from medgraft.cli.options import (
     PATH_COLUMN,
     POSITIVE,
     QUIET,
+    SAFE,
     SPLIT_COLUMN,
     WORKERS,
 )
@@ -68,6 +69,7 @@ def profile(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Check DATA before anything is learned from it: leaks, copies, wrong labels, telling files.
@@ -112,6 +114,7 @@ def views(
     presets: Annotated[
         str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
     ] = "",
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Show what each preset of augmented views, and CLAHE, does to your own images.
@@ -152,6 +155,7 @@ def encode(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Turn images into vectors and nothing else: one row an image, named columns, as parquet.

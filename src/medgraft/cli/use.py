@@ -21,6 +21,7 @@ from medgraft.cli.options import (
     NO_GROUPS,
     PATH_COLUMN,
     QUIET,
+    SAFE,
     SPLIT_COLUMN,
     WORKERS,
 )
@@ -41,6 +42,7 @@ def predict(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
 ) -> None:
     """Say what MODEL makes of new images: label and probability of each class.
 
@@ -84,6 +86,7 @@ def evaluate(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Judge MODEL on other labelled images (external validation), by image and by patient.
@@ -164,6 +167,7 @@ def audit(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Find out which places of the images MODEL's decisions rest on, and whether they may.
@@ -234,6 +238,7 @@ def explain(
         ),
     ] = False,
     cache: CACHE = None,
+    safe: SAFE = False,
 ) -> None:
     """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
 

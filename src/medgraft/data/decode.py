@@ -1,53 +1,63 @@
-"""Any image to pixels, or one `DecodeError` that says what is wrong with it; and that in threads.
+"""Any image to pixels, or one `DecodeError` that says what is wrong with it.
 
-`decode` reads a file, a frame or bytes; how each format becomes 8 bits stands in `formats.py`,
-how pixels become a canvas in `preprocess.py`. `DecodePool` does all of it in threads, in order.
+`decode` reads a file, a frame or bytes, in this process; how each format becomes 8 bits stands in
+`formats.py`, how pixels become a canvas in `preprocess.py`. `decode_pool.py` does all of it for
+many images, and where a file can do no harm.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import stat
 import tempfile
 import threading
 import zipfile
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.formats import (
+    PLAIN_BYTES,
+    PNG,
+    Decoded,
+    NotPlain,
+    decode_bytes,
+    refuse_jpeg_bomb,
+    to_8_bit,
+)
+from medgraft.data.headers import (
+    HEAD_BYTES,
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
     SAVE_AGAIN,
-    Decoded,
     check_size,
-    decode_bytes,
-    to_8_bit,
+    refuse_bomb,
 )
-from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.errors import DecodeError
-from medgraft.types import Canvas, ImageTable, Skipped, Source
+from medgraft.types import Source
 
 MAX_BYTES = 4 * MAX_PIXELS
 
 
 def decoders() -> tuple[str, ...]:
     """The packages that decode and resize, with their versions, which decide the pixels."""
+    import importlib.metadata  # which takes a worker, who needs none of it, 20 ms
+
     packages = ("opencv-python-headless", "pillow", "simplejpeg")
     return tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
 
 
-def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> Decoded:
+def decode(
+    source: Source | bytes,
+    at_least: tuple[int, int] | None = None,
+    *,
+    only_plain: bool = False,
+) -> Decoded:
     """Decode one image to 8 bits, grey where it is stored as grey, upright by its EXIF.
 
     Parameters
@@ -56,9 +66,13 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
         bytes of a file.
     at_least : (height, width) of the upright image that suffice; a JPEG is then decoded at the
         smallest scale that still has both. Other formats ignore it.
+    only_plain : decode it only if it is a JPEG or PNG of the usual kind and size, or a frame of an
+        array, which take little time and memory.
 
     Raises
     ------
+    NotPlain
+        It is not, and `only_plain` was asked for.
     DecodeError
         One line without the path: missing, empty, damaged, too big, or not a kind that is read.
 
@@ -74,11 +88,12 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
     """
     try:
         if isinstance(source, bytes):
-            return decode_bytes(source, None, at_least)
+            return decode_bytes(source, None, at_least, only_plain)
         if source.member:
             return _decode_array(source)
-        return decode_bytes(_read(Path(source.path)), source.frame, at_least)
-    except DecodeError:
+        data = _read(Path(source.path), source.frame, only_plain)
+        return decode_bytes(data, source.frame, at_least, only_plain)
+    except (DecodeError, NotPlain):
         raise
     except MemoryError as error:
         raise DecodeError("there is not enough memory to decode it; use fewer workers") from error
@@ -88,8 +103,24 @@ def decode(source: Source | bytes, at_least: tuple[int, int] | None = None) -> D
         raise DecodeError(f"the image is damaged ({words}); {SAVE_AGAIN}") from error
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file of sensible size; a pipe would be waited on for ever."""
+def _read(path: Path, frame: int | None, only_plain: bool) -> bytes:
+    """The bytes of a file whose header claims no more than is read."""
+    with _opened(path) as (file, size):
+        head = file.read(min(size, HEAD_BYTES))
+        if len(head) == size:
+            return head
+        if only_plain and (size > PLAIN_BYTES or (head[:2] != b"\xff\xd8" and head[:8] != PNG)):
+            raise NotPlain
+        if head[:2] == b"\xff\xd8":
+            refuse_jpeg_bomb(head)
+        refuse_bomb(file, frame)
+        file.seek(0)
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file of sensible size, and its size; a pipe would be waited on for ever."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -101,7 +132,8 @@ def _read(path: Path) -> bytes:
                 f"the file has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read;"
                 " store a smaller image"
             )
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            yield file, status.st_size
     except FileNotFoundError as error:
         raise DecodeError("the file is missing, or a link to nothing; restore it") from error
     except PermissionError as error:
@@ -158,89 +190,3 @@ def _mapped(path: Path, member: str, changed: int) -> NDArray[Any]:
         unpacked.flush()
         array: NDArray[Any] = np.load(unpacked.name, mmap_mode="r", allow_pickle=False)
     return array
-
-
-# --------------------------------------------------------------------------- how large images are
-
-
-def shorter_side(table: ImageTable, sample: int = 128) -> int:
-    """The pixels that nearly all images hold on their shorter side: the 5th percentile.
-
-    Of `sample` images spread evenly over the table; 0 where none of them can be read.
-    """
-    rows = np.linspace(0, len(table) - 1, min(sample, len(table))).astype(int)
-    sides = []
-    for row in rows:
-        with suppress(DecodeError):  # a bad image is named when it is read for its codes
-            sides.append(min(decode(table.sources[row], (1, 1)).source_size))
-    return int(np.percentile(sides, 5, method="lower")) if sides else 0
-
-
-# --------------------------------------------------------------------------- in threads
-
-
-class DecodePool:
-    """Threads that turn sources into canvases, in order, with a bounded look-ahead.
-
-    The codecs and OpenCV release the interpreter lock, so threads suffice. While the pool is open
-    OpenCV's own threads are off in this process: they would fight the pool's.
-
-    Examples
-    --------
-    >>> with DecodePool(workers=2) as pool:
-    ...     [skipped] = pool.canvases(["a"], [b""], CanvasRecipe(224))
-    >>> skipped.reason
-    'the file is empty (0 bytes); restore it, or leave it out'
-    """
-
-    CHUNK = 8  # images a task: the cost of handing one over is shared
-    AHEAD = 3  # tasks a worker, running or waiting or done
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def __enter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="medgraft-decode")
-        self._opencv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(self._opencv_threads)
-
-    def canvases(
-        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
-    ) -> Iterator[Canvas | Skipped]:
-        """Decode, resize and edit each source; an image that fails gives its id and the reason.
-
-        Sources are drawn as they are needed: about `workers * AHEAD * CHUNK` images are in memory
-        at a time, however many there are. Leaving the iterator early stops the work.
-        """
-        jobs = zip(ids, sources, strict=True)
-        left = threading.Event()
-
-        def work(chunk: list[tuple[str, Source | bytes]]) -> list[Canvas | Skipped]:
-            return [_canvas(str(id), source, recipe) for id, source in chunk if not left.is_set()]
-
-        pending: deque[Future[list[Canvas | Skipped]]] = deque()
-        try:
-            while True:
-                while len(pending) < self.workers * self.AHEAD:
-                    if not (chunk := list(islice(jobs, self.CHUNK))):
-                        break
-                    pending.append(self._threads.submit(work, chunk))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            left.set()
-
-
-def _canvas(id: str, source: Source | bytes, recipe: CanvasRecipe) -> Canvas | Skipped:
-    try:
-        return make_canvas(id, decode(source, recipe.shape), recipe)
-    except DecodeError as error:
-        return Skipped(id, str(error))
-    except MemoryError:
-        return Skipped(id, "there is not enough memory for its canvas; use fewer workers")

@@ -32,17 +32,26 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from medgraft.data.headers import (
+    MAX_PIXELS,
+    MAX_PIXELS_PILLOW,
+    NETPBM,
+    SAVE_AGAIN,
+    check_size,
+    refuse_bomb,
+)
 from medgraft.data.orientation import TURNED, turn
 from medgraft.errors import DecodeError
 from medgraft.types import Pixels
 
-MAX_PIXELS = 100_000_000  # of a JPEG; with this, no image takes more than about 1 GB to decode
-MAX_PIXELS_PILLOW = MAX_PIXELS // 2  # which takes 4 bytes a pixel, and is copied from
 MAX_SCANS = 100  # progressive JPEGs have about 10; each further one costs a walk over all blocks
 MAX_SEGMENTS = 10_000
 
 KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PGM or PPM"
-SAVE_AGAIN = "save it again as PNG or JPEG, or leave it out"
+PNG = b"\x89PNG\r\n\x1a\n"
+PLAIN_BYTES = 32 << 20
+PLAIN_PIXELS = 16_000_000
+PLAIN_SCANNED = 100_000_000  # pixels times scans
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,15 +69,29 @@ class Decoded:
     orientation: int = 1
 
 
-def decode_bytes(data: bytes, frame: int | None, at_least: tuple[int, int] | None) -> Decoded:
-    """Decode one image by the magic number it begins with, whatever its name was."""
+class NotPlain(Exception):  # noqa: N818 (nothing is wrong with the file)
+    """It is no JPEG or PNG of the usual kind and size, and only such a one was to be decoded."""
+
+
+def decode_bytes(
+    data: bytes, frame: int | None, at_least: tuple[int, int] | None, only_plain: bool = False
+) -> Decoded:
+    """Decode one image by the magic number it begins with, whatever its name was.
+
+    Raises
+    ------
+    NotPlain
+        `only_plain`, and what it would cost in time and memory is not known to be little.
+    """
     if not data:
         raise DecodeError("the file is empty (0 bytes); restore it, or leave it out")
     if data[:2] == b"\xff\xd8":
         if frame:
             raise DecodeError(f"a JPEG has no frame {frame}; leave the frame out")
-        return _decode_jpeg(data, at_least)
-    if netpbm := _NETPBM.match(data):
+        return _decode_jpeg(data, at_least, only_plain)
+    if only_plain and not _is_plain_png(data):
+        raise NotPlain
+    if netpbm := NETPBM.match(data):
         return _decode_netpbm(netpbm, data)
     for magic, reader in _READERS:
         if magic.match(data):
@@ -76,23 +99,6 @@ def decode_bytes(data: bytes, frame: int | None, at_least: tuple[int, int] | Non
     raise DecodeError(
         f"it is not an image that is read, whatever its name says ({KINDS}); convert it"
     )
-
-
-def check_size(height: int, width: int, most: int) -> None:
-    """Refuse what has no pixel, and what has too many.
-
-    Raises
-    ------
-    DecodeError
-        Either is the case.
-    """
-    if height < 1 or width < 1:
-        raise DecodeError(f"its header says {width} x {height} pixels; {SAVE_AGAIN}")
-    if height * width > most:
-        raise DecodeError(
-            f"{width} x {height} pixels are more than the {most // 10**6} megapixels that are"
-            " decoded; store a smaller image"
-        )
 
 
 # --------------------------------------------------------------------------- JPEG
@@ -110,10 +116,11 @@ class _JpegHeader(NamedTuple):
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)  # passes fill bytes in linear time
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic conditioning
 _LOSSLESS = 0xC3
-_DCT = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential and progressive, Huffman and arithmetic
+_HUFFMAN = (0xC0, 0xC1, 0xC2)
+_DCT = (*_HUFFMAN, 0xC9, 0xCA)  # sequential and progressive, Huffman and arithmetic
 
 
-def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Decoded:
+def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool) -> Decoded:
     header = _jpeg_header(data)
     check_size(header.height, header.width, MAX_PIXELS)
     if header.bits != 8 or header.process not in (*_DCT, _LOSSLESS):
@@ -121,7 +128,10 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Decoded:
             f"a JPEG of {header.bits} bits (process {header.process:#x}) is not read; "
             "save it as a 16-bit PNG"
         )
-    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+    scans = data.count(b"\xff\xda")
+    if only_plain and not _is_plain_jpeg(header, scans):
+        raise NotPlain
+    if scans > MAX_SCANS:
         raise DecodeError(f"a JPEG of {scans} scans, more than {MAX_SCANS}; {SAVE_AGAIN}")
     height, width = at_least if at_least and header.process != _LOSSLESS else (0, 0)
     if header.orientation in TURNED:
@@ -133,6 +143,27 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Decoded:
         pixels = _pixels(_opened(JpegImageFile, data, None))
     size = (header.height, header.width)
     return Decoded(turn(pixels, header.orientation), size, header.orientation)
+
+
+def _is_plain_jpeg(header: _JpegHeader, scans: int) -> bool:
+    pixels = header.height * header.width
+    usual = header.process in _HUFFMAN and header.components in (1, 3)
+    return usual and pixels <= PLAIN_PIXELS and pixels * scans <= PLAIN_SCANNED
+
+
+def refuse_jpeg_bomb(head: bytes) -> None:
+    """Refuse a JPEG of too many pixels by its first bytes, where those hold its size.
+
+    Raises
+    ------
+    DecodeError
+        It has too many.
+    """
+    try:
+        header = _jpeg_header(head)
+    except (DecodeError, struct.error):
+        return
+    check_size(header.height, header.width, MAX_PIXELS)
 
 
 def _decode_turbo(data: bytes, grey: bool, height: int, width: int) -> Pixels | None:
@@ -197,9 +228,6 @@ def exif_orientation(block: bytes) -> int:
 # --------------------------------------------------------------------------- PGM, PPM
 
 
-_NETPBM = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s")
-
-
 def _decode_netpbm(header: re.Match[bytes], data: bytes) -> Decoded:
     """Read binary PGM (P5) and PPM (P6), of one byte a sample or, above 255, two."""
     channels = 3 if header[1] == b"6" else 1
@@ -215,7 +243,7 @@ def _decode_netpbm(header: re.Match[bytes], data: bytes) -> Decoded:
 
 
 _READERS: tuple[tuple[re.Pattern[bytes], Callable[..., ImageFile.ImageFile]], ...] = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(PNG), PngImageFile),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
     (re.compile(rb"BM"), BmpImageFile),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
@@ -241,6 +269,13 @@ def _decode_pillow(
     return Decoded(turn(pixels, orientation), size, orientation)
 
 
+def _is_plain_png(data: bytes) -> bool:
+    if not data.startswith(PNG):
+        return False
+    width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
+    return bool(width * height <= PLAIN_PIXELS)
+
+
 def _opened(
     reader: Callable[..., ImageFile.ImageFile], data: bytes, frame: int | None
 ) -> ImageFile.ImageFile:
@@ -249,6 +284,7 @@ def _opened(
     # entry in the filters that concerns Pillow's own modules alone is.
     if _UNWARNED not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+    refuse_bomb(io.BytesIO(data), frame)
     image = reader(io.BytesIO(data), "")
     check_size(image.height, image.width, MAX_PIXELS_PILLOW)
     # Its run lengths hold at most 255 pixels in 2 bytes; Pillow would fill the rest in Python.

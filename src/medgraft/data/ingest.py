@@ -18,7 +18,7 @@ import numpy as np
 
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import Listing, Row, bar, content_hash
+from medgraft.data.listing import EMPTY, Listing, Row, bar, file_hash
 from medgraft.data.tables import read_csv, read_npz
 from medgraft.errors import DataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
@@ -158,12 +158,10 @@ def _hash(row: Row) -> tuple[str, str]:
     if row.content_hash:
         return row.content_hash, ""
     try:
-        content = Path(row.source.path).read_bytes()
+        found = file_hash(row.source.path)
     except OSError as error:
         return "", f"cannot be read ({error.strerror})"
-    if not content:
-        return "", "empty file"
-    return content_hash(content), ""
+    return ("", "empty file") if found == EMPTY else (found, "")
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

@@ -23,11 +23,28 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "testing": "test",
 }
 HASH_BYTES = 16
+EMPTY = hashlib.blake2b(digest_size=HASH_BYTES).hexdigest()  # of no bytes
 
 
 def content_hash(content: bytes) -> str:
     """The hash by which equal bytes are known, wherever they come from."""
     return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
+
+
+def file_hash(path: str | Path) -> str:
+    """The same of a file, read piece by piece: who owns a file of gigabytes has not the memory.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    with Path(path).open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, _hasher).hexdigest()
+
+
+def _hasher() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=HASH_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import decode
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.preprocess import to_canvas
 from medgraft.errors import DataError
 from medgraft.types import Geometry, ImageTable, Source
@@ -63,7 +63,7 @@ def _unique(names: dict[Key, str]) -> dict[str, Key]:
     return {name: key for name, key in found.items() if name not in twice}
 
 
-def read_mask(path: str, geometry: Geometry) -> Mask:
+def read_mask(path: str, geometry: Geometry, pool: DecodePool) -> Mask:
     """The mask of an image on its canvas, (height, width) bool: where it is above half its maximum.
 
     A mask of another size than the stored image's is enlarged or shrunk to it, if its sides are in
@@ -74,7 +74,7 @@ def read_mask(path: str, geometry: Geometry) -> Mask:
     DataError
         It cannot be read, or is of another shape than its image.
     """
-    pixels = decode(Source(path)).pixels
+    pixels = pool.decode(Source(path)).pixels
     drawn = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     mask = drawn > drawn.max() / 2
     height, width = geometry.source

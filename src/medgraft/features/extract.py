@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import DecodePool
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive
 from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medgraft.data.augment import judging_view
-from medgraft.data.decode import shorter_side
+from medgraft.data.decode_pool import shorter_side
 from medgraft.data.split import (
     Development,
     keep_copies_together,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from medgraft.data.decode import DecodePool
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.files import write_text
 from medgraft.report.charts import images

@@ -1,0 +1,214 @@
+"""What a worker process does: decode what it is asked for, within limits, and answer.
+
+`worker_process.py` starts it, as a Python of its own that imports nothing heavy. Jobs come in by
+its standard input and answers leave by what was its standard output; both end with the parent,
+however that ends, and the worker with them.
+
+A file may do to a worker whatever it can, and none of that may reach the parent: answers are
+numbers and bytes of a fixed form, never pickles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO, Literal, Self
+
+import cv2
+import numpy as np
+
+from medgraft.data.decode import decode
+from medgraft.data.formats import Decoded
+from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.errors import DecodeError
+from medgraft.types import Box, Canvas, Geometry, Pixels, Source
+
+SECONDS = 5  # of processor time an image: a busy machine reads the same images as an idle one
+MEGABYTES = 1000  # that a worker may hold
+
+Outcome = Literal["pixels", "refused", "memory", "ready"]
+OUTCOMES: tuple[Outcome, ...] = ("pixels", "refused", "memory", "ready")
+
+# outcome; height, width, channels (0: grey); the geometry; bytes of text
+HEADER = struct.Struct("<B3I13iI")
+NO_SHAPE, NO_GEOMETRY = (0, 0, 0), (0,) * 13
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Job:
+    """One image to decode: to a canvas, or without a recipe to its pixels as `decode` gives them.
+
+    at_least : as in `decode`, where there is no recipe.
+    """
+
+    source: Source | bytes
+    recipe: CanvasRecipe | None = None
+    at_least: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of an image that travel with it."""
+        return len(self.source) if isinstance(self.source, bytes) else 0
+
+    def write(self, stream: BinaryIO) -> None:
+        """Send it. A recipe's edits stay with the sender, who does them."""
+        source = self.source
+        words: dict[str, object] = {"at_least": self.at_least}
+        if isinstance(source, bytes):
+            words["bytes"] = len(source)
+        else:
+            words["path"] = os.fsencode(source.path).decode("latin-1")
+            words |= {"frame": source.frame, "member": source.member}
+        if self.recipe is not None:
+            words["canvas"] = [self.recipe.shape, self.recipe.resize]
+        stream.write(json.dumps(words).encode() + b"\n")
+        if isinstance(source, bytes):
+            stream.write(source)
+
+    @classmethod
+    def read(cls, stream: BinaryIO) -> Self | None:
+        """Receive one; None where the sender is gone."""
+        line = stream.readline()
+        if not line.endswith(b"\n"):
+            return None
+        words = json.loads(line)
+        source: Source | bytes
+        if "bytes" in words:
+            source = stream.read(words["bytes"])
+        else:
+            path = os.fsdecode(words["path"].encode("latin-1"))
+            source = Source(path, words["frame"], words["member"])
+        at_least = tuple(words["at_least"]) if words["at_least"] else None
+        if "canvas" not in words:
+            return cls(source, None, at_least)
+        (height, width), resize = words["canvas"]
+        return cls(source, CanvasRecipe((height, width), resize))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answer:
+    """Pixels and their geometry, or why there are none."""
+
+    outcome: Outcome
+    text: str = ""
+    pixels: Pixels | None = None
+    geometry: tuple[int, ...] = NO_GEOMETRY
+
+    def write(self, stream: BinaryIO) -> None:
+        text = self.text.encode(errors="backslashreplace")
+        shape = NO_SHAPE
+        if self.pixels is not None:
+            shape = (*self.pixels.shape, 0)[:3]
+        code = OUTCOMES.index(self.outcome)
+        stream.write(HEADER.pack(code, *shape, *self.geometry, len(text)) + text)
+        if self.pixels is not None:
+            stream.write(np.ascontiguousarray(self.pixels).reshape(-1).data)
+        stream.flush()
+
+    def canvas(self, id: str) -> Canvas:
+        """The canvas that was asked for."""
+        assert self.pixels is not None
+        height, width, orientation, *crop, rows, columns, top, left, tall, wide = self.geometry
+        content = Box(top, left, tall, wide)
+        geometry = Geometry((height, width), orientation, Box(*crop), (rows, columns), content)
+        return Canvas(id, self.pixels, geometry)
+
+    def decoded(self) -> Decoded:
+        """The image that was asked for, where it was no canvas."""
+        assert self.pixels is not None
+        height, width, orientation, *_ = self.geometry
+        return Decoded(self.pixels, (height, width), orientation)
+
+
+def answer(job: Job) -> Answer:
+    """Decode, and say what came of it; only `KeyboardInterrupt` and the like come out."""
+    try:
+        if job.recipe is None:
+            image = decode(job.source, job.at_least)
+            start = (*image.source_size, image.orientation)
+            return Answer("pixels", pixels=image.pixels, geometry=(*start, *NO_GEOMETRY[3:]))
+        canvas = make_canvas("", decode(job.source, job.recipe.shape), job.recipe)
+        return Answer("pixels", pixels=canvas.pixels, geometry=_numbers(canvas.geometry))
+    except DecodeError as error:
+        starved = isinstance(error.__cause__, MemoryError)
+        return Answer("memory" if starved else "refused", str(error))
+    except MemoryError:
+        return Answer("memory")
+
+
+def _numbers(geometry: Geometry) -> tuple[int, ...]:
+    crop, content = geometry.crop, geometry.content
+    return (
+        *geometry.source, geometry.orientation,
+        crop.top, crop.left, crop.height, crop.width,
+        *geometry.size,
+        content.top, content.left, content.height, content.width,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- limits
+
+
+def limit_memory() -> None:
+    """Let the process grow to `MEGABYTES`, where the platform can hold it to that."""
+    with suppress(ImportError, OSError, ValueError):  # Windows has no limits, macOS no /proc
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the picture
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        held, resident = (
+            int(status.partition(f"{name}:")[2].split()[0]) << 10 for name in ("VmData", "VmRSS")
+        )
+        most = held + MEGABYTES * 10**6 - resident
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def limit_time() -> None:
+    """Let the next image take `SECONDS` of processor time, where the platform can hold it to that.
+
+    The limit is of whole seconds since the process began, so the image has between one less and
+    all of them.
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        most = int(used.ru_utime + used.ru_stime) + SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
+# --------------------------------------------------------------------------- the process
+
+
+def main() -> None:
+    """Answer jobs until the parent is gone."""
+    # What a C library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    cv2.setNumThreads(1)
+    jobs: SimpleQueue[Job] = SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    limit_memory()
+    with suppress(BrokenPipeError):
+        Answer("ready").write(answers)
+        while True:
+            job = jobs.get()
+            limit_time()
+            answer(job).write(answers)
+    os._exit(0)
+
+
+def _listen(stream: BinaryIO, jobs: SimpleQueue[Job]) -> None:
+    """Take jobs in; where the parent is gone, end at once, whatever is being decoded."""
+    while (job := Job.read(stream)) is not None:
+        jobs.put(job)
+    os._exit(0)
