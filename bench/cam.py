@@ -55,6 +55,7 @@ def probe(shared: Path) -> tuple[FittedFrozen, list[Canvas]]:
         head=head,
         calibrator=Calibrator(1.0, (0.0,) * len(chosen.classes)),
         extractor=extractor,
+        rule=chosen.rule,
     )
     canvases = [row for row in extractor.canvases(chosen, spec) if isinstance(row, Canvas)]
     return fitted, canvases

@@ -14,6 +14,7 @@ from medgraft.data.preprocess import CanvasRecipe
 from medgraft.features.extract import without
 from medgraft.files import write_json
 from medgraft.types import (
+    PLAIN,
     Canvas,
     FeatureSpec,
     Floats,
@@ -38,6 +39,7 @@ class ByBrightness:
     classes = ("0", "1")
     positive = "1"
     operating = Operating(0.5, "half")
+    rule = PLAIN
     spec = FeatureSpec("none", "none", SIDE, ())
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     networks = members = weights = ()

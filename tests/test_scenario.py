@@ -49,6 +49,8 @@ KEYS = (
     "balancesampler/probeTrue/epochs20/ema0.99/logistic",
     "hybrid/hybrid_vgg16/block3_pool/clahe2-8/epochs3/logistic",
     f"ensemble/{NET}/blocks.5/gem/raw,clahe2-8/svm/mean",
+    "ensemble/net/s2/raw,clahe2-8/svm/mean",  # a tap that is named like a size
+    "ensemble/net/s2/s64+96/raw,clahe2-8/svm/mean",
 )
 
 
@@ -73,7 +75,7 @@ def test_the_parts_are_what_the_key_says() -> None:
     assert Scenario.from_key(KEYS[2]).pixels == Preprocessing(
         (("raw", "clahe4-8"),), views=Views("xray", number=4)
     )
-    mean = Scenario.from_key(KEYS[-1])
+    mean = Scenario.from_key(KEYS[14])
     assert [one.key for one in mean.members] == [
         f"probe/{NET}/blocks.5/gem/svm", f"probe/{NET}/blocks.5/gem/clahe2-8/svm",
     ]  # fmt: skip

@@ -19,8 +19,10 @@ from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
-from medgraft.data.listing import file_hash, shown
+from medgraft.data.listing import shown
 from medgraft.data.masks import with_masks
+from medgraft.data.pixel_rule import compare_with_rule, with_rule
+from medgraft.data.stored_header import hash_and_header
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
@@ -63,6 +65,8 @@ def load(
     group: str | None = None,
     no_groups: bool = False,
     positive: str | None = None,
+    page: int | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> ImageTable:
     """Read a folder, CSV or MedMNIST file into an `ImageTable`.
 
@@ -76,6 +80,11 @@ def load(
         Every image is a group of its own, and nothing is guessed.
     positive
         The positive class of a two-class problem.
+    page
+        Of files with several pages the one that is read, from 1; the first by default.
+    pixel_range
+        The stored values shown black and white in images of more than 8 bits; by default those that
+        the images to learn from use.
 
     Raises
     ------
@@ -83,7 +92,14 @@ def load(
         There is nothing to learn from; the text says why and what to do.
     """
     return load_table(
-        os.fspath(data), LoadOptions(group=group, no_groups=no_groups, positive=positive)
+        os.fspath(data),
+        LoadOptions(
+            group=group,
+            no_groups=no_groups,
+            positive=positive,
+            page=page,
+            pixel_range=pixel_range,
+        ),
     )
 
 
@@ -274,6 +290,8 @@ def audit_model(
     unread = table.skipped
     if (table.splits == "test").any():
         table = table.test
+    for one in compare_with_rule(table, fitted.rule):
+        extractor.progress.say(one.text)
     table = in_classes_of(fitted, table)
     if masks is not None:
         table = with_masks(table, Path(masks))
@@ -392,16 +410,18 @@ def encode(
 
 def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
     """The images that paths, folders and patterns name, without labels; the path is the id."""
-    skipped, hashes = [], {}
+    skipped, hashes, headers = [], {}, {}
     for file, problem in find_images([os.fspath(path) for path in paths]).items():
         try:
             if problem:
                 raise OSError(problem)
-            hashes[file] = file_hash(file)
+            hashes[file], header = hash_and_header(file)
+            if header is not None:
+                headers[hashes[file]] = header
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))
     n, ids = len(hashes), np.array(list(hashes), dtype=np.str_)
-    return ImageTable(
+    table = ImageTable(
         ids=ids,
         sources=tuple(Source(file) for file in hashes),
         content_hashes=np.array(list(hashes.values()), dtype=np.str_),
@@ -412,6 +432,7 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
         classes=(),
         skipped=tuple(skipped),
     )
+    return with_rule(table, headers)
 
 
 def column_names(feature_plan: FeaturePlan, extractor: Extractor) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -22,9 +22,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from medgraft.data.formats import Decoded
-from medgraft.data.listing import content_hash, file_hash
-from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.listing import content_hash
+from medgraft.data.pixel_rule import with_rule
+from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
+from medgraft.data.stored_header import StoredHeader, hash_and_header
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.selection import resample_in_and_out
@@ -237,7 +239,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 f"with (sha256 {spec.weights[:12]}…); install the same, or fit again"
             )
         images = _images(X)
-        codes = _codes(images, images.table(), spec, extractor)
+        table = images.table().shown_by(self.fitted_.rule)
+        codes = _codes(images, table, spec, extractor)
         scores = self.fitted_.head.decision_function(codes.matrix(*spec.blocks))
         return self.fitted_.calibrator.logits(scores)
 
@@ -286,11 +289,15 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """n images as they were given: files, or pixels by content hash where they are arrays."""
+    """n images as they were given: files, or pixels by content hash where they are arrays.
+
+    headers : by that hash, of files that store more than a picture of eight bits.
+    """
 
     sources: tuple[Source, ...]
     hashes: Strings
     pixels: Mapping[str, Pixels]
+    headers: Mapping[str, StoredHeader] = field(default_factory=dict)
 
     def table(self) -> ImageTable:
         """The images without labels, their row numbers as ids; an image's copies are its group."""
@@ -322,8 +329,9 @@ def _images(X: Images) -> _Images:
     files = [isinstance(item, str | os.PathLike) for item in items]
     if all(files):
         paths = [os.fspath(item) for item in items]
-        hashes = [_file_hash(row, path) for row, path in enumerate(paths)]
-        return _Images(tuple(map(Source, paths)), np.array(hashes), {})
+        found = [_file_hash(row, path) for row, path in enumerate(paths)]
+        headers = {name: header for name, header in found if header is not None}
+        return _Images(tuple(map(Source, paths)), np.array([n for n, _ in found]), {}, headers)
     if any(files):
         raise DataError(
             f"X mixes paths and arrays (X[{files.index(True)}] is a path, X[{files.index(False)}] "
@@ -347,10 +355,10 @@ def _checked(row: int, item: Any) -> Pixels:
     return np.ascontiguousarray(array)
 
 
-def _file_hash(row: int, path: str) -> str:
-    """The hash by which a study knows the same file, so that they share their codes."""
+def _file_hash(row: int, path: str) -> tuple[str, StoredHeader | None]:
+    """The hash by which a study knows the same file, so that they share their codes; its header."""
     try:
-        return file_hash(path)
+        return hash_and_header(path)
     except OSError as error:
         raise DataError(
             f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
@@ -394,7 +402,7 @@ def _labelled(
         table = dataclasses.replace(
             table, groups=_groups(_column("groups", groups, n)[kept], table)
         )
-    return classes, table, None if weight is None else weight[kept]
+    return classes, with_rule(table, images.headers), None if weight is None else weight[kept]
 
 
 def _column(name: str, values: Any, n: int) -> NDArray[Any]:
@@ -456,7 +464,7 @@ def _keep_codes(
     store = extractor.cache.features(spec)
     unique = np.unique(hashes)
     lacking = unique[store.missing(unique, spec.blocks)]
-    recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
+    recipe = recipe_of(spec)
     for start in range(0, len(lacking), SEGMENT_ROWS):
         part = lacking[start : start + SEGMENT_ROWS]
         canvases = (

@@ -16,7 +16,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from medgraft.errors import ScenarioError
 from medgraft.training_recipe import RECIPES, Recipe, recipe_of
@@ -31,6 +31,7 @@ HEADS = ("svm", "logistic", "lda", "rbf", "knn")  # simplest first
 TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")
 HYBRID = "hybrid_"  # how the names of backbones begin whose last blocks are our own
+OLDER = (("probe", "multiscale"), ("finetune", "hybrid"))  # families as once written, and as now
 BEST = "best"  # in the place of a tap: the depth to train from is searched, or members have theirs
 INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
 FORM = "FAMILY/BACKBONE/LAYER/…/HEAD, such as probe/tf_efficientnet_lite0/blocks.5/svm"
@@ -373,8 +374,9 @@ def _read(key: str, seed: int) -> Scenario:
     if words:
         raise ScenarioError(_says_nothing(words[0], key, family))
     scenario = Scenario(backbone, tap, decides, pixels, code, seed)
-    older = (family, scenario.family) in (("probe", "multiscale"), ("finetune", "hybrid"))
-    if scenario.key != key.replace(family, scenario.family, 1) if older else scenario.key != key:
+    if (family, scenario.family) in OLDER:
+        key = key.replace(family, scenario.family, 1)
+    if scenario.key != key:
         raise ScenarioError(f"{key} is not written as keys are; write {scenario.key}")
     return scenario
 
@@ -419,9 +421,8 @@ def _read_mean(key: str, parts: Sequence[str], seed: int) -> Scenario:
             f"{key} joins scenarios that its key does not name; run it in a study, with "
             "--families probe,ensemble"
         )
-    family = "multiscale" if re.search(r"/s\d", "/".join(parts)) else "probe"
     members = [
-        _read("/".join(filter(None, (family, *place, edit if edit != "raw" else "", head))), seed)
+        _read("/".join(["probe", *place, *([] if edit == "raw" else [edit]), head]), seed)
         for edit in edits.split(",")
     ]
     return Scenario.joining("mean", members)
@@ -432,9 +433,7 @@ def _read_ensemble(key: str, own: str, members: str, seed: int) -> Scenario:
     how = own.rpartition("/")[2]
     if how not in get_args(Joint):
         raise ScenarioError(f"{key} joins scenarios by {how!r}; it must be mean or stack")
-    scenario = Scenario.joining(
-        "mean" if how == "mean" else "stack", [_read(one, seed) for one in members.split(", ")]
-    )
+    scenario = Scenario.joining(cast(Joint, how), [_read(one, seed) for one in members.split(", ")])
     if scenario.key != own:
         raise ScenarioError(f"{own} is not written as keys are; write {scenario.key}")
     return scenario

@@ -395,6 +395,9 @@ def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> No
             cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
+    for row in rows:
+        if row.remark:
+            typer.echo(f"{row.source}: {row.remark}")
 
 
 def show_class_shares(shares: ClassShares) -> None:

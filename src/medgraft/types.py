@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +48,61 @@ def digest(*parts: object, length: int = 16) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelRule:
+    """How stored values become the 256 levels of a picture: one rule for a whole data set.
+
+    low, high : the stored values shown as 0 and 255, where brighter is larger; what lies beyond
+        them is clipped. Both 0: eight bits, shown as they are. An image of eight bits always is.
+    page : of files with several, counted from 1; None is the first.
+    window : (centre, width) of a DICOM image, in its own units; None is the one that it names.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    page: int | None = None
+    window: tuple[float, float] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says nothing: eight bits as they are, the first page, the file's window."""
+        return self == PLAIN
+
+    @property
+    def key(self) -> str:
+        """What tells codes made under this rule from others; '' for the plain one."""
+        return "" if self.plain else digest(*dataclasses.astuple(self))
+
+
+PLAIN = PixelRule()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRange:
+    """Which values one image of more than eight bits stores, where brighter is larger.
+
+    kind : their type, such as uint16. least, most : the extremes. low, high : what all but 0.5 % of
+    the values at either end lie between.
+    """
+
+    kind: str
+    least: float
+    low: float
+    high: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """Where the bytes of one image lie: a file, or frame `frame` of array `member` in a file."""
+    """Where the bytes of one image lie: a file, or frame `frame` of array `member` in a file.
+
+    rule : how its stored values are shown. It travels with the source, so that nothing that reads
+    an image can forget it.
+    """
 
     path: str
     frame: int | None = None
     member: str = ""
+    rule: PixelRule = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +166,14 @@ class AuditFinding:
     error: str = ""
 
 
+F = TypeVar("F", Finding, AuditFinding)
+
+
+def gravest_first(findings: Iterable[F]) -> list[F]:
+    """The findings, the gravest first; of equal severity as they came."""
+    return sorted(findings, key=lambda one: SEVERITIES.index(one.severity))
+
+
 @dataclass(frozen=True, slots=True)
 class Grouping:
     """How images were joined into groups that no split may tear.
@@ -136,13 +193,15 @@ class ImageTable:
 
     ids : (n,) opaque and unique, a path relative to `root` with forward slashes, plus `#frame`.
     sources : (n,) where the bytes lie.
-    content_hashes : (n,) hash of the bytes; two files of equal bytes are two rows.
+    content_hashes : (n,) hash of the bytes, and the key of the pixel rule where it is not the plain
+        one (`shown_by`); two files of equal bytes are two rows.
     labels : (n,) int64 index into `classes`; -1 where the label is missing.
     groups : (n,) what must stay together; an image without a group is its own.
     splits : (n,) 'train', 'val', 'test' or '' where nothing was said.
     masks : (n,) path of a mask, or ''.
     metadata : further columns of the user's, each (n,).
     positive : the positive class of a two-class problem, else None.
+    stored : what is known of images of more than eight bits, by the hash of their bytes.
     """
 
     ids: Strings
@@ -159,9 +218,35 @@ class ImageTable:
     grouping: Grouping = Grouping()
     skipped: tuple[Skipped, ...] = ()
     findings: tuple[Finding, ...] = ()
+    stored: Mapping[str, StoredRange] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rule(self) -> PixelRule:
+        """How the stored values of its images are shown: one rule for all of them."""
+        return self.sources[0].rule if self.sources else PLAIN
+
+    @property
+    def byte_hashes(self) -> Strings:
+        """(n,) hashes of the bytes alone."""
+        return self.content_hashes if self.rule.plain else _before_mark(self.content_hashes)
+
+    def shown_by(self, rule: PixelRule) -> Self:
+        """The same images under this rule, which names their content too.
+
+        Everything computed is kept by content, so nothing made under another rule is taken for it.
+        """
+        if rule == self.rule:
+            return self
+        hashes = self.byte_hashes.tolist()
+        marked = hashes if rule.plain else [f"{name}{RULE_MARK}{rule.key}" for name in hashes]
+        return dataclasses.replace(
+            self,
+            sources=tuple(dataclasses.replace(source, rule=rule) for source in self.sources),
+            content_hashes=np.array(marked, dtype=np.str_),
+        )
 
     def select(self, rows: NDArray[np.bool_] | Ints) -> Self:
         """The table of some rows, by mask or by index, in the order given."""
@@ -193,6 +278,13 @@ class ImageTable:
         """A hash of everything that can change a number: ids, bytes, labels, groups, splits."""
         columns = (self.ids, self.content_hashes, self.labels, self.groups, self.splits)
         return digest([column.tolist() for column in columns], self.classes, self.positive)
+
+
+RULE_MARK = "~"  # between the hash of an image's bytes and the key of its rule
+
+
+def _before_mark(names: Strings) -> Strings:
+    return np.array([name.partition(RULE_MARK)[0] for name in names.tolist()], dtype=np.str_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +323,15 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Canvas:
-    """Pixels ready for a network, `(height, width[, 3]) uint8`, and how they came about."""
+    """Pixels ready for a network, `(height, width[, 3]) uint8`, and how they came about.
+
+    remark : what the person who owns the image should know of how it was read, or ''.
+    """
 
     id: str
     pixels: Pixels
     geometry: Geometry
+    remark: str = ""
 
 
 @runtime_checkable
@@ -487,6 +583,11 @@ class FittedScenario(Protocol):
     def operating(self) -> Operating | None: ...
 
     @property
+    def rule(self) -> PixelRule:
+        """How stored values are shown to it: as those that it learned from, never otherwise."""
+        ...
+
+    @property
     def spec(self) -> FeatureSpec:
         """How a canvas for this classifier is made, and which tap it reads."""
         ...
@@ -499,7 +600,7 @@ class FittedScenario(Protocol):
     def canvases(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
     ) -> CanvasStream:
-        """Decode images for `scores`, in order; what cannot be read comes as `Skipped`.
+        """Decode images for `scores`, by its own rule; what cannot be read comes as `Skipped`.
 
         edited : with the classifier's own edits; else they are still to be done (`spec.edits`).
         """

@@ -18,7 +18,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.report.text.audit_findings import sentence
-from medgraft.types import Canvas, Geometry, ImageTable, Predictions, Scenario, Source
+from medgraft.types import PLAIN, Canvas, Geometry, ImageTable, Predictions, Scenario, Source
 
 SIDE, N = 64, 80
 
@@ -37,6 +37,7 @@ def fitted(cache: Cache) -> FittedFrozen:
         head=SimpleNamespace(),  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
+        rule=PLAIN,
     )
 
 

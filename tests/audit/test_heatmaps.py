@@ -28,6 +28,7 @@ from medgraft.features.feature_plan import FeaturePlan
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.report.text.audit_findings import sentence
 from medgraft.types import (
+    PLAIN,
     Canvas,
     Estimate,
     Floats,
@@ -236,6 +237,7 @@ def probe(cache: Cache, head: object) -> FittedFrozen:
         head=head,  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
+        rule=PLAIN,
     )
 
 

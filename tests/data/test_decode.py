@@ -24,10 +24,11 @@ from medgraft.data import decode as module
 from medgraft.data import decode_pool
 from medgraft.data.decode import Decoded, decode
 from medgraft.data.decode_pool import DecodePool, shorter_side
-from medgraft.data.formats import exif_orientation, to_8_bit
 from medgraft.data.headers import MAX_PIXELS
 from medgraft.data.ingest import load
+from medgraft.data.orientation import exif_orientation
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
+from medgraft.data.values import to_8_bit
 from medgraft.errors import DecodeError
 from medgraft.types import Canvas, ImageTable, Skipped, Source
 
@@ -524,7 +525,7 @@ def test_the_look_ahead_is_bounded() -> None:
 def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None, **_: object) -> Decoded:
+    def slow(source: object, *_: object, **__: object) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
@@ -546,7 +547,7 @@ def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream_that_is_closed_leaves_the_pool_free(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None, **_: object) -> Decoded:
+    def slow(source: object, *_: object, **__: object) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
@@ -565,7 +566,7 @@ def test_too_little_memory_is_a_named_skip(monkeypatch: pytest.MonkeyPatch) -> N
     def starved(*_: object) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(module, "decode_bytes", starved)
+    monkeypatch.setattr(module, "read_bytes", starved)
     with DecodePool(1) as pool:
         [skipped] = pool.canvases(["a"], [GOOD["png"]], CanvasRecipe(4))
     assert isinstance(skipped, Skipped)

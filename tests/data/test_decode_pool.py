@@ -60,7 +60,7 @@ def lie():
 
 left = []
 
-def planted(source, at_least=None):
+def planted(source, at_least=None, rule=None):
     data = open(source.path, "rb").read() if not isinstance(source, bytes) else source
     word = data[8:].decode()
     if word.startswith("after"):  # the first that a worker gets is all right
@@ -130,7 +130,7 @@ def same(found: Canvas | Skipped, expected: Canvas | str) -> bool:
         return found.reason == expected
     assert isinstance(expected, Canvas)
     assert found.pixels.flags.writeable
-    assert found.geometry == expected.geometry
+    assert (found.geometry, found.remark) == (expected.geometry, expected.remark)
     return bool((found.pixels == expected.pixels).all())
 
 
@@ -201,6 +201,7 @@ def test_one_image_with_all_its_pixels(safe: bool, tmp_path: Path) -> None:
                 assert image == expected
                 continue
             np.testing.assert_array_equal(image.pixels, expected.pixels)
+            assert image.remark == expected.remark
             assert image.source_size == expected.source_size
             assert image.orientation == expected.orientation
 
@@ -230,7 +231,7 @@ SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
 UNUSUAL: dict[str, Callable[[], bytes]] = {
     "CMYK": lambda: encoded(Image.new("CMYK", (80, 60), (9, 99, 0, 5)), "JPEG"),
     "many pixels": lambda: encoded(np.zeros((4000, 4001), np.uint8), "JPEG"),
-    "many pixels of a PNG": lambda: encoded(np.zeros((4000, 4001), np.uint8), "PNG"),
+    "many pixels of a PNG": lambda: encoded(np.zeros((5000, 4300, 3), np.uint8), "PNG"),
     "many bytes": lambda: encoded(picture(60, 80), "JPEG") + bytes(33 << 20),
     "many scans": lambda: encoded(picture(2000, 2000), "JPEG")[:-2] + 30 * SCAN + b"\xff\xd9",
 }

@@ -17,7 +17,7 @@ from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.taps import Tap
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Canvas, Card, Cost, FeatureSpec, Geometry, Scenario
+from medgraft.types import PLAIN, Canvas, Card, Cost, FeatureSpec, Geometry, Scenario
 
 
 class HandMade(nn.Module):
@@ -53,6 +53,7 @@ def hand_made(head: object) -> FittedFrozen:
         head=head,  # type: ignore[arg-type]
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
+        rule=PLAIN,
     )
 
 

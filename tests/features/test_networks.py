@@ -26,7 +26,7 @@ from medgraft.features.taps import read_taps
 from medgraft.features.weights import import_timm
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.scenario import INPUT
-from medgraft.types import Canvas, FeatureSpec, Geometry, Scenario
+from medgraft.types import PLAIN, Canvas, FeatureSpec, Geometry, Scenario
 
 MISSING = "needs the extra vgg16"
 
@@ -191,6 +191,7 @@ def test_grad_cam_of_a_probe_equals_that_of_the_grad_cam_library(hybrid: Backbon
         ),
         calibrator=Calibrator(1.0, (0.0, 0.0)),
         extractor=extractor,
+        rule=PLAIN,
     )
     pixels = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     taps = ["block3_pool", "block4_sep3", "block5_pool"]

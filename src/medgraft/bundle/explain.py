@@ -66,7 +66,7 @@ def explain_files(
         file = out / f"{name}-{'cam' if method in METHODS else method}.png"
         where = f"where {found[0].target} comes from"
         panels = [(one.tap if method in METHODS else where, one.map) for one in found]
-        words = _said(fitted, p, found[0].target, Path(canvas.id))
+        words = _said(fitted, p, found[0].target, Path(canvas.id), canvas.remark)
         write_strip(file, canvas.pixels, panels, words, found[0].method)
         written.append(file)
     return written, skipped
@@ -93,8 +93,10 @@ def _explained(
     return [[one[method][name] for name in names] for one in found]
 
 
-def _said(fitted: FittedScenario, p: Floats, target: str, image: Path) -> str:
+def _said(fitted: FittedScenario, p: Floats, target: str, image: Path, remark: str) -> str:
     """What the model says of an image, in lines, and whether its folder's name says so too.
+
+    remark : what is to be said of how it was read, or ''.
 
     A label that is not the most probable class is the threshold's, which is then named.
     """
@@ -105,7 +107,7 @@ def _said(fitted: FittedScenario, p: Floats, target: str, image: Path) -> str:
     lines += [f"{name}: probability {p[fitted.classes.index(name)]:.2f}" for name in shown_of]
     if fitted.operating and label != fitted.classes[int(np.argmax(p))]:
         lines.append(f"({fitted.positive} is called from {fitted.operating.threshold:.2f} on)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [remark])])
 
 
 def explain_layers(

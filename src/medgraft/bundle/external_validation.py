@@ -12,15 +12,25 @@ from typing import Any
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
 from medgraft.bundle.seen_before import recognise
+from medgraft.data.pixel_rule import compare_with_rule
 from medgraft.errors import DataError
+from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.features.extract import Extractor, without
-from medgraft.files import json_value
+from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.report.result_json import calibration_json
-from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
+from medgraft.types import (
+    Evaluation,
+    Finding,
+    ImageTable,
+    Operating,
+    Predictions,
+    SeenBefore,
+    Skipped,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +41,7 @@ class ExternalValidation:
     how many it did learn from. with_seen : the metrics by image with those counted in; None where
     there are none. metric : what its study chose by. learned : images of each class that it learned
     from; empty where its study's predictions are not beside it. adjusted : the same at other class
-    shares, where asked for.
+    shares, where asked for. findings : what of the images its rule for stored values does not fit.
     """
 
     predictions: Predictions
@@ -43,6 +53,7 @@ class ExternalValidation:
     metric: str = "auroc"
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
+    findings: tuple[Finding, ...] = ()
 
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
@@ -56,6 +67,7 @@ class ExternalValidation:
             "names_learned_from": self.seen.same_name or 0,
             "seen": json_value(self.seen),
             "with_seen": self.with_seen and _evaluation_json(self.with_seen),
+            "findings": json_value(self.findings),
             **asked,
         }
 
@@ -113,6 +125,9 @@ def evaluate_model(
     """
     folder = bundle_folder(path)
     fitted = load(folder, extractor)
+    findings = compare_with_rule(table, fitted.rule)
+    for one in findings:
+        extractor.progress.say(one.text)
     table = in_classes_of(fitted, table)
     predictions, skipped = fitted.predict(table)
     if not len(predictions):
@@ -144,6 +159,7 @@ def evaluate_model(
         metric=history.metric,
         learned=history.learned,
         adjusted=adjusted,
+        findings=findings,
     )
 
 
@@ -157,8 +173,6 @@ def write_external(
     StorageError
         The folder cannot be written.
     """
-    from medgraft.evaluate.curves import draw_curves
-    from medgraft.files import write_json
     from medgraft.report.pages.evaluation import EvaluationInput, write_evaluation
 
     page, answer = out / "evaluation.html", out / "evaluation.json"

@@ -101,7 +101,9 @@ def history_of(run: Path, scenario: str) -> History:
 
 
 def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
-    """The labelled images of a table, with labels counted as the classifier counts them.
+    """The labelled images of a table, their labels and pixels as the classifier knows them.
+
+    Labels are counted as it counts them, and stored values shown by its rule.
 
     Splits are forgotten: all of it is new to the classifier, and a patient whose images lie in
     several split folders is one patient.
@@ -118,7 +120,7 @@ def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
             f"{', '.join(fitted.classes)}); rename the classes or leave them out"
         )
     index = np.array([fitted.classes.index(name) for name in table.classes] or [0])
-    known = table.select(table.labels >= 0)
+    known = table.select(table.labels >= 0).shown_by(fitted.rule)
     return dataclasses.replace(
         known,
         labels=index[known.labels],

@@ -29,13 +29,15 @@ class Prediction:
     """What a classifier says of one image file.
 
     source : bytes that are not UTF-8 as escapes. answer : None where the file was not read, and
-    `error` why. adjusted : the answer at other class shares, where that was asked for.
+    `error` why. adjusted : the answer at other class shares, where that was asked for. remark :
+    what is to be said of how it was read, or ''.
     """
 
     source: str
     answer: Answer | None
     error: str | None = None
     adjusted: Answer | None = None
+    remark: str = ""
 
     def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
         """What `medgraft predict --json` prints of it."""
@@ -48,6 +50,8 @@ class Prediction:
         if adjusted:
             row["adjusted_label"] = self.adjusted and self.adjusted.label
             row["adjusted_probabilities"] = self.adjusted and self.adjusted.probabilities
+        if self.remark:
+            row["remark"] = self.remark
         return row
 
 
@@ -56,7 +60,9 @@ def predict_files(
 ) -> list[Prediction]:
     """Label and probabilities of image files, folders and patterns, in order."""
     found = find_images(paths)
-    probabilities, errors = _probabilities(fitted, [file for file in found if not found[file]])
+    probabilities, errors, remarks = _probabilities(
+        fitted, [file for file in found if not found[file]]
+    )
     errors |= {file: problem for file, problem in found.items() if problem}
 
     def said(p: Floats) -> Answer:
@@ -66,7 +72,7 @@ def predict_files(
     return [
         Prediction(shown(file), None, errors[file])
         if file in errors
-        else Prediction(shown(file), said(probabilities[file]))
+        else Prediction(shown(file), said(probabilities[file]), remark=remarks[file])
         for file in found
     ]
 
@@ -98,9 +104,10 @@ def find_images(paths: Sequence[str]) -> dict[str, str]:
 
 def _probabilities(
     fitted: FittedScenario, files: Sequence[str]
-) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Probabilities (n_classes,) by file, and the reason of each file that cannot be read."""
+) -> tuple[dict[str, Floats], dict[str, str], dict[str, str]]:
+    """Probabilities (n_classes,) by file, why others cannot be read, and remarks on those read."""
     errors: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     ids: list[str] = []
     sources = [Source(os.fspath(file)) for file in files]
 
@@ -110,7 +117,8 @@ def _probabilities(
                 errors[row.source] = row.reason
             else:
                 ids.append(row.id)
+                remarks[row.id] = row.remark
                 yield row
 
     p = fitted.probabilities(readable())
-    return dict(zip(ids, p, strict=True)), errors
+    return dict(zip(ids, p, strict=True)), errors, remarks

@@ -31,7 +31,9 @@ from medgraft.cli.options import (
     MASKS,
     NO_GROUPS,
     OVERRIDES,
+    PAGE,
     PATH_COLUMN,
+    PIXEL_RANGE,
     POSITIVE,
     QUIET,
     RECIPE,
@@ -180,6 +182,8 @@ def study(
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
     positive: POSITIVE = None,
+    page: PAGE = None,
+    pixel_range: PIXEL_RANGE = "",
     overrides: OVERRIDES = None,
     path_column: PATH_COLUMN = "path",
     label_column: LABEL_COLUMN = "label",
@@ -229,6 +233,7 @@ def study(
     table = with_masks_of(
         load_table(
             data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
+            page=page, pixel_range=pixel_range,
             path_column=path_column, label_column=label_column, split_column=split_column,
         ),
         masks,
@@ -310,6 +315,8 @@ def train(
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
     positive: POSITIVE = None,
+    page: PAGE = None,
+    pixel_range: PIXEL_RANGE = "",
     path_column: PATH_COLUMN = "path",
     label_column: LABEL_COLUMN = "label",
     split_column: SPLIT_COLUMN = "split",
@@ -344,6 +351,7 @@ def train(
     progress = terminal.progress(quiet)
     table = load_table(
         data, progress, group=group, no_groups=no_groups, positive=positive,
+        page=page, pixel_range=pixel_range,
         path_column=path_column, label_column=label_column, split_column=split_column,
     )  # fmt: skip
     terminal.say_table(table, progress)

@@ -24,7 +24,9 @@ from medgraft.cli.options import (
     LABEL_COLUMN,
     NO_GROUPS,
     OVERRIDES,
+    PAGE,
     PATH_COLUMN,
+    PIXEL_RANGE,
     POSITIVE,
     QUIET,
     SAFE,
@@ -60,6 +62,8 @@ def profile(
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
     positive: POSITIVE = None,
+    page: PAGE = None,
+    pixel_range: PIXEL_RANGE = "",
     overrides: OVERRIDES = None,
     path_column: PATH_COLUMN = "path",
     label_column: LABEL_COLUMN = "label",
@@ -86,6 +90,7 @@ def profile(
     progress = terminal.progress(quiet or as_json)
     table = load_table(
         data, progress, overrides, group=group, no_groups=no_groups, positive=positive,
+        page=page, pixel_range=pixel_range,
         path_column=path_column, label_column=label_column, split_column=split_column,
         one_class=True,
     )  # fmt: skip
@@ -115,6 +120,8 @@ def views(
         str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
     ] = "",
     safe: SAFE = False,
+    page: PAGE = None,
+    pixel_range: PIXEL_RANGE = "",
     quiet: QUIET = False,
 ) -> None:
     """Show what each preset of augmented views, and CLAHE, does to your own images.
@@ -124,7 +131,7 @@ def views(
     from medgraft.data.augment import PRESETS
     from medgraft.report.pages.views import views_page
 
-    table = load_table(str(data), terminal.progress(quiet))
+    table = load_table(str(data), terminal.progress(quiet), page=page, pixel_range=pixel_range)
     views_page(table, split_words(presets) or tuple(PRESETS), 2, 6, 224, out)
     typer.echo(f"written: {out}")
 

@@ -26,6 +26,17 @@ def numbers_of(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
 
 
+def pixel_range_of(text: str) -> tuple[float, float] | None:
+    """The two values of a range such as 0,4095; None where nothing was said."""
+    if not text:
+        return None
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no range, such as 0,4095") from error
+    return low, high
+
+
 def training_settings(recipe: str, settings: str) -> tuple[tuple[str, str], ...]:
     """A recipe's name and what differs from it, as a scenario's `params`."""
     from medgraft.training_recipe import recipe_of
@@ -74,13 +85,18 @@ def command_line() -> str:
 
 
 def load_table(
-    data: str, progress: Progress, overrides: Path | None = None, **options: Any
+    data: str,
+    progress: Progress,
+    overrides: Path | None = None,
+    pixel_range: str = "",
+    **options: Any,
 ) -> ImageTable:
     """The table that DATA and the options about it name."""
     from medgraft.data.ingest import LoadOptions, load
     from medgraft.data.overrides import apply_overrides
 
-    table = load(data, LoadOptions(**options), progress)
+    span = pixel_range_of(pixel_range)
+    table = load(data, LoadOptions(**options, pixel_range=span), progress)
     return table if overrides is None else apply_overrides(table, overrides)
 
 

@@ -51,6 +51,24 @@ POSITIVE = Annotated[
     str | None,
     typer.Option("--positive", metavar="CLASS", help="The class that sensitivity is about."),
 ]
+PAGE = Annotated[
+    int | None,
+    typer.Option(
+        "--page",
+        min=1,
+        metavar="N",
+        help="The page read of files with several, from 1; the first by default.",
+    ),
+]
+PIXEL_RANGE = Annotated[
+    str,
+    typer.Option(
+        "--pixel-range",
+        metavar="LOW,HIGH",
+        help="The stored values shown black and white, in images of more than 8 bits; by default "
+        "those that the images to learn from use.",
+    ),
+]
 PATH_COLUMN = Annotated[
     str, typer.Option("--path-column", help="The CSV's column of paths.", rich_help_panel="CSV")
 ]

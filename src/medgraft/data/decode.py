@@ -7,6 +7,7 @@ many images, and where a file can do no harm.
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import stat
 import tempfile
@@ -26,22 +27,27 @@ from medgraft.data.formats import (
     PNG,
     Decoded,
     NotPlain,
-    decode_bytes,
+    begins_known,
+    read_bytes,
     refuse_jpeg_bomb,
-    to_8_bit,
+    refuse_unknown,
 )
 from medgraft.data.headers import (
     HEAD_BYTES,
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
     SAVE_AGAIN,
+    begins_tiff,
     check_size,
     refuse_bomb,
+    refuse_tiff_bomb,
 )
+from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import Source
+from medgraft.types import PLAIN, PixelRule, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
+UNKNOWN_BYTES = 64 << 20  # from which on a file of no known kind is not read to the end
 
 
 def decoders() -> tuple[str, ...]:
@@ -55,6 +61,7 @@ def decoders() -> tuple[str, ...]:
 def decode(
     source: Source | bytes,
     at_least: tuple[int, int] | None = None,
+    rule: PixelRule | None = None,
     *,
     only_plain: bool = False,
 ) -> Decoded:
@@ -66,6 +73,8 @@ def decode(
         bytes of a file.
     at_least : (height, width) of the upright image that suffice; a JPEG is then decoded at the
         smallest scale that still has both. Other formats ignore it.
+    rule : how its stored values are shown; by default the rule of the source, of bytes the plain
+        one. With a range, numbers of more than 8 bits run evenly from its low to its high end.
     only_plain : decode it only if it is a JPEG or PNG of the usual kind and size, or a frame of an
         array, which take little time and memory.
 
@@ -78,21 +87,50 @@ def decode(
 
     Notes
     -----
-    *16 bits* are brought to 8 by the smallest of 8, 10, 12, 14 and 16 bits that holds the image's
-    largest value. No window is chosen: brightness stays proportional to the stored value, but two
-    images whose maxima lie on different sides of such a limit differ in brightness by a factor of
-    4. 16-bit *colour* gives its high byte. *Floats, signed and 32-bit numbers* run from the
-    smallest to the largest finite value of the image; a constant image is black. *Alpha* that is
-    the same everywhere is an artefact of saving and dropped; other alpha is composited on black,
-    the background of most medical images. A *palette* of greys gives a grey image.
+    *Without a range* (a single image, a mask) numbers of more than 8 bits are brought to 8 by the
+    image itself, as `values.to_8_bit` says, which the remark then tells. *White-is-zero* is turned
+    around at every depth. *Alpha* that is the same everywhere is an artefact of saving and
+    dropped; other alpha is composited on black, the background of most medical images. A *palette*
+    of greys gives a grey image. A JPEG that has *bytes beside its picture* is read, with a remark.
     """
+    rule = rule or rule_of(source)
+    with _one_kind_of_error():
+        return Decoded.of(_stored(source, at_least, rule.page, only_plain), rule)
+
+
+def stored_values(
+    source: Source | bytes,
+    at_least: tuple[int, int] | None = None,
+    *,
+    only_plain: bool = False,
+) -> Stored:
+    """What one image stores, upright, before it is brought to 8 bits; all else as of `decode`."""
+    with _one_kind_of_error():
+        return _stored(source, at_least, rule_of(source).page, only_plain)
+
+
+def rule_of(source: Source | bytes) -> PixelRule:
+    """The rule that travels with a source; of bytes the plain one."""
+    return PLAIN if isinstance(source, bytes) else source.rule
+
+
+def _stored(
+    source: Source | bytes, at_least: tuple[int, int] | None, page: int | None, only_plain: bool
+) -> Stored:
+    if isinstance(source, bytes):
+        return read_bytes(source, None, at_least, page, only_plain)
+    if source.member:
+        return _decode_array(source)
+    frame = source.frame if source.frame is not None or page is None else page - 1
+    data = _read(Path(source.path), frame, only_plain)
+    return read_bytes(data, source.frame, at_least, page, only_plain)
+
+
+@contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    """Whatever goes wrong inside is a `DecodeError`."""
     try:
-        if isinstance(source, bytes):
-            return decode_bytes(source, None, at_least, only_plain)
-        if source.member:
-            return _decode_array(source)
-        data = _read(Path(source.path), source.frame, only_plain)
-        return decode_bytes(data, source.frame, at_least, only_plain)
+        yield
     except (DecodeError, NotPlain):
         raise
     except MemoryError as error:
@@ -111,9 +149,13 @@ def _read(path: Path, frame: int | None, only_plain: bool) -> bytes:
             return head
         if only_plain and (size > PLAIN_BYTES or (head[:2] != b"\xff\xd8" and head[:8] != PNG)):
             raise NotPlain
-        if head[:2] == b"\xff\xd8":
-            refuse_jpeg_bomb(head)
-        refuse_bomb(file, frame)
+        if size > UNKNOWN_BYTES and not begins_known(head):
+            refuse_unknown()
+        refuse_jpeg_bomb(head)
+        refuse_bomb(head)
+        if begins_tiff(head):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                refuse_tiff_bomb(mapped, frame)
         file.seek(0)
         return file.read()
 
@@ -145,7 +187,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 # --------------------------------------------------------------------------- arrays in .npz
 
 
-def _decode_array(source: Source) -> Decoded:
+def _decode_array(source: Source) -> Stored:
     path = Path(source.path)
     try:
         changed = path.stat().st_mtime_ns
@@ -165,7 +207,7 @@ def _decode_array(source: Source) -> Decoded:
             "an image is (height, width) or (height, width, 3)"
         )
     check_size(values.shape[0], values.shape[1], MAX_PIXELS_PILLOW)
-    return Decoded(np.ascontiguousarray(to_8_bit(values)), (values.shape[0], values.shape[1]))
+    return Stored(values, (values.shape[0], values.shape[1]))
 
 
 _ARRAYS = threading.Lock()

@@ -20,13 +20,14 @@ from typing import Self
 import cv2
 import numpy as np
 
-from medgraft.data.decode import decode
+from medgraft.data.decode import decode, rule_of, stored_values
 from medgraft.data.decode_processes import DecodeProcesses
 from medgraft.data.decode_worker import Answer, Job
 from medgraft.data.formats import Decoded, NotPlain
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import Canvas, ImageTable, Skipped, Source
+from medgraft.types import Canvas, ImageTable, PixelRule, Skipped, Source
 
 NO_MEMORY = "there is not enough memory for its canvas; use fewer workers"
 
@@ -81,9 +82,15 @@ class DecodePool:
         cv2.setNumThreads(self._opencv_threads)
 
     def canvases(
-        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+        self,
+        ids: Iterable[str],
+        sources: Iterable[Source | bytes],
+        recipe: CanvasRecipe,
+        rule: PixelRule | None = None,
     ) -> Iterator[Canvas | Skipped]:
         """Decode, resize and edit each source; an image that fails gives its id and the reason.
+
+        rule : how stored values are shown; by default each source's own.
 
         Sources are drawn as they are needed: about `workers * AHEAD * CHUNK` images are in memory
         at a time, however many there are. Leaving the iterator early stops the work.
@@ -92,7 +99,7 @@ class DecodePool:
         left = threading.Event()
 
         def work(chunk: list[tuple[str, Source | bytes]]) -> list[Canvas | Skipped]:
-            return self._chunk(chunk, recipe, left)
+            return self._chunk(chunk, recipe, rule, left)
 
         pending: deque[Future[list[Canvas | Skipped]]] = deque()
         try:
@@ -107,7 +114,7 @@ class DecodePool:
         finally:
             left.set()
 
-    def decode(self, source: Source | bytes, at_least: tuple[int, int] | None = None) -> Decoded:
+    def decode(self, source: Source, at_least: tuple[int, int] | None = None) -> Decoded:
         """Decode one image as `decode.decode` does, but where its kind is decoded.
 
         Raises
@@ -115,17 +122,23 @@ class DecodePool:
         DecodeError
             As `decode.decode`; or it takes too long, too much memory, or crashes its decoder.
         """
-        with suppress(NotPlain):
-            return self._here(source, at_least)
-        [answer] = self._processes.answers([Job(source, at_least=at_least)])
+        return Decoded.of(self.stored_values(source, at_least), source.rule)
+
+    def stored_values(self, source: Source, at_least: tuple[int, int] | None = None) -> Stored:
+        """What one image stores, as `decode.stored_values`; errors as of `decode`."""
+        if self._in_threads(source):
+            with suppress(NotPlain):
+                return stored_values(source, at_least, only_plain=True)
+        [answer] = self._processes.answers([Job(source, None, source.rule, at_least)])
         if answer.outcome != "pixels":
             raise DecodeError(answer.text)
-        return answer.decoded()
+        return answer.stored()
 
     def _chunk(
         self,
         chunk: Sequence[tuple[str, Source | bytes]],
         recipe: CanvasRecipe,
+        rule: PixelRule | None,
         left: threading.Event,
     ) -> list[Canvas | Skipped]:
         """Images of one task: those for threads at once, then the others in one go."""
@@ -135,7 +148,9 @@ class DecodePool:
             if left.is_set():
                 return []
             try:
-                image = self._here(source, recipe.shape)
+                if not self._in_threads(source):
+                    raise NotPlain
+                image = decode(source, recipe.shape, rule, only_plain=True)
                 found[k] = make_canvas(str(id), image, recipe)
             except NotPlain:
                 elsewhere.append(k)
@@ -144,19 +159,18 @@ class DecodePool:
             except MemoryError:
                 found[k] = Skipped(str(id), NO_MEMORY)
         plain = replace(recipe, edits=())
-        answers = self._processes.answers([Job(chunk[k][1], plain) for k in elsewhere], left)
+        jobs = [Job(chunk[k][1], plain, rule or rule_of(chunk[k][1])) for k in elsewhere]
+        answers = self._processes.answers(jobs, left)
         for k, answer in zip(elsewhere, answers, strict=False):  # fewer where it was left
             found[k] = _finished(str(chunk[k][0]), answer, recipe)
         return [found[k] for k in sorted(found)]
 
-    def _here(self, source: Source | bytes, at_least: tuple[int, int] | None) -> Decoded:
-        """Decode it in this thread, or raise `NotPlain`.
+    def _in_threads(self, source: Source | bytes) -> bool:
+        """Whether a thread may try, which refuses what is not plain.
 
         Frames of arrays are no codec's work, and each worker would unpack the whole array.
         """
-        if self.safe and not (isinstance(source, Source) and source.member):
-            raise NotPlain
-        return decode(source, at_least, only_plain=True)
+        return not self.safe or (isinstance(source, Source) and bool(source.member))
 
 
 def _finished(id: str, answer: Answer, recipe: CanvasRecipe) -> Canvas | Skipped:

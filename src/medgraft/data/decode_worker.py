@@ -10,6 +10,7 @@ numbers and bytes of a fixed form, never pickles.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import struct
@@ -19,37 +20,40 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from medgraft.data.decode import decode
-from medgraft.data.formats import Decoded
+from medgraft.data.decode import decode, stored_values
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
+from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import Box, Canvas, Geometry, Pixels, Source
+from medgraft.types import PLAIN, Box, Canvas, Geometry, PixelRule, Source
 
 SECONDS = 5  # of processor time an image: a busy machine reads the same images as an idle one
 MEGABYTES = 1000  # that a worker may hold
+LONGEST_TEXT = 10_000
 
 Outcome = Literal["pixels", "refused", "memory", "ready"]
 OUTCOMES: tuple[Outcome, ...] = ("pixels", "refused", "memory", "ready")
 
-# outcome; height, width, channels (0: grey); the geometry; bytes of text
-HEADER = struct.Struct("<B3I13iI")
+# outcome, type of values; height, width, channels (0: grey); geometry; white (-1: none); text
+HEADER = struct.Struct("<B8s3I13iqI")
 NO_SHAPE, NO_GEOMETRY = (0, 0, 0), (0,) * 13
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Job:
-    """One image to decode: to a canvas, or without a recipe to its pixels as `decode` gives them.
+    """One image to decode: to a canvas, or without a recipe to the values that it stores.
 
-    at_least : as in `decode`, where there is no recipe.
+    rule : how those are shown on the canvas. at_least : as in `decode`, where there is no recipe.
     """
 
     source: Source | bytes
     recipe: CanvasRecipe | None = None
+    rule: PixelRule = PLAIN
     at_least: tuple[int, int] | None = None
 
     @property
@@ -60,7 +64,10 @@ class Job:
     def write(self, stream: BinaryIO) -> None:
         """Send it. A recipe's edits stay with the sender, who does them."""
         source = self.source
-        words: dict[str, object] = {"at_least": self.at_least}
+        words: dict[str, object] = {
+            "at_least": self.at_least,
+            "rule": dataclasses.astuple(self.rule),
+        }
         if isinstance(source, bytes):
             words["bytes"] = len(source)
         else:
@@ -79,63 +86,72 @@ class Job:
         if not line.endswith(b"\n"):
             return None
         words = json.loads(line)
+        low, high, page, window = words["rule"]
+        rule = PixelRule(low, high, page, tuple(window) if window else None)
         source: Source | bytes
         if "bytes" in words:
             source = stream.read(words["bytes"])
         else:
             path = os.fsdecode(words["path"].encode("latin-1"))
-            source = Source(path, words["frame"], words["member"])
+            source = Source(path, words["frame"], words["member"], rule)
         at_least = tuple(words["at_least"]) if words["at_least"] else None
         if "canvas" not in words:
-            return cls(source, None, at_least)
+            return cls(source, None, rule, at_least)
         (height, width), resize = words["canvas"]
-        return cls(source, CanvasRecipe((height, width), resize))
+        return cls(source, CanvasRecipe((height, width), resize), rule)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Answer:
-    """Pixels and their geometry, or why there are none."""
+    """Pixels or stored values, and what belongs to them; or why there are none.
+
+    text : the remark, or the reason. white : as of `values.Stored`.
+    """
 
     outcome: Outcome
     text: str = ""
-    pixels: Pixels | None = None
+    values: NDArray[Any] | None = None
     geometry: tuple[int, ...] = NO_GEOMETRY
+    white: int | None = None
 
     def write(self, stream: BinaryIO) -> None:
-        text = self.text.encode(errors="backslashreplace")
-        shape = NO_SHAPE
-        if self.pixels is not None:
-            shape = (*self.pixels.shape, 0)[:3]
-        code = OUTCOMES.index(self.outcome)
-        stream.write(HEADER.pack(code, *shape, *self.geometry, len(text)) + text)
-        if self.pixels is not None:
-            stream.write(np.ascontiguousarray(self.pixels).reshape(-1).data)
+        """Send it."""
+        text = self.text.encode(errors="backslashreplace")[:LONGEST_TEXT]
+        shape, kind = NO_SHAPE, b""
+        if self.values is not None:
+            shape, kind = (*self.values.shape, 0)[:3], self.values.dtype.str.encode()
+        code, white = OUTCOMES.index(self.outcome), -1 if self.white is None else self.white
+        stream.write(HEADER.pack(code, kind, *shape, *self.geometry, white, len(text)) + text)
+        if self.values is not None:
+            stream.write(np.ascontiguousarray(self.values).reshape(-1).view(np.uint8).data)
         stream.flush()
 
     def canvas(self, id: str) -> Canvas:
         """The canvas that was asked for."""
-        assert self.pixels is not None
+        assert self.values is not None
         height, width, orientation, *crop, rows, columns, top, left, tall, wide = self.geometry
         content = Box(top, left, tall, wide)
         geometry = Geometry((height, width), orientation, Box(*crop), (rows, columns), content)
-        return Canvas(id, self.pixels, geometry)
+        return Canvas(id, self.values, geometry, self.text)
 
-    def decoded(self) -> Decoded:
-        """The image that was asked for, where it was no canvas."""
-        assert self.pixels is not None
+    def stored(self) -> Stored:
+        """The values that were asked for, where it was no canvas."""
+        assert self.values is not None
         height, width, orientation, *_ = self.geometry
-        return Decoded(self.pixels, (height, width), orientation)
+        return Stored(self.values, (height, width), orientation, self.white, self.text)
 
 
 def answer(job: Job) -> Answer:
     """Decode, and say what came of it; only `KeyboardInterrupt` and the like come out."""
     try:
         if job.recipe is None:
-            image = decode(job.source, job.at_least)
-            start = (*image.source_size, image.orientation)
-            return Answer("pixels", pixels=image.pixels, geometry=(*start, *NO_GEOMETRY[3:]))
-        canvas = make_canvas("", decode(job.source, job.recipe.shape), job.recipe)
-        return Answer("pixels", pixels=canvas.pixels, geometry=_numbers(canvas.geometry))
+            found = stored_values(job.source, job.at_least)
+            start = (*found.source_size, found.orientation)
+            geometry = (*start, *NO_GEOMETRY[3:])
+            return Answer("pixels", found.remark, found.values, geometry, found.white)
+        image = decode(job.source, job.recipe.shape, job.rule)
+        canvas = make_canvas("", image, job.recipe)
+        return Answer("pixels", canvas.remark, canvas.pixels, _numbers(canvas.geometry))
     except DecodeError as error:
         starved = isinstance(error.__cause__, MemoryError)
         return Answer("memory" if starved else "refused", str(error))

@@ -1,9 +1,9 @@
-"""The bytes of an image file to 8-bit pixels, format by format.
+"""The bytes of an image file to what it stores, format by format; `values.py` makes 8 bits of it.
 
 JPEG goes through libjpeg-turbo (`simplejpeg`), which can decode at a fraction of the size and
 counts every corruption as an error; PNG, TIFF, BMP, WebP, GIF and the JPEGs that it refuses
-(CMYK, rare subsamplings) go through Pillow; binary PGM and PPM are read here, because Pillow
-reads them pixel by pixel in Python. Errors of the codecs come out as they are:
+(CMYK, rare subsamplings) go through Pillow; what of more than 8 bits it gets wrong through OpenCV
+(`tiff.py`); PGM and PPM are read in `netpbm.py`. Errors of the codecs come out as they are:
 `decode.py` is the door that makes one `DecodeError` of them all.
 
 Sizes are read from headers and refused before anything is decoded. Pillow's own bomb check is
@@ -19,8 +19,10 @@ import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, NoReturn
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -32,26 +34,35 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from medgraft.data import tiff
 from medgraft.data.headers import (
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
-    NETPBM,
     SAVE_AGAIN,
     check_size,
+    png_bytes,
     refuse_bomb,
+    refuse_short_jpeg,
+    refuse_tiff_bomb,
 )
-from medgraft.data.orientation import TURNED, turn
+from medgraft.data.jpeg_repair import repaired
+from medgraft.data.netpbm import Netpbm
+from medgraft.data.orientation import TURNED, exif_orientation, noted_orientation, turn
+from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import Pixels
+from medgraft.types import PLAIN, PixelRule, Pixels
 
 MAX_SCANS = 100  # progressive JPEGs have about 10; each further one costs a walk over all blocks
 MAX_SEGMENTS = 10_000
 
-KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PGM or PPM"
+KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM or PPM"
 PNG = b"\x89PNG\r\n\x1a\n"
 PLAIN_BYTES = 32 << 20
 PLAIN_PIXELS = 16_000_000
 PLAIN_SCANNED = 100_000_000  # pixels times scans
+PLAIN_UNPACKED = 64_000_000  # bytes of the pixels of a PNG
+PLAIN_BESIDE = 1 << 20  # bytes of a PNG that are no pixels
+NO_FRAME = "it has no frame {} (page {}); frames count from 0, --page from 1"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,11 +73,19 @@ class Decoded:
         scale of the stored image.
     source_size : (height, width) in pixels as stored, before turning.
     orientation : EXIF 1 to 8, already applied to `pixels`.
+    remark : what the person who owns the image should know of how it was read, or ''.
     """
 
     pixels: Pixels
     source_size: tuple[int, int]
     orientation: int = 1
+    remark: str = ""
+
+    @classmethod
+    def of(cls, stored: Stored, rule: PixelRule) -> Decoded:
+        """The picture of stored values under a rule."""
+        pixels, remark = stored.shown(rule)
+        return cls(np.ascontiguousarray(pixels), stored.source_size, stored.orientation, remark)
 
 
 class NotPlain(Exception):  # noqa: N818 (nothing is wrong with the file)
@@ -74,9 +93,29 @@ class NotPlain(Exception):  # noqa: N818 (nothing is wrong with the file)
 
 
 def decode_bytes(
-    data: bytes, frame: int | None, at_least: tuple[int, int] | None, only_plain: bool = False
+    data: bytes,
+    frame: int | None,
+    at_least: tuple[int, int] | None,
+    rule: PixelRule = PLAIN,
 ) -> Decoded:
     """Decode one image by the magic number it begins with, whatever its name was.
+
+    frame : counted from 0; None is the page of the rule, in files that have pages.
+    """
+    return Decoded.of(read_bytes(data, frame, at_least, rule.page), rule)
+
+
+def read_bytes(
+    data: bytes,
+    frame: int | None,
+    at_least: tuple[int, int] | None = None,
+    page: int | None = None,
+    only_plain: bool = False,
+) -> Stored:
+    """What one image stores, before it is brought to 8 bits.
+
+    page : counted from 1, where no frame is given; of a file that cannot have several it is the
+        picture itself.
 
     Raises
     ------
@@ -91,11 +130,25 @@ def decode_bytes(
         return _decode_jpeg(data, at_least, only_plain)
     if only_plain and not _is_plain_png(data):
         raise NotPlain
-    if netpbm := NETPBM.match(data):
-        return _decode_netpbm(netpbm, data)
+    if netpbm := Netpbm.of(data):
+        check_size(netpbm.height, netpbm.width, MAX_PIXELS)
+        return Stored(netpbm.values(data), (netpbm.height, netpbm.width))
     for magic, reader in _READERS:
         if magic.match(data):
+            if frame is None and page and reader in PAGED:
+                frame = page - 1
             return _decode_pillow(reader, data, frame)
+    refuse_unknown()
+
+
+def begins_known(head: bytes) -> bool:
+    """Whether a file that begins so is of a kind that may be read."""
+    known = head[:2] == b"\xff\xd8" or Netpbm.of(head) or head[128:132] == b"DICM"
+    return bool(known) or any(magic.match(head) for magic, _ in _READERS)
+
+
+def refuse_unknown() -> NoReturn:
+    """Say that it is of no kind that is read."""
     raise DecodeError(
         f"it is not an image that is read, whatever its name says ({KINDS}); convert it"
     )
@@ -120,7 +173,7 @@ _HUFFMAN = (0xC0, 0xC1, 0xC2)
 _DCT = (*_HUFFMAN, 0xC9, 0xCA)  # sequential and progressive, Huffman and arithmetic
 
 
-def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool) -> Decoded:
+def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool) -> Stored:
     header = _jpeg_header(data)
     check_size(header.height, header.width, MAX_PIXELS)
     if header.bits != 8 or header.process not in (*_DCT, _LOSSLESS):
@@ -128,6 +181,8 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool
             f"a JPEG of {header.bits} bits (process {header.process:#x}) is not read; "
             "save it as a 16-bit PNG"
         )
+    if header.process in _HUFFMAN:
+        refuse_short_jpeg(header.height, header.width, len(data))
     scans = data.count(b"\xff\xda")
     if only_plain and not _is_plain_jpeg(header, scans):
         raise NotPlain
@@ -136,13 +191,13 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool
     height, width = at_least if at_least and header.process != _LOSSLESS else (0, 0)
     if header.orientation in TURNED:
         height, width = width, height
-    pixels = None
+    pixels, remark = None, ""
     if header.components in (1, 3):
-        pixels = _decode_turbo(data, header.components == 1, height, width)
+        pixels, remark = _decode_turbo(data, header.components == 1, height, width)
     if pixels is None:
-        pixels = _pixels(_opened(JpegImageFile, data, None))
+        pixels = np.asarray(_pixels(_opened(JpegImageFile, data, None)))
     size = (header.height, header.width)
-    return Decoded(turn(pixels, header.orientation), size, header.orientation)
+    return Stored(turn(pixels, header.orientation), size, header.orientation, remark=remark)
 
 
 def _is_plain_jpeg(header: _JpegHeader, scans: int) -> bool:
@@ -159,6 +214,8 @@ def refuse_jpeg_bomb(head: bytes) -> None:
     DecodeError
         It has too many.
     """
+    if head[:2] != b"\xff\xd8":
+        return
     try:
         header = _jpeg_header(head)
     except (DecodeError, struct.error):
@@ -166,17 +223,30 @@ def refuse_jpeg_bomb(head: bytes) -> None:
     check_size(header.height, header.width, MAX_PIXELS)
 
 
-def _decode_turbo(data: bytes, grey: bool, height: int, width: int) -> Pixels | None:
-    """Decode strictly with libjpeg-turbo; None where it has no name for the chroma subsampling."""
-    try:
+def _decode_turbo(data: bytes, grey: bool, height: int, width: int) -> tuple[Pixels | None, str]:
+    """Decode strictly with libjpeg-turbo, and say what was beside the picture, if anything.
+
+    None where it has no name for the chroma subsampling.
+    """
+
+    def strictly(data: bytes) -> Pixels:
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, "GRAY" if grey else "RGB", min_height=height, min_width=width
         )
+        return pixels[..., 0] if grey else pixels
+
+    try:
+        return strictly(data), ""
     except ValueError as error:
-        if "subsampling" in str(error):
-            return None
+        warning = str(error)
+        if "subsampling" in warning:
+            return None, ""
+        for whole, without in repaired(data, warning):
+            try:
+                return strictly(whole), f"its JPEG has {without}, which were left out"
+            except ValueError:
+                continue
         raise
-    return pixels[..., 0] if grey else pixels
 
 
 def _jpeg_header(data: bytes) -> _JpegHeader:
@@ -203,42 +273,6 @@ def _jpeg_header(data: bytes) -> _JpegHeader:
     return _JpegHeader(*frame, orientation)
 
 
-def exif_orientation(block: bytes) -> int:
-    """Read tag 0x0112 of the first directory of an EXIF block (TIFF 6.0, section 2).
-
-    Returns 1 to 8; 1 also where the tag is absent, or the block broken: the picture is not.
-    """
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", block, entry)
-            if tag == 0x0112:
-                form = {3: "H", 4: "I"}.get(kind, "H")
-                (value,) = struct.unpack_from(order + form, block, entry + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        return 1
-    return 1
-
-
-# --------------------------------------------------------------------------- PGM, PPM
-
-
-def _decode_netpbm(header: re.Match[bytes], data: bytes) -> Decoded:
-    """Read binary PGM (P5) and PPM (P6), of one byte a sample or, above 255, two."""
-    channels = 3 if header[1] == b"6" else 1
-    width, height, largest = (int(header[group]) for group in (2, 3, 4))
-    check_size(height, width, MAX_PIXELS)
-    kind = np.dtype(np.uint8 if largest < 256 else ">u2")
-    samples = np.frombuffer(data, kind, height * width * channels, header.end())
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    return Decoded(to_8_bit(samples.reshape(shape)), (height, width))
-
-
 # --------------------------------------------------------------------------- Pillow
 
 
@@ -253,27 +287,77 @@ _READERS: tuple[tuple[re.Pattern[bytes], Callable[..., ImageFile.ImageFile]], ..
 _UNWARNED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
+PAGED = (TiffImageFile, GifImageFile, WebPImageFile)
+
+
 def _decode_pillow(
     reader: Callable[..., ImageFile.ImageFile], data: bytes, frame: int | None
-) -> Decoded:
+) -> Stored:
+    if reader is TiffImageFile:
+        return _decode_tiff(data, frame)
     image = _opened(reader, data, frame)
-    if isinstance(image, TiffImageFile):  # which Pillow turns by itself while it loads
-        tags = image.tag_v2
-        orientation = tags.get(0x0112, 1)
-        orientation = orientation if orientation in range(1, 9) else 1
-        return Decoded(_pixels(image), (tags[257], tags[256]), orientation)
     size = (image.height, image.width)
-    pixels = _pixels(image)
-    exif = image.info.get("exif", b"")  # in a PNG it may come after the picture
-    orientation = exif_orientation(exif.removeprefix(b"Exif\0\0"))
-    return Decoded(turn(pixels, orientation), size, orientation)
+    values = _colour_of_16_bits(data, image) if _is_deep_png(data) else _pixels(image)
+    orientation = noted_orientation(image.info)  # in a PNG it may come after the picture
+    return Stored(turn(values, orientation), size, orientation)
+
+
+def _is_deep_png(data: bytes) -> bool:
+    """Whether it is a PNG of 16 bits that are no plain grey."""
+    return data[:4] == b"\x89PNG" and data[24:25] == b"\x10" and data[25:26] != b"\0"
+
+
+def _colour_of_16_bits(data: bytes, image: ImageFile.ImageFile) -> NDArray[Any]:
+    """(height, width[, 3]) of a PNG, of which Pillow keeps the high bytes; but it finds damage."""
+    image.load()
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16:
+        raise DecodeError(f"its 16-bit colours are not read; {SAVE_AGAIN}")
+    if values.ndim == 3:
+        values = _without_alpha(values[..., [2, 1, 0, 3][: values.shape[2]]])
+    grey = data[25] & 2 == 0 and values.ndim == 3  # OpenCV makes colours of grey with alpha
+    return values[..., 0].copy() if grey else values
+
+
+def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
+    """(height, width, 4) on black, as `_on_black`; what has no alpha stays."""
+    if values.shape[2:] == (4,):
+        alpha, values = values[..., 3:], values[..., :3]
+        if alpha.min() < alpha.max():
+            full = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "ui" else 1
+            mixed = values * (alpha / full)
+            values = (np.rint(mixed) if full > 1 else mixed).astype(values.dtype)
+    return np.ascontiguousarray(values)
+
+
+def _decode_tiff(data: bytes, frame: int | None) -> Stored:
+    refuse_tiff_bomb(data, frame)
+    page = next(islice(tiff.pages(data), max(frame or 0, 0), None), None)
+    if page is None and frame:
+        raise DecodeError(NO_FRAME.format(frame, frame + 1))
+    if page is not None and page.deep:
+        check_size(page.height, page.width, MAX_PIXELS_PILLOW * 8 // page.bytes_a_pixel)
+        values = tiff.read_deep(data, page)
+        if values is not None:
+            turned = turn(_without_alpha(values), page.orientation)
+            size = (page.height, page.width)
+            return Stored(turned, size, page.orientation, page.white)
+    image = _opened(TiffImageFile, data, frame)
+    assert isinstance(image, TiffImageFile)
+    tags = image.tag_v2
+    orientation = tags.get(0x0112, 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    values = _pixels(image)  # which Pillow turns by itself while it loads
+    white = page.white if page is not None and values.dtype != np.uint8 else None
+    return Stored(values, (tags[257], tags[256]), orientation, white)
 
 
 def _is_plain_png(data: bytes) -> bool:
-    if not data.startswith(PNG):
+    if not data.startswith(PNG) or len(data) > PLAIN_BYTES:
         return False
-    width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
-    return bool(width * height <= PLAIN_PIXELS)
+    if (unpacked := png_bytes(data)) is None:  # it ends before it begins, as is soon said
+        return True
+    return unpacked <= PLAIN_UNPACKED and len(data) <= unpacked + PLAIN_BESIDE
 
 
 def _opened(
@@ -284,7 +368,7 @@ def _opened(
     # entry in the filters that concerns Pillow's own modules alone is.
     if _UNWARNED not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
-    refuse_bomb(io.BytesIO(data), frame)
+    refuse_bomb(data)
     image = reader(io.BytesIO(data), "")
     check_size(image.height, image.width, MAX_PIXELS_PILLOW)
     # Its run lengths hold at most 255 pixels in 2 bytes; Pillow would fill the rest in Python.
@@ -294,16 +378,16 @@ def _opened(
         try:
             image.seek(frame)
         except EOFError as error:
-            raise DecodeError(f"it has no frame {frame}; frames count from 0") from error
+            raise DecodeError(NO_FRAME.format(frame, frame + 1)) from error
         check_size(image.height, image.width, MAX_PIXELS_PILLOW)
     return image
 
 
-def _pixels(image: ImageFile.ImageFile) -> Pixels:
-    """Decode whatever Pillow calls the image's mode to grey or RGB."""
+def _pixels(image: ImageFile.ImageFile) -> NDArray[Any]:
+    """Decode whatever Pillow calls the image's mode: grey or RGB of 8 bits, or other numbers."""
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
-        return to_8_bit(np.asarray(image))
+        return np.asarray(image)
     if image.mode in ("CMYK", "YCbCr", "RGBX", "HSV"):
         return np.asarray(image.convert("RGB"))
     if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
@@ -331,41 +415,6 @@ def _on_black(image: ImageFile.ImageFile) -> Pixels:
     return _grey_if_grey(whole) if image.mode in ("P", "PA") else whole
 
 
-def _grey_if_grey(pixels: Pixels) -> Pixels:
+def _grey_if_grey(pixels: NDArray[Any]) -> NDArray[Any]:
     """One channel of (height, width, 3) where all three are equal everywhere."""
     return pixels[..., 0].copy() if (pixels == pixels[..., :1]).all() else pixels
-
-
-def to_8_bit(values: NDArray[Any]) -> Pixels:
-    """Bring numbers of any kind to 0..255, by the rules that `decode` states.
-
-    Examples
-    --------
-    >>> to_8_bit(np.array([[0, 4095]], np.uint16)).tolist()
-    [[0, 255]]
-    >>> to_8_bit(np.array([[-1.0, 0.0, 1.0]])).tolist()
-    [[0, 128, 255]]
-    """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == bool:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind in "ui" and values.min() >= 0 and (largest := int(values.max())) < 1 << 16:
-        bits = next(bits for bits in (8, 10, 12, 14, 16) if largest < 1 << bits)
-        return (values >> (bits - 8)).astype(np.uint8)
-    if values.dtype.kind not in "uif":
-        raise DecodeError(f"numbers of type {values.dtype} are not pixels; store unsigned integers")
-    real: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
-    finite = np.isfinite(real)
-    if not finite.any():
-        raise DecodeError(f"it holds no finite number; {SAVE_AGAIN}")
-    low, high = real.min(where=finite, initial=np.inf), real.max(where=finite, initial=-np.inf)
-    if low == high:
-        return np.zeros(values.shape, np.uint8)
-    real[~finite] = low
-    largest_part = max(abs(low), abs(high))  # division first: the range itself could overflow
-    real /= largest_part
-    real -= low / largest_part
-    real *= 255 / (high / largest_part - low / largest_part)
-    pixels: Pixels = np.rint(real, out=real).astype(np.uint8)
-    return pixels

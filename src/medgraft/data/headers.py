@@ -7,23 +7,26 @@ size is read here first, from the first megabyte or, of a TIFF, from where its d
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from contextlib import suppress
+from itertools import islice
 
+from medgraft.data import tiff
+from medgraft.data.netpbm import Netpbm
 from medgraft.errors import DecodeError
 
 HEAD_BYTES = 1 << 20
 MAX_PIXELS = 100_000_000  # of a JPEG; with this, no image takes more than about 1 GB to decode
 MAX_PIXELS_PILLOW = MAX_PIXELS // 2  # which takes 4 bytes a pixel, and is copied from
-MAX_DIRECTORIES = 10_000  # pages of a TIFF
 SPARE_BYTES = 64 << 20  # that tags of a TIFF may claim beyond the size of their file
+BLOCK = 64  # pixels that a JPEG codes together
+# How many times smaller than its pixels a TIFF may be: by LZW, deflate (two names), PackBits.
+MOST_PACKED = {5: 4000, 8: 1100, 32946: 1100, 32773: 70}
 
 SAVE_AGAIN = "save it again as PNG or JPEG, or leave it out"
 
-NETPBM = re.compile(rb"P([56])" + 3 * rb"(?:\s|#[^\n]*\n)+(\d{1,9})" + rb"\s")
 _WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
 _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
 
@@ -45,27 +48,44 @@ def check_size(height: int, width: int, most: int) -> None:
         )
 
 
-def refuse_bomb(file: BinaryIO, frame: int | None = None) -> None:
-    """Refuse an image by its header; JPEG, whose header may be anywhere, is refused by its decoder.
+def refuse_bomb(head: bytes) -> None:
+    """Refuse a PNG, GIF, BMP, WebP, PBM, PGM or PPM by its first bytes.
 
     A header that cannot be made out is left to the decoder, who says what is wrong.
-
-    file : positioned anywhere, and left anywhere.
 
     Raises
     ------
     DecodeError
-        It claims more pixels, or bytes, than are read.
+        It claims more pixels than are read.
     """
-    file.seek(0)
-    head = file.read(64)
-    try:
-        if _TIFF.match(head):
-            _refuse_tiff(file, frame or 0)
-        elif size := _size(head):
+    if netpbm := Netpbm.of(head):
+        check_size(netpbm.height, netpbm.width, MAX_PIXELS)
+    with suppress(struct.error):
+        if size := _size(head):
             check_size(*size, MAX_PIXELS_PILLOW)
-    except struct.error:
-        return
+
+
+def refuse_short_jpeg(height: int, width: int, size: int) -> None:
+    """Refuse a Huffman-coded JPEG of fewer bytes than its blocks need, one bit each at least.
+
+    A progressive one would take 2 bytes for each value of its blocks before that shows.
+
+    Raises
+    ------
+    DecodeError
+        It has fewer.
+    """
+    if height * width > BLOCK * 8 * size:
+        raise DecodeError(f"the JPEG ends long before its picture does; {SAVE_AGAIN}")
+
+
+def png_bytes(data: bytes) -> int | None:
+    """Bytes of a PNG's rows when they are unpacked; None where its header is cut."""
+    if len(data) < 26:
+        return None
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    return int(height * (1 + -(-width * channels * bits // 8)))
 
 
 def _size(head: bytes) -> tuple[int, int] | None:
@@ -103,68 +123,30 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 # --------------------------------------------------------------------------- TIFF
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How a kind of TIFF counts: its offsets (H, I, Q of `struct`) and where things lie."""
-
-    order: str
-    count: str
-    offset: str
-    start: int
-
-    @property
-    def entry(self) -> struct.Struct:
-        """Tag, type, count; the value, or where it lies, follows and is left out."""
-        return struct.Struct(f"{self.order}HH{self.offset}{struct.calcsize(self.offset)}x")
+def begins_tiff(head: bytes) -> bool:
+    """Whether a file that begins so is a TIFF, whose headers may lie anywhere."""
+    return _TIFF.match(head) is not None
 
 
-_BYTES_OF = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
+def refuse_tiff_bomb(data: bytes | mmap.mmap, frame: int | None = None) -> None:
+    """Refuse a page of a TIFF by its directory, and those before it.
 
-
-def _refuse_tiff(file: BinaryIO, frame: int) -> None:
-    """Refuse a page by its directory (TIFF 6.0, section 2; BigTIFF alike with wider numbers)."""
-    size = file.seek(0, 2)
-    for number, (claimed, tags) in enumerate(_directories(file, size)):
-        if claimed > size + SPARE_BYTES:
+    Raises
+    ------
+    DecodeError
+        It claims more pixels or bytes than are read, or than the file can hold.
+    """
+    frame = max(frame or 0, 0)
+    for number, page in enumerate(islice(tiff.pages(data), frame + 1)):
+        if page.claimed > len(data) + SPARE_BYTES:  # Pillow copies what each of them claims
             raise DecodeError(
-                f"its tags claim {claimed:,} bytes, and the file has {size:,}; {SAVE_AGAIN}"
+                f"its tags claim {page.claimed:,} bytes, and the file has {len(data):,}; "
+                f"{SAVE_AGAIN}"
             )
-        if number == frame:
-            if _HEIGHT in tags and _WIDTH in tags:
-                check_size(tags[_HEIGHT], tags[_WIDTH], MAX_PIXELS_PILLOW)
-            check_size(tags.get(_TILE_HEIGHT, 1), tags.get(_TILE_WIDTH, 1), MAX_PIXELS_PILLOW)
-            return
-
-
-def _directories(file: BinaryIO, size: int) -> Iterator[tuple[int, dict[int, int]]]:
-    """Bytes that the tags of each page claim, and its sides; a ring of pages ends."""
-    file.seek(0)
-    head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    big = b"+" in head[:4]
-    form = _Form(order, "Q", "Q", 8) if big else _Form(order, "H", "I", 4)
-    (at,) = struct.unpack_from(order + form.offset, head, form.start)
-    seen: set[int] = set()
-    while at and at not in seen and len(seen) < MAX_DIRECTORIES:
-        seen.add(at)
-        (n,) = _read(file, at, order + form.count)
-        if n > 0xFFFF:
-            raise DecodeError(f"a page of {n:,} tags; {SAVE_AGAIN}")
-        entry = form.entry
-        block = file.read(n * entry.size)
-        claimed, sides = 0, {}
-        for k in range(len(block) // entry.size):
-            tag, kind, count = entry.unpack_from(block, k * entry.size)
-            claimed += min(count * _BYTES_OF.get(kind, 1), size)
-            if tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT):
-                value = (k + 1) * entry.size - struct.calcsize(form.offset)
-                number = order + ("H" if kind == 3 else "I")
-                (sides[tag],) = struct.unpack_from(number, block, value)
-        yield claimed, sides
-        (at,) = _read(file, file.tell(), order + form.offset)
-
-
-def _read(file: BinaryIO, at: int, form: str) -> tuple[int, ...]:
-    file.seek(at)
-    return struct.unpack(form, file.read(struct.calcsize(form)))
+        if number == frame and page.height and page.width:
+            check_size(page.height, page.width, MAX_PIXELS_PILLOW)
+            for height, width in page.tiles:
+                check_size(height, width, MAX_PIXELS_PILLOW)
+            unpacked = page.height * page.width * page.channels * page.bits // 8
+            if page.packing in MOST_PACKED and unpacked > MOST_PACKED[page.packing] * len(data):
+                raise DecodeError(f"the TIFF ends long before its picture does; {SAVE_AGAIN}")

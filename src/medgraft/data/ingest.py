@@ -18,7 +18,9 @@ import numpy as np
 
 from medgraft.data.folders import read_folder
 from medgraft.data.groups import apply_grouping
-from medgraft.data.listing import EMPTY, Listing, Row, bar, file_hash
+from medgraft.data.listing import EMPTY, Listing, Row, bar
+from medgraft.data.pixel_rule import with_rule
+from medgraft.data.stored_header import StoredHeader, hash_and_header, sniff_array
 from medgraft.data.tables import read_csv, read_npz
 from medgraft.errors import DataError
 from medgraft.types import Finding, ImageTable, Ints, Progress, Skipped
@@ -32,7 +34,9 @@ class LoadOptions:
     """How a user's words for things differ from ours.
 
     `group` is a column of the CSV or `regex:PATTERN`; `positive` a class of two. `one_class` lets
-    data of a single class in, which can be judged and not learned from.
+    data of a single class in, which can be judged and not learned from. `page` is the one read of
+    files with several, from 1; `pixel_range` the stored values shown black and white in images of
+    more than eight bits (by default those that the data set uses: `pixel_rule.py`).
     """
 
     path_column: str = "path"
@@ -42,6 +46,8 @@ class LoadOptions:
     no_groups: bool = False
     positive: str | None = None
     one_class: bool = False
+    page: int | None = None
+    pixel_range: tuple[float, float] | None = None
 
 
 def load(
@@ -72,7 +78,7 @@ def load(
     """
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
-    rows, unread = _hashed(listing.rows, progress)
+    rows, unread, headers = _hashed(listing.rows, progress)
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise DataError(f"none of the images in {data} can be read; the first: {skipped[0].reason}")
@@ -87,7 +93,7 @@ def load(
     groups, grouping = apply_grouping(
         ids, splits, metadata, named, group=options.group, no_groups=options.no_groups
     )
-    return ImageTable(
+    table = ImageTable(
         ids=ids,
         sources=tuple(row.source for row in rows),
         content_hashes=np.array([row.content_hash for row in rows]),
@@ -103,6 +109,7 @@ def load(
         skipped=skipped,
         findings=(*listing.findings, *guess, *_label_findings(labels, classes, ids.tolist())),
     )
+    return with_rule(table, headers, page=options.page, span=options.pixel_range, progress=progress)
 
 
 def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listing:
@@ -129,8 +136,14 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
     )
 
 
-def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], list[Skipped]]:
-    """Fill in each row's content hash; a file that is empty or cannot be read is skipped."""
+def _hashed(
+    rows: Sequence[Row], progress: Progress | None
+) -> tuple[list[Row], list[Skipped], dict[str, StoredHeader]]:
+    """Fill in each row's content hash; a file that is empty or cannot be read is skipped.
+
+    With it, by that hash, what the files store that is more than a picture of eight bits.
+    """
+    headers: dict[str, StoredHeader] = {}
     kept: list[Row] = []
     skipped: list[Skipped] = []
     batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
@@ -138,7 +151,9 @@ def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], 
     try:
         with bar(progress, "Reading images", len(rows)) as advance:
             for batch, hashes in zip(batches, pool.map(_hash_all, batches), strict=True):
-                for row, (name, problem) in zip(batch, hashes, strict=True):
+                for row, (name, problem, header) in zip(batch, hashes, strict=True):
+                    if header is not None:
+                        headers[name] = header
                     if problem:
                         skipped.append(Skipped(row.id, problem))
                     else:
@@ -146,22 +161,23 @@ def _hashed(rows: Sequence[Row], progress: Progress | None) -> tuple[list[Row], 
                 advance(len(batch))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
-    return kept, skipped
+    return kept, skipped, headers
 
 
-def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, StoredHeader | None]]:
     return [_hash(row) for row in rows]
 
 
-def _hash(row: Row) -> tuple[str, str]:
-    """(hash of the bytes, '') or ('', why there is none)."""
+def _hash(row: Row) -> tuple[str, str, StoredHeader | None]:
+    """(hash of the bytes, '', what they store) or ('', why there is none, None)."""
     if row.content_hash:
-        return row.content_hash, ""
+        member = row.source.member
+        return row.content_hash, "", sniff_array(row.source.path, member) if member else None
     try:
-        found = file_hash(row.source.path)
+        found, header = hash_and_header(row.source.path)
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})"
-    return ("", "empty file") if found == EMPTY else (found, "")
+        return "", f"cannot be read ({error.strerror})", None
+    return ("", "empty file", None) if found == EMPTY else (found, "", header)
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from medgraft.types import Finding, Progress, Skipped, Source, Split
 
@@ -31,16 +32,9 @@ def content_hash(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
 
 
-def file_hash(path: str | Path) -> str:
-    """The same of a file, read piece by piece: who owns a file of gigabytes has not the memory.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
-    with Path(path).open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, _hasher).hexdigest()
+def file_hash(file: BinaryIO) -> str:
+    """The same of an open file, read piece by piece: it may be larger than the memory."""
+    return hashlib.file_digest(file, _hasher).hexdigest()  # type: ignore[arg-type]
 
 
 def _hasher() -> hashlib.blake2b:

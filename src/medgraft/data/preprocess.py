@@ -25,7 +25,7 @@ from medgraft.data.augment import PRESETS, View
 from medgraft.data.formats import Decoded
 from medgraft.data.orientation import TURNED, turn, unturn
 from medgraft.errors import DataError, ScenarioError
-from medgraft.types import Box, Canvas, Edit, Floats, Geometry, ResizeRule
+from medgraft.types import Box, Canvas, Edit, FeatureSpec, Floats, Geometry, ResizeRule
 
 Array = TypeVar("Array", bound=np.generic)
 
@@ -70,6 +70,11 @@ class CanvasRecipe:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
+def recipe_of(spec: FeatureSpec, *, edited: bool = True) -> CanvasRecipe:
+    """How the canvases of a feature recipe are made; without `edited`, before its edits."""
+    return CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
+
+
 # --------------------------------------------------------------------------- source to canvas
 
 
@@ -85,7 +90,7 @@ def make_canvas(id: str, decoded: Decoded, recipe: CanvasRecipe) -> Canvas:
     pixels = _resize(_cut(decoded.pixels, crop), geometry.content, cv2.INTER_CUBIC)
     framed = _framed(pixels, geometry.content, geometry.size)
     # Pillow's arrays are read-only, of which torch warns; all others pass through as they are.
-    canvas = Canvas(id, np.require(framed, requirements="W"), geometry)
+    canvas = Canvas(id, np.require(framed, requirements="W"), geometry, decoded.remark)
     for edit in recipe.edits:
         canvas = edit(canvas)
     return canvas
@@ -112,7 +117,7 @@ def derive(canvas: Canvas, size: int, edits: tuple[Edit, ...] = ()) -> Canvas:
         content = _scaled(canvas.geometry.content, canvas.geometry.size, (size, size))
         geometry = replace(canvas.geometry, size=(size, size), content=content)
         pixels = _resize(canvas.pixels, whole, cv2.INTER_CUBIC)
-        canvas = Canvas(canvas.id, np.ascontiguousarray(pixels), geometry)
+        canvas = replace(canvas, pixels=np.ascontiguousarray(pixels), geometry=geometry)
     for edit in edits:
         canvas = edit(canvas)
     return canvas

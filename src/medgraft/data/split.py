@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from medgraft.data.pixel_rule import found_again
 from medgraft.errors import DataError, FitError, LeakError
 from medgraft.types import Finding, Floats, Folds, ImageTable, Ints, Skipped, Strings
 
@@ -112,7 +113,7 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
     table = labelled(table)
     named = np.where(table.splits == "", "train", table.splits)
     if (table.splits == "test").any():
-        return table if (named == table.splits).all() else replace(table, splits=named)
+        return found_again(table if (named == table.splits).all() else replace(table, splits=named))
     unnamed = table.splits == ""
     free = unnamed & ~np.isin(table.groups, table.groups[~unnamed])
     if not free.any():
@@ -136,7 +137,8 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
         remedy="Add images of other patients, or leave these classes out.",
     )
     findings = (*table.findings, made, *([untested] if absent else []))
-    return replace(table, splits=np.where(test, "test", named), findings=findings)
+    # What is black and white may not be chosen by images that are now the test.
+    return found_again(replace(table, splits=np.where(test, "test", named), findings=findings))
 
 
 def holdout(groups: Strings, labels: Ints, fraction: float, seed: int = 0) -> Mask:

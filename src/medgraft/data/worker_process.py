@@ -20,7 +20,15 @@ from typing import BinaryIO, Literal, cast
 
 import numpy as np
 
-from medgraft.data.decode_worker import HEADER, MEGABYTES, OUTCOMES, SECONDS, Answer, Job
+from medgraft.data.decode_worker import (
+    HEADER,
+    LONGEST_TEXT,
+    MEGABYTES,
+    OUTCOMES,
+    SECONDS,
+    Answer,
+    Job,
+)
 from medgraft.data.headers import MAX_PIXELS, SAVE_AGAIN
 from medgraft.errors import DataError
 
@@ -29,7 +37,14 @@ CLOCK_SECONDS = 15.0  # by the clock: for a decoder that waits, and for platform
 AHEAD_BYTES = 1 << 20  # of uploads that wait in a worker while it decodes
 PIPE_BYTES = 1 << 20  # so that an answer is written in one go
 
-LONGEST_TEXT = 10_000
+MOST_CHANNELS = 4
+KINDS = {
+    np.dtype(kind).str.encode(): np.dtype(kind)
+    for kind in (
+        *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+        *("float16", "float32", "float64", ">u2", ">i2", ">u4", ">i4", ">f4", ">f8"),
+    )
+}
 END_SECONDS = 5.0  # until a process whose pipe has closed is gone
 
 TOO_LONG = f"decoding it takes more than {SECONDS} seconds; {SAVE_AGAIN}"
@@ -136,17 +151,19 @@ class WorkerProcess:
     def _receive(self) -> Answer:
         header = bytearray(HEADER.size)
         self._fill(header)
-        code, height, width, channels, *geometry, length = HEADER.unpack(header)
-        lies = height * width > MAX_PIXELS or channels not in (0, 3) or length > LONGEST_TEXT
-        if code >= len(OUTCOMES) or lies:
+        code, kind, height, width, channels, *geometry, white, length = HEADER.unpack(header)
+        dtype = KINDS.get(kind.rstrip(b"\0"))
+        large = height * width > MAX_PIXELS or channels > MOST_CHANNELS or length > LONGEST_TEXT
+        if code >= len(OUTCOMES) or large or (OUTCOMES[code] == "pixels" and dtype is None):
             raise self._ended("crash", CRASHED)
-        text = bytearray(length)
-        self._fill(text)
+        raw = bytearray(length)
+        self._fill(raw)
+        text = raw.decode(errors="replace")
         if OUTCOMES[code] != "pixels":
-            return Answer(OUTCOMES[code], text.decode(errors="replace"))
-        pixels = np.empty((height, width, 3) if channels else (height, width), np.uint8)
-        self._fill(pixels.reshape(-1).data)
-        return Answer("pixels", "", pixels, tuple(geometry))
+            return Answer(OUTCOMES[code], text)
+        values = np.empty((height, width, channels) if channels else (height, width), dtype)
+        self._fill(values.reshape(-1).view(np.uint8).data)
+        return Answer("pixels", text, values, tuple(geometry), None if white < 0 else white)
 
     def _fill(self, buffer: bytearray | memoryview) -> None:
         """Read so many bytes; too few mean that the worker is no more."""

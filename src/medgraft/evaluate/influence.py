@@ -26,12 +26,7 @@ from medgraft.evaluate.metrics import (
 from medgraft.types import Floats, Ints
 
 STEP = 1e-3  # images, in the derivative of what comes from the confusion table
-PLAIN_MEANS = {
-    "accuracy",
-    "brier",
-    "log_loss",
-    "ece",
-}  # over all images; the others are made class by class
+PLAIN_MEANS = {"accuracy", "brier", "log_loss", "ece"}  # over all images; others class by class
 
 
 def influence(case: Case, metric: str) -> Floats:

@@ -28,22 +28,14 @@ ALIKE = 0.8  # correlation from which two channels' maps are the same picture ag
 
 def has_layers(fitted: FittedScenario) -> bool:
     """Whether it has a network whose layers can be shown."""
-    return bool(fitted.networks) or any(has_layers(member) for member in fitted.members[:1])
+    return _first_network(fitted) is not None
 
 
-def first_network(fitted: FittedScenario) -> FittedNetwork:
-    """The network that stands for a classifier of several, which have one backbone as a rule.
-
-    Raises
-    ------
-    ScenarioError
-        It has none that can be looked into.
-    """
+def _first_network(fitted: FittedScenario) -> FittedNetwork | None:
+    """The network that stands for a classifier of several, which have one backbone as a rule."""
     if fitted.networks:
         return fitted.networks[0]
-    if not fitted.members:
-        raise ScenarioError(f"{fitted.scenario.key} is no network whose layers could be shown")
-    return first_network(fitted.members[0])
+    return _first_network(fitted.members[0]) if fitted.members else None
 
 
 def layer_atlases(
@@ -78,7 +70,9 @@ def layer_atlases(
     ScenarioError
         There is no such block, no channel is asked for, or no network can be looked into.
     """
-    network = first_network(fitted)
+    network = _first_network(fitted)
+    if network is None:
+        raise ScenarioError(f"{fitted.scenario.key} is no network whose layers could be shown")
     taps = _taps(network.backbone, blocks)
     if channels < 1:
         raise ScenarioError(f"{channels} channels a block show nothing; ask for 1 or more")

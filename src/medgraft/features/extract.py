@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.decode_pool import DecodePool
-from medgraft.data.preprocess import CanvasRecipe, derive
+from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
 from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
@@ -34,6 +34,7 @@ from medgraft.types import (
     FeatureSpec,
     FeatureTable,
     ImageTable,
+    PixelRule,
     Progress,
     ResizeRule,
     Silent,
@@ -137,15 +138,18 @@ class Extractor:
 
     def canvases(self, table: ImageTable, spec: FeatureSpec) -> CanvasStream:
         """Decode a table's images for this recipe, in order; a bad image comes as `Skipped`."""
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits)
-        return self.decode(table.ids, table.sources, recipe)
+        return self.decode(table.ids, table.sources, recipe_of(spec))
 
     def decode(
-        self, ids: Iterable[str], sources: Iterable[Source | bytes], recipe: CanvasRecipe
+        self,
+        ids: Iterable[str],
+        sources: Iterable[Source | bytes],
+        recipe: CanvasRecipe,
+        rule: PixelRule | None = None,
     ) -> Iterator[Canvas | Skipped]:
-        """Decode images that need stand in no table."""
+        """Decode images that need stand in no table; by each source's own rule if none is given."""
         with DecodePool(self.workers) as pool:
-            yield from pool.canvases(ids, sources, recipe)
+            yield from pool.canvases(ids, sources, recipe, rule)
 
     def codes(
         self, table: ImageTable, spec: FeatureSpec

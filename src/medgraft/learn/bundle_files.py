@@ -22,7 +22,15 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError
-from medgraft.types import Card, FeatureSpec, FittedScenario, Operating, Scenario
+from medgraft.types import (
+    PLAIN,
+    Card,
+    FeatureSpec,
+    FittedScenario,
+    Operating,
+    PixelRule,
+    Scenario,
+)
 
 FORMAT = 2  # of a bundle
 BACKBONE = "backbone.safetensors"
@@ -90,6 +98,19 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
         "operating": operating and Operating(**operating),
         "calibrator": Calibrator(calibrator["slope"], tuple(calibrator["biases"])),
     }
+
+
+def rule_from(content: dict[str, Any] | None) -> PixelRule:
+    """The rule by which stored values are shown; bundles of before 0.2 have none."""
+    if content is None:
+        return PLAIN
+    window = content["window"]
+    return PixelRule(
+        float(content["low"]),
+        float(content["high"]),
+        content["page"],
+        None if window is None else (float(window[0]), float(window[1])),
+    )
 
 
 def save_weights(folder: Path, backbone: Backbone, extractor: Extractor) -> None:

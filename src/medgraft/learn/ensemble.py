@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.preprocess import recipe_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
@@ -35,6 +35,7 @@ from medgraft.types import (
     Floats,
     ImageTable,
     Operating,
+    PixelRule,
     Predictions,
     Scenario,
     Skipped,
@@ -70,6 +71,11 @@ class FittedEnsemble:
         return first if self.alike else dataclasses.replace(first, edits=(), base=0)
 
     @property
+    def rule(self) -> PixelRule:
+        """How stored values were shown when its members learned, from the same images."""
+        return self.members[0].rule
+
+    @property
     def inputs(self) -> tuple[FeatureSpec, ...]:
         """What the members' networks are asked for."""
         return tuple(spec for member in self.members for spec in member.inputs)
@@ -94,9 +100,8 @@ class FittedEnsemble:
     def canvases(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
     ) -> CanvasStream:
-        spec = self.spec
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
-        return self.extractor.decode(ids, sources, recipe)
+        recipe = recipe_of(self.spec, edited=edited)
+        return self.extractor.decode(ids, sources, recipe, self.rule)
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
@@ -110,6 +115,7 @@ class FittedEnsemble:
         return self.calibrator(self.scores(canvases))
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+        table = table.shown_by(self.rule)
         # One decode of an image, and one forward pass a recipe, for all members.
         skipped = self.extractor.prepare(table, *self.inputs)
         rows = without(table, skipped)

@@ -223,4 +223,5 @@ def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> Fit
         head=head,
         calibrator=calibrator,
         extractor=setup.extractor,
+        rule=setup.development.rule,
     )

@@ -108,7 +108,6 @@ class FinetuneSetup:
     """
 
     scenario: Scenario
-    settings: tuple[tuple[str, str], ...]
     recipe: Recipe
     backbone: Backbone
     feature_plan: FeaturePlan
@@ -138,7 +137,6 @@ class FinetuneSetup:
             raise ScenarioError(f"{scenario.key} trains no network")
         return cls(
             scenario,
-            training.settings,
             training.recipe,
             extractor.backbone(scenario.backbone),
             feature_plan_of(scenario, extractor),
@@ -365,11 +363,10 @@ class FinetuneSetup:
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
         del recipe["deploy"]  # what is done with a network later changes nothing in its training
-        told = Finetune(tuple(one for one in self.settings if one[0] != "deploy"))
         return digest(
             TRAINING,
             versions("torch"),
-            dataclasses.replace(self.scenario, tap=task.depth, classifier=told).key,
+            dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,
             recipe,
             [spec.recipe for spec in self.specs(task.depth if task.depth != INPUT else "")],

@@ -64,14 +64,10 @@ def cross_fitted(scenario: Scenario, development: Development, extractor: Extrac
     Raises
     ------
     ScenarioError
-        The family or the head does not exist.
+        The head does not exist, or a part makes no sense.
     FitError
         Nothing can be learned from these images.
     """
-    if scenario.family not in FAMILIES:
-        raise ScenarioError(
-            f"no family {scenario.family!r} in {scenario.key}; there are: {', '.join(FAMILIES)}"
-        )
     return FAMILIES[scenario.family](scenario, development, extractor)
 
 
@@ -209,6 +205,7 @@ def _cross_fit_frozen(
         head=head,
         calibrator=calibrator_of(kept),
         extractor=extractor,
+        rule=development.table.rule,
         encoder=_kept_encoder(scenario, kept),
     )
     return finished(fitted, kept, development)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
-from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.preprocess import recipe_of
 from medgraft.errors import BundleError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -37,6 +37,7 @@ from medgraft.learn.bundle_files import (
     plan_json,
     read_bundle,
     restored,
+    rule_from,
     save_weights,
 )
 from medgraft.learn.heads import Head, head_from_arrays
@@ -50,6 +51,7 @@ from medgraft.types import (
     Floats,
     ImageTable,
     Operating,
+    PixelRule,
     Predictions,
     Scenario,
     Skipped,
@@ -68,6 +70,7 @@ class NetworkWithHead:
     """Pooled codes of a network → head → calibrated probabilities.
 
     feature_plan : what is read of an image, in parts and views.
+    rule : how stored values were shown when it learned, and are shown to it.
     head : gives scores (n, n_classes) of codes (n, d); those of several views are averaged.
     """
 
@@ -79,6 +82,7 @@ class NetworkWithHead:
     head: Head
     calibrator: Calibrator
     extractor: Extractor
+    rule: PixelRule
 
     @property
     def spec(self) -> FeatureSpec:
@@ -97,9 +101,8 @@ class NetworkWithHead:
     def canvases(
         self, ids: Iterable[str], sources: Iterable[Source | bytes], *, edited: bool = True
     ) -> CanvasStream:
-        spec = self.spec
-        recipe = CanvasRecipe(spec.size, spec.resize, spec.edits if edited else ())
-        return self.extractor.decode(ids, sources, recipe)
+        recipe = recipe_of(self.spec, edited=edited)
+        return self.extractor.decode(ids, sources, recipe, self.rule)
 
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         outputs = run_feature_plans(canvases, self.spec, self.inputs, self.extractor)
@@ -113,7 +116,7 @@ class NetworkWithHead:
         return self.calibrator(self.scores(canvases))
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
-        codes, rows, skipped = self._codes_of(table)
+        codes, rows, skipped = self._codes_of(table.shown_by(self.rule))
         scores = self._scored(codes) if len(rows) else np.empty((0, len(self.classes)))
         return predictions_of(self, rows, scores, self.calibrator), skipped
 
@@ -230,6 +233,7 @@ class NetworkWithHead:
                 "reading": plan_json(self.feature_plan, self.backbone.card),
                 "head": {"name": self.scenario.head, "settings": settings},
                 "encoder": encoder,
+                "rule": dataclasses.asdict(self.rule),
                 "card": dataclasses.asdict(self.backbone.card),
                 "sha256": {file.name: sha256_of(file) for file in folder.glob("*.safetensors")},
             },
@@ -262,6 +266,7 @@ class NetworkWithHead:
                     content["head"]["settings"],
                 ),
                 extractor=extractor,
+                rule=rule_from(content.get("rule")),
                 **cls._load_encoder(folder, content["encoder"]),
             )
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ exposure, sharpness, frame, colour, and the size of the file's picture.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -37,6 +37,7 @@ class ImageStats:
     pixels : (n,) hash of the canvas. mean, spread, border : (n,) grey, 0..255.
     sharpness : (n,) log(1 + variance of the Laplacian). dark, bright : (n,) shares of pixels.
     height, width : (n,) pixels of the stored image. surface : (n, 20) as of `surface_of`.
+    remarks : (n,) what is to be said of how an image was read, or ''; or none at all.
     """
 
     ids: Strings
@@ -52,6 +53,7 @@ class ImageStats:
     height: Floats
     width: Floats
     surface: Floats
+    remarks: Strings = field(default_factory=lambda: np.array([], dtype=np.str_))
 
 
 def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor) -> ImageStats:
@@ -66,7 +68,7 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
     key = digest(RECIPE, table.content_hashes.tolist(), seen, length=32)
     kept = extractor.cache.get("glances", key)
     if kept is None:
-        rows = {}
+        rows, remarks = {}, {}
         with extractor.progress.task("Looking at every image", len(table)) as tick:
             for canvas in extractor.canvases(table, spec):
                 if isinstance(canvas, Skipped):
@@ -74,7 +76,7 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
                         f"{canvas.source} cannot be read ({canvas.reason}); leave it out before "
                         "the images are looked at"
                     )
-                rows[canvas.id] = image_stats_of(canvas)
+                rows[canvas.id], remarks[canvas.id] = image_stats_of(canvas), canvas.remark
                 tick(1)
         looks = [rows[id] for id in table.ids.tolist()]
         kept = {
@@ -83,11 +85,18 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
             "pixels": np.array([one[2] for one in looks], dtype=np.str_),
             "measured": np.array([one[3] for one in looks]).reshape(len(looks), len(MEASURED)),
             "surface": np.array([one[4] for one in looks]).reshape(len(looks), -1),
+            "remarks": np.array([remarks[id] for id in table.ids.tolist()], dtype=np.str_),
         }
         extractor.cache.put("glances", key, kept)
     columns = dict(zip(MEASURED, kept["measured"].T, strict=True))
     return ImageStats(
-        table.ids, kept["hashes"], kept["clear"], kept["pixels"], **columns, surface=kept["surface"]
+        table.ids,
+        kept["hashes"],
+        kept["clear"],
+        kept["pixels"],
+        **columns,
+        surface=kept["surface"],
+        remarks=kept.get("remarks", np.array([], dtype=np.str_)),  # older ones have none
     )
 
 

@@ -26,7 +26,14 @@ from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shift import train_test_shift
 from medgraft.profile.suggestions import one_each
 from medgraft.results.data import Checked, Suggestion
-from medgraft.types import SEVERITIES, FeatureTable, Finding, ImageTable, Ints, Predictions
+from medgraft.types import (
+    FeatureTable,
+    Finding,
+    ImageTable,
+    Ints,
+    Predictions,
+    gravest_first,
+)
 
 FEW_IMAGES = 20  # of a class, to learn from
 FEW_GROUPS = 10
@@ -124,7 +131,7 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
 
 
 def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+    return tuple(gravest_first(findings))
 
 
 def size_and_balance(table: ImageTable) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ are not looked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -61,6 +62,7 @@ def _findings(stats: ImageStats) -> Iterator[Finding]:
         f"({np.median(shorter):.0f})",
         "Find the originals, or exclude them.",
     )  # fmt: skip
+    yield from _remarks(stats)
     if len(empty) - int(empty.sum()) < ENOUGH:
         return
     seen = ~empty
@@ -87,6 +89,25 @@ def low(values: Floats, among: Mask, least: float) -> Mask:
     median = np.median(values[among])
     deviation = MAD * np.median(np.abs(values[among] - median))
     return np.asarray(median - values > max(FAR * deviation, least))
+
+
+def _remarks(stats: ImageStats) -> Iterator[Finding]:
+    """What was to be said of how images were read, one finding a kind of remark."""
+    kinds: dict[str, list[str]] = {}
+    for id, remark in zip(stats.ids.tolist(), stats.remarks.tolist() or [], strict=False):
+        if remark:
+            kinds.setdefault(re.sub(r"\d+%?", "#", remark), []).append(id)
+    remark_of = dict(zip(stats.ids.tolist(), stats.remarks.tolist() or [], strict=False))
+    for ids in kinds.values():
+        yield Finding(
+            "read_with_remark",
+            "warn",
+            f"{counted(len(ids), 'image')} of {len(stats.ids):,} could be read, but of the first "
+            f"this is to be said: {remark_of[ids[0]]}.",
+            {"n": len(ids)},
+            tuple(ids),
+            "Look at them; export those again that are not what they should be.",
+        )
 
 
 def _one(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 
+from medgraft.files import json_value
 from medgraft.results.training import TrainingLog
 
 
@@ -26,17 +25,8 @@ def _log_json(log: TrainingLog) -> dict[str, object]:
             "metric": search.metric,
             "chosen": search.chosen,
             "holdout": search.holdout,
-            "trials": [_plain(trial) for trial in search.trials],
-            "comparisons": [_plain(one) for one in search.comparisons],
-            "gain": search.gain and _plain(search.gain),
+            "trials": json_value(search.trials),
+            "comparisons": json_value(search.comparisons),
+            "gain": json_value(search.gain),
         },
     }
-
-
-def _plain(value: object) -> object:
-    """A dataclass as what JSON can hold, None for nan."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from medgraft.types import SCHEMA, SEVERITIES, Finding, ImageTable
+from medgraft.files import json_value
+from medgraft.types import SCHEMA, SEVERITIES, Finding, ImageTable, gravest_first
 
 Action = Literal["exclude", "relabel", "group"]
 
@@ -42,8 +42,7 @@ class DataAudit:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What reading the data and checking it found, the most severe first."""
-        every = (*self.checked.findings, *self.table.findings)
-        return tuple(sorted(every, key=lambda one: SEVERITIES.index(one.severity)))
+        return tuple(gravest_first((*self.checked.findings, *self.table.findings)))
 
     def at_least(self, severity: str) -> bool:
         """Whether a finding is that severe, or more."""
@@ -60,27 +59,11 @@ class DataAudit:
                 "n_groups": len(np.unique(self.table.groups)),
                 "classes": list(self.table.classes),
                 "splits": dict(zip(splits.tolist(), counts.tolist(), strict=True)),
-                "skipped": [
-                    {"source": one.source, "reason": one.reason} for one in self.table.skipped
-                ],
+                "skipped": json_value(self.table.skipped),
             },
-            "findings": [
-                {
-                    "check": one.check,
-                    "severity": one.severity,
-                    "text": one.text,
-                    "numbers": {name: _finite(value) for name, value in one.numbers.items()},
-                    "images": list(one.images),
-                    "remedy": one.remedy,
-                }
-                for one in self.findings
-            ],
+            "findings": json_value(self.findings),
             "suggestions": [
                 {"path": one.path, "action": one.action, "value": one.value, "why": one.why}
                 for one in self.checked.suggestions
             ],
         }
-
-
-def _finite(value: float | int | str) -> float | int | str | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

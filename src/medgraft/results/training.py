@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from medgraft.files import json_value
 from medgraft.types import Comparison, Estimate
 
 Scores = tuple[float, float, float]
@@ -35,9 +36,7 @@ class Epoch:
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold: None for nan."""
-        row = asdict(self)
-        for name in ("train", "holdout"):
-            row[name] = [None if math.isnan(value) else value for value in row[name]]
+        row: dict[str, Any] = json_value(self)
         return row
 
     @classmethod

@@ -64,8 +64,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         As `plan`.
     """
     extractor = session.extractor
-    table = keep_copies_together(labelled(table))
-    table = with_test_split(table, options.test_fraction, options.seed)
+    table = divided(table, options)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
@@ -93,6 +92,12 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         surface=surface,
         findings=(*_about_sizes(options, extractor, shorter), *telling),
     )
+
+
+def divided(table: ImageTable, options: StudyOptions) -> ImageTable:
+    """The labelled images with a test split; what is black and white is found without it."""
+    table = keep_copies_together(labelled(table))
+    return with_test_split(table, options.test_fraction, options.seed)
 
 
 def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> None:

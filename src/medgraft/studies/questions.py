@@ -92,8 +92,9 @@ def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Ask
     places = {scenario.key: i for i, scenario in enumerate(scenarios)}
     found: dict[tuple[str, Way], list[tuple[Scenario, Scenario]]] = {}
     for scenario in scenarios:
-        way, twin = _way(scenario)
-        if way is not None and twin is not None and twin.key in places:
+        asked = _way(scenario)
+        if asked is not None and asked[1].key in places:
+            way, twin = asked
             found.setdefault((scenario.backbone, way), []).append((scenario, twin))
     by_all = [{(twin.head, twin.code) for _, twin in pairs} for pairs in found.values()]
     shared = set.intersection(*by_all) if by_all else set()
@@ -108,7 +109,7 @@ def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Ask
         )
 
 
-def _way(scenario: Scenario) -> tuple[Way | None, Scenario | None]:
+def _way(scenario: Scenario) -> tuple[Way, Scenario] | None:
     """What a scenario does otherwise, and its twin that does not; None where it has none.
 
     The twin need not have been judged.
@@ -117,7 +118,7 @@ def _way(scenario: Scenario) -> tuple[Way | None, Scenario | None]:
     if scenario.members:
         first, last = scenario.members[0], scenario.members[-1]
         if scenario.head != "mean" or not last.pixels.edits:
-            return None, None
+            return None
         return Way("averaged", last.pixels.edits[0][:1]), first
     if pixels.views:
         return Way("views", views=pixels.views.word), scenario.with_pixels(views=None)
@@ -129,7 +130,7 @@ def _way(scenario: Scenario) -> tuple[Way | None, Scenario | None]:
         edits = tuple(edit for edit in ways if edit != "raw")
         way = Way("beside" if len(ways) > 1 else "instead", edits)
         return way, scenario.with_pixels(edits=())
-    return None, None
+    return None
 
 
 # --------------------------------------------------------------------------- families

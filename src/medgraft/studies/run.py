@@ -35,7 +35,7 @@ from medgraft.studies.audit_candidates import (
     scenario_of,
 )
 from medgraft.studies.plan import PRETRAINED, Planned, StudyOptions
-from medgraft.studies.prepare import Prepared, prepare
+from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.session import Session
@@ -115,8 +115,10 @@ def run_study(
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
+    rule = divided(table, options).rule if table.stored else table.rule
     return {
         "data": table.fingerprint,
+        **({} if rule.plain else {"pixels": dataclasses.asdict(rule)}),
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},

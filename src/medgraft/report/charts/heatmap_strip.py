@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medgraft.files import written_file
 from medgraft.report.charts.images import overlay
+from medgraft.report.text import formatting
 from medgraft.types import Floats, Pixels
 
 PANEL = 2.4  # inches a panel
@@ -36,7 +37,7 @@ def write_strip(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    title = TITLES.get(method, method[:1].upper() + method[1:])
+    title = TITLES.get(method, formatting.capitalised(method))
     note = textwrap.fill(
         f"{title}. Each map is scaled to its own largest value.", WIDTH * (len(maps) + 1)
     )

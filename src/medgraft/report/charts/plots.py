@@ -258,10 +258,8 @@ def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool 
             figure,
             name,
             f"{formatting.name_metric(metric)} over {len(taps)} layers from {taps[0]} to "
-            f"{taps[-1]} for "
-            f"{formatting.join(heads)}; best {formatting.value(metric, best.estimate.value)} at "
-            f"{best.tap} "
-            f"with {best.head}.",
+            f"{taps[-1]} for {formatting.join(heads)}; best "
+            f"{formatting.value(metric, best.estimate.value)} at {best.tap} with {best.head}.",
         )
 
 

@@ -117,9 +117,8 @@ def _said(histories: Histories) -> str:
         parts.append(
             f"{name}: best epoch {at} of {len(run) - 1}, log loss "
             f"{formatting.number(kept.train[0])} learned from and "
-            f"{formatting.number(kept.holdout[0])} held "
-            f"out, AUROC {formatting.number(kept.train[1])} and "
-            f"{formatting.number(kept.holdout[1])}"
+            f"{formatting.number(kept.holdout[0])} held out, AUROC "
+            f"{formatting.number(kept.train[1])} and {formatting.number(kept.holdout[1])}"
         )
     return f"Log loss and AUROC by epoch, of images learned from and held out. {'; '.join(parts)}."
 

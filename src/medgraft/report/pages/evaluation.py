@@ -98,8 +98,8 @@ def headline(content: EvaluationInput) -> str:
     return formatting.sentence(
         f"{verdicts.subject(evaluation.classes, evaluation.positive)} with "
         f"{formatting.name_metric(metric)} {formatting.value(metric, estimate.value)} (95 % "
-        "interval "
-        f"{formatting.interval(metric, estimate)}) on {formatting.plural(estimate.n, 'image')} of "
+        f"interval {formatting.interval(metric, estimate)}) on "
+        f"{formatting.plural(estimate.n, 'image')} of "
         f"{Path(content.data).name or content.data}{new}{doubt}"
     )
 
@@ -142,9 +142,8 @@ def _shares_sentence(content: EvaluationInput) -> str:
     if abs(now[most] - then[most]) <= SAME_SHARES:
         return ""
     return (
-        f"The classes are mixed differently here: {formatting.percent(now[most])} of these "
-        "images are "
-        f"{evaluation.classes[most]}, against {formatting.percent(then[most])} of those the model "
-        "learned from. Figures within a class (sensitivity, specificity, AUROC) do not depend on "
-        "the mix; accuracy, PPV, NPV and calibration do."
+        f"The classes are mixed differently here: {formatting.percent(now[most])} of these images "
+        f"are {evaluation.classes[most]}, against {formatting.percent(then[most])} of those the "
+        "model learned from. Figures within a class (sensitivity, specificity, AUROC) do not "
+        "depend on the mix; accuracy, PPV, NPV and calibration do."
     )

@@ -167,9 +167,8 @@ def _precision_recall(judged: Evaluation, name: str, curve: Curve) -> dict[str, 
     figure = formatting.MISSING if area is None else formatting.value("auprc", area.value)
     svg = plots.precision_recall("pr", curve, name, point, share)
     caption = (
-        f"AUPRC {figure}; guessing gives {formatting.number(share)}, the share of {name} here. "
-        "No band "
-        f"is drawn where fewer than {ENOUGH_FOUND} images are found."
+        f"AUPRC {figure}; guessing gives {formatting.number(share)}, the share of {name} here. No "
+        f"band is drawn where fewer than {ENOUGH_FOUND} images are found."
     )
     return {"title": "Precision and recall", "svg": svg, "caption": caption}
 
@@ -189,9 +188,8 @@ def _reliability(content: Judged) -> dict[str, object] | None:
     binary = judged.positive is not None and len(judged.classes) == 2
     what = judged.positive if binary and judged.positive else "the class given"
     caption = (
-        f"Each point holds about {formatting.plural(bins[0].observed.n, 'image')}, the line its "
-        "95 % "
-        "interval; on the dashed line a probability means what it says."
+        f"Each point holds about {formatting.plural(bins[0].observed.n, 'image')}, the line its 95 "
+        "% interval; on the dashed line a probability means what it says."
     )
     found = judged.calibration
     if found is not None and calibration.is_refuted(found):  # else the furthest is so by chance

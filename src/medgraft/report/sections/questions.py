@@ -55,15 +55,13 @@ def _sentence(questions: tuple[Question, ...], metric: str) -> str:
         rest = len(questions) - sum(n.values())
         return text + (
             f"Seen to help: {formatting.count(n['better'])}. Seen to harm: "
-            f"{formatting.count(n['worse'])}. "
-            f"No difference seen: {formatting.count(rest)}."
+            f"{formatting.count(n['worse'])}. No difference seen: {formatting.count(rest)}."
         )
     widest = max(_visible(one, len(questions)) for one in questions)
     return text + (
         "None of these ways was seen to make a difference. That is no proof that there is none: "
         f"with these images, less than about {formatting.margin(metric, widest)} would not show "
-        "for "
-        "some of them."
+        "for some of them."
     )
 
 

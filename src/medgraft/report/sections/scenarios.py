@@ -120,9 +120,8 @@ def _tried_sentence(
     text = (
         f"{formatting.plural(len(rows), 'scenario was', 'scenarios were')} judged on the same "
         f"{formatting.count(best.validation.n)} development images, out of fold. The best had "
-        f"{formatting.name_metric(metric)} {formatting.value(metric, best.validation.value)}, "
-        "the last "
-        f"{formatting.value(metric, rows[-1].validation.value)}."
+        f"{formatting.name_metric(metric)} {formatting.value(metric, best.validation.value)}, the "
+        f"last {formatting.value(metric, rows[-1].validation.value)}."
     )
     if tied:
         text += (
@@ -160,9 +159,8 @@ def _depths(content: ReportInput) -> Iterator[dict[str, object]]:
             "narrow": plots.depth(f"depth-{i}-narrow", points, metric, narrow=True),
             "caption": (
                 f"From {formatting.value(metric, first.estimate.value)} at {first.tap} to "
-                f"{formatting.value(metric, best.estimate.value)} at {best.tap}, the best "
-                "layer, with "
-                f"{best.head} (ringed). One line a head, its band the 95 % interval, out of fold, "
-                f"with the layer read plainly.{beside}"
+                f"{formatting.value(metric, best.estimate.value)} at {best.tap}, the best layer, "
+                f"with {best.head} (ringed). One line a head, its band the 95 % interval, out of "
+                f"fold, with the layer read plainly.{beside}"
             ),
         }

@@ -61,7 +61,7 @@ def section(content: ReportInput) -> dict[str, object]:
 def _shown(one: TrainedScenario, scenario: Scenario, name: str, i: int) -> dict[str, object]:
     runs, search, depths = one.log.held_out, one.log.search, depths_in_words(one.depths)
     return {
-        "name": f"{name[:1].upper()}{name[1:]}",
+        "name": formatting.capitalised(name),
         "from": _from(one, scenario, depths),
         "history": runs
         and {
@@ -146,9 +146,8 @@ def _earned(one: Question, who: str, metric: str, names: Mapping[str, str]) -> s
 def _gap(metric: str, found: Comparison) -> str:
     return (
         f"{formatting.difference(metric, found.difference)} in {formatting.name_metric(metric)} "
-        "(paired "
-        f"95 % interval {formatting.between(metric, found)}; {formatting.p_value(found.p)}, "
-        "corrected)"
+        f"(paired 95 % interval {formatting.between(metric, found)}; "
+        f"{formatting.p_value(found.p)}, corrected)"
     )
 
 
@@ -189,8 +188,8 @@ def _caption(runs: Histories, scenario: Scenario) -> str:
         ("Thin lines are the folds, thick ones their mean as long as all train. " * several)
         + "Blue: images held out; orange, dashed: images learned from, seen as they are; shaded, "
         "the gap between the two, which is overfitting. Rings: the best epoch, by the log loss of "
-        "images held out, whose "
-        f"weights were kept. Epoch 0 is the network before training, {began}."
+        "images held out, whose weights were kept. Epoch 0 is the network before training, "
+        f"{began}."
     )
 
 

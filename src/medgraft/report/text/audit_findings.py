@@ -11,7 +11,15 @@ from typing import Any
 
 from medgraft.report.text import formatting
 from medgraft.results.evidence import DECIDES, EVIDENCE, INSIDE, MOVED, OUTSIDE
-from medgraft.types import AuditCheck, AuditFinding, AuditReason, AuditResult, Estimate, Verdict
+from medgraft.types import (
+    AuditCheck,
+    AuditFinding,
+    AuditReason,
+    AuditResult,
+    Estimate,
+    Verdict,
+    gravest_first,
+)
 
 VERDICTS: Mapping[Verdict, str] = {
     "PASS": "nothing that was tested decides where it should not",
@@ -229,15 +237,9 @@ def remedy(finding: AuditFinding) -> str:
     return text
 
 
-def gravest(audit: AuditResult) -> list[AuditFinding]:
-    """The findings, the gravest first."""
-    order = ("severe", "warn", "info")
-    return sorted(audit.findings, key=lambda finding: order.index(finding.severity))
-
-
 def verdict_sentence(audit: AuditResult) -> str:
     """The verdict in a sentence or two, for a card."""
-    grave = gravest(audit)
+    grave = gravest_first(audit.findings)
     least = formatting.in_100(audit.smallest_effect)
     seen = f"An effect on {least} in 100 labels would have been seen."
     if audit.verdict == "PASS":
@@ -252,11 +254,11 @@ def verdict_sentence(audit: AuditResult) -> str:
     if first.check != DECIDES:
         return formatting.sentence(sentence(first))
     value, low, high = (100 * float(first.numbers[name]) for name in ("effect", "low", "high"))
-    region = the(str(first.numbers["region"]))
+    region = formatting.capitalised(the(str(first.numbers["region"])))
     more = sum(one.check == DECIDES for one in grave) - 1
     many = formatting.plural(more, "further region decides", "further regions decide")
     return (
-        f"{region[:1].upper()}{region[1:]} decides: it turns {value:.0f} in 100 labels "
+        f"{region} decides: it turns {value:.0f} in 100 labels "
         f"({low:.0f} to {high:.0f}). {DECLARED if first.reason == 'declared' else SUSPECT}"
     ) + (f" {many}." if more else "")
 
@@ -288,7 +290,7 @@ def _values(finding: AuditFinding) -> dict[str, Any]:
         **finding.estimates,
         "estimates": finding.estimates,
         "region": region,
-        "Region": f"{region[:1].upper()}{region[1:]}",
+        "Region": formatting.capitalised(region),
         "names": names,
         "shown_most_by": f" (shown most by {names})" if names else "",
         "evidence": "what is inside the masks" if inside else "everything that was not declared",

@@ -132,6 +132,5 @@ def _off(found: Calibration) -> str:
 def _unlike(found: Calibration) -> str:
     return (
         f"Together with the averages of the classes ({formatting.p_value(found.p)}) the "
-        "probabilities "
-        "do not mean what they say; which way they err is not sure."
+        "probabilities do not mean what they say; which way they err is not sure."
     )

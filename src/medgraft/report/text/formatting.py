@@ -107,7 +107,11 @@ def name_check(check: str) -> str:
     >>> name_check("small_test")
     'Small test'
     """
-    text = check.replace("_", " ")
+    return capitalised(check.replace("_", " "))
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital first letter, the others as they are."""
     return text[:1].upper() + text[1:]
 
 
@@ -300,7 +304,7 @@ def sentence(text: str) -> str:
     """
     line = " ".join(text.split())
     if line.partition(" ")[0].rstrip(",:;.").isalpha():
-        line = line[:1].upper() + line[1:]
+        line = capitalised(line)
     return line if not line or line[-1] in ".:?" else line + "."
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.text import audit_findings, formatting
-from medgraft.types import AuditResult, Estimate, Rationale
+from medgraft.types import AuditResult, Estimate, Rationale, gravest_first
 
 
 def why(facts: Rationale, names: Mapping[str, str]) -> str:
@@ -118,7 +118,7 @@ def _audits(facts: Rationale, names: Mapping[str, str]) -> str:
 
 
 def _gravest(audit: AuditResult) -> str:
-    return audit_findings.sentence(audit_findings.gravest(audit)[0])
+    return audit_findings.sentence(gravest_first(audit.findings)[0])
 
 
 def _figure(estimate: Estimate) -> str:

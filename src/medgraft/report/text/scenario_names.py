@@ -233,15 +233,13 @@ def _joined(scenario: Scenario) -> str:
         first = scenario.members[0].with_pixels(edits=())
         return (
             f"{n} classifiers of one kind, {formatting.join(ways)}, are asked, and their "
-            "probabilities "
-            f"averaged. Each is this: {sentence(first)}"
+            f"probabilities averaged. Each is this: {sentence(first)}"
         )
     return (
         f"{n} scenarios are asked and their probabilities joined, each with a weight that was "
         "chosen on images it had not learned from. All read the image with "
         f"{formatting.join(dict.fromkeys(member.backbone for member in scenario.members))}, "
-        "trained "
-        "before on other images and left as it is."
+        "trained before on other images and left as it is."
     )
 
 

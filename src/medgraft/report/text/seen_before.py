@@ -42,11 +42,9 @@ def _images(seen: SeenBefore) -> str:
             "anew."
         )
     return (
-        f"The model learned from {_of(seen.certain, seen.n)} "
-        f"({formatting.count(seen.same_file)} known "
-        f"by their bytes, {formatting.count(seen.same_picture or 0)} by what they show). They "
-        "are left "
-        "out of these figures, which they would flatter."
+        f"The model learned from {_of(seen.certain, seen.n)} ({formatting.count(seen.same_file)} "
+        f"known by their bytes, {formatting.count(seen.same_picture or 0)} by what they show). "
+        "They are left out of these figures, which they would flatter."
     )
 
 
@@ -75,9 +73,8 @@ def _patients(seen: SeenBefore) -> str:
         return ""
     verb = "is" if seen.same_patient == 1 else "are"
     return (
-        f"{formatting.plural(seen.same_patient, 'other image')} {verb} of a patient or group "
-        "whose name "
-        "it learned from. If these are the same people, the figures flatter it too."
+        f"{formatting.plural(seen.same_patient, 'other image')} {verb} of a patient or group whose "
+        "name it learned from. If these are the same people, the figures flatter it too."
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from medgraft.evaluate.compare import difference_apart
 from medgraft.report.text import audit_findings, calibration, formatting
 from medgraft.results.study import ReportInput
-from medgraft.types import Comparison, Estimate, Evaluation, Finding
+from medgraft.types import Comparison, Estimate, Evaluation, Finding, gravest_first
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
 
@@ -103,8 +103,7 @@ def operating_sentence(judged: Evaluation) -> str:
     other = formatting.join((name for name in judged.classes if name != judged.positive), "or")
     return (
         f"{formatting.percent(found.value)} of the {judged.positive} images are found "
-        "(sensitivity, "
-        f"95 % interval {formatting.interval('sensitivity', found)}), and "
+        f"(sensitivity, 95 % interval {formatting.interval('sensitivity', found)}), and "
         f"{formatting.percent(cleared.value)} of the {other} images are left alone (specificity, "
         f"{formatting.interval('specificity', cleared)})."
     )
@@ -114,7 +113,7 @@ def all_findings(content: ReportInput) -> list[Finding]:
     """Every finding once, the gravest first."""
     both = [*content.result.findings, *content.result.table.findings]
     unique = list({(one.check, one.text): one for one in both}.values())
-    return sorted(unique, key=lambda one: ("severe", "warn", "info").index(one.severity))
+    return gravest_first(unique)
 
 
 def verdicts(content: ReportInput) -> list[Verdict]:
@@ -189,8 +188,7 @@ def _enough(content: ReportInput) -> Verdict:
         f"The figure above is known to within {formatting.margin(metric, half)}, and the smallest "
         f"class judged has {formatting.plural(int(per_class[least]), 'image')} "
         f"({judged.classes[least]}). Up to {formatting.margin(metric, SHARP)} with {FEW_IMAGES} "
-        "images "
-        f"passes; beyond {formatting.margin(metric, BLUNT)} nothing can be concluded."
+        f"images passes; beyond {formatting.margin(metric, BLUNT)} nothing can be concluded."
     )
     return Verdict("Enough images", word, text, "exactly", "All figures")
 
@@ -202,8 +200,7 @@ def _agreement(content: ReportInput) -> Verdict:
     apart = difference_apart(outside, inside)
     figures = (
         f"{formatting.name_metric(metric)} {formatting.value(metric, inside.value)} out of fold "
-        "and "
-        f"{formatting.value(metric, outside.value)} on the test"
+        f"and {formatting.value(metric, outside.value)} on the test"
     )
     if formatting.is_missing(apart.low) or formatting.is_missing(apart.high):
         text = f"Not measured: {figures}."
