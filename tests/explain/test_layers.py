@@ -22,7 +22,17 @@ from medgraft.features.taps import Tap
 from medgraft.learn.network import NetworkWithHead
 from medgraft.results.layers import Atlas
 from medgraft.scenario import Head
-from medgraft.types import Box, Canvas, Card, Cost, FeatureSpec, Floats, Geometry, Scenario
+from medgraft.types import (
+    PLAIN,
+    Box,
+    Canvas,
+    Card,
+    Cost,
+    FeatureSpec,
+    Floats,
+    Geometry,
+    Scenario,
+)
 
 SIZE = 20
 LOUD, HORIZONTAL, VERTICAL, TWIN, QUIET = range(5)
@@ -117,7 +127,7 @@ def network(
     """A classifier whose head nobody asks."""
     scenario, nothing = Scenario(spec.backbone, "", Head("svm")), cast(Any, None)
     plan = FeaturePlan.one(spec)
-    return kind(scenario, ("ill", "well"), None, None, plan, nothing, nothing, extractor)
+    return kind(scenario, ("ill", "well"), None, None, plan, nothing, nothing, extractor, PLAIN)
 
 
 # --------------------------------------------------------------------------- the measure

@@ -27,7 +27,7 @@ def repaired(data: bytes, warning: str) -> Iterator[tuple[bytes, str]]:
     tidy, stray = _without_stray(data)
     notes = [f"{stray} stray bytes between its parts"] if stray else []
     scan = tidy.rfind(b"\xff\xda")
-    revised = re.sub(rb"(\xff\xe0..JFIF\0)[^\x01]", rb"\1\x01", tidy[:scan], flags=re.DOTALL)
+    revised = re.sub(rb"(\xff\xe0..JFIF\0)[^\x01]", b"\\1\x01", tidy[:scan], flags=re.DOTALL)
     if revised != tidy[:scan]:
         tidy = revised + tidy[scan:]
         notes.append("an unknown JFIF revision")

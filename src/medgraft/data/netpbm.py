@@ -69,7 +69,7 @@ class Netpbm:
             return np.where(found, 0, 255).astype(np.uint8)
         if self.largest >= 255:
             return found.astype(np.uint16 if self.deep else np.uint8, copy=False)
-        scaled = np.minimum(found.astype(np.float32) / self.largest, 1) * 255
+        scaled = np.minimum(found, self.largest) * (255 / self.largest)
         return np.asarray(np.rint(scaled), np.uint8)
 
     def _bytes(self, data: bytes, n: int) -> NDArray[Any]:

@@ -264,7 +264,8 @@ def _depth_findings(
     high = np.array([one.high for one in ranges])[pictures]
     names = [id for id, own in zip(ids, pictures.tolist(), strict=True) if own]
     shifted = _offset(low, high)
-    if shifted is not None:
+    spread = high - low
+    if shifted is not None and np.median(spread[shifted]) < APART * np.median(spread[~shifted]):
         words = "are stored with an offset: all their values are larger than any of the others"
         return [_difference(shifted, labels[pictures], classes, names, words)]
     order = np.sort(high)

@@ -138,7 +138,8 @@ def _levels(real: NDArray[Any], low: float, high: float) -> Pixels:
     """0..255 of finite floats."""
     np.clip(real, low, high, out=real)
     real -= low
-    real *= 255 / (high - low)
+    real *= 255
+    real /= high - low
     pixels: Pixels = np.rint(real, out=real).astype(np.uint8)
     return pixels
 
