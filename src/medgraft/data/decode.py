@@ -47,6 +47,8 @@ from medgraft.errors import DecodeError
 from medgraft.types import PLAIN, PixelRule, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
+LARGE_ARRAY = 1 << 30  # bytes; smaller ones may be as empty as they like
+MOST_PACKED = 200  # times that an array of images is larger than its packed form
 UNKNOWN_BYTES = 64 << 20  # from which on a file of no known kind is not read to the end
 
 
@@ -227,8 +229,24 @@ def _mapped(path: Path, member: str, changed: int) -> NDArray[Any]:
             raise DecodeError(
                 f"the .npz has no array {member!r}; it has {archive.namelist()}"
             ) from error
+        _check_unpacked(archive.getinfo(f"{member}.npy"), Path(unpacked.name).parent)
         with packed:
             shutil.copyfileobj(packed, unpacked, 1 << 20)
         unpacked.flush()
         array: NDArray[Any] = np.load(unpacked.name, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def _check_unpacked(member: zipfile.ZipInfo, folder: Path) -> None:
+    """Refuse an array that is far larger than images pack to, or than the disk has room for."""
+    size, packed = member.file_size, max(member.compress_size, 1)
+    if size > LARGE_ARRAY and size > MOST_PACKED * packed:
+        raise DecodeError(
+            f"{member.filename} unpacks from {packed:,} to {size:,} bytes, as no images do; save "
+            "the arrays again with numpy.savez"
+        )
+    if size > (free := shutil.disk_usage(folder).free):
+        raise DecodeError(
+            f"{member.filename} unpacks to {size:,} bytes, and {folder} has {free:,} free; set "
+            "TMPDIR to a larger disk"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -157,6 +158,9 @@ UNREADABLE = (  # what zipfile and numpy raise for damaged, encrypted or foreign
     ValueError,
     KeyError,
     RuntimeError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -182,8 +186,9 @@ def read_npz(path: Path, progress: Progress | None = None) -> Listing:
                 if f"{split}_images" in members:
                     rows += _npz_rows(path, archive, split, progress)
     except UNREADABLE as error:
+        words = " ".join(str(error).split())[:200]  # numpy's hold the bytes that it did not like
         raise DataError(
-            f"{path.name} cannot be read as a MedMNIST file ({error}); fetch it again, or save its "
+            f"{path.name} cannot be read as a MedMNIST file ({words}); fetch it again, or save its "
             "arrays with numpy.savez"
         ) from error
     if not rows:
