@@ -39,6 +39,7 @@ NAMED = 0.6  # AUROC from which a single property is named
 FOLLOWS = ("file size", "border brightness")  # from what the picture shows
 MOST_VALUES = 8  # of a column of words, to be taken as kinds
 JPEG, PNG, OTHER = 1.0, 2.0, 0.0
+FIRST = 4096  # bytes, in which the size stands
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")  # Pillow's others see no file
 LUMINANCE_TABLE = 3688.0  # sum of the standard's table of luminance, quality 50 (ITU-T T.81, K.1)
 
@@ -59,7 +60,7 @@ def header(source: Source) -> tuple[float, ...]:
     size = float(np.log(max(1, Path(source.path).stat().st_size)))
     try:
         with Path(source.path).open("rb") as file:
-            refuse_bomb(file)
+            refuse_bomb(file.read(FIRST))
         with Image.open(source.path, formats=FORMATS) as image:
             tables = getattr(image, "quantization", None)
             coarse = np.log(sum(tables[min(tables)]) / LUMINANCE_TABLE) if tables else np.nan
