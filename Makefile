@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises prove-audit prove-statistics lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty min
 
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)
+
+fuzz: $(READY) ## break good files in 15,000 ways (a minute); writes docs/results/fuzz.md
+	$(BIN)/python experiments/fuzz.py
 
 lint: $(READY) ## style, types, and the rule that imports go down only
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from harness import Spread, paired, save, seconds
-from medgraft.data.decode import DecodePool
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.ingest import load
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.features.backbones import Backbone, load_backbone

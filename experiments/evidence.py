@@ -22,6 +22,7 @@ import numpy as np
 import medgraft
 from finetune import CAP, CHEST, LITE0, SHARED, folds_of, tuned
 from medgraft.audit.evidence import AuditOptions, audit_evidence
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.masks import read_mask, with_masks
 from medgraft.data.preprocess import derive
 from medgraft.data.split import Development, keep_copies_together, labelled
@@ -128,9 +129,9 @@ def where_maps_lie(
     rows = np.flatnonzero(test.masks != "")
     drawn = test.select(np.sort(np.random.default_rng(0).permutation(rows)[:MAPS]))
     raw = [c for c in extractor.canvases(drawn, base_of(fitted.spec)) if isinstance(c, Canvas)]
-    masks = np.stack(
-        [read_mask(path, c.geometry) for path, c in zip(drawn.masks.tolist(), raw, strict=True)]
-    )
+    with DecodePool(1) as pool:
+        paired = zip(drawn.masks.tolist(), raw, strict=True)
+        masks = np.stack([read_mask(path, c.geometry, pool) for path, c in paired])
     canvases = [derive(c, fitted.spec.size, fitted.spec.edits) for c in raw]
     maps = np.stack([found.map for found in attribute(fitted, canvases)])
     return [

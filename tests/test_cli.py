@@ -24,6 +24,7 @@ from medgraft import cli, files, terminal
 from medgraft.bundle import predict
 from medgraft.cli import program
 from medgraft.cli.option_parsing import training_settings
+from medgraft.data import worker_process
 from medgraft.data.phantom import write_phantoms
 from medgraft.features import extract
 
@@ -320,6 +321,28 @@ def test_predict_keeps_to_its_workers_and_its_cache(
     assert call(*words, monkeypatch=monkeypatch) == 0
     assert asked == [7]
     assert any((cache / "graphs").iterdir())
+
+
+def test_safe_decodes_every_file_in_processes_and_says_the_same(
+    run: Path, images: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    started = []
+    start = worker_process.WorkerProcess.__init__
+
+    def noted(self: worker_process.WorkerProcess) -> None:
+        started.append(1)
+        start(self)
+
+    monkeypatch.setattr(worker_process.WorkerProcess, "__init__", noted)
+    words = ["predict", str(run), str(images / "lesion"), "--json", "--cache", str(cache_folder)]
+    found = []
+    for more in ([], ["--safe"], []):
+        assert call(*words, *more, monkeypatch=monkeypatch) == 0
+        found.append((json.loads(capsys.readouterr().out), bool(started)))
+        started.clear()
+    assert found[0][0] == found[1][0] == found[2][0]
+    assert [workers for _, workers in found] == [False, True, False]
 
 
 def test_evaluate_takes_data_of_one_class(

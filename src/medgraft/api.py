@@ -20,11 +20,11 @@ from medgraft.bundle.seen_before import recognise
 from medgraft.data.dicom_identity import public_names
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
-from medgraft.data.listing import content_hash, shown
+from medgraft.data.listing import shown
 from medgraft.data.masks import with_masks
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.data.pixel_rule import with_rule
-from medgraft.data.stored_header import sniff
+from medgraft.data.stored_header import hash_and_header
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
@@ -439,9 +439,8 @@ def _unlabelled(paths: Sequence[str | os.PathLike[str]]) -> ImageTable:
         try:
             if problem:
                 raise OSError(problem)
-            content = Path(file).read_bytes()
-            hashes[file] = content_hash(content)
-            if (header := sniff(content)) is not None:
+            hashes[file], header = hash_and_header(file)
+            if header is not None:
                 headers[hashes[file]] = header
         except OSError as error:
             skipped.append(Skipped(shown(file), str(error)))

@@ -26,7 +26,7 @@ from medgraft.data.listing import content_hash
 from medgraft.data.pixel_rule import with_rule
 from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
-from medgraft.data.stored_header import StoredHeader, sniff
+from medgraft.data.stored_header import StoredHeader, hash_and_header
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.selection import resample_in_and_out
@@ -358,12 +358,11 @@ def _checked(row: int, item: Any) -> Pixels:
 def _file_hash(row: int, path: str) -> tuple[str, StoredHeader | None]:
     """The hash by which a study knows the same file, so that they share their codes; its header."""
     try:
-        content = Path(path).read_bytes()
+        return hash_and_header(path)
     except OSError as error:
         raise DataError(
             f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
         ) from error
-    return content_hash(content), sniff(content)
 
 
 def _array_hash(array: Pixels) -> str:

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from medgraft.data import decode as module
-from medgraft.data.decode import Decoded, DecodePool, decode, shorter_side
-from medgraft.data.formats import MAX_PIXELS
+from medgraft.data import decode_pool
+from medgraft.data.decode import Decoded, decode
+from medgraft.data.decode_pool import DecodePool, shorter_side
+from medgraft.data.headers import MAX_PIXELS
 from medgraft.data.ingest import load
 from medgraft.data.orientation import exif_orientation
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
@@ -409,10 +411,10 @@ def test_bad_paths_give_one_clear_line(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(GOOD["png"])
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, *_: object, **__: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
     with pytest.raises(DecodeError, match="permissions"):
         decode(Source(str(tmp_path / "a.png")))
 
@@ -523,12 +525,12 @@ def test_the_look_ahead_is_bounded() -> None:
 def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None, rule: object = None) -> Decoded:
+    def slow(source: object, *_: object, **__: object) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
 
-    monkeypatch.setattr(module, "decode", slow)
+    monkeypatch.setattr(decode_pool, "decode", slow)
 
     def interrupted() -> None:
         with DecodePool(2) as pool:
@@ -545,12 +547,12 @@ def test_leaving_early_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream_that_is_closed_leaves_the_pool_free(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def slow(source: object, at_least: object = None, rule: object = None) -> Decoded:
+    def slow(source: object, *_: object, **__: object) -> Decoded:
         calls.append(source)
         time.sleep(0.02)
         return Decoded(np.zeros((4, 4), np.uint8), (4, 4))
 
-    monkeypatch.setattr(module, "decode", slow)
+    monkeypatch.setattr(decode_pool, "decode", slow)
     with DecodePool(2) as pool:
         stream = pool.canvases(map(str, range(500)), [b""] * 500, CanvasRecipe(4))
         next(stream)
@@ -566,7 +568,7 @@ def test_too_little_memory_is_a_named_skip(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(module, "read_bytes", starved)
     with DecodePool(1) as pool:
-        [skipped] = pool.canvases(["a"], [b"x"], CanvasRecipe(4))
+        [skipped] = pool.canvases(["a"], [GOOD["png"]], CanvasRecipe(4))
     assert isinstance(skipped, Skipped)
     assert "memory" in skipped.reason
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
@@ -63,7 +64,8 @@ def test_a_second_mask_is_joined_to_the_first(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a/x_mask_1.png")
     table = load(tmp_path)
     assert masks_of(table) == {"a/x.png": ["x_mask.png", "x_mask_1.png"]}
-    joined = read_mask(table.masks[0], Geometry.identity(16, 16))
+    with DecodePool(1) as pool:
+        joined = read_mask(table.masks[0], Geometry.identity(16, 16), pool)
     assert joined.sum() == 16 + 4
 
 

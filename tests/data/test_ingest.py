@@ -175,14 +175,14 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch, name, fatal):
 
 def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
     put(tmp_path, "a/1.png", "b/1.png", "b/2.png")
-    read = Path.read_bytes
+    opened = Path.open
 
-    def refuse(path):
+    def refuse(path, *words, **options):
         if path.name == "2.png":
             raise OSError(5, "Input/output error")
-        return read(path)
+        return opened(path, *words, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     table = load(tmp_path)
     assert table.ids.tolist() == ["a/1.png", "b/1.png"]
     assert table.skipped[0].reason == "cannot be read (Input/output error)"

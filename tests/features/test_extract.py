@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medgraft.data import decode as decoding
+from medgraft.data import decode_pool as decoding
 from medgraft.data.ingest import load
 from medgraft.data.preprocess import Clahe
 from medgraft.features import extract
@@ -185,9 +185,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     decode = decoding.decode
 
-    def spied(source: Source, *args: object) -> object:
+    def spied(source: Source, *args: object, **options: object) -> object:
         found.append(Path(source.path).name)
-        return decode(source, *args)  # type: ignore[arg-type]
+        return decode(source, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decoding, "decode", spied)
     return found

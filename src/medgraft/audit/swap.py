@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.audit.regions import Region, alphas, outside, shifted
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.masks import read_mask
 from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
@@ -123,17 +124,18 @@ def read_part(
     canvases: dict[str, Canvas] = {}
     drawn: dict[str, Mask] = {}
     path_of = dict(zip(table.ids.tolist(), table.masks.tolist(), strict=True))
-    for canvas in fitted.canvases(table.ids, table.sources, edited=False):
-        if isinstance(canvas, Skipped):
-            skipped.append(canvas)
-            continue
-        if masks:
-            mask = _mask_of(path_of[canvas.id], canvas)
-            if isinstance(mask, Skipped):
-                skipped.append(mask)
+    with DecodePool(1) as pool:
+        for canvas in fitted.canvases(table.ids, table.sources, edited=False):
+            if isinstance(canvas, Skipped):
+                skipped.append(canvas)
                 continue
-            drawn[canvas.id] = mask
-        canvases[canvas.id] = canvas
+            if masks:
+                mask = _mask_of(path_of[canvas.id], canvas, pool)
+                if isinstance(mask, Skipped):
+                    skipped.append(mask)
+                    continue
+                drawn[canvas.id] = mask
+            canvases[canvas.id] = canvas
     rows = table.select(np.isin(table.ids, list(canvases)))
     if not len(rows):
         return None, tuple(skipped)
@@ -147,12 +149,12 @@ def read_part(
     return Part(fitted, rows, ordered, kept, said), tuple(skipped)
 
 
-def _mask_of(path: str, canvas: Canvas) -> Mask | Skipped:
+def _mask_of(path: str, canvas: Canvas, pool: DecodePool) -> Mask | Skipped:
     """The mask of a canvas, or why it cannot be used."""
     if not path:
         return Skipped(canvas.id, "no mask")
     try:
-        mask = read_mask(path, canvas.geometry)
+        mask = read_mask(path, canvas.geometry, pool)
     except DataError as error:
         return Skipped(canvas.id, str(error))
     useless = not mask.any() or mask.all()

@@ -30,6 +30,7 @@ from medgraft.cli.options import (
     POSITIVE,
     QUIET,
     RECIPE,
+    SAFE,
     TRAINED,
     TRAINING,
     WORKERS,
@@ -181,6 +182,7 @@ def study(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Compare ways of transferring a network on DATA, recommend one, and write a report.
@@ -300,6 +302,7 @@ def train(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Run one scenario on DATA without a study: judge it on images not learned from, and save it.
@@ -346,6 +349,7 @@ def demo(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Make radiograph-like images with known truth, study them, and open the report.

@@ -23,6 +23,7 @@ from medgraft.cli.options import (
     ENGINE,
     POSITIVE,
     QUIET,
+    SAFE,
     WORKERS,
 )
 from medgraft.cli.program import app
@@ -60,6 +61,7 @@ def profile(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Check DATA before anything is learned from it: leaks, copies, wrong labels, telling files.
@@ -101,6 +103,7 @@ def views(
         str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
     ] = "",
     reading: Reading = NOTHING,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Show what each preset of augmented views, and CLAHE, does to your own images.
@@ -141,6 +144,7 @@ def encode(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Turn images into vectors and nothing else: one row an image, named columns, as parquet.

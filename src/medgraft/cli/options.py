@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-READING = "How DATA is read"
+
+def _decode_safely(yes: bool) -> bool:
+    """Say it to this process, because images are decoded in many places."""
+    # A command that fails before it decodes does not load what decodes.
+    if yes or "medgraft.data.decode_pool" in sys.modules:
+        from medgraft.data.decode_pool import decode_every_file_in_workers
+
+        decode_every_file_in_workers(yes)
+    return yes
+
+
 DATA = Annotated[
     str,
     typer.Argument(
@@ -39,6 +50,16 @@ WORKERS = Annotated[
     int | None,
     typer.Option(
         "--workers", min=1, help="Threads; all cores by default.", rich_help_panel="Machine"
+    ),
+]
+SAFE = Annotated[
+    bool,
+    typer.Option(
+        "--safe",
+        callback=_decode_safely,
+        help="Decode JPEG and PNG, too, in processes of their own that are killed where a file "
+        "makes them hang, grow or crash. All other formats always are. For files of strangers.",
+        rich_help_panel="Machine",
     ),
 ]
 CACHE = Annotated[

@@ -17,6 +17,7 @@ from medgraft.cli.options import (
     ENGINE,
     MODEL,
     QUIET,
+    SAFE,
     WORKERS,
 )
 from medgraft.cli.program import app
@@ -46,6 +47,7 @@ def predict(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
 ) -> None:
     """Say what MODEL makes of new images: label and probability of each class.
 
@@ -91,6 +93,7 @@ def evaluate(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Judge MODEL on other labelled images (external validation), by image and by patient.
@@ -168,6 +171,7 @@ def audit(
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
+    safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
     """Find out which places of the images MODEL's decisions rest on, and whether they may.
@@ -240,6 +244,7 @@ def explain(
         ),
     ] = False,
     cache: CACHE = None,
+    safe: SAFE = False,
 ) -> None:
     """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
 

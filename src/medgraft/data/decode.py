@@ -1,49 +1,62 @@
-"""Any image to pixels, or one `DecodeError` that says what is wrong with it; and that in threads.
+"""Any image to pixels, or one `DecodeError` that says what is wrong with it.
 
-`decode` reads a file, a frame or bytes; how each format becomes 8 bits stands in `formats.py`,
-how pixels become a canvas in `preprocess.py`. `DecodePool` does all of it in threads, in order.
+`decode` reads a file, a frame or bytes, in this process; how each format becomes 8 bits stands in
+`formats.py`, how pixels become a canvas in `preprocess.py`. `decode_pool.py` does all of it for
+many images, and where a file can do no harm.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import mmap
 import shutil
 import stat
 import tempfile
 import threading
 import zipfile
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.dicom import HEAD, brightness, decode_dicom, is_dicom
 from medgraft.data.formats import (
+    PLAIN_BYTES,
+    PNG,
+    Decoded,
+    NotPlain,
+    begins_known,
+    read_bytes,
+    refuse_jpeg_bomb,
+    refuse_unknown,
+)
+from medgraft.data.headers import (
+    HEAD_BYTES,
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
     SAVE_AGAIN,
-    Decoded,
+    begins_tiff,
     check_size,
-    read_bytes,
+    refuse_bomb,
+    refuse_tiff_bomb,
 )
-from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
-from medgraft.types import PLAIN, Canvas, ImageTable, PixelRule, Skipped, Source
+from medgraft.types import PLAIN, PixelRule, Source
 
 MAX_BYTES = 4 * MAX_PIXELS
+LARGE_ARRAY = 1 << 30  # bytes; smaller ones may be as empty as they like
+MOST_PACKED = 200  # times that an array of images is larger than its packed form
+UNKNOWN_BYTES = 64 << 20  # from which on a file of no known kind is not read to the end
 
 
 def decoders() -> tuple[str, ...]:
     """The packages that decode and resize, with their versions, which decide the pixels."""
+    import importlib.metadata  # which takes a worker, who needs none of it, 20 ms
+
     packages = ("opencv-python-headless", "pillow", "simplejpeg")
     return tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
 
@@ -52,6 +65,8 @@ def decode(
     source: Source | bytes,
     at_least: tuple[int, int] | None = None,
     rule: PixelRule | None = None,
+    *,
+    only_plain: bool = False,
 ) -> Decoded:
     """Decode one image to 8 bits, grey where it is stored as grey, upright by its EXIF.
 
@@ -63,9 +78,13 @@ def decode(
         smallest scale that still has both. Other formats ignore it.
     rule : how its stored values are shown; by default the rule of the source, of bytes the plain
         one. With a range, numbers of more than 8 bits run evenly from its low to its high end.
+    only_plain : decode it only if it is a JPEG or PNG of the usual kind and size, or a frame of an
+        array, which take little time and memory.
 
     Raises
     ------
+    NotPlain
+        It is not, and `only_plain` was asked for.
     DecodeError
         One line without the path: missing, empty, damaged, too big, or not a kind that is read.
 
@@ -77,36 +96,58 @@ def decode(
     dropped; other alpha is composited on black, the background of most medical images. A *palette*
     of greys gives a grey image. A JPEG that has *bytes beside its picture* is read, with a remark.
     """
-    rule = rule or (PLAIN if isinstance(source, bytes) else source.rule)
+    rule = rule or rule_of(source)
     with _one_kind_of_error():
         if not isinstance(source, bytes) and source.member:
             return Decoded.of(_decode_array(source), rule)
-        data, frame = _bytes_of(source)
-        if is_dicom(data[:HEAD]):
+        data, frame = _bytes_of(source, rule.page, only_plain)
+        if _is_dicom(data, only_plain):
             return decode_dicom(data, frame, rule)
-        return Decoded.of(read_bytes(data, frame, at_least, rule.page), rule)
+        return Decoded.of(read_bytes(data, frame, at_least, rule.page, only_plain), rule)
 
 
-def stored_values(source: Source) -> Stored:
-    """What one image stores, upright, before it is brought to 8 bits; errors as of `decode`.
+def stored_values(
+    source: Source | bytes,
+    at_least: tuple[int, int] | None = None,
+    *,
+    only_plain: bool = False,
+) -> Stored:
+    """What one image stores, upright, before it is brought to 8 bits; all else as of `decode`.
 
     Of DICOM that says itself how it is shown there is nothing to know: one value of 8 bits.
     """
     with _one_kind_of_error():
-        if source.member:
+        if not isinstance(source, bytes) and source.member:
             return _decode_array(source)
-        data, frame = _bytes_of(source)
-        if is_dicom(data[:HEAD]):
+        page = rule_of(source).page
+        data, frame = _bytes_of(source, page, only_plain)
+        if _is_dicom(data, only_plain):
             values = brightness(data, frame)
             return Stored(np.zeros(1, np.uint8) if values is None else values, (1, 1))
-        return read_bytes(data, frame, None, source.rule.page)
+        return read_bytes(data, frame, at_least, page, only_plain)
 
 
-def _bytes_of(source: Source | bytes) -> tuple[bytes, int | None]:
+def rule_of(source: Source | bytes) -> PixelRule:
+    """The rule that travels with a source; of bytes the plain one."""
+    return PLAIN if isinstance(source, bytes) else source.rule
+
+
+def _bytes_of(
+    source: Source | bytes, page: int | None, only_plain: bool
+) -> tuple[bytes, int | None]:
     """The bytes of a file, and the frame of it that is meant."""
     if isinstance(source, bytes):
         return source, None
-    return _read(Path(source.path)), source.frame
+    frame = source.frame if source.frame is not None or page is None else page - 1
+    return _read(Path(source.path), frame, only_plain), source.frame
+
+
+def _is_dicom(data: bytes, only_plain: bool) -> bool:
+    """Whether it is a DICOM file, which is not plain whatever is in it."""
+    found = is_dicom(data[:HEAD])
+    if found and only_plain:
+        raise NotPlain
+    return found
 
 
 @contextmanager
@@ -114,7 +155,7 @@ def _one_kind_of_error() -> Iterator[None]:
     """Whatever goes wrong inside is a `DecodeError`."""
     try:
         yield
-    except DecodeError:
+    except (DecodeError, NotPlain):
         raise
     except MemoryError as error:
         raise DecodeError("there is not enough memory to decode it; use fewer workers") from error
@@ -124,8 +165,28 @@ def _one_kind_of_error() -> Iterator[None]:
         raise DecodeError(f"the image is damaged ({words}); {SAVE_AGAIN}") from error
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file of sensible size; a pipe would be waited on for ever."""
+def _read(path: Path, frame: int | None, only_plain: bool) -> bytes:
+    """The bytes of a file whose header claims no more than is read."""
+    with _opened(path) as (file, size):
+        head = file.read(min(size, HEAD_BYTES))
+        if len(head) == size:
+            return head
+        if only_plain and (size > PLAIN_BYTES or (head[:2] != b"\xff\xd8" and head[:8] != PNG)):
+            raise NotPlain
+        if size > UNKNOWN_BYTES and not begins_known(head):
+            refuse_unknown()
+        refuse_jpeg_bomb(head)
+        refuse_bomb(head)
+        if begins_tiff(head):
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                refuse_tiff_bomb(mapped, frame)
+        file.seek(0)
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file of sensible size, and its size; a pipe would be waited on for ever."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -137,7 +198,8 @@ def _read(path: Path) -> bytes:
                 f"the file has {status.st_size:,} bytes, more than the {MAX_BYTES:,} that are read;"
                 " store a smaller image"
             )
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            yield file, status.st_size
     except FileNotFoundError as error:
         raise DecodeError("the file is missing, or a link to nothing; restore it") from error
     except PermissionError as error:
@@ -189,6 +251,7 @@ def _mapped(path: Path, member: str, changed: int) -> NDArray[Any]:
             raise DecodeError(
                 f"the .npz has no array {member!r}; it has {archive.namelist()}"
             ) from error
+        _check_unpacked(archive.getinfo(f"{member}.npy"), Path(unpacked.name).parent)
         with packed:
             shutil.copyfileobj(packed, unpacked, 1 << 20)
         unpacked.flush()
@@ -196,97 +259,16 @@ def _mapped(path: Path, member: str, changed: int) -> NDArray[Any]:
     return array
 
 
-# --------------------------------------------------------------------------- how large images are
-
-
-def shorter_side(table: ImageTable, sample: int = 128) -> int:
-    """The pixels that nearly all images hold on their shorter side: the 5th percentile.
-
-    Of `sample` images spread evenly over the table; 0 where none of them can be read.
-    """
-    rows = np.linspace(0, len(table) - 1, min(sample, len(table))).astype(int)
-    sides = []
-    for row in rows:
-        with suppress(DecodeError):  # a bad image is named when it is read for its codes
-            sides.append(min(decode(table.sources[row], (1, 1)).source_size))
-    return int(np.percentile(sides, 5, method="lower")) if sides else 0
-
-
-# --------------------------------------------------------------------------- in threads
-
-
-class DecodePool:
-    """Threads that turn sources into canvases, in order, with a bounded look-ahead.
-
-    The codecs and OpenCV release the interpreter lock, so threads suffice. While the pool is open
-    OpenCV's own threads are off in this process: they would fight the pool's.
-
-    Examples
-    --------
-    >>> with DecodePool(workers=2) as pool:
-    ...     [skipped] = pool.canvases(["a"], [b""], CanvasRecipe(224))
-    >>> skipped.reason
-    'the file is empty (0 bytes); restore it, or leave it out'
-    """
-
-    CHUNK = 8  # images a task: the cost of handing one over is shared
-    AHEAD = 3  # tasks a worker, running or waiting or done
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def __enter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="medgraft-decode")
-        self._opencv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(self._opencv_threads)
-
-    def canvases(
-        self,
-        ids: Iterable[str],
-        sources: Iterable[Source | bytes],
-        recipe: CanvasRecipe,
-        rule: PixelRule | None = None,
-    ) -> Iterator[Canvas | Skipped]:
-        """Decode, resize and edit each source; an image that fails gives its id and the reason.
-
-        rule : how stored values are shown; by default each source's own.
-
-        Sources are drawn as they are needed: about `workers * AHEAD * CHUNK` images are in memory
-        at a time, however many there are. Leaving the iterator early stops the work.
-        """
-        jobs = zip(ids, sources, strict=True)
-        left = threading.Event()
-
-        def work(chunk: list[tuple[str, Source | bytes]]) -> list[Canvas | Skipped]:
-            return [
-                _canvas(str(id), source, recipe, rule) for id, source in chunk if not left.is_set()
-            ]
-
-        pending: deque[Future[list[Canvas | Skipped]]] = deque()
-        try:
-            while True:
-                while len(pending) < self.workers * self.AHEAD:
-                    if not (chunk := list(islice(jobs, self.CHUNK))):
-                        break
-                    pending.append(self._threads.submit(work, chunk))
-                if not pending:
-                    return
-                yield from pending.popleft().result()
-        finally:
-            left.set()
-
-
-def _canvas(
-    id: str, source: Source | bytes, recipe: CanvasRecipe, rule: PixelRule | None
-) -> Canvas | Skipped:
-    try:
-        return make_canvas(id, decode(source, recipe.shape, rule), recipe)
-    except DecodeError as error:
-        return Skipped(id, str(error))
-    except MemoryError:
-        return Skipped(id, "there is not enough memory for its canvas; use fewer workers")
+def _check_unpacked(member: zipfile.ZipInfo, folder: Path) -> None:
+    """Refuse an array that is far larger than images pack to, or than the disk has room for."""
+    size, packed = member.file_size, max(member.compress_size, 1)
+    if size > LARGE_ARRAY and size > MOST_PACKED * packed:
+        raise DecodeError(
+            f"{member.filename} unpacks from {packed:,} to {size:,} bytes, as no images do; save "
+            "the arrays again with numpy.savez"
+        )
+    if size > (free := shutil.disk_usage(folder).free):
+        raise DecodeError(
+            f"{member.filename} unpacks to {size:,} bytes, and {folder} has {free:,} free; set "
+            "TMPDIR to a larger disk"
+        )

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.formats import MAX_PIXELS_PILLOW, check_size, decode_bytes
+from medgraft.data.formats import decode_bytes
+from medgraft.data.headers import MAX_PIXELS_PILLOW, check_size
 from medgraft.errors import DecodeError, MissingExtraError, optional
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import cv2
 import numpy as np
@@ -35,6 +35,16 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from medgraft.data import tiff
+from medgraft.data.headers import (
+    MAX_PIXELS,
+    MAX_PIXELS_PILLOW,
+    SAVE_AGAIN,
+    check_size,
+    png_bytes,
+    refuse_bomb,
+    refuse_short_jpeg,
+    refuse_tiff_bomb,
+)
 from medgraft.data.jpeg_repair import repaired
 from medgraft.data.netpbm import Netpbm
 from medgraft.data.orientation import TURNED, exif_orientation, noted_orientation, turn
@@ -42,13 +52,16 @@ from medgraft.data.values import Stored
 from medgraft.errors import DecodeError
 from medgraft.types import PLAIN, PixelRule, Pixels
 
-MAX_PIXELS = 100_000_000  # of a JPEG; with this, no image takes more than about 1 GB to decode
-MAX_PIXELS_PILLOW = MAX_PIXELS // 2  # which takes 4 bytes a pixel, and is copied from
 MAX_SCANS = 100  # progressive JPEGs have about 10; each further one costs a walk over all blocks
 MAX_SEGMENTS = 10_000
 
 KINDS = "JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM or DICOM"
-SAVE_AGAIN = "save it again as PNG or JPEG, or leave it out"
+PNG = b"\x89PNG\r\n\x1a\n"
+PLAIN_BYTES = 32 << 20
+PLAIN_PIXELS = 16_000_000
+PLAIN_SCANNED = 100_000_000  # pixels times scans
+PLAIN_UNPACKED = 64_000_000  # bytes of the pixels of a PNG
+PLAIN_BESIDE = 1 << 20  # bytes of a PNG that are no pixels
 NO_FRAME = "it has no frame {} (page {}); frames count from 0, --page from 1"
 
 
@@ -75,6 +88,10 @@ class Decoded:
         return cls(np.ascontiguousarray(pixels), stored.source_size, stored.orientation, remark)
 
 
+class NotPlain(Exception):  # noqa: N818 (nothing is wrong with the file)
+    """It is no JPEG or PNG of the usual kind and size, and only such a one was to be decoded."""
+
+
 def decode_bytes(
     data: bytes,
     frame: int | None,
@@ -93,18 +110,26 @@ def read_bytes(
     frame: int | None,
     at_least: tuple[int, int] | None = None,
     page: int | None = None,
+    only_plain: bool = False,
 ) -> Stored:
     """What one image stores, before it is brought to 8 bits.
 
     page : counted from 1, where no frame is given; of a file that cannot have several it is the
         picture itself.
+
+    Raises
+    ------
+    NotPlain
+        `only_plain`, and what it would cost in time and memory is not known to be little.
     """
     if not data:
         raise DecodeError("the file is empty (0 bytes); restore it, or leave it out")
     if data[:2] == b"\xff\xd8":
         if frame:
             raise DecodeError(f"a JPEG has no frame {frame}; leave the frame out")
-        return _decode_jpeg(data, at_least)
+        return _decode_jpeg(data, at_least, only_plain)
+    if only_plain and not _is_plain_png(data):
+        raise NotPlain
     if netpbm := Netpbm.of(data):
         check_size(netpbm.height, netpbm.width, MAX_PIXELS)
         return Stored(netpbm.values(data), (netpbm.height, netpbm.width))
@@ -113,26 +138,20 @@ def read_bytes(
             if frame is None and page and reader in PAGED:
                 frame = page - 1
             return _decode_pillow(reader, data, frame)
+    refuse_unknown()
+
+
+def begins_known(head: bytes) -> bool:
+    """Whether a file that begins so is of a kind that may be read."""
+    known = head[:2] == b"\xff\xd8" or Netpbm.of(head) or head[128:132] == b"DICM"
+    return bool(known) or any(magic.match(head) for magic, _ in _READERS)
+
+
+def refuse_unknown() -> NoReturn:
+    """Say that it is of no kind that is read."""
     raise DecodeError(
         f"it is not an image that is read, whatever its name says ({KINDS}); convert it"
     )
-
-
-def check_size(height: int, width: int, most: int) -> None:
-    """Refuse what has no pixel, and what has too many.
-
-    Raises
-    ------
-    DecodeError
-        Either is the case.
-    """
-    if height < 1 or width < 1:
-        raise DecodeError(f"its header says {width} x {height} pixels; {SAVE_AGAIN}")
-    if height * width > most:
-        raise DecodeError(
-            f"{width} x {height} pixels are more than the {most // 10**6} megapixels that are"
-            " decoded; store a smaller image"
-        )
 
 
 # --------------------------------------------------------------------------- JPEG
@@ -150,10 +169,11 @@ class _JpegHeader(NamedTuple):
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)  # passes fill bytes in linear time
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic conditioning
 _LOSSLESS = 0xC3
-_DCT = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential and progressive, Huffman and arithmetic
+_HUFFMAN = (0xC0, 0xC1, 0xC2)
+_DCT = (*_HUFFMAN, 0xC9, 0xCA)  # sequential and progressive, Huffman and arithmetic
 
 
-def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Stored:
+def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None, only_plain: bool) -> Stored:
     header = _jpeg_header(data)
     check_size(header.height, header.width, MAX_PIXELS)
     if header.bits != 8 or header.process not in (*_DCT, _LOSSLESS):
@@ -161,7 +181,12 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Stored:
             f"a JPEG of {header.bits} bits (process {header.process:#x}) is not read; "
             "save it as a 16-bit PNG"
         )
-    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+    if header.process in _HUFFMAN:
+        refuse_short_jpeg(header.height, header.width, len(data))
+    scans = data.count(b"\xff\xda")
+    if only_plain and not _is_plain_jpeg(header, scans):
+        raise NotPlain
+    if scans > MAX_SCANS:
         raise DecodeError(f"a JPEG of {scans} scans, more than {MAX_SCANS}; {SAVE_AGAIN}")
     height, width = at_least if at_least and header.process != _LOSSLESS else (0, 0)
     if header.orientation in TURNED:
@@ -173,6 +198,29 @@ def _decode_jpeg(data: bytes, at_least: tuple[int, int] | None) -> Stored:
         pixels = np.asarray(_pixels(_opened(JpegImageFile, data, None)))
     size = (header.height, header.width)
     return Stored(turn(pixels, header.orientation), size, header.orientation, remark=remark)
+
+
+def _is_plain_jpeg(header: _JpegHeader, scans: int) -> bool:
+    pixels = header.height * header.width
+    usual = header.process in _HUFFMAN and header.components in (1, 3)
+    return usual and pixels <= PLAIN_PIXELS and pixels * scans <= PLAIN_SCANNED
+
+
+def refuse_jpeg_bomb(head: bytes) -> None:
+    """Refuse a JPEG of too many pixels by its first bytes, where those hold its size.
+
+    Raises
+    ------
+    DecodeError
+        It has too many.
+    """
+    if head[:2] != b"\xff\xd8":
+        return
+    try:
+        header = _jpeg_header(head)
+    except (DecodeError, struct.error):
+        return
+    check_size(header.height, header.width, MAX_PIXELS)
 
 
 def _decode_turbo(data: bytes, grey: bool, height: int, width: int) -> tuple[Pixels | None, str]:
@@ -229,7 +277,7 @@ def _jpeg_header(data: bytes) -> _JpegHeader:
 
 
 _READERS: tuple[tuple[re.Pattern[bytes], Callable[..., ImageFile.ImageFile]], ...] = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(PNG), PngImageFile),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
     (re.compile(rb"BM"), BmpImageFile),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
@@ -283,6 +331,7 @@ def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decode_tiff(data: bytes, frame: int | None) -> Stored:
+    refuse_tiff_bomb(data, frame)
     page = next(islice(tiff.pages(data), max(frame or 0, 0), None), None)
     if page is None and frame:
         raise DecodeError(NO_FRAME.format(frame, frame + 1))
@@ -303,6 +352,14 @@ def _decode_tiff(data: bytes, frame: int | None) -> Stored:
     return Stored(values, (tags[257], tags[256]), orientation, white)
 
 
+def _is_plain_png(data: bytes) -> bool:
+    if not data.startswith(PNG) or len(data) > PLAIN_BYTES:
+        return False
+    if (unpacked := png_bytes(data)) is None:  # it ends before it begins, as is soon said
+        return True
+    return unpacked <= PLAIN_UNPACKED and len(data) <= unpacked + PLAIN_BESIDE
+
+
 def _opened(
     reader: Callable[..., ImageFile.ImageFile], data: bytes, frame: int | None
 ) -> ImageFile.ImageFile:
@@ -311,6 +368,7 @@ def _opened(
     # entry in the filters that concerns Pillow's own modules alone is.
     if _UNWARNED not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+    refuse_bomb(data)
     image = reader(io.BytesIO(data), "")
     check_size(image.height, image.width, MAX_PIXELS_PILLOW)
     # Its run lengths hold at most 255 pixels in 2 bytes; Pillow would fill the rest in Python.

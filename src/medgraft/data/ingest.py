@@ -6,6 +6,7 @@ Files are read and hashed here, and not decoded: whether bytes are a picture sho
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -31,18 +32,18 @@ from medgraft.data.group_columns import PERSON
 from medgraft.data.group_keys import Candidate
 from medgraft.data.groups import apply_grouping
 from medgraft.data.listing import (
+    EMPTY,
     DicomHeader,
     Listing,
     Row,
     bar,
-    content_hash,
     with_class_names,
 )
 from medgraft.data.names import is_negative
 from medgraft.data.npz import read_npz
 from medgraft.data.pixel_rule import with_rule
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.stored_header import StoredHeader, sniff, sniff_array
+from medgraft.data.stored_header import StoredHeader, hash_and_look, sniff, sniff_array
 from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
 from medgraft.data.tables import read_table
 from medgraft.errors import DataError, UnreadableDataError
@@ -294,16 +295,17 @@ def _hash(row: Row) -> tuple[str, str, _Found]:
         stored = sniff_array(row.source.path, member) if member else None
         return row.content_hash, "", _Found(stored)
     try:
-        content = Path(row.source.path).read_bytes()
+        name, found = hash_and_look(row.source.path, _look)
     except OSError as error:
         return "", f"cannot be read ({error.strerror})", _Found()
-    if not content:
-        return "", "empty file", _Found()
-    if is_dicom(content[:HEAD]):
-        header = read_header(content)
-        stored = None if header.shown else StoredHeader("uint16")
-        return content_hash(content), "", _Found(stored, header)
-    return content_hash(content), "", _Found(sniff(content))
+    return ("", "empty file", _Found()) if name == EMPTY else (name, "", found)
+
+
+def _look(content: bytes | mmap.mmap) -> _Found:
+    if not is_dicom(content[:HEAD]):
+        return _Found(sniff(content))
+    header = read_header(bytes(content))
+    return _Found(None if header.shown else StoredHeader("uint16"), header)
 
 
 def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

@@ -9,16 +9,27 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from medgraft.errors import DataError
 from medgraft.types import Finding, Progress, Reading, Skipped, Source, Split
 
 HASH_BYTES = 16
+EMPTY = hashlib.blake2b(digest_size=HASH_BYTES).hexdigest()  # of no bytes
 
 
 def content_hash(content: bytes) -> str:
     """The hash by which equal bytes are known, wherever they come from."""
     return hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
+
+
+def file_hash(file: BinaryIO) -> str:
+    """The same of an open file, read piece by piece: it may be larger than the memory."""
+    return hashlib.file_digest(file, _hasher).hexdigest()  # type: ignore[arg-type]
+
+
+def _hasher() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=HASH_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

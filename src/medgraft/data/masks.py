@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import decode
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.preprocess import to_canvas
 from medgraft.errors import DataError
 from medgraft.types import Geometry, ImageTable, Source
@@ -63,7 +63,7 @@ def _unique(names: dict[Key, str]) -> dict[str, Key]:
     return {name: key for name, key in found.items() if name not in twice}
 
 
-def read_mask(path: str, geometry: Geometry) -> Mask:
+def read_mask(path: str, geometry: Geometry, pool: DecodePool) -> Mask:
     """The mask of an image on its canvas, (height, width) bool: where it is above half its maximum.
 
     Several masks, with a NUL between their paths, are joined. A mask of another size than the
@@ -75,11 +75,11 @@ def read_mask(path: str, geometry: Geometry) -> Mask:
         It cannot be read, or is of another shape than its image.
     """
     if "\0" in path:
-        first, *others = (read_mask(one, geometry) for one in path.split("\0"))
+        first, *others = (read_mask(one, geometry, pool) for one in path.split("\0"))
         for other in others:
             first |= other
         return first
-    pixels = decode(Source(path)).pixels
+    pixels = pool.decode(Source(path)).pixels
     drawn = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     mask = drawn > drawn.max() / 2
     height, width = geometry.source

@@ -12,7 +12,7 @@ from medgraft.errors import DecodeError
 
 MAX_TEXT = 10_000_000  # samples of a picture written as text
 
-_SPACE = rb"(?:\s|#[^\n]*\n)+"
+_SPACE = rb"(?:\s|#[^\n]*\n)++"  # never tried again, which would take 100 times the memory
 _HEADER = re.compile(
     rb"P(?:([14])"
     + 2 * (_SPACE + rb"(\d{1,9})")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import stored_values
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.stored_header import PLAIN_KIND, StoredHeader
 from medgraft.data.values import DEPTHS
 from medgraft.errors import DecodeError
@@ -169,7 +169,8 @@ def page_findings(
     which = "the first" if page is None else f"page {page}"
     text = f"{len(rows):,} files hold several pages ({each} each), of which {which} is read."
     odd = [row for row in rows if headers[names[row]].odd] if page is None else []
-    blank = [row for row in rows[:LOOKED_AT] if _blank(table.sources[row])]
+    with DecodePool(1) as decoders:
+        blank = [row for row in rows[:LOOKED_AT] if _blank(table.sources[row], decoders)]
     if odd:
         text += f" In {len(odd):,} it is smaller than another, or not of its size."
     if blank:
@@ -188,10 +189,10 @@ def page_findings(
     ]
 
 
-def _blank(source: Source) -> bool:
+def _blank(source: Source, decoders: DecodePool) -> bool:
     """Whether the picture that is read is of one value throughout."""
     try:
-        values = stored_values(source).values
+        values = decoders.stored_values(source).values
     except DecodeError:
         return False
     return bool(values.min() == values.max())

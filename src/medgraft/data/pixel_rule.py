@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import stored_values
+from medgraft.data.decode_pool import DecodePool
 from medgraft.data.listing import bar
 from medgraft.data.pixel_findings import (
     depth_findings,
@@ -95,11 +95,14 @@ def with_rule(
     rows = _sample(table, headers)
     names = table.byte_hashes[rows].tolist()
     stored: dict[str, StoredRange] = {}
+    workers = os.cpu_count() or 1
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        DecodePool(workers) as decoders,
+        ThreadPoolExecutor(workers) as pool,
         bar(progress, "Looking at stored values", len(rows)) as advance,
     ):
-        found = pool.map(stored_range, [table.sources[row] for row in rows])
+        sources = [table.sources[row] for row in rows]
+        found = pool.map(lambda source: stored_range(source, decoders), sources)
         for name, one in zip(names, found, strict=True):
             stored |= {} if one is None else {name: one}
             advance(1)
@@ -174,10 +177,10 @@ def _bounds(
 # --------------------------------------------------------------------------- what images store
 
 
-def stored_range(source: Source) -> StoredRange | None:
+def stored_range(source: Source, decoders: DecodePool) -> StoredRange | None:
     """Which values an image stores; None where it cannot be read, or is of eight bits."""
     try:
-        return range_of(stored_values(source))
+        return range_of(decoders.stored_values(source))
     except DecodeError:  # it is named when it is read for its codes
         return None
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from medgraft.data import tiff
+from medgraft.data.listing import content_hash, file_hash
 from medgraft.data.netpbm import Netpbm
 
 PLAIN_KIND = "uint8"
+IN_MEMORY = 16 << 20  # bytes of a file that is read in one go; of larger ones what is looked at
 LISTED = 64  # pages whose sizes are looked at
 
 
@@ -31,7 +36,32 @@ class StoredHeader:
     odd: bool = False
 
 
-def sniff(data: bytes) -> StoredHeader | None:
+Look = TypeVar("Look")
+
+
+def hash_and_header(path: str | Path) -> tuple[str, StoredHeader | None]:
+    """The hash of a file's bytes, and what it stores as `sniff` says.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    return hash_and_look(path, sniff)
+
+
+def hash_and_look(path: str | Path, look: Callable[[bytes | mmap.mmap], Look]) -> tuple[str, Look]:
+    """The hash of a file's bytes, and what a function says of them; errors as `hash_and_header`."""
+    with Path(path).open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size <= IN_MEMORY:
+            content = file.read()
+            return content_hash(content), look(content)
+        name = file_hash(file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return name, look(mapped)
+
+
+def sniff(data: bytes | mmap.mmap) -> StoredHeader | None:
     """What the bytes of a file store, None where that is one picture of eight bits, or nothing.
 
     Examples
@@ -51,7 +81,7 @@ def sniff(data: bytes) -> StoredHeader | None:
     return None
 
 
-def _sniff_tiff(data: bytes) -> StoredHeader | None:
+def _sniff_tiff(data: bytes | mmap.mmap) -> StoredHeader | None:
     first = next(tiff.pages(data), None)
     if first is None:
         return None
@@ -78,6 +108,6 @@ def _array_kind(path: str, member: str, changed: int) -> str:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as file:
             _, _, dtype = reader[np.lib.format.read_magic(file)](file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except Exception:  # noqa: BLE001 (what is wrong with it is said when it is read)
         return ""
     return str(dtype.newbyteorder("="))

@@ -8,6 +8,7 @@ decoder is given is written anew: one page, not turned, one plane.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,12 +21,28 @@ from medgraft.errors import DecodeError
 
 MAX_PAGES = 10_000
 MAX_ENTRIES = 4096  # of a directory
-MAX_VALUES = 1 << 22  # of an entry: strips
+MAX_VALUES = 1 << 20  # of all pages: places and lengths of strips
+BYTES_OF = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, ORIENTATION, CHANNELS, STRIP_BYTES, PLANAR = 273, 274, 277, 279, 284
-TILES, TILE_BYTES, EXTRA, FORMAT = 324, 325, 338, 339
-COPIED = (WIDTH, HEIGHT, BITS, COMPRESSION, 266, 278, 317, 322, 323, FORMAT)  # as they are
+TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
+COPIED = (
+    WIDTH,
+    HEIGHT,
+    BITS,
+    COMPRESSION,
+    266,
+    278,
+    317,
+    TILE_WIDTH,
+    TILE_HEIGHT,
+    FORMAT,
+)  # as they are
+LOOKED_AT = {
+    *COPIED, SUBFILE, PHOTOMETRIC, STRIPS, ORIENTATION, CHANNELS, STRIP_BYTES, PLANAR, TILES,
+    TILE_BYTES, EXTRA,
+}  # fmt: skip
 PACKED_BY_OPENCV = (1, 5, 8, 32773, 32946)  # none, LZW, deflate, PackBits, old deflate
 CMYK = 5
 FORMATS = {1: "uint", 2: "int", 3: "float"}
@@ -37,7 +54,8 @@ class Page(NamedTuple):
     """A page by its tags.
 
     kind : uint, int or float; '' where it is neither. planar : whether each channel is stored by
-    itself. reduced : whether the page says that it is a smaller copy of another.
+    itself. reduced : whether the page says that it is a smaller copy of another. claimed : bytes
+    that all of its tags together say they have, each as many as the file at most.
     """
 
     tags: Tags
@@ -50,6 +68,18 @@ class Page(NamedTuple):
     planar: bool
     orientation: int
     reduced: bool
+    claimed: int = 0
+
+    @property
+    def packing(self) -> int:
+        """How its pixels are compressed; 1 not at all."""
+        return (self.tags.get(COMPRESSION) or (1,))[0]
+
+    @property
+    def tiles(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of its tiles, where it has any."""
+        tall, wide = self.tags.get(TILE_HEIGHT), self.tags.get(TILE_WIDTH)
+        return ((tall[0], wide[0]),) if tall and wide else ()
 
     @property
     def deep(self) -> bool:
@@ -76,7 +106,7 @@ class Page(NamedTuple):
 # --------------------------------------------------------------------------- directories
 
 
-def pages(data: bytes) -> Iterator[Page]:
+def pages(data: bytes | mmap.mmap) -> Iterator[Page]:
     """The pages in order, as far as their directories can be read."""
     try:
         order, big = {b"II": "<", b"MM": ">"}[data[:2]], data[2:4] in (b"+\0", b"\0+")
@@ -84,27 +114,39 @@ def pages(data: bytes) -> Iterator[Page]:
     except (KeyError, struct.error):
         return
     seen: set[int] = set()
+    left = MAX_VALUES
     while start and start not in seen and len(seen) < MAX_PAGES:
         seen.add(start)
         try:
-            tags, start = _directory(data, start, order, big)
+            tags, claimed, start = _directory(data, start, order, big, left)
         except struct.error:
             return
-        yield _page(tags)
+        left -= sum(len(values) for values in tags.values())
+        yield _page(tags, claimed)
 
 
-def _directory(data: bytes, start: int, order: str, big: bool) -> tuple[Tags, int]:
-    """The whole numbers of one directory by tag, and where the next one stands."""
+def _directory(
+    data: bytes | mmap.mmap, start: int, order: str, big: bool, left: int
+) -> tuple[Tags, int, int]:
+    """The whole numbers of one directory by tag, the bytes that all its tags claim, the next one.
+
+    left : how many numbers there may be; the tags of many pages may share a long list.
+    """
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
     head, size = (8, 20) if big else (2, 12)
     if count > MAX_ENTRIES:
         raise struct.error(f"a directory of {count} entries")
     tags: dict[int, tuple[int, ...]] = {}
+    claimed = 0
     for at in range(start + head, start + head + size * count, size):
         tag, kind, n = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, at)
+        claimed += min(n * BYTES_OF.get(kind, 1), len(data))
         letter = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}.get(kind)
-        if letter is None or n > MAX_VALUES:
+        if letter is None or tag not in LOOKED_AT:
             continue
+        left -= n
+        if left < 0:
+            raise struct.error(f"{n} values of tag {tag} are too many")
         form, inside = f"{order}{n}{letter}", size - (12 if big else 8)
         where = at + size - inside
         if struct.calcsize(form) > inside:
@@ -113,10 +155,10 @@ def _directory(data: bytes, start: int, order: str, big: bool) -> tuple[Tags, in
     (following,) = struct.unpack_from(
         order + ("Q" if big else "I"), data, start + head + size * count
     )
-    return tags, following
+    return tags, claimed, following
 
 
-def _page(tags: Tags) -> Page:
+def _page(tags: Tags, claimed: int) -> Page:
     def first(tag: int, otherwise: int) -> int:
         return (tags.get(tag) or (otherwise,))[0]
 
@@ -132,6 +174,7 @@ def _page(tags: Tags) -> Page:
         first(PLANAR, 1) == 2 and first(CHANNELS, 1) > 1,
         orientation if orientation in range(1, 9) else 1,
         bool(first(SUBFILE, 0) & 1),
+        claimed,
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medgraft.data.decode import decode
+from medgraft.data.decode_pool import DecodePool
 from medgraft.profile.hashes import RADIUS, close_pairs, evenly_drawn, unit
 from medgraft.profile.image_stats import ImageStats, pixel_hash
 from medgraft.profile.leakage import counted, examples
@@ -90,10 +90,11 @@ def _equal_pairs(keys: NDArray[np.str_], among: Ints) -> Ints:
 def _same_pixels(table: ImageTable, rows: Ints) -> NDArray[np.bool_]:
     """(m,) whether the images of a pair, decoded at full size, are equal pixel for pixel."""
     hashes: dict[str, str] = {}
-    for row in np.unique(rows):
-        content = str(table.content_hashes[row])
-        if content not in hashes:
-            hashes[content] = pixel_hash(decode(table.sources[row]).pixels)
+    with DecodePool(1) as pool:
+        for row in np.unique(rows):
+            content = str(table.content_hashes[row])
+            if content not in hashes:
+                hashes[content] = pixel_hash(pool.decode(table.sources[row]).pixels)
     names = np.array([hashes[str(content)] for content in table.content_hashes[rows].ravel()])
     names = names.reshape(-1, 2)
     return np.asarray(names[:, 0] == names[:, 1]) if len(rows) else np.zeros(0, bool)

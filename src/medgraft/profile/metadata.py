@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.errors import FitError
+from medgraft.data.headers import refuse_bomb
+from medgraft.errors import DecodeError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.intervals import ones
 from medgraft.evaluate.metrics import judge, statistics
@@ -38,6 +39,8 @@ NAMED = 0.6  # AUROC from which a single property is named
 FOLLOWS = ("file size", "border brightness")  # from what the picture shows
 MOST_VALUES = 8  # of a column of words, to be taken as kinds
 JPEG, PNG, OTHER = 1.0, 2.0, 0.0
+FIRST = 4096  # bytes, in which the size stands
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM")  # Pillow's others see no file
 LUMINANCE_TABLE = 3688.0  # sum of the standard's table of luminance, quality 50 (ITU-T T.81, K.1)
 
 Properties = dict[str, Floats]
@@ -56,13 +59,15 @@ def header(source: Source) -> tuple[float, ...]:
         return (np.nan,) * 5
     size = float(np.log(max(1, Path(source.path).stat().st_size)))
     try:
-        with Image.open(source.path) as image:
+        with Path(source.path).open("rb") as file:
+            refuse_bomb(file.read(FIRST))
+        with Image.open(source.path, formats=FORMATS) as image:
             tables = getattr(image, "quantization", None)
             coarse = np.log(sum(tables[min(tables)]) / LUMINANCE_TABLE) if tables else np.nan
             exif = float("exif" in image.info)
             kind = {"JPEG": JPEG, "MPO": JPEG, "PNG": PNG}.get(image.format or "", OTHER)
             return size, float(len(image.getbands())), float(coarse), exif, kind
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
+    except (DecodeError, UnidentifiedImageError, Image.DecompressionBombError, OSError):
         # Another decoder read it, so the file is fine; what Pillow cannot say stays unknown.
         return size, np.nan, np.nan, np.nan, np.nan
 

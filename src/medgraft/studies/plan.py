@@ -189,7 +189,7 @@ def plan(
     """The scenarios of a study, simplest first.
 
     n_images and n_classes size the heads: a linear head keeps one row a class, kNN every code.
-    shorter : pixels that the images hold on their shorter side (`data.decode.shorter_side`).
+    shorter : pixels that the images hold on their shorter side (`data.decode_pool.shorter_side`).
 
     Raises
     ------
