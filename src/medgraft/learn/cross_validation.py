@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.split import Development
-from medgraft.evaluate.calibration import Calibrator, choose_threshold
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated

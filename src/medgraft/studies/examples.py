@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medgraft.data.listing import content_hash
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.threshold import positive_column
 from medgraft.explain.cam import block_taps, grad_cam, has_cam
 from medgraft.explain.layers import has_layers, layer_atlases
 from medgraft.features.cache import Cache
