@@ -27,7 +27,7 @@ from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor

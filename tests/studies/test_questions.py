@@ -11,7 +11,7 @@ import pytest
 from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.scenario import Head, Join, Pooled, Preprocessing, Views, encoding_of, steps_of
 from medgraft.studies.questions import answer
 from medgraft.types import Predictions, Scenario, Way

@@ -7,7 +7,7 @@ import pytest
 
 from medgraft.errors import LeakError
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.types import Comparison, Estimate, Grouping, ImageTable, Predictions, Source
 

@@ -17,7 +17,7 @@ from scipy.special import softmax
 from medgraft.data.split import holdout
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import (
+from medgraft.evaluate.winners_curse import (
     best,
     compare_chosen,
     compare_with_best,

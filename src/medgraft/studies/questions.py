@@ -18,7 +18,7 @@ import numpy as np
 
 from medgraft.evaluate.compare import holm
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import Resampled, best, compare_chosen
+from medgraft.evaluate.winners_curse import Resampled, best, compare_chosen
 from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario, Way
 
 LEVEL = 0.05

@@ -17,7 +17,7 @@ from medgraft.audit.evidence import Audit
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
-from medgraft.evaluate.selection import Resampled, resample_in_and_out
+from medgraft.evaluate.winners_curse import Resampled, resample_in_and_out
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import Resampled
+from medgraft.evaluate.winners_curse import Resampled
 from medgraft.types import Floats, Ints
 
 POINT = 0.01

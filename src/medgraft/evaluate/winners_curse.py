@@ -1,4 +1,4 @@
-"""What choosing costs: a best that was chosen is worth less than it shows, and others look worse.
+"""The winner's curse: a best that was chosen is worth less than it shows, others look worse.
 
 Everything here rests on one set of resamples of whole groups, shared by all scenarios. A resample
 draws some groups, the *bag*, and leaves out about 37 %: what was chosen in the bag is judged out of
