@@ -36,7 +36,7 @@ from medgraft.evaluate.threshold import positive_column
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import run_study
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from promises_page import write_page

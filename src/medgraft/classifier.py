@@ -33,7 +33,9 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.studies.plan import Planned, StudyOptions, plan
+from medgraft.scenario import DEFAULT_METRIC
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import Planned, plan
 from medgraft.studies.recommend import recommend
 from medgraft.types import (
     FeatureSpec,
@@ -46,7 +48,6 @@ from medgraft.types import (
     Strings,
 )
 
-METRIC = "auroc"  # what taps are chosen by
 UINT8 = "medgraft reads 0..255 uint8; convert with (255 * X).round().astype('uint8') from 0..1"
 
 Images = Iterable[str | os.PathLike[str]] | Iterable[Pixels] | Pixels
@@ -189,12 +190,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         found = [by_key[scenario.key] for scenario in scenarios]
 
         oof = [each.predictions for each in found]
-        estimates = estimate_all(oof, METRIC)
+        estimates = estimate_all(oof, DEFAULT_METRIC)
         values = [estimate.value for estimate in estimates]
         self.taps_ = dict(zip([entry.scenario.tap for entry in planned], values, strict=True))
         chosen, self.auroc_ = 0, estimates[0]
         if len(oof) > 1:
-            choice = recommend(resample_in_and_out(oof, METRIC))
+            choice = recommend(resample_in_and_out(oof, DEFAULT_METRIC))
             chosen = [p.scenario for p in oof].index(choice.recommended)
             self.auroc_ = choice.corrected
         self.fitted_ = cast(FittedFrozen, found[chosen].fitted)

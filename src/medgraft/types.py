@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.scenario import Join as Join
 from medgraft.scenario import ResizeRule as ResizeRule
 from medgraft.scenario import Scenario as Scenario
@@ -400,7 +401,7 @@ class Folds:
     n_folds: int
     seed: int
     view: Edit | None = None
-    metric: str = "auroc"
+    metric: str = DEFAULT_METRIC
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -13,7 +13,8 @@ from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
 from medgraft.scenario import Encoded, Head, Scenario, encoding_of
 from medgraft.studies import prepare
-from medgraft.studies.plan import Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import Planned, input_sizes, plan
 
 NET = "tf_efficientnet_lite0"
 

@@ -21,6 +21,7 @@ from medgraft.features.extract import Extractor, without
 from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.report.result_json import calibration_json
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Evaluation, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 
@@ -41,7 +42,7 @@ class ExternalValidation:
     skipped: tuple[Skipped, ...]
     seen: SeenBefore
     with_seen: Evaluation | None = None
-    metric: str = "auroc"
+    metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
 

@@ -15,6 +15,7 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import FittedScenario, Floats, ImageTable
 
 
@@ -57,7 +58,7 @@ class History:
     theirs. patients : their groups, but for images that are a group of their own.
     """
 
-    metric: str = "auroc"
+    metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     ids: frozenset[str] = frozenset()
     patients: frozenset[str] = frozenset()

@@ -42,6 +42,7 @@ from medgraft.learn.linear import (
     solve,
     standardise,
 )
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Floats, Ints
 
 Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
@@ -132,7 +133,7 @@ Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under 
 
 def nested_scores(
     head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
-    class_weight: ClassWeight = "balanced", metric: str | Criterion = "auroc", *,
+    class_weight: ClassWeight = "balanced", metric: str | Criterion = DEFAULT_METRIC, *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
 ) -> NestedScores:  # fmt: skip
     """Cross-validate a head, its strength chosen within each training part.

@@ -14,7 +14,8 @@ from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
-from medgraft.studies.plan import Planned, StudyOptions
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import Planned
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
 from medgraft.types import AuditFinding, AuditResult, Estimate, Scenario, digest

@@ -26,7 +26,8 @@ from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget import buy
-from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import STEP, Planned, input_sizes, plan
 from medgraft.studies.session import Session
 from medgraft.types import Edit, FeatureSpec, Finding, Folds, ImageTable, Predictions
 

@@ -34,7 +34,8 @@ from medgraft.studies.audit_candidates import (
     audit_unseen,
     scenario_of,
 )
-from medgraft.studies.plan import PRETRAINED, Planned, StudyOptions
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PRETRAINED, Planned
 from medgraft.studies.prepare import Prepared, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
