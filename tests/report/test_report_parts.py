@@ -294,7 +294,7 @@ def test_data_takes_the_gravest(
 def test_without_patients_no_leak_between_them_can_be_ruled_out(
     content: verdicts.ReportInput,
 ) -> None:
-    def card(severity: str) -> verdicts.Verdict:
+    def card(severity: str) -> verdicts.VerdictCard:
         findings = (Finding("one", severity, "so it is"),)
         table = dataclasses.replace(content.result.table, grouping=Grouping())
         result = dataclasses.replace(content.result, findings=findings, table=table)
