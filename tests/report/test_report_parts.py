@@ -355,7 +355,7 @@ def test_gap_is_the_metric_of_the_row_minus_the_reference() -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    assert set(formatting.METRICS) <= set(formatting.GLOSSARY)
+    assert set(formatting.METRIC_WORDS) <= set(formatting.GLOSSARY)
 
 
 def test_shortened_names_keep_their_ends() -> None:

@@ -10,7 +10,7 @@ def sentence(one: Question) -> str:
     """The question: whether a way helps where it was asked about, or a family anywhere."""
     way = one.way
     if way.kind == "family":
-        words = formatting.FAMILIES.get(way.family, way.family)
+        words = formatting.FAMILY_WORDS.get(way.family, way.family)
         return f"Is the best of {way.family} ({words}) better than the best probe?"
     place = f"{one.tap} of {one.backbone}" if one.backbone else one.tap
     return f"{_asked(way)} ({place}, {one.head})?"
