@@ -26,7 +26,7 @@ from medgraft.types import (
     digest,
 )
 
-RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
+OUT_OF_FOLD_CACHE_VERSION = "11"  # raise it when a change of code changes out-of-fold numbers
 
 Fitted = NetworkWithHead | FittedEnsemble
 
@@ -57,7 +57,7 @@ def key_of(
     """What decides a scenario's out-of-fold numbers."""
     weight = development.sample_weight
     return digest(
-        RECIPE,
+        OUT_OF_FOLD_CACHE_VERSION,
         scenario.full_key,
         scenario.seed,
         inputs,

@@ -42,7 +42,7 @@ from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING = "4"  # raise it when a change of code changes what training gives
+TRAINING_CACHE_VERSION = "4"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
@@ -364,7 +364,7 @@ class FinetuneSetup:
         recipe = asdict(self.recipe)
         del recipe["deploy"]  # what is done with a network later changes nothing in its training
         return digest(
-            TRAINING,
+            TRAINING_CACHE_VERSION,
             versions("torch"),
             dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,

@@ -35,7 +35,7 @@ CASES_A_CELL = 3  # right, and wrong, of each class
 SAMPLES_A_CLASS = 6
 MOST_CLASSES_SHOWN = 10
 MOST_EXAMPLES = 4  # classes with an atlas
-MAPS = "1"  # raise it when a change of code changes a heatmap
+HEATMAP_CACHE_VERSION = "1"  # raise it when a change of code changes a heatmap
 
 
 def cases(study: Study, predictions: Predictions, extractor: Extractor) -> tuple[CaseView, ...]:
@@ -97,7 +97,7 @@ def _maps_key(
 ) -> str:
     """What decides the maps: the networks, the heads' numbers, the pixels, classes and taps."""
     return digest(
-        MAPS,
+        HEATMAP_CACHE_VERSION,
         networks[0].scenario.key,
         networks[0].classes,
         [one.spec.recipe for one in networks],
