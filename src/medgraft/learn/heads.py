@@ -34,8 +34,8 @@ from medgraft.learn.estimators import (
     vote,
 )
 from medgraft.learn.linear import (
-    Codes,
     Models,
+    StandardisedCodes,
     check_finite,
     class_weights,
     row_blocks,
@@ -395,7 +395,7 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
 
 
 def _solve_alike(
-    codes: Codes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
+    codes: StandardisedCodes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
 ) -> Models:
     """`solve` with strengths as all rows, of weight `total`, would have them.
 
@@ -409,7 +409,9 @@ def _solve_alike(
 class _Linear:
     """All linear models of a plan over the same codes."""
 
-    def __init__(self, codes: Codes, plan: _Plan, solver: Callable[..., Models]) -> None:
+    def __init__(
+        self, codes: StandardisedCodes, plan: _Plan, solver: Callable[..., Models]
+    ) -> None:
         self.codes, self.plan, self.solver = codes, plan, solver
 
     def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models:

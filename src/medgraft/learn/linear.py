@@ -52,7 +52,7 @@ STALLED = 150  # steps without progress: float32 has no more to give
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
+class StandardisedCodes:
     """Codes standardised over all rows, for conditioning only, and what all columns share.
 
     X : (n, d) float32 = (codes - mean) / scale. mean, scale : (d,) float64. scaled : whether each
@@ -80,7 +80,7 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """P solved problems, in the coordinates of `Codes.X`.
+    """P solved problems, in the coordinates of `StandardisedCodes.X`.
 
     coef : (d, K, P). intercept : (K, P). K is 1 for two classes, else the number of classes.
     """
@@ -89,7 +89,7 @@ class Models:
     intercept: Singles
 
     def scores(self, X: Singles, columns: slice | Ints) -> Singles:
-        """Scores of some rows of `Codes.X` under some problems: (n, n_classes, len(columns)).
+        """Scores of rows of `StandardisedCodes.X` under some problems, (n, n_classes, columns).
 
         Two classes share one function f: their scores are -f/2 and f/2.
         """
@@ -97,7 +97,7 @@ class Models:
         f = _times(X, coef)
         return _both_sides(f + self.intercept[:, columns], axis=1)
 
-    def raw(self, codes: Codes, column: int) -> tuple[Floats, Floats]:
+    def raw(self, codes: StandardisedCodes, column: int) -> tuple[Floats, Floats]:
         """Coefficients (n_classes, d) and intercepts (n_classes,) for codes as they came."""
         coef = self.coef[..., column].T / codes.scale  # (K, d) float64
         intercept = self.intercept[:, column] - coef @ codes.mean
@@ -135,7 +135,7 @@ def row_blocks(n: int, width: int) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def standardise(X: NDArray[Any], *, scaled: bool = True) -> Codes:
+def standardise(X: NDArray[Any], *, scaled: bool = True) -> StandardisedCodes:
     """Prepare codes (n, d), of any float type or memory-mapped, for `solve`.
 
     A column that never changes has scale 1, as have all where `scaled` is False: features of a
@@ -158,7 +158,7 @@ def standardise(X: NDArray[Any], *, scaled: bool = True) -> Codes:
     Z = np.empty((n, d), np.float32)
     for b in blocks:
         Z[b] = np.where(constant, 0.0, (X[b] - mean) / scale)
-    return Codes(Z, mean, scale, scaled)
+    return StandardisedCodes(Z, mean, scale, scaled)
 
 
 def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
@@ -177,7 +177,7 @@ def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
     return balanced
 
 
-def _inside(codes: Codes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
+def _inside(codes: StandardisedCodes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
     """Centre (d, S) and inverse scale (d, S) that standardise each subset's rows.
 
     The scale is that of the rows (1 where codes are not scaled). The unpenalised intercept absorbs
@@ -273,8 +273,8 @@ class _Columns:
 
 
 def solve(
-    codes: Codes, y: Ints, rows: Floats, C: Floats, *, loss: Loss, class_weight: str | None = None,
-    tol: float = 1e-3,
+    codes: StandardisedCodes, y: Ints, rows: Floats, C: Floats, *, loss: Loss,
+    class_weight: str | None = None, tol: float = 1e-3,
 ) -> Models:  # fmt: skip
     """Fit one classifier for each training subset and each strength.
 
@@ -361,7 +361,9 @@ def _start(
     )  # fmt: skip
 
 
-def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Singles, Singles, int]:
+def _minimise(
+    codes: StandardisedCodes, c: _Columns, loss: Loss, tol: float
+) -> tuple[Singles, Singles, int]:
     """Conjugate gradients on all columns; returns v (d, K, P), b (K, P) and how many failed."""
     v, b = np.zeros_like(c.v), np.zeros_like(c.b)
     failed = 0
@@ -439,7 +441,9 @@ def _energy(c: _Columns, loss: Loss) -> Singles:
     return size
 
 
-def _precondition(codes: Codes, c: _Columns, g: Singles, gb: Singles) -> tuple[Singles, Singles]:
+def _precondition(
+    codes: StandardisedCodes, c: _Columns, g: Singles, gb: Singles
+) -> tuple[Singles, Singles]:
     """Inverse of (mean curvature * XᵀX + l) times the gradient, through the shared eigenbasis."""
     h = c.H if c.H.shape[1] == 1 else c.H - c.H**2 * c.reciprocal  # softmax: the diagonal p (1 - p)
     total = np.maximum(np.einsum("nkp->kp", h), 1e-6 * c.A.sum(axis=0))  # (K, P)
@@ -451,7 +455,7 @@ def _precondition(codes: Codes, c: _Columns, g: Singles, gb: Singles) -> tuple[S
     return z, gb / total
 
 
-def _advance(codes: Codes, c: _Columns, slope: Singles, loss: Loss) -> None:
+def _advance(codes: StandardisedCodes, c: _Columns, slope: Singles, loss: Loss) -> None:
     """Move every column to about the lowest point along its direction, in place."""
     scaled = c.inverse * c.dv
     D = _times(codes.X, scaled)
@@ -489,7 +493,7 @@ class _Grams:
     a row is, or -1. Strengths of one subset, and steps of one strength, share most of them.
     """
 
-    def __init__(self, codes: Codes, c: _Columns) -> None:
+    def __init__(self, codes: StandardisedCodes, c: _Columns) -> None:
         self.X, self.centre, self.inverse = codes.X, c.centre[:, 0, 0], c.inverse[:, 0, 0]
         self.place = np.full(len(codes.X), -1)
         self.Z = np.empty((0, codes.X.shape[1]), np.float32)
@@ -515,7 +519,7 @@ class _Grams:
         return self.place[support]
 
 
-def _newton(codes: Codes, c: _Columns, tol: float, grams: _Grams) -> bool:
+def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) -> bool:
     """Finish one squared-hinge column in place; whether it converged.
 
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,
