@@ -299,24 +299,11 @@ def solve(
     weights = class_weights(y, rows, class_weight)
     centre, inverse = _inside(codes, rows, weights)
     present = np.stack([rows[y == c].sum(axis=0) > 0 for c in range(n_classes)])  # (n_classes, S)
-    K = n_classes if n_classes > 2 else 1
-    coef, intercept = np.zeros((d, K, S * m), np.float32), np.zeros((K, S * m), np.float32)
     subset = np.repeat(np.arange(S), m)
-    one_hot = np.eye(n_classes, dtype=np.float32)[y]  # (n, n_classes)
-
-    todo: list[tuple[slice, Singles, Ints]] = []  # outputs, targets (n, K), problems
-    if softmax:
-        intercept[:] = np.where(present[:, subset], 0, -FAR)
-        todo.append((slice(0, K), one_hot, np.flatnonzero(present[:, subset].sum(axis=0) > 1)))
-    else:
-        for k in range(K):
-            yes = present[1 if K == 1 else k, subset]
-            no = (present.sum(axis=0)[subset] - yes) > 0
-            intercept[k] = np.where(yes & no, 0, np.where(yes, FAR, -FAR))
-            signs = 2 * one_hot[:, [1 if K == 1 else k]] - 1
-            todo.append((slice(k, k + 1), signs, np.flatnonzero(yes & no)))
+    tasks, intercept = _tasks(y, present[:, subset], softmax)
+    coef = np.zeros((d, *intercept.shape), np.float32)
     unfinished = 0
-    for outputs, targets, problems in todo:
+    for outputs, targets, problems in tasks:
         step = max(1, BLOCK // (n * targets.shape[1]))
         for start in range(0, len(problems), step):
             p = problems[start : start + step]
@@ -338,6 +325,32 @@ def solve(
             stacklevel=2,
         )
     return Models(coef, intercept)
+
+
+def _tasks(
+    y: Ints, present: NDArray[np.bool_], softmax: bool
+) -> tuple[list[tuple[slice, Singles, Ints]], Singles]:
+    """What is to be solved together, and the intercepts (K, P) that it starts from.
+
+    A task is (outputs, targets (n, outputs), problems): all outputs with softmax, else one. An
+    output of a problem without rows on both of its sides is left at its intercept of ± `FAR`.
+    present : (n_classes, P) whether a class has rows in a problem.
+    """
+    n_classes = len(present)
+    K = n_classes if n_classes > 2 else 1
+    one_hot = np.eye(n_classes, dtype=np.float32)[y]  # (n, n_classes)
+    if softmax:
+        intercept = np.where(present, 0, -FAR).astype(np.float32)
+        return [(slice(0, K), one_hot, np.flatnonzero(present.sum(axis=0) > 1))], intercept
+    tasks = []
+    intercept = np.zeros((K, present.shape[1]), np.float32)
+    for k in range(K):
+        yes = present[1 if K == 1 else k]
+        no = (present.sum(axis=0) - yes) > 0
+        intercept[k] = np.where(yes & no, 0, np.where(yes, FAR, -FAR))
+        signs = 2 * one_hot[:, [1 if K == 1 else k]] - 1
+        tasks.append((slice(k, k + 1), signs, np.flatnonzero(yes & no)))
+    return tasks, intercept
 
 
 def _start(
@@ -368,12 +381,7 @@ def _minimise(
     v, b = np.zeros_like(c.v), np.zeros_like(c.b)
     failed = 0
     for _ in range(HINGE_STEPS if loss == "squared_hinge" else MAX_STEPS):
-        # where we stand: the gradient, and what the preconditioner makes of it
-        gb = np.einsum("nkp->kp", c.R) * c.free
-        g = _times(codes.X.T, c.R)
-        g -= c.centre * gb
-        g *= c.inverse * c.free
-        g += c.l * c.v
+        g, gb = _gradient(codes, c)
         z, zb = _precondition(codes, c, g, gb)
         drop = np.einsum("dkp,dkp->p", g, z) + (gb * zb).sum(axis=0)  # Newton decrement²
         size = _energy(c, loss)
@@ -383,15 +391,7 @@ def _minimise(
         stalled = (c.idle >= STALLED) & ~done & (loss == "log")
         failed += int((stalled & (drop > (10 * tol) ** 2 * size)).sum())
         done |= stalled
-        # the new direction, conjugate to the last where that is still downhill
-        beta = np.maximum(drop - np.einsum("dkp,dkp->p", c.g, z) - (c.gb * zb).sum(axis=0), 0)
-        beta /= c.drop
-        dv, db = beta * c.dv - z, beta * c.db - zb
-        slope = np.einsum("dkp,dkp->p", dv, g) + (db * gb).sum(axis=0)
-        uphill = slope >= 0
-        dv[..., uphill], db[..., uphill] = -z[..., uphill], -zb[..., uphill]
-        slope = np.where(uphill, -drop, slope)
-        c.dv, c.db, c.g, c.gb, c.drop = dv, db, g, gb, drop
+        slope = _turn(c, (g, gb), (z, zb), drop)
         if done.any():
             v[..., c.index[done]], b[:, c.index[done]] = c.v[..., done], c.b[:, done]
             if done.all():
@@ -401,7 +401,14 @@ def _minimise(
     if loss == "log":
         failed += len(c.index)
         v[..., c.index], b[:, c.index] = c.v, c.b
-        return v, b, failed
+    else:
+        failed += _finish(codes, c, tol, v, b)
+    return v, b, failed
+
+
+def _finish(codes: StandardisedCodes, c: _Columns, tol: float, v: Singles, b: Singles) -> int:
+    """Newton steps for the columns that the hinge left; fills in v and b; how many failed."""
+    failed = 0
     last: _Columns | None = None
     grams: _Grams | None = None
     for p, i in enumerate(c.index):
@@ -416,7 +423,33 @@ def _minimise(
         failed += not _newton(codes, one, tol, grams)
         v[..., i], b[:, i] = one.v[..., 0], one.b[:, 0]
         last = one
-    return v, b, failed
+    return failed
+
+
+def _gradient(codes: StandardisedCodes, c: _Columns) -> tuple[Singles, Singles]:
+    """Of the objective by v (d, K, P) and by b (K, P)."""
+    gb = np.einsum("nkp->kp", c.R) * c.free
+    g = _times(codes.X.T, c.R)
+    g -= c.centre * gb
+    g *= c.inverse * c.free
+    g += c.l * c.v
+    return g, gb
+
+
+def _turn(
+    c: _Columns, gradient: tuple[Singles, Singles], preconditioned: tuple[Singles, Singles],
+    drop: Singles,
+) -> Singles:  # fmt: skip
+    """Set the new direction, conjugate to the last where that is downhill; its slope (P,)."""
+    (g, gb), (z, zb) = gradient, preconditioned
+    beta = np.maximum(drop - np.einsum("dkp,dkp->p", c.g, z) - (c.gb * zb).sum(axis=0), 0)
+    beta /= c.drop
+    dv, db = beta * c.dv - z, beta * c.db - zb
+    slope = np.einsum("dkp,dkp->p", dv, g) + (db * gb).sum(axis=0)
+    uphill = slope >= 0
+    dv[..., uphill], db[..., uphill] = -z[..., uphill], -zb[..., uphill]
+    c.dv, c.db, c.g, c.gb, c.drop = dv, db, g, gb, drop
+    return np.where(uphill, -drop, slope)
 
 
 def _times(X: Singles, V: Singles) -> Singles:
