@@ -68,7 +68,9 @@ def key_of(
     )
 
 
-def judged(found: OutOfFold, development: Development, began: float) -> dict[str, NDArray[Any]]:
+def pack_out_of_fold(
+    found: OutOfFold, development: Development, began: float
+) -> dict[str, NDArray[Any]]:
     """What is kept of a scenario: its scores and probabilities, and the calibrator of the refit."""
     p = calibrated(found, development.table.labels, development.folds.assignment)
     arrays = {
@@ -86,11 +88,11 @@ def judged(found: OutOfFold, development: Development, began: float) -> dict[str
 
 
 def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
-    """The calibrator of the refit that `judged` left."""
+    """The calibrator of the refit that `pack_out_of_fold` packed."""
     return Calibrator(float(kept["slope"]), tuple(kept["biases"].tolist()))
 
 
-def finished(
+def unpack_cross_fitted(
     fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
     """The out-of-fold predictions that were kept, and the refit with its threshold."""
