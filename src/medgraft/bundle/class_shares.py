@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medgraft.bundle.model import bundle_folder, history_of
-from medgraft.bundle.predict import Answer, Prediction
+from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
 from medgraft.types import FittedScenario, Floats, Operating, Strings
@@ -127,9 +127,9 @@ def adjust_rows(
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)
     after = iter(adjust(prob, shares.training, shares.used).tolist())
 
-    def adjusted(p: list[float]) -> Answer:
+    def adjusted(p: list[float]) -> Classification:
         label = fitted.classes[int(np.argmax(p))]
-        return Answer(label, dict(zip(fitted.classes, p, strict=True)))
+        return Classification(label, dict(zip(fitted.classes, p, strict=True)))
 
     found = [
         dataclasses.replace(row, adjusted=adjusted(next(after))) if row.answer else row
