@@ -13,9 +13,9 @@ import pytest
 from medgraft.bundle import class_shares, external_validation, model, predict
 from medgraft.bundle.class_shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.bundle.external_validation import ExternalValidation, evaluate_model
-from medgraft.bundle.model import History
 from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
+from medgraft.studies.store import LearnedFrom
 from medgraft.types import ImageTable, Operating, Predictions, Source
 
 LEARNED = {"well": 50, "ill": 150}
@@ -58,7 +58,7 @@ def images(n: int, ill: int) -> ImageTable:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     for user in (external_validation, class_shares):
-        monkeypatch.setattr(user, "history_of", lambda *_: History("auroc", LEARNED))
+        monkeypatch.setattr(user, "read_learned_from", lambda *_: LearnedFrom("auroc", LEARNED))
     return Path("run")
 
 

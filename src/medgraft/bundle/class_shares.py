@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.bundle.model import bundle_folder, history_of
+from medgraft.bundle.model import bundle_folder
 from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
+from medgraft.studies.store import read_learned_from
 from medgraft.types import FittedScenario, Floats, Operating, Strings
 
 TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
@@ -121,7 +122,7 @@ def adjust_rows(
     run = bundle_folder(Path(model)).absolute().parent
     read = [(row.source, row.answer.probabilities) for row in rows if row.answer]
     ids = np.array([source for source, _ in read], str)
-    learned = history_of(run, fitted.scenario.key).learned
+    learned = read_learned_from(run, fitted.scenario.key).by_class
     before = [[p[name] for name in fitted.classes] for _, p in read]
     prob = np.array(before, float).reshape(len(read), len(fitted.classes))
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)
