@@ -706,11 +706,11 @@ class LowerEnd:
 Answer = Literal["better", "worse", "no difference seen"]
 
 
-WayKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
+VariationKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Variation:
     """What is done otherwise, of which a study asks whether it helps.
 
     kind : `edits` instead of the raw image, beside it, or with the probabilities of both averaged;
@@ -718,7 +718,7 @@ class Way:
     best of another `family` instead of the best probe.
     """
 
-    kind: WayKind
+    kind: VariationKind
     edits: tuple[str, ...] = ()
     views: str = ""
     sizes: tuple[int, ...] = ()
@@ -736,7 +736,7 @@ class Question:
     it in words.
     """
 
-    way: Way
+    variation: Variation
     comparison: Comparison
     answer: Answer
     corrected: bool = False
