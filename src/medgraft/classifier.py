@@ -35,7 +35,7 @@ from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.plan import Planned, plan
+from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.recommend import recommend
 from medgraft.types import (
     FeatureSpec,
@@ -248,7 +248,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _planned(
         self, options: StudyOptions, table: ImageTable, extractor: Extractor
-    ) -> tuple[Planned, ...]:
+    ) -> tuple[PlannedScenario, ...]:
         """The scenarios to compare, simplest first: one a tap, or the one of the tap named."""
         planned = plan(options, extractor, len(table), len(table.classes))
         if self.tap == "auto":

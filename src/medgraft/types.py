@@ -381,7 +381,7 @@ class SeenBefore:
 
     @property
     def certain(self) -> int:
-        """How many are surely images learned from."""
+        """How many are images learned from, by file or picture."""
         return (self.same_file or 0) + (self.same_picture or 0)
 
 
@@ -821,8 +821,8 @@ class Rationale:
     audits: Mapping[str, AuditResult] = field(default_factory=dict)
 
     @property
-    def surely_close(self) -> bool:
-        """Whether no more than the margin is lost, by the interval and not by luck."""
+    def non_inferior(self) -> bool:
+        """Whether no more than the margin is lost, by the interval: a test of non-inferiority."""
         return self.loss <= self.margin
 
     @property

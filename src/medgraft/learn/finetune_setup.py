@@ -54,8 +54,8 @@ class TrainingTask:
     """One training: of the layers behind `depth`, on which images, and who is judged by it.
 
     inputs : what enters the layers (`FinetuneSetup.inputs`). rows, judge : of the setup's images,
-    to learn from and to judge. what : as progress is told. epochs : end after so many, without a
-    holdout, 0 being the network as it starts; by default images are held out of `rows` and
+    to learn from and to judge. what : its name in the progress. epochs : end after so many, without
+    a holdout, 0 being the network as it starts; by default images are held out of `rows` and
     training stops by them.
     """
 

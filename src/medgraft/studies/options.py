@@ -1,4 +1,4 @@
-"""What a study may be told, and whether it makes sense together."""
+"""The options of a study, and whether they make sense together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VALIDATE = ("auto", "plain", "changed")
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """What a study may be told; every default is the one to use when in doubt.
+    """What a study can be asked for; every default is the one to use when in doubt.
 
     backbones : timm names. heads : names in `HEADS`; families other than `probe` use the first.
     metric : what scenarios are chosen by. preprocess : `raw`, an edit's key (`clahe`), or both

@@ -49,7 +49,7 @@ LANDMARKS = 512  # rows an RBF head keeps
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedScenario:
     """A scenario and what it costs in use."""
 
     scenario: Scenario
@@ -66,7 +66,7 @@ class Planned:
 
 def plan(
     options: StudyOptions, extractor: Extractor, n_images: int, n_classes: int, shorter: int = 0
-) -> tuple[Planned, ...]:
+) -> tuple[PlannedScenario, ...]:
     """The scenarios of a study, simplest first.
 
     n_images and n_classes size the heads: a linear head keeps one row a class, kNN every code.
@@ -100,7 +100,7 @@ def plan(
         )
     heads = list(HEADS)
     planned = [
-        Planned(
+        PlannedScenario(
             scenario,
             _cost_in_use(scenario, options.n_folds, extractor, (n_images, n_classes)),
             heads.index(scenario.head) if scenario.head in heads else len(heads),
@@ -240,7 +240,7 @@ def _scenario(
     code: Pooled | Encoded = PLAIN,
     **pixels: Any,
 ) -> Scenario:
-    """A scenario of these options: the first head and preprocessing, unless told."""
+    """A scenario of these options: the first head and preprocessing by default."""
     edits = steps_of(edit or options.preprocess[0])
     return Scenario(
         backbone.name,

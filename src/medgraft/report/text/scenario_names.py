@@ -84,8 +84,8 @@ def _trained_from(tap: str) -> str:
 
 def settings(scenario: Scenario) -> str:
     """What differs from the usual recipe of training."""
-    told = scenario.classifier.settings if isinstance(scenario.classifier, Finetune) else ()
-    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in told)
+    given = scenario.classifier.settings if isinstance(scenario.classifier, Finetune) else ()
+    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in given)
 
 
 def depths_in_words(depths: Mapping[str, TrainedStages]) -> dict[str, str]:
