@@ -92,7 +92,7 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
 
 
 def image_stats_of(canvas: Canvas) -> tuple[Hashes, float, str, list[float], list[float]]:
-    """What `known_by` gives, the numbers `MEASURED`, and the surface."""
+    """What `identity_of` gives, the numbers `MEASURED`, and the surface."""
     grey = _grey(canvas.pixels)
     surface = surface_of(canvas)
     mean, spread, border, sharpness = (surface[i] for i in (0, 1, 9, 11))
