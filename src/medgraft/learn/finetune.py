@@ -148,7 +148,6 @@ class Training:
         """
         import torch
 
-        recipe = self.recipe
         batches = self._n_batches(len(train.rows))
         weight = self._weight(train)
         judges = (_glance(train, max(len(holdout.rows) // 2, GLANCE)), holdout)
@@ -165,17 +164,10 @@ class Training:
                 rate = self._set_rate((number - 1) * batches + step, batches)
                 target = self._target(train.y[rows], weight[rows])
                 loss = self._loss(batch, target, np.random.default_rng([self.seed, number, step]))
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = torch.nn.utils.clip_grad_norm_(
-                    self.network.parameters(), recipe.clip or math.inf
-                )
-                if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                if not self._step(loss):
                     which = _named(_suspects(batch, train.ids[rows]))
                     bad = f"the loss of epoch {number}, batch {step + 1} is not a number: {which}"
                     break
-                self.optimizer.step()
-                self._update_ema()
                 tick(len(rows))
             yield self._end_epoch(number, rate, began, judges, until, bad)
 
@@ -276,6 +268,21 @@ class Training:
             logits = self.network(batch).float()
         loss: torch.Tensor = -(target * functional.log_softmax(logits, dim=1)).sum()
         return loss / target.sum().clamp(min=1e-12)
+
+    def _step(self, loss: torch.Tensor) -> bool:
+        """Move the weights down the gradient; whether loss and gradient are numbers, else stay."""
+        import torch
+
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.recipe.clip or math.inf
+        )
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            return False
+        self.optimizer.step()
+        self._update_ema()
+        return True
 
     def _weight(self, train: Data) -> Floats:
         """(n,) float32 weights of images in the loss."""
