@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -31,6 +31,7 @@ from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.scenario import DEFAULT_METRIC
@@ -187,12 +188,18 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         scenarios = [entry.scenario for entry in planned]
         judged = cross_fitted_all(scenarios, development, extractor)
         by_key = {each.predictions.scenario: each for each in judged}
-        found = [by_key[scenario.key] for scenario in scenarios]
+        self._choose([by_key[scenario.key] for scenario in scenarios])
+        extractor.cache.prune()
+        return self
 
+    def _choose(self, found: Sequence[CrossFitted]) -> None:
+        """Recommend one of the cross-fitted taps, and keep what the classifier says of it."""
         oof = [each.predictions for each in found]
         estimates = estimate_all(oof, DEFAULT_METRIC)
-        values = [estimate.value for estimate in estimates]
-        self.taps_ = dict(zip([entry.scenario.tap for entry in planned], values, strict=True))
+        self.taps_ = {
+            each.fitted.scenario.tap: estimate.value
+            for each, estimate in zip(found, estimates, strict=True)
+        }
         chosen, self.auroc_ = 0, estimates[0]
         if len(oof) > 1:
             choice = recommend(resample_in_and_out(oof, DEFAULT_METRIC))
@@ -203,8 +210,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.oof_ = oof[chosen]
         operating = self.fitted_.operating
         self.threshold_ = operating.threshold if operating else None
-        extractor.cache.prune()
-        return self
 
     def decision_function(self, X: Images) -> Floats:
         """Calibrated log-odds: (n,) of `classes_[1]` for two classes, else (n, n_classes).
