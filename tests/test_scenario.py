@@ -29,7 +29,8 @@ from medgraft.scenario import (
     Views,
     views_of,
 )
-from medgraft.studies.plan import PLANS, StudyOptions, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PLANS, plan
 
 NET = "tf_efficientnet_lite0"
 KEYS = (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.data.split import make_folds
-from medgraft.evaluate.calibration import Calibrator, choose_threshold, fit_calibrator
+from medgraft.evaluate.calibration import Calibrator, fit_calibrator
+from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.ensemble_cv import cross_combine
 from medgraft.learn.estimators import KNNHead, LDAHead
 from medgraft.learn.heads import HEADS, Head, NestedScores, nested_scores

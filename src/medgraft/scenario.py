@@ -27,6 +27,7 @@ Pooling = Literal["avg", "max", "gem"]
 Joint = Literal["mean", "stack"]
 
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+DEFAULT_METRIC = "auroc"  # what scenarios are compared by
 HEADS = ("svm", "logistic", "lda", "rbf", "knn")  # simplest first
 TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")

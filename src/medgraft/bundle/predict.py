@@ -17,7 +17,7 @@ from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, So
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Classification:
     """A label, and the probability of each class."""
 
     label: str
@@ -33,9 +33,9 @@ class Prediction:
     """
 
     source: str
-    answer: Answer | None
+    answer: Classification | None
     error: str | None = None
-    adjusted: Answer | None = None
+    adjusted: Classification | None = None
 
     def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
         """What `medgraft predict --json` prints of it."""
@@ -59,9 +59,9 @@ def predict_files(
     probabilities, errors = _probabilities(fitted, [file for file in found if not found[file]])
     errors |= {file: problem for file, problem in found.items() if problem}
 
-    def said(p: Floats) -> Answer:
+    def said(p: Floats) -> Classification:
         by_class = dict(zip(fitted.classes, map(float, p), strict=True))
-        return Answer(label_of(fitted, p), by_class)
+        return Classification(label_of(fitted, p), by_class)
 
     return [
         Prediction(shown(file), None, errors[file])

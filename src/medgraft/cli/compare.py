@@ -41,6 +41,7 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.scenario import DEFAULT_METRIC
 
 
 @app.command()
@@ -174,7 +175,7 @@ def study(
             rich_help_panel=TRAINED,
         ),
     ] = "auto",
-    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
+    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     group: GROUP = None,
     no_groups: NO_GROUPS = False,
@@ -199,7 +200,7 @@ def study(
     predictions.parquet and model/.
     """
     from medgraft.api import study_to_folder
-    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.options import StudyOptions
 
     options = StudyOptions(
         backbones=tuple(backbone or StudyOptions().backbones),
@@ -376,7 +377,7 @@ def demo(
     from medgraft.api import study_to_folder
     from medgraft.data.phantom import write_phantoms
     from medgraft.files import explained
-    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.options import StudyOptions
     from medgraft.studies.store import RunError
 
     images, run = out / "images", out / "run"

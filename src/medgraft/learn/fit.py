@@ -32,9 +32,9 @@ from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.cross_validation import (
     CrossFitted,
     calibrator_of,
-    finished,
-    judged,
     key_of,
+    pack_out_of_fold,
+    unpack_cross_fitted,
 )
 from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
 from medgraft.learn.ensemble_cv import COMBINE, cross_combine
@@ -207,7 +207,7 @@ def _cross_fit_frozen(
         extractor=extractor,
         encoder=_kept_encoder(scenario, kept),
     )
-    return finished(fitted, kept, development)
+    return unpack_cross_fitted(fitted, kept, development)
 
 
 def _judge_frozen(
@@ -257,7 +257,7 @@ def _judge_frozen(
     return {
         **{f"head.{name}": array for name, array in arrays.items()},
         **encoder,
-        **judged(out_of_fold, development, began),
+        **pack_out_of_fold(out_of_fold, development, began),
     }
 
 
@@ -352,7 +352,7 @@ def _cross_fit_ensemble(
         began = time.perf_counter()
         y, fold = development.table.labels, development.folds.assignment
         found, stack = cross_combine(scenario.head, prob, y, fold)
-        kept = judged(found, development, began)
+        kept = pack_out_of_fold(found, development, began)
         if stack is not None:
             kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
         extractor.cache.put("predictions", key, kept)
@@ -368,7 +368,7 @@ def _cross_fit_ensemble(
         calibrator=calibrator_of(kept),
         extractor=extractor,
     )
-    return finished(fitted, kept, development)
+    return unpack_cross_fitted(fitted, kept, development)
 
 
 Family = Callable[[Scenario, Development, Extractor], CrossFitted]

@@ -34,14 +34,15 @@ from medgraft.learn.estimators import (
     vote,
 )
 from medgraft.learn.linear import (
-    Codes,
     Models,
+    StandardisedCodes,
     check_finite,
     class_weights,
     row_blocks,
     solve,
     standardise,
 )
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Floats, Ints
 
 Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
@@ -132,7 +133,7 @@ Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under 
 
 def nested_scores(
     head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
-    class_weight: ClassWeight = "balanced", metric: str | Criterion = "auroc", *,
+    class_weight: ClassWeight = "balanced", metric: str | Criterion = DEFAULT_METRIC, *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
 ) -> NestedScores:  # fmt: skip
     """Cross-validate a head, its strength chosen within each training part.
@@ -394,7 +395,7 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
 
 
 def _solve_alike(
-    codes: Codes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
+    codes: StandardisedCodes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
 ) -> Models:
     """`solve` with strengths as all rows, of weight `total`, would have them.
 
@@ -408,7 +409,9 @@ def _solve_alike(
 class _Linear:
     """All linear models of a plan over the same codes."""
 
-    def __init__(self, codes: Codes, plan: _Plan, solver: Callable[..., Models]) -> None:
+    def __init__(
+        self, codes: StandardisedCodes, plan: _Plan, solver: Callable[..., Models]
+    ) -> None:
         self.codes, self.plan, self.solver = codes, plan, solver
 
     def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models:
