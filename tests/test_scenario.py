@@ -14,8 +14,8 @@ from medgraft.features.backbones import HYBRIDS
 from medgraft.features.cache import Cache
 from medgraft.features.codebooks import ENCODERS
 from medgraft.features.extract import Extractor
+from medgraft.learn import estimators
 from medgraft.learn import fit as learn_fit
-from medgraft.learn import heads as learn_heads
 from medgraft.scenario import (
     FAMILIES,
     HEADS,
@@ -118,7 +118,7 @@ def test_every_scenario_of_a_study_is_read_back_from_its_key(
 
 def test_the_names_in_keys_are_those_of_the_rooms() -> None:
     """What the grammar knows by name is what there is, in the same order."""
-    assert tuple(learn_heads.HEADS) == HEADS
+    assert tuple(estimators.HEADS) == HEADS
     assert set(learn_fit.FAMILIES) == set(FAMILIES) == set(PLANS)
     for preset in PRESETS:
         assert views_of(preset).preset == preset

@@ -158,7 +158,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A classifier on frozen codes, by its name in `learn.heads.HEADS`."""
+    """A classifier on frozen codes, by its name in `learn.estimators.HEADS`."""
 
     name: str
 

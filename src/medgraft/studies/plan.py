@@ -24,7 +24,7 @@ from medgraft.features.encoders import BaseEncoder, check_pooling
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
-from medgraft.learn.heads import HEADS
+from medgraft.learn.estimators import HEADS
 from medgraft.scenario import (
     TRAINED,
     Encoded,
