@@ -16,6 +16,7 @@ from medgraft.features.codebooks import ENCODERS
 from medgraft.features.extract import Extractor
 from medgraft.learn import estimators
 from medgraft.learn import fit as learn_fit
+from medgraft.report.text import formatting, scenario_names
 from medgraft.scenario import (
     FAMILIES,
     HEADS,
@@ -117,9 +118,11 @@ def test_every_scenario_of_a_study_is_read_back_from_its_key(
 
 
 def test_the_names_in_keys_are_those_of_the_rooms() -> None:
-    """What the grammar knows by name is what there is, in the same order."""
+    """What the grammar knows by name is what there is, in the same order, and has its words."""
     assert tuple(estimators.HEADS) == HEADS
     assert set(learn_fit.FAMILIES) == set(FAMILIES) == set(PLANS)
+    assert set(HEADS) <= set(scenario_names.HEADS)
+    assert set(formatting.FAMILIES) == set(FAMILIES)
     for preset in PRESETS:
         assert views_of(preset).preset == preset
     assert all(name.startswith(HYBRID) for name in HYBRIDS)

@@ -41,6 +41,7 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.scenario import HEADS
 
 
 @app.command()
@@ -69,7 +70,7 @@ def study(
     ] = "probe",
     heads: Annotated[
         str,
-        typer.Option(help="svm, logistic, lda, rbf, knn, with commas.", rich_help_panel=COMPARED),
+        typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
     ] = "svm,logistic,knn",
     preprocess: Annotated[
         str,

@@ -43,7 +43,7 @@ from medgraft.types import Cost, FeatureSpec, ResizeRule
 
 SIMPLICITY = (
     "fewer multiply-adds for one image, then fewer numbers to be kept, then the raw image before "
-    "an edited one, then svm before logistic before lda before rbf before knn"
+    f"an edited one, then {' before '.join(HEADS)}"
 )
 PRETRAINED = "block3_pool"  # the last layer of a hybrid that is pretrained
 VALIDATE = ("auto", "plain", "changed")
