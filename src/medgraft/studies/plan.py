@@ -19,8 +19,7 @@ from medgraft.data.preprocess import Clahe, edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.metrics import COMMON
 from medgraft.features.backbones import DEFAULT, HYBRIDS, Backbone
-from medgraft.features.codebooks import LEARNED
-from medgraft.features.encoders import BaseEncoder, check_pooling
+from medgraft.features.encoders import check_pooling
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
@@ -428,21 +427,6 @@ def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
         n_images *= len(feature_plan.views)
         extra = 0
     else:
-        width, extra = _encoder_size(*found, channels)
+        width, extra = found[1].size(channels)
     per = {"knn": n_images, "rbf": min(LANDMARKS, n_images)}.get(scenario.head, rows)
     return width * per + extra
-
-
-def _encoder_size(name: str, encoder: BaseEncoder, channels: int) -> tuple[int, int]:
-    """Length of an encoder's codes, and the numbers it keeps when it has learned."""
-    given = encoder.get_params()
-    if name == "pyramid":
-        return channels * sum(level**2 for level in given["levels"]), 0
-    if name == "bilinear":
-        return given["n_components"], 4 * channels
-    if name not in LEARNED:
-        return channels, 0
-    dimensions = min(given["pca"] or channels, channels)
-    long = given["k"] * dimensions * (2 if name == "fisher" else 1)
-    length = min(given["whiten"] or long, long)
-    return length, channels * dimensions + long + (long * length if given["whiten"] else 0)
