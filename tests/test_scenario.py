@@ -17,6 +17,7 @@ from medgraft.features.extract import Extractor
 from medgraft.learn import estimators
 from medgraft.learn import fit as learn_fit
 from medgraft.report.text import formatting, scenario_names
+from medgraft.scenario import ENCODERS as SCENARIO_ENCODERS
 from medgraft.scenario import (
     FAMILIES,
     HEADS,
@@ -126,7 +127,8 @@ def test_the_names_in_keys_are_those_of_the_rooms() -> None:
     for preset in PRESETS:
         assert views_of(preset).preset == preset
     assert all(name.startswith(HYBRID) for name in HYBRIDS)
-    assert {"vlad", "fisher", "bilinear", "pyramid"} == set(ENCODERS) - set(POOLINGS)
+    kinds = set(SCENARIO_ENCODERS.values())
+    assert kinds == set(ENCODERS) - set(POOLINGS) == set(scenario_names.ENCODERS)
 
 
 def test_an_older_key_of_a_probe_at_another_size_is_still_read() -> None:
