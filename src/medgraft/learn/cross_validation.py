@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator, choose_threshold
-from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.results.training import TrainingLog
 from medgraft.types import (
@@ -26,8 +24,6 @@ from medgraft.types import (
 )
 
 RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
-
-Fitted = NetworkWithHead | FittedEnsemble
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +86,9 @@ def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
 
 
 def finished(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
+    fitted: FittedScenario, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
-    """The out-of-fold predictions that were kept, and the refit with its threshold."""
+    """The kept out-of-fold predictions, and the refit (a dataclass) with its threshold."""
     table, folds = development.table, development.folds
 
     def said(scores: Floats, prob: Floats) -> Predictions:
@@ -112,6 +108,6 @@ def finished(
             changed=kept.get("changed.y_prob"),
             calibrator=calibrator_of(kept),
         ),
-        fitted=dataclasses.replace(fitted, operating=operating),
+        fitted=dataclasses.replace(fitted, operating=operating),  # type: ignore[type-var]
         seconds=float(kept["seconds"]),
     )
