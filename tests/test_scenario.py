@@ -8,6 +8,7 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from medgraft.audit.regions import LAYOUTS
 from medgraft.data.augment import PRESETS
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS
@@ -22,6 +23,7 @@ from medgraft.scenario import (
     FAMILIES,
     HEADS,
     HYBRID,
+    MODALITIES,
     POOLINGS,
     Encoded,
     Finetune,
@@ -124,6 +126,7 @@ def test_the_names_in_keys_are_those_of_the_rooms() -> None:
     assert set(learn_fit.FAMILIES) == set(FAMILIES) == set(PLANS)
     assert set(HEADS) <= set(scenario_names.HEADS)
     assert set(formatting.FAMILIES) == set(FAMILIES)
+    assert set(LAYOUTS) - {""} == set(MODALITIES) == set(PRESETS) & set(MODALITIES)
     for preset in PRESETS:
         assert views_of(preset).preset == preset
     assert all(name.startswith(HYBRID) for name in HYBRIDS)

@@ -34,6 +34,7 @@ ENCODERS: Mapping[str, EncoderName] = {  # by the word that stands for them in a
 HEADS = ("svm", "logistic", "lda", "rbf", "knn")  # simplest first
 TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")
+MODALITIES = ("xray", "microscopy", "endoscopy", "natural")  # that presets and audits know
 HYBRID = "hybrid_"  # how the names of backbones begin whose last blocks are our own
 BEST = "best"  # in the place of a tap: the depth to train from is searched, or members have theirs
 INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
@@ -45,7 +46,7 @@ ENCODER_FORM = (
 CLAHE = r"clahe(?:0|[1-9]\d*)(?:\.\d*[1-9])?(?:e[+-]\d+)?-[1-9]\d*"
 ONE_VIEW = r"[a-z-]+\.v\d+(?:\.s\d+)?"
 EDIT = rf"(?:raw|{CLAHE}|{ONE_VIEW})(?:\+(?:raw|{CLAHE}|{ONE_VIEW}))*"
-PRESET = r"(?:(?P<modality>xray|microscopy|endoscopy|natural)(?P<strong>-strong)?|strong)"
+PRESET = rf"(?:(?P<modality>{'|'.join(MODALITIES)})(?P<strong>-strong)?|strong)"
 
 T = TypeVar("T")
 
