@@ -41,7 +41,7 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
-from medgraft.scenario import DEFAULT_METRIC
+from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
 
 
 @app.command()
@@ -70,7 +70,7 @@ def study(
     ] = "probe",
     heads: Annotated[
         str,
-        typer.Option(help="svm, logistic, lda, rbf, knn, with commas.", rich_help_panel=COMPARED),
+        typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
     ] = "svm,logistic,knn",
     preprocess: Annotated[
         str,
@@ -100,7 +100,7 @@ def study(
         str,
         typer.Option(
             metavar="PRESET",
-            help="Compare codes of augmented views: xray, microscopy, endoscopy or natural; "
+            help=f"Compare codes of augmented views: {', '.join(MODALITIES)}; "
             "`medgraft views` shows what they do to your images.",
             rich_help_panel=COMPARED,
         ),
@@ -112,7 +112,7 @@ def study(
     modality: Annotated[
         str,
         typer.Option(
-            help="What the images are (xray, microscopy, endoscopy, natural); with it --augment "
+            help=f"What the images are ({', '.join(MODALITIES)}); with it --augment "
             "auto takes the preset that suits them, and the audit knows what is no evidence.",
             rich_help_panel=COMPARED,
         ),

@@ -25,6 +25,7 @@ from medgraft.cli.options import (
     WORKERS,
 )
 from medgraft.cli.program import app
+from medgraft.scenario import MODALITIES
 
 
 @app.command()
@@ -133,7 +134,7 @@ def audit(
     modality: Annotated[
         str,
         typer.Option(
-            help="What the images are (xray, endoscopy, microscopy, natural): it names the places "
+            help=f"What the images are ({', '.join(MODALITIES)}): it names the places "
             "that are no evidence, such as the corners of an X-ray."
         ),
     ] = "",

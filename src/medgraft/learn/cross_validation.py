@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.evaluate.threshold import choose_threshold
-from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.results.training import TrainingLog
 from medgraft.types import (
@@ -27,8 +25,6 @@ from medgraft.types import (
 )
 
 OUT_OF_FOLD_CACHE_VERSION = "11"  # raise it when a change of code changes out-of-fold numbers
-
-Fitted = NetworkWithHead | FittedEnsemble
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +89,9 @@ def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
 
 
 def unpack_cross_fitted(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
+    fitted: FittedScenario, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
-    """The out-of-fold predictions that were kept, and the refit with its threshold."""
+    """The kept out-of-fold predictions, and the refit (a dataclass) with its threshold."""
     table, folds = development.table, development.folds
 
     def said(scores: Floats, prob: Floats) -> Predictions:
@@ -115,6 +111,6 @@ def unpack_cross_fitted(
             changed=kept.get("changed.y_prob"),
             calibrator=calibrator_of(kept),
         ),
-        fitted=dataclasses.replace(fitted, operating=operating),
+        fitted=dataclasses.replace(fitted, operating=operating),  # type: ignore[type-var]
         seconds=float(kept["seconds"]),
     )

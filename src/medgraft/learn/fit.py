@@ -38,10 +38,10 @@ from medgraft.learn.cross_validation import (
 )
 from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
 from medgraft.learn.ensemble_cv import COMBINE, cross_combine
-from medgraft.learn.estimators import KNNHead
+from medgraft.learn.estimators import HEADS, Head, KNNHead, head_from_arrays
 from medgraft.learn.finetune_cv import cross_fit_finetune, fold_networks
 from medgraft.learn.frozen import FittedFrozen, encoded
-from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
+from medgraft.learn.heads import nested_scores
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.stacking import Stack
 from medgraft.learn.trained import FittedTrained

@@ -39,7 +39,7 @@ from medgraft.learn.bundle_files import (
     restored,
     save_weights,
 )
-from medgraft.learn.heads import Head, head_from_arrays
+from medgraft.learn.estimators import Head, head_from_arrays
 from medgraft.types import (
     Activations,
     Canvas,

@@ -13,7 +13,7 @@ from medgraft.evaluate.metrics import COMMON
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.encoders import check_pooling
 from medgraft.features.feature_plan import encoder_of
-from medgraft.learn.heads import HEADS
+from medgraft.learn.estimators import HEADS
 from medgraft.scenario import (
     DEFAULT_METRIC,
     FAMILIES,

@@ -15,12 +15,10 @@ from typing import Any
 
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
-from medgraft.features.codebooks import LEARNED
-from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
-from medgraft.learn.heads import HEADS
+from medgraft.learn.estimators import HEADS
 from medgraft.scenario import (
     Encoded,
     Finetune,
@@ -38,7 +36,7 @@ from medgraft.types import Cost, FeatureSpec
 
 SIMPLICITY = (
     "fewer multiply-adds for one image, then fewer numbers to be kept, then the raw image before "
-    "an edited one, then svm before logistic before lda before rbf before knn"
+    f"an edited one, then {' before '.join(HEADS)}"
 )
 PRETRAINED = "block3_pool"  # the last layer of a hybrid that is pretrained
 PLAIN = Pooled()
@@ -309,21 +307,6 @@ def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
         n_images *= len(feature_plan.views)
         extra = 0
     else:
-        width, extra = _encoder_size(*found, channels)
+        width, extra = found[1].size(channels)
     per = {"knn": n_images, "rbf": min(LANDMARKS, n_images)}.get(scenario.head, rows)
     return width * per + extra
-
-
-def _encoder_size(name: str, encoder: BaseEncoder, channels: int) -> tuple[int, int]:
-    """Length of an encoder's codes, and the numbers it keeps when it has learned."""
-    given = encoder.get_params()
-    if name == "pyramid":
-        return channels * sum(level**2 for level in given["levels"]), 0
-    if name == "bilinear":
-        return given["n_components"], 4 * channels
-    if name not in LEARNED:
-        return channels, 0
-    dimensions = min(given["pca"] or channels, channels)
-    long = given["k"] * dimensions * (2 if name == "fisher" else 1)
-    length = min(given["whiten"] or long, long)
-    return length, channels * dimensions + long + (long * length if given["whiten"] else 0)

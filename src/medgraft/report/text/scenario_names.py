@@ -21,7 +21,16 @@ HEAD_WORDS = {
     "rbf": "a support vector machine with curved borders (RBF)",
     "knn": "a vote of the most alike development images (kNN)",
 }
-ENCODER_WORDS = {"vlad": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
+ENCODER_WORDS = {  # in a word, and what becomes of what was found at each place
+    "vlad": (
+        "VLAD",
+        "sorted into {number} kinds learned from your images, and how it departs from its kind is "
+        "summed up (VLAD)",
+    ),
+    "fisher": ("Fisher", "held against {number} kinds learned from your images (Fisher vector)"),
+    "bilinear": ("bilinear", "summed up by which findings occur together (bilinear)"),
+    "pyramid": ("pyramid", "summed up over parts of the picture (spatial pyramid)"),
+}
 
 
 def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
@@ -130,7 +139,7 @@ def _encoder(scenario: Scenario) -> str:
     code = scenario.code
     if not isinstance(code, Encoded):
         return ""
-    parts = [f"{ENCODER_WORDS[code.encoder]} {'-'.join(map(str, code.size))}"]
+    parts = [f"{ENCODER_WORDS[code.encoder][0]} {'-'.join(map(str, code.size))}"]
     parts += [f"PCA {code.pca}"] if code.pca is not None else []
     parts += [f"whitened to {code.white}"] if code.white is not None else []
     parts += ["hard"] if code.hard else []
@@ -212,15 +221,8 @@ def _what_is_taken(scenario: Scenario) -> str:
         how = "averaged" if scenario.pixels.join == "mean" else "side by side"
         joined = f", the readings {how}" if scenario.pixels.several else ""
         return f"What {layer} found is summed up over the whole picture{joined}."
-    number = code.size[0]
-    ways = {
-        "vlad": f"sorted into {number} kinds learned from your images, and how it departs from its "
-        "kind is summed up (VLAD)",
-        "fisher": f"held against {number} kinds learned from your images (Fisher vector)",
-        "bilinear": "summed up by which findings occur together (bilinear)",
-        "pyramid": "summed up over parts of the picture (spatial pyramid)",
-    }
-    return f"What {layer} found at each place is {ways[code.encoder]}."
+    what = ENCODER_WORDS[code.encoder][1].format(number=code.size[0])
+    return f"What {layer} found at each place is {what}."
 
 
 def _joined(scenario: Scenario) -> str:
