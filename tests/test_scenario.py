@@ -127,14 +127,14 @@ def test_the_names_in_keys_are_those_of_the_rooms() -> None:
     """What the grammar knows by name is what there is, in the same order, and has its words."""
     assert tuple(estimators.HEADS) == HEADS
     assert set(learn_fit.FAMILIES) == set(FAMILIES) == set(PLANS)
-    assert set(HEADS) <= set(scenario_names.HEADS)
-    assert set(formatting.FAMILIES) == set(FAMILIES)
+    assert set(HEADS) <= set(scenario_names.HEAD_WORDS)
+    assert set(formatting.FAMILY_WORDS) == set(FAMILIES)
     assert set(LAYOUTS) - {""} == set(MODALITIES) == set(PRESETS) & set(MODALITIES)
     for preset in PRESETS:
         assert views_of(preset).preset == preset
     assert all(name.startswith(HYBRID) for name in HYBRIDS)
     kinds = set(SCENARIO_ENCODERS.values())
-    assert kinds == set(ENCODERS) - set(POOLINGS) == set(scenario_names.ENCODERS)
+    assert kinds == set(ENCODERS) - set(POOLINGS) == set(scenario_names.ENCODER_WORDS)
 
 
 def test_an_older_key_of_a_probe_at_another_size_is_still_read() -> None:
