@@ -31,7 +31,8 @@ from medgraft.data.split import make_folds
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
-from medgraft.learn.heads import HEADS, nested_scores
+from medgraft.learn.estimators import HEADS
+from medgraft.learn.heads import nested_scores
 from medgraft.scenario import Scenario
 from medgraft.types import Ints
 

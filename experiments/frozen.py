@@ -33,8 +33,9 @@ from medgraft.data.split import (
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.features.codebooks import VLAD
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
+from medgraft.learn.estimators import HEADS
 from medgraft.learn.fit import cross_fitted
-from medgraft.learn.heads import HEADS, nested_scores
+from medgraft.learn.heads import nested_scores
 from medgraft.report.text.questions import sentence
 from medgraft.studies.plan import plan
 from medgraft.studies.run import Study

@@ -29,14 +29,14 @@ from sklearn.linear_model import LogisticRegression
 import medgraft
 from medgraft.data import split
 from medgraft.data.split import keep_copies_together, labelled, make_folds
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.threshold import positive_column
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import run_study
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from promises_page import write_page

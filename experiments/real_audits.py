@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import medgraft
-from medgraft.audit.context_probes import shown
+from medgraft.audit.context_probes import grey_outside
 from medgraft.audit.evidence import NO_VERDICT, Audit, AuditOptions, audit_evidence
 from medgraft.audit.regions import layout_of, regions_of
 from medgraft.data.ingest import LoadOptions
@@ -153,7 +153,7 @@ def places(extractor: medgraft.Extractor) -> dict[str, Any]:
     kept[f"{RING} without the {CORNERS[2]}"] = regions[RING] & ~regions[CORNERS[2]]
     found: dict[str, Any] = {"images": len(table)}
     for name, mask in kept.items():
-        seen = (dataclasses.replace(c, pixels=shown(c.pixels, mask)) for c in raw)
+        seen = (dataclasses.replace(c, pixels=grey_outside(c.pixels, mask)) for c in raw)
         codes = [values["conv_head@avg"] for _, values in extractor.run(seen, spec)]
         said = predict_from_surface(np.stack(codes).astype(np.float64), table)
         found[name] = dataclasses.asdict(estimate_all([said], "auroc")[0])

@@ -14,7 +14,7 @@ from scipy import stats
 
 from medgraft.evaluate.compare import compare, upper_loss
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import Resampled, judged_out_of_bag, resample_in_and_out
+from medgraft.evaluate.winners_curse import Resampled, judged_out_of_bag, resample_in_and_out
 from medgraft.studies.simplest import Rule, allowed_loss
 from medgraft.types import Floats
 from page import lines

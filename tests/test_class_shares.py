@@ -13,9 +13,9 @@ import pytest
 from medgraft.bundle import class_shares, external_validation, model, predict
 from medgraft.bundle.class_shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.bundle.external_validation import ExternalValidation, evaluate_model
-from medgraft.bundle.model import History
-from medgraft.bundle.predict import Answer, Prediction
+from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
+from medgraft.studies.store import LearnedFrom
 from medgraft.types import ImageTable, Operating, Predictions, Source
 
 LEARNED = {"well": 50, "ill": 150}
@@ -58,7 +58,7 @@ def images(n: int, ill: int) -> ImageTable:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
     for user in (external_validation, class_shares):
-        monkeypatch.setattr(user, "history_of", lambda *_: History("auroc", LEARNED))
+        monkeypatch.setattr(user, "read_learned_from", lambda *_: LearnedFrom("auroc", LEARNED))
     return Path("run")
 
 
@@ -104,7 +104,7 @@ def test_labels_that_change_are_counted(run: Path, monkeypatch: Any) -> None:
 def test_rows_of_files_get_a_second_answer(run: Path) -> None:
     prob = yes_no(10, 20)
     rows = [
-        Prediction(f"{i}", Answer("ill", dict(zip(CLASSES, p, strict=True))))
+        Prediction(f"{i}", Classification("ill", dict(zip(CLASSES, p, strict=True))))
         for i, p in enumerate(prob.tolist())
     ]
     rows.insert(3, Prediction("bad", None, "damaged"))
@@ -149,7 +149,7 @@ def test_the_command_shows_them_beside_the_usual_answers(
          "probabilities": dict(zip(CLASSES, p.tolist(), strict=True))}
         for i, p in enumerate(yes_no(20, 20))
     ]  # fmt: skip
-    said = [Prediction(r["source"], Answer(r["label"], r["probabilities"])) for r in rows]
+    said = [Prediction(r["source"], Classification(r["label"], r["probabilities"])) for r in rows]
     monkeypatch.setattr(model, "load_model", lambda *_, **__: Fake(yes_no(20, 20)))
     monkeypatch.setattr(predict, "predict_files", lambda *_: said)
 

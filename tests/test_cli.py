@@ -255,7 +255,7 @@ def test_predict_shows_names_as_they_are(
     words = ["predict", str(run), odd.name, "--cache", str(cache_folder)]
     assert call(*words, monkeypatch=monkeypatch) == 0
     assert "[red]x.png" in capsys.readouterr().out
-    good = predict.Prediction("s", predict.Answer("[i]", {"[i]": 1.0}))
+    good = predict.Prediction("s", predict.Classification("[i]", {"[i]": 1.0}))
     missing = predict.Prediction("[/b]", None, "no [u]file")
     terminal.show_predictions([good, missing], ("[i]",))
     out = capsys.readouterr().out

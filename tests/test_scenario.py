@@ -8,18 +8,22 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from medgraft.audit.regions import LAYOUTS
 from medgraft.data.augment import PRESETS
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS
 from medgraft.features.cache import Cache
 from medgraft.features.codebooks import ENCODERS
 from medgraft.features.extract import Extractor
+from medgraft.learn import estimators
 from medgraft.learn import fit as learn_fit
-from medgraft.learn import heads as learn_heads
+from medgraft.report.text import formatting, scenario_names
+from medgraft.scenario import ENCODERS as SCENARIO_ENCODERS
 from medgraft.scenario import (
     FAMILIES,
     HEADS,
     HYBRID,
+    MODALITIES,
     POOLINGS,
     Encoded,
     Finetune,
@@ -29,7 +33,8 @@ from medgraft.scenario import (
     Views,
     views_of,
 )
-from medgraft.studies.plan import PLANS, StudyOptions, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PLANS, plan
 
 NET = "tf_efficientnet_lite0"
 KEYS = (
@@ -119,13 +124,17 @@ def test_every_scenario_of_a_study_is_read_back_from_its_key(
 
 
 def test_the_names_in_keys_are_those_of_the_rooms() -> None:
-    """What the grammar knows by name is what there is, in the same order."""
-    assert tuple(learn_heads.HEADS) == HEADS
+    """What the grammar knows by name is what there is, in the same order, and has its words."""
+    assert tuple(estimators.HEADS) == HEADS
     assert set(learn_fit.FAMILIES) == set(FAMILIES) == set(PLANS)
+    assert set(HEADS) <= set(scenario_names.HEAD_WORDS)
+    assert set(formatting.FAMILY_WORDS) == set(FAMILIES)
+    assert set(LAYOUTS) - {""} == set(MODALITIES) == set(PRESETS) & set(MODALITIES)
     for preset in PRESETS:
         assert views_of(preset).preset == preset
     assert all(name.startswith(HYBRID) for name in HYBRIDS)
-    assert {"vlad", "fisher", "bilinear", "pyramid"} == set(ENCODERS) - set(POOLINGS)
+    kinds = set(SCENARIO_ENCODERS.values())
+    assert kinds == set(ENCODERS) - set(POOLINGS) == set(scenario_names.ENCODER_WORDS)
 
 
 def test_an_older_key_of_a_probe_at_another_size_is_still_read() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import recommend
 from medgraft.types import Scenario

@@ -15,7 +15,7 @@ from scipy import special
 
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.estimates import evaluate
-from medgraft.evaluate.selection import bias_corrected
+from medgraft.evaluate.winners_curse import bias_corrected
 from medgraft.types import Estimate, Ints, Operating, Predictions
 from proof.cell import Bound, Cell
 from proof.codes import World, table_of

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from medgraft.data.split import make_folds
-from medgraft.learn.heads import HEADS
+from medgraft.learn.estimators import HEADS
 from medgraft.types import Floats, Folds, ImageTable
 from proof.cell import Bound, Cell
 from proof.codes import World, table_of

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.data.split import make_folds
-from medgraft.evaluate.calibration import Calibrator, choose_threshold, fit_calibrator
+from medgraft.evaluate.calibration import Calibrator, fit_calibrator
+from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.ensemble_cv import cross_combine
-from medgraft.learn.estimators import KNNHead, LDAHead
-from medgraft.learn.heads import HEADS, Head, NestedScores, nested_scores
+from medgraft.learn.estimators import HEADS, Head, KNNHead, LDAHead
+from medgraft.learn.heads import NestedScores, nested_scores
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.learn.stacking import Stack, fit_stack, log, stacked
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions

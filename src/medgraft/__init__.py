@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medgraft.explain.cam import grad_cam
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
-    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.options import StudyOptions
     from medgraft.studies.run import Study
     from medgraft.types import (
         Attribution,
@@ -68,7 +68,7 @@ _HOMES = {
     "explain.cam": ("grad_cam",),
     "features.cache": ("Cache",),
     "features.extract": ("Extractor",),
-    "studies.plan": ("StudyOptions",),
+    "studies.options": ("StudyOptions",),
     "studies.run": ("Study",),
 }
 

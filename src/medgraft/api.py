@@ -14,7 +14,7 @@ import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.audit.evidence_view import evidence_view
-from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
+from medgraft.bundle.model import bundle_folder, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
 from medgraft.data.dicom_identity import public_names
@@ -42,12 +42,12 @@ from medgraft.report.result_json import audit_json, result_json
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
-from medgraft.studies.store import RunError, RunStore, write_predictions
+from medgraft.studies.store import RunError, RunStore, read_learned_from, write_predictions
 from medgraft.types import (
     ImageTable,
     Join,
@@ -310,7 +310,7 @@ def audit_model(
     options, extractor = options or AuditOptions(), extractor or Extractor()
     folder = bundle_folder(Path(model))
     fitted = load_bundle(folder, extractor)
-    history = history_of(folder.absolute().parent, fitted.scenario.key)
+    learned_from = read_learned_from(folder.absolute().parent, fitted.scenario.key)
     unread = table.skipped
     if (table.splits == "test").any():
         table = table.test
@@ -330,7 +330,7 @@ def audit_model(
         scenario=fitted.scenario.key,
         audit=audit,
         images=len(table),
-        seen=recognise(folder, history, table, extractor)[1],
+        seen=recognise(folder, learned_from, table, extractor)[1],
         skipped=(*unread, *missing, *audit.skipped),
     )
 

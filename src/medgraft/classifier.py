@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -29,13 +29,16 @@ from medgraft.data.split import Development, make_folds
 from medgraft.data.stored_header import StoredHeader, hash_and_header
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
+from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.studies.plan import Planned, StudyOptions, plan
+from medgraft.scenario import DEFAULT_METRIC
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.recommend import recommend
 from medgraft.types import (
     FeatureSpec,
@@ -48,7 +51,6 @@ from medgraft.types import (
     Strings,
 )
 
-METRIC = "auroc"  # what taps are chosen by
 UINT8 = "medgraft reads 0..255 uint8; convert with (255 * X).round().astype('uint8') from 0..1"
 
 Images = Iterable[str | os.PathLike[str]] | Iterable[Pixels] | Pixels
@@ -69,7 +71,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     backbone : a timm name whose weights come by pip (`medgraft backbones` lists them).
     tap : the layer to read, 'stages' for the ends of all stages side by side, or 'auto' to choose
         by cross-validation.
-    head : 'svm', 'logistic' or 'knn'.
+    head : a name in `scenario.HEADS`, such as 'svm', 'logistic' or 'knn'.
     pooling : how a tap's positions become one code, such as 'avg' or 'max'.
     resize : 'squash', 'crop' or 'pad' to the network's input size.
     engine : 'openvino' or 'torch'. workers : threads; all cores by default (1 is right inside
@@ -188,15 +190,21 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         scenarios = [entry.scenario for entry in planned]
         judged = cross_fitted_all(scenarios, development, extractor)
         by_key = {each.predictions.scenario: each for each in judged}
-        found = [by_key[scenario.key] for scenario in scenarios]
+        self._choose([by_key[scenario.key] for scenario in scenarios])
+        extractor.cache.prune()
+        return self
 
+    def _choose(self, found: Sequence[CrossFitted]) -> None:
+        """Recommend one of the cross-fitted taps, and keep what the classifier says of it."""
         oof = [each.predictions for each in found]
-        estimates = estimate_all(oof, METRIC)
-        values = [estimate.value for estimate in estimates]
-        self.taps_ = dict(zip([entry.scenario.tap for entry in planned], values, strict=True))
+        estimates = estimate_all(oof, DEFAULT_METRIC)
+        self.taps_ = {
+            each.fitted.scenario.tap: estimate.value
+            for each, estimate in zip(found, estimates, strict=True)
+        }
         chosen, self.auroc_ = 0, estimates[0]
         if len(oof) > 1:
-            choice = recommend(resample_in_and_out(oof, METRIC))
+            choice = recommend(resample_in_and_out(oof, DEFAULT_METRIC))
             chosen = [p.scenario for p in oof].index(choice.recommended)
             self.auroc_ = choice.corrected
         self.fitted_ = cast(FittedFrozen, found[chosen].fitted)
@@ -204,8 +212,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.oof_ = oof[chosen]
         operating = self.fitted_.operating
         self.threshold_ = operating.threshold if operating else None
-        extractor.cache.prune()
-        return self
 
     def decision_function(self, X: Images) -> Floats:
         """Calibrated log-odds: (n,) of `classes_[1]` for two classes, else (n, n_classes).
@@ -250,7 +256,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _planned(
         self, options: StudyOptions, table: ImageTable, extractor: Extractor
-    ) -> tuple[Planned, ...]:
+    ) -> tuple[PlannedScenario, ...]:
         """The scenarios to compare, simplest first: one a tap, or the one of the tap named."""
         planned = plan(options, extractor, len(table), len(table.classes))
         if self.tap == "auto":

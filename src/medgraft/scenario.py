@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -25,21 +25,30 @@ ResizeRule = Literal["squash", "crop", "pad"]
 Join = Literal["concat", "mean"]
 Pooling = Literal["avg", "max", "gem"]
 Joint = Literal["mean", "stack"]
+EncoderName = Literal["vlad", "fisher", "bilinear", "pyramid"]
 
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+DEFAULT_METRIC = "auroc"  # what scenarios are compared by
+ENCODERS: Mapping[str, EncoderName] = {  # by the word that stands for them in a key
+    "k" if name == "vlad" else name: name for name in get_args(EncoderName)
+}
 HEADS = ("svm", "logistic", "lda", "rbf", "knn")  # simplest first
 TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")
+MODALITIES = ("xray", "microscopy", "endoscopy", "natural")  # that presets and audits know
 HYBRID = "hybrid_"  # how the names of backbones begin whose last blocks are our own
 OLDER = (("probe", "multiscale"), ("finetune", "hybrid"))  # families as once written, and as now
 BEST = "best"  # in the place of a tap: the depth to train from is searched, or members have theirs
 INPUT = "input"  # stands before the first layer, wherever a tap is named: nothing is frozen
 FORM = "FAMILY/BACKBONE/LAYER/…/HEAD, such as probe/tf_efficientnet_lite0/blocks.5/svm"
+ENCODER_FORM = (
+    "k64, fisher16, bilinear2048 or pyramid1-2-4, and where it fits pca128, white256 or hard"
+)
 
 CLAHE = r"clahe(?:0|[1-9]\d*)(?:\.\d*[1-9])?(?:e[+-]\d+)?-[1-9]\d*"
 ONE_VIEW = r"[a-z-]+\.v\d+(?:\.s\d+)?"
 EDIT = rf"(?:raw|{CLAHE}|{ONE_VIEW})(?:\+(?:raw|{CLAHE}|{ONE_VIEW}))*"
-PRESET = r"(?:(?P<modality>xray|microscopy|endoscopy|natural)(?P<strong>-strong)?|strong)"
+PRESET = rf"(?:(?P<modality>{'|'.join(MODALITIES)})(?P<strong>-strong)?|strong)"
 
 T = TypeVar("T")
 
@@ -107,7 +116,7 @@ class Encoded:
     descriptor belongs to one centre only.
     """
 
-    encoder: Literal["vlad", "fisher", "bilinear", "pyramid"]
+    encoder: EncoderName
     size: tuple[int, ...]
     pca: int | None = None
     white: int | None = None
@@ -116,13 +125,13 @@ class Encoded:
     @property
     def words(self) -> tuple[str, ...]:
         """As they stand in a key: `k64`, `pca64`, `hard`."""
-        name = "k" if self.encoder == "vlad" else self.encoder
+        word = next(word for word, name in ENCODERS.items() if name == self.encoder)
         further = [
             f"{name}{value}"
             for name, value in (("pca", self.pca), ("white", self.white))
             if value is not None
         ]
-        return (f"{name}{'-'.join(map(str, self.size))}", *further, *(["hard"] * self.hard))
+        return (f"{word}{'-'.join(map(str, self.size))}", *further, *(["hard"] * self.hard))
 
     @classmethod
     def of(cls, words: Sequence[str], where: str = "") -> Encoded:
@@ -140,7 +149,6 @@ class Encoded:
                 raise ScenarioError(f"{where or '.'.join(words)} says {name!r} twice; say it once")
             found[name] = word[len(name) :]
         first = next(iter(found), "")
-        names = {"k": "vlad", "fisher": "fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
         try:
             levels = tuple(int(level) for level in found.pop(first, "").split("-"))
             if first != "pyramid" and len(levels) != 1:
@@ -149,17 +157,16 @@ class Encoded:
             hard = found.pop("hard", None)
             if found or hard:
                 raise ValueError(f"{found or hard} is unknown")
-            return cls(names[first], levels, **numbers, hard=hard is not None)  # type: ignore[arg-type]
+            return cls(ENCODERS[first], levels, **numbers, hard=hard is not None)
         except (KeyError, ValueError) as error:
             raise ScenarioError(
-                f"{where or '.'.join(words)!r} names no encoder; give one such as k64, fisher16, "
-                "bilinear2048 or pyramid1-2-4, and where it fits pca128, white256 or hard"
+                f"{where or '.'.join(words)!r} names no encoder; give one such as {ENCODER_FORM}"
             ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A classifier on frozen codes, by its name in `learn.heads.HEADS`."""
+    """A classifier on frozen codes, by its name in `learn.estimators.HEADS`."""
 
     name: str
 

@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress bars, summaries, tables.
 
 Answers go to stdout; progress and remarks to stderr, so that scripts read only answers. Nothing
-is decided here, and nothing heavy is imported before something is drawn: `cli.py` imports this
+is decided here, and nothing heavy is imported before something is drawn: `cli/` imports this
 file to answer `--help`.
 """
 
@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from medgraft.api import ModelAudit
@@ -110,15 +111,35 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
-    from rich.table import Table
-
-    from medgraft.evaluate.metrics import METRICS
     from medgraft.report.text import lower_end, recommendation
-    from medgraft.report.text.formatting import name_metric
     from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
     result = study.result
+    common, names = short_names([entry.scenario for entry in study.planned])
+    console = _console()
+    console.print(_comparison(result, common, names))
+    console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
+    console.print(f"\n{recommendation.why(result.why, names)}\n", markup=False)
+    if said := lower_end.sentence(result):
+        console.print(f"{said}\n", markup=False)
+    show_questions(result)
+    show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
+    if study.tested is not None:
+        show_evaluation(study.tested, "On the test split, looked at once")
+    for finding in result.findings:
+        if finding.severity != "info":
+            console.print(f"{finding.severity}: {finding.text}", markup=False)
+    console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _comparison(result: StudyResult, common: str, names: Mapping[str, str]) -> Table:
+    """The scenarios out of fold and on the test, best first; of many the first and the chosen."""
+    from rich.table import Table
+
+    from medgraft.evaluate.metrics import METRICS
+    from medgraft.report.text.formatting import name_metric
+
     metric, name = result.metric, name_metric(result.metric)
     better = sorted(
         result.scenarios,
@@ -126,7 +147,6 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         reverse=not METRICS[metric].lower_is_better,
     )  # reading order only: what is better stands in `recommended`
     keys = [row.key for row in better]
-    common, names = short_names([entry.scenario for entry in study.planned])
     shown = [i for i, key in enumerate(keys) if i < SHOWN or key == result.recommended]
     title = f"{len(keys)} scenarios{common and f' of {common}'}, best first"
     table = Table(
@@ -147,20 +167,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         )
     if len(shown) < len(better):
         table.add_row("", f"… and {len(better) - len(shown)} more", "", "", style="dim")
-    console = _console()
-    console.print(table)
-    console.print(f"→ recommended: {result.recommended}", markup=False, soft_wrap=True)
-    console.print(f"\n{recommendation.why(result.why, names)}\n", markup=False)
-    if said := lower_end.sentence(result):
-        console.print(f"{said}\n", markup=False)
-    show_questions(result)
-    show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
-    if study.tested is not None:
-        show_evaluation(study.tested, "On the test split, looked at once")
-    for finding in result.findings:
-        if finding.severity != "info":
-            console.print(f"{finding.severity}: {finding.text}", markup=False)
-    console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
+    return table
 
 
 def show_single(single: SingleResult, out: Path, extractor: Extractor) -> None:

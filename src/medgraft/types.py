@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.scenario import Join as Join
 from medgraft.scenario import ResizeRule as ResizeRule
 from medgraft.scenario import Scenario as Scenario
@@ -486,7 +487,7 @@ class SeenBefore:
 
     @property
     def certain(self) -> int:
-        """How many are surely images learned from."""
+        """How many are images learned from, by file or picture."""
         return (self.same_file or 0) + (self.same_picture or 0)
 
 
@@ -506,7 +507,7 @@ class Folds:
     n_folds: int
     seed: int
     view: Edit | None = None
-    metric: str = "auroc"
+    metric: str = DEFAULT_METRIC
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -816,11 +817,11 @@ class LowerEnd:
 Answer = Literal["better", "worse", "no difference seen"]
 
 
-WayKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
+VariationKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Variation:
     """What is done otherwise, of which a study asks whether it helps.
 
     kind : `edits` instead of the raw image, beside it, or with the probabilities of both averaged;
@@ -828,7 +829,7 @@ class Way:
     best of another `family` instead of the best probe.
     """
 
-    kind: WayKind
+    kind: VariationKind
     edits: tuple[str, ...] = ()
     views: str = ""
     sizes: tuple[int, ...] = ()
@@ -846,7 +847,7 @@ class Question:
     it in words.
     """
 
-    way: Way
+    variation: Variation
     comparison: Comparison
     answer: Answer
     corrected: bool = False
@@ -931,8 +932,8 @@ class Rationale:
     audits: Mapping[str, AuditResult] = field(default_factory=dict)
 
     @property
-    def surely_close(self) -> bool:
-        """Whether no more than the margin is lost, by the interval and not by luck."""
+    def non_inferior(self) -> bool:
+        """Whether no more than the margin is lost, by the interval: a test of non-inferiority."""
         return self.loss <= self.margin
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.audit.context_probes import check_context, check_file_changes, shown
+from medgraft.audit.context_probes import check_context, check_file_changes, grey_outside
 from medgraft.audit.regions import Layout
 from medgraft.audit.swap import Part
 from medgraft.evaluate.calibration import Calibrator
@@ -117,8 +117,11 @@ def test_what_has_several_networks_says_so(fitted: FittedFrozen) -> None:
 def test_the_rest_is_grey() -> None:
     kept = np.array([[True, False], [False, True]])
     pixels = np.array([[1, 2], [3, 4]], np.uint8)
-    assert shown(pixels, kept).tolist() == [[1, 128], [128, 4]]
-    assert shown(np.repeat(pixels[..., None], 3, axis=2), kept)[0].tolist() == [[1] * 3, [128] * 3]
+    assert grey_outside(pixels, kept).tolist() == [[1, 128], [128, 4]]
+    assert grey_outside(np.repeat(pixels[..., None], 3, axis=2), kept)[0].tolist() == [
+        [1] * 3,
+        [128] * 3,
+    ]
 
 
 def files_of(folder: Path, fitted: FittedFrozen, width: Callable[[int], int]) -> Part:

@@ -17,7 +17,7 @@ from medgraft.audit.heatmap_clusters import (
     spectral_clusters,
     standing_apart,
 )
-from medgraft.audit.heatmaps import Mapped, read_maps
+from medgraft.audit.heatmaps import PartHeatmaps, read_heatmaps
 from medgraft.audit.regions import Layout
 from medgraft.audit.saliency import look_at_saliency, stays
 from medgraft.audit.swap import Part
@@ -92,8 +92,8 @@ def maps_of(n: int, minority: int, seed: int, kind: str = "middle") -> Floats:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
-    mapped = [Mapped(part_of(80), maps_of(80, 14, seed))]
-    found, looked = cluster_heatmaps(mapped, Layout(), seed)
+    heatmaps = [PartHeatmaps(part_of(80), maps_of(80, 14, seed))]
+    found, looked = cluster_heatmaps(heatmaps, Layout(), seed)
     assert looked == {"b": 80}
     (one,) = found
     assert 12 <= one.n <= 14
@@ -114,8 +114,8 @@ def test_a_planted_minority_is_found_and_its_corner_named(seed: int) -> None:
 @pytest.mark.parametrize("kind", ["middle", "anywhere", "tail"])
 def test_nothing_is_found_where_all_are_of_one_kind(kind: str) -> None:
     for seed in range(12):
-        mapped = [Mapped(part_of(60), maps_of(60, 0, seed, kind))]
-        found, looked = cluster_heatmaps(mapped, Layout(), seed)
+        heatmaps = [PartHeatmaps(part_of(60), maps_of(60, 0, seed, kind))]
+        found, looked = cluster_heatmaps(heatmaps, Layout(), seed)
         assert not found
         assert looked == {"b": 60}
 
@@ -135,7 +135,7 @@ def test_what_is_cut_off_by_chance_does_not_count() -> None:
 def test_many_images_of_one_patient_are_no_strategy() -> None:
     part = part_of(80)
     part.table.groups[:14] = "one patient"
-    found, looked = cluster_heatmaps([Mapped(part, maps_of(80, 14, 0))], Layout())
+    found, looked = cluster_heatmaps([PartHeatmaps(part, maps_of(80, 14, 0))], Layout())
     assert not found
     assert looked == {"b": 67}
 
@@ -143,7 +143,7 @@ def test_many_images_of_one_patient_are_no_strategy() -> None:
 def test_maps_of_nothing_and_small_classes_are_left_out() -> None:
     maps = maps_of(30, 0, 0)
     maps[:11] = 0
-    found, looked = cluster_heatmaps([Mapped(part_of(30), maps)], Layout())
+    found, looked = cluster_heatmaps([PartHeatmaps(part_of(30), maps)], Layout())
     assert (found, looked) == ((), {})
     (finding,) = cluster_findings(found, looked)
     assert (finding.check, finding.reason) == ("strategies", "too few")
@@ -176,11 +176,11 @@ def squares(n: int) -> Floats:
 def test_maps_that_know_their_own_masks_and_maps_that_do_not() -> None:
     masks = squares(40)
     part = part_of(40, masks=masks)
-    aware = look_at_saliency([Mapped(part, masks + np.float32(0.1))])[0]
+    aware = look_at_saliency([PartHeatmaps(part, masks + np.float32(0.1))])[0]
     assert (aware.check, aware.severity) == ("heatmaps_and_masks", "info")
     assert aware.reason == "own patient"
     everyone = np.tile(masks.mean(axis=0), (40, 1, 1)).astype(np.float32)
-    blind = look_at_saliency([Mapped(part, everyone)])[0]
+    blind = look_at_saliency([PartHeatmaps(part, everyone)])[0]
     assert blind.reason == "any patient"
     assert sentence(aware) != sentence(blind)
     assert blind.numbers["low"] < 0 < blind.numbers["high"]  # type: ignore[operator]
@@ -190,7 +190,7 @@ def test_masks_of_one_patient_only_are_told_of() -> None:
     masks = squares(30)
     part = part_of(30, masks=masks)
     part.table.groups[:] = "one"
-    finding = look_at_saliency([Mapped(part, masks.astype(np.float32))])[0]
+    finding = look_at_saliency([PartHeatmaps(part, masks.astype(np.float32))])[0]
     assert finding.check == "heatmaps_not_measured"
     assert finding.reason == "masks failed"
     assert "two groups or more" in finding.error
@@ -242,11 +242,11 @@ def probe(cache: Cache, head: object) -> FittedFrozen:
 
 
 def test_what_a_real_network_learned_is_in_its_maps(cache: Cache) -> None:
-    mapped = read_maps([part_of(30, probe(cache, Linear(24)))])
-    (one,) = mapped
+    heatmaps = read_heatmaps([part_of(30, probe(cache, Linear(24)))])
+    (one,) = heatmaps
     assert one.maps.shape == (30, SIDE, SIDE)
     assert (one.maps >= 0).all()
-    (finding,) = look_at_saliency(mapped)
+    (finding,) = look_at_saliency(heatmaps)
     assert (finding.check, finding.severity) == ("heatmaps_and_weights", "info")
     assert finding.numbers["n"] == 24
     assert -1 <= float(finding.numbers["correlation"]) < 0.9
@@ -258,9 +258,9 @@ def test_what_a_real_network_learned_is_in_its_maps(cache: Cache) -> None:
 
 def test_a_model_without_a_gradient_says_so(cache: Cache) -> None:
     knn = probe(cache, SimpleNamespace())
-    mapped = read_maps([part_of(30, knn)])
-    assert mapped == ()
-    (finding,) = look_at_saliency(mapped)
+    heatmaps = read_heatmaps([part_of(30, knn)])
+    assert heatmaps == ()
+    (finding,) = look_at_saliency(heatmaps)
     assert (finding.check, finding.severity) == ("heatmaps_not_measured", "info")
     assert finding.reason == "no maps"
     assert sentence(finding)

@@ -10,14 +10,14 @@ import pytest
 from scipy import special
 
 from medgraft.errors import FitError
-from medgraft.evaluate.calibration import (
-    choose_threshold,
-    cross_fit_group_thresholds,
-    fit_calibrator,
-    group_threshold,
-)
+from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.groups import by_group, operating_of_groups
+from medgraft.evaluate.threshold import (
+    choose_threshold,
+    cross_fit_group_thresholds,
+    group_threshold,
+)
 from medgraft.types import Operating, Predictions
 
 Make = Callable[..., Predictions]

@@ -1,24 +1,16 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medgraft.errors import DataError, FitError, LeakError
+from medgraft.errors import DataError, FitError
 from medgraft.evaluate.calibration import (
-    RULE,
-    best_threshold,
     calibrate_folds,
-    choose_threshold,
     cross_fit,
-    cross_fit_thresholds,
     fit_calibrator,
     fold_calibrators,
-    require_development,
-    steady_threshold,
 )
 from medgraft.evaluate.metrics import auroc
 
@@ -143,83 +135,3 @@ def test_cross_fitting_needs_folds(fold):
 
 
 # --------------------------------------------------------------------------- thresholds
-
-
-@pytest.mark.parametrize(
-    ("y", "p", "expected"),
-    [
-        ([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], 0.4),
-        # Cuts .15 (1/2 + 1) and .7 (1 + 1/2) are equally good; .5 to .9 is the wider gap.
-        ([0, 1, 0, 1], [0.1, 0.2, 0.5, 0.9], 0.7),
-        # The same turned round: the wider gap is the lower.
-        ([0, 1, 0, 1], [0.1, 0.5, 0.8, 0.9], 0.3),
-        # Equal gaps (whole numbers halved, exact in binary): the lower.
-        ([0, 1, 0, 1], [0.125, 0.25, 0.375, 0.5], 0.1875),
-        # Balanced: one of three negatives above costs a third, one of one positives all.
-        ([0, 0, 0, 1], [0.1, 0.2, 0.6, 0.4], 0.3),
-        # A ranking that misleads: nothing beats labelling all alike; 0 to .3 is the widest.
-        ([1, 0], [0.3, 0.9], 0.15),
-        ([0, 1], [0.5, 0.5], 0.25),
-    ],
-)
-def test_threshold_by_hand(y, p, expected):
-    assert best_threshold(np.array(y, bool), np.array(p)) == pytest.approx(expected)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=2, max_size=25))
-def test_no_threshold_is_better(rows):
-    y, p = np.array([a for a, _ in rows]), np.array([b / 10 for _, b in rows])
-    if y.all() or not y.any():
-        return
-
-    def merit(t):
-        return (p >= t)[y].mean() + (p < t)[~y].mean()
-
-    found = merit(best_threshold(y, p))
-    assert found == pytest.approx(max(merit(t) for t in [*p, 0.0, 1.1]))
-
-
-def test_neighbouring_floats_are_still_told_apart():
-    low = 0.5
-    high = np.nextafter(low, 1)
-    t = best_threshold(np.array([False, True]), np.array([low, high]))
-    assert low < t <= high
-
-
-def test_choosing_a_threshold_says_by_which_rule(make):
-    operating = choose_threshold(make([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]))
-    assert operating.threshold == pytest.approx(0.5)  # at the share of positives
-    assert operating.rule == RULE == "highest balanced accuracy"
-
-
-def test_an_image_has_no_say_in_its_own_threshold(make):
-    rng = np.random.default_rng(0)
-    y, fold = rng.integers(0, 2, 60), np.arange(60) % 3
-    p = np.clip(rng.normal(0.4 + 0.2 * y, 0.2), 0, 1)
-    before = cross_fit_thresholds(make(y, p, fold=fold))
-    after = cross_fit_thresholds(make(np.where(fold == 2, 1 - y, y), p, fold=fold))
-    assert (before[fold == 2] == after[fold == 2]).all()
-    assert set(before[fold == 2]) == {steady_threshold(y[fold != 2] == 1, p[fold != 2])}
-
-
-def test_the_test_split_may_not_choose(make):
-    test = make([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], fold=[0, 0, 1, 1], split="test")
-    for chooses in (choose_threshold, cross_fit_thresholds):
-        with pytest.raises(LeakError, match="4 images of the test split"):
-            chooses(test)
-    development = dataclasses.replace(test, splits=np.array(["train", "val", "", "val"]))
-    require_development(development, "anything")
-    one = dataclasses.replace(test, splits=np.array(["train", "val", "", "test"]))
-    with pytest.raises(LeakError, match="1 images"):
-        require_development([development, one], "anything")
-
-
-def test_what_has_no_threshold_is_refused(make):
-    with pytest.raises(DataError, match="most probable"):
-        choose_threshold(make([0, 1, 2], np.full((3, 3), 1 / 3)))
-    with pytest.raises(FitError, match="both classes"):
-        choose_threshold(make([1, 1], [0.2, 0.4]))
-    nameless = dataclasses.replace(make([0, 1], [0.2, 0.4]), positive=None)
-    with pytest.raises(DataError, match="--positive"):
-        choose_threshold(nameless)

@@ -10,8 +10,9 @@ from sklearn import metrics as truth
 
 from medgraft.errors import DataError
 from medgraft.evaluate import metrics as m
-from medgraft.evaluate.calibration import cross_fit, cross_fit_thresholds
+from medgraft.evaluate.calibration import cross_fit
 from medgraft.evaluate.intervals import ones
+from medgraft.evaluate.threshold import cross_fit_thresholds
 from medgraft.types import Operating
 
 

@@ -45,7 +45,7 @@ def test_every_encoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = ENCODERS[name](**SMALL.get(name, {})).fit(X)
     codes = encoder.transform(X)
     assert codes.dtype == np.float32
-    assert codes.shape[0] == 20
+    assert codes.shape == (20, encoder.size(12)[0])
     assert np.isfinite(codes).all()
     np.testing.assert_array_equal(X, before)
 

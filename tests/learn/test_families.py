@@ -284,7 +284,8 @@ def test_out_of_fold_scores_come_from_the_folds_own_encoder(
 ) -> None:
     """Fold k done by hand, kNN with all neighbours in reach: what it gives is in the OOF scores."""
     from medgraft.features.codebooks import ENCODERS
-    from medgraft.learn.heads import HEADS, nested_scores
+    from medgraft.learn.estimators import HEADS
+    from medgraft.learn.heads import nested_scores
 
     stream = feature_plan_of(VLAD, extractor).descriptors(table, extractor)
     bags = np.concatenate([bags for _, bags in stream()])

@@ -16,7 +16,7 @@ from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BundleError, LeakError, ScenarioError
-from medgraft.evaluate.calibration import RULE
+from medgraft.evaluate.threshold import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor

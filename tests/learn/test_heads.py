@@ -13,10 +13,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from medgraft.errors import FitError
-from medgraft.learn import heads
+from medgraft.learn import estimators, heads
 from medgraft.learn.criteria import auroc_within, criterion
-from medgraft.learn.estimators import TEMPERATURE
-from medgraft.learn.heads import HEADS, head_from_arrays, nested_scores
+from medgraft.learn.estimators import HEADS, TEMPERATURE, head_from_arrays
+from medgraft.learn.heads import nested_scores
 
 
 def codes_of_patients(n_groups=40, d=12, n_classes=2, n_folds=4, seed=0):
@@ -86,13 +86,13 @@ def test_knn_agrees_with_scikit_learn(weighted):
     prior = np.bincount(y[train], row_weight) / row_weight.sum()
     votes = np.stack([(vote * (y[train][which] == c)).sum(axis=1) for c in range(3)], axis=1)
     share = (votes + prior) / (votes.sum(axis=1, keepdims=True) + 1)
-    head = heads.KNNHead(7, "balanced" if weighted else None).fit(X[train], y[train])
+    head = estimators.KNNHead(7, "balanced" if weighted else None).fit(X[train], y[train])
     np.testing.assert_allclose(head.decision_function(X[~train]), np.log(share), atol=1e-4)
 
 
 def test_knn_with_more_neighbours_than_rows_asks_them_all():
     X, y, *_ = codes_of_patients(n_groups=4)
-    few, many = heads.KNNHead(len(X)).fit(X, y), heads.KNNHead(10**6).fit(X, y)
+    few, many = estimators.KNNHead(len(X)).fit(X, y), estimators.KNNHead(10**6).fit(X, y)
     np.testing.assert_array_equal(few.decision_function(X), many.decision_function(X))
 
 
@@ -327,7 +327,7 @@ def test_the_stronger_penalty_wins_a_tie():
     for name, kind in HEADS.items():
         result = nested_scores(name, X, y, fold, metric=lambda y, s, cell: 1.0)
         assert result.final == kind.strengths(X.shape[1])[0]
-    C = heads.LinearSVMHead.strengths(100)
+    C = estimators.LinearSVMHead.strengths(100)
     assert list(C) == sorted(C)
     assert C[2] == pytest.approx(1 / 100)  # 1/d is on the grid
 

@@ -12,8 +12,8 @@ from sklearn.svm import SVC
 from medgraft.errors import FitError
 from medgraft.learn import heads, nystroem
 from medgraft.learn.criteria import auroc_within
-from medgraft.learn.estimators import RBFHead
-from medgraft.learn.heads import HEADS, nested_scores
+from medgraft.learn.estimators import HEADS, RBFHead
+from medgraft.learn.heads import nested_scores
 from medgraft.learn.nystroem import fit_landmarks, rbf, stratified
 
 

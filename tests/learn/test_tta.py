@@ -138,8 +138,8 @@ def test_the_mild_views_of_each_preset(
     setup = FinetuneSetup.of(
         VIEWED.with_pixels(views=views_of(augment) if augment else None), table, extractor
     )
-    assert [edit.key for edit in setup.mild(1)] == [key]
-    assert setup.mild(0) == ()
+    assert [edit.key for edit in setup.tta_edits(1)] == [key]
+    assert setup.tta_edits(0) == ()
 
 
 def test_members_with_other_backbones_share_one_decode(

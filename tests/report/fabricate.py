@@ -45,7 +45,7 @@ from medgraft.types import (
     Skipped,
     Source,
     StudyResult,
-    Way,
+    Variation,
 )
 
 FAST = Sampling(resamples=200)
@@ -278,15 +278,15 @@ def with_families(content: ReportInput) -> ReportInput:
     row = next(row for row in content.result.scenarios if row.key == CHOSEN)
     rows = tuple(dataclasses.replace(row, key=one.key, family=one.family) for one in added)
     gaps = ((0.012, 0.004, 0.02, 0.01), (-0.001, -0.011, 0.009, 1.0), (-0.02, -0.03, -0.01, 0.003))
-    ways = (
-        Way("instead", ("clahe2-8",)),
-        Way("beside", ("clahe2-8",)),
-        Way("views", views="xray4"),
+    variations = (
+        Variation("instead", ("clahe2-8",)),
+        Variation("beside", ("clahe2-8",)),
+        Variation("views", views="xray4"),
     )
     answers: tuple[Answer, ...] = ("better", "no difference seen", "worse")
     questions = tuple(
-        Question(way, Comparison(one.key, CHOSEN, *gap), answer, tap="blocks.5", head="svm")
-        for way, one, gap, answer in zip(ways, added, gaps, answers, strict=False)
+        Question(variation, Comparison(one.key, CHOSEN, *gap), answer, tap="blocks.5", head="svm")
+        for variation, one, gap, answer in zip(variations, added, gaps, answers, strict=False)
     )
     scenarios = (*content.scenarios, *added)
     auroc = row.validation["auroc"]
@@ -381,7 +381,7 @@ def with_training(
     gap = {"better": 0.012, "worse": -0.013, "no difference seen": 0.002}[answer]
     p = 0.3 if answer.startswith("no") else 0.01
     asked = Question(
-        Way("family", family="finetune"),
+        Variation("family", family="finetune"),
         Comparison(TRAINED.key, CHOSEN, gap, gap - 0.008, gap + 0.008, p),
         answer,  # type: ignore[arg-type]
     )

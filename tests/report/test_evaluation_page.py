@@ -12,11 +12,10 @@ import pytest
 from test_report_page import Page
 
 from medgraft.bundle.external_validation import ExternalValidation, write_external
-from medgraft.bundle.model import history_of
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.report.pages.evaluation import EvaluationInput, headline, render_evaluation
-from medgraft.studies.store import write_predictions
+from medgraft.studies.store import read_learned_from, write_predictions
 from medgraft.types import Estimate, Operating, Predictions, SeenBefore, Skipped
 
 AT = Operating(0.5, "highest balanced accuracy")
@@ -167,8 +166,8 @@ def test_what_a_run_learned_from_is_counted_without_its_test_images(
     other = dataclasses.replace(rows, scenario="probe/other", splits=np.full(8, "train"))
     write_predictions(tmp_path / "predictions.parquet", [rows, other])
     (tmp_path / "result.json").write_text('{"metric": "mcc"}')
-    found = history_of(tmp_path, rows.scenario)
-    assert (found.metric, found.learned) == ("mcc", {"NORMAL": 4, "PNEUMONIA": 2})
+    found = read_learned_from(tmp_path, rows.scenario)
+    assert (found.metric, found.by_class) == ("mcc", {"NORMAL": 4, "PNEUMONIA": 2})
     assert found.ids == set(rows.ids[:6].tolist())
     own = rows.groups == rows.ids  # an image without a patient is no patient
     assert found.patients == set(rows.groups[:6][~own[:6]].tolist())
@@ -177,8 +176,8 @@ def test_what_a_run_learned_from_is_counted_without_its_test_images(
 def test_a_model_outside_its_run_is_not_guessed_about(
     predictions: Predictions, tmp_path: Path
 ) -> None:
-    found = history_of(tmp_path, predictions.scenario)
-    assert (found.metric, found.learned, found.ids) == ("auroc", {}, set())
+    found = read_learned_from(tmp_path, predictions.scenario)
+    assert (found.metric, found.by_class, found.ids) == ("auroc", {}, set())
 
 
 def test_page_and_json_are_written_whole(

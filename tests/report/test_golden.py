@@ -30,8 +30,8 @@ from medgraft.types import (
     Estimate,
     Question,
     Rationale,
+    Variation,
     Verdict,
-    Way,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -138,19 +138,21 @@ def test_why_in_result_json() -> None:
 
 def test_questions() -> None:
     gap = Comparison("a", "b", 0.01, 0.0, 0.02, 0.03)
-    ways = (
-        Way("instead", ("clahe2-8",)),
-        Way("beside", ("clahe2-8", "clahe4-8")),
-        Way("averaged", ("clahe2-8",)),
-        Way("views", views="xray4"),
-        Way("sizes", sizes=(544,)),
-        Way("sizes", sizes=(224, 544)),
-        Way("sizes", sizes=(224, 544), join="mean"),
+    variations = (
+        Variation("instead", ("clahe2-8",)),
+        Variation("beside", ("clahe2-8", "clahe4-8")),
+        Variation("averaged", ("clahe2-8",)),
+        Variation("views", views="xray4"),
+        Variation("sizes", sizes=(544,)),
+        Variation("sizes", sizes=(224, 544)),
+        Variation("sizes", sizes=(224, 544), join="mean"),
     )
-    asked = [Question(way, gap, "better", tap="stages", head="svm") for way in ways]
+    asked = [
+        Question(variation, gap, "better", tap="stages", head="svm") for variation in variations
+    ]
     asked += [dataclasses.replace(asked[0], backbone="vgg16")]
     families = ("multiscale", "vlad", "ensemble", "finetune", "hybrid")
-    asked += [Question(Way("family", family=family), gap, "better") for family in families]
+    asked += [Question(Variation("family", family=family), gap, "better") for family in families]
     check("questions.txt", [questions.sentence(one) for one in asked])
 
 

@@ -33,7 +33,7 @@ from medgraft.types import (
     Question,
     Scenario,
     ScenarioResult,
-    Way,
+    Variation,
 )
 
 PLAIN = Scenario.from_key("probe/net/stages/svm")
@@ -279,7 +279,7 @@ def forest(metric: str = "auroc") -> list[ElementTree.Element]:
     gaps = ((0.02, 0.01, 0.03), (-0.01, -0.02, 0.0))
     questions = [
         Question(
-            Way("views", views=f"view{i}"),
+            Variation("views", views=f"view{i}"),
             Comparison("a", "b", *gap, 0.01),
             answer,
             tap="t",
@@ -411,8 +411,8 @@ def test_families_are_those_that_ran_with_their_question() -> None:
     against = Comparison(CODES.key, PLAIN.key, -0.1, -0.2, 0.0, 0.04)
     other = Comparison(CODES.key, CLAHE.key, 0.3, 0.2, 0.4, 0.04)
     questions = (
-        Question(Way("views"), other, "better"),
-        Question(Way("family"), against, "worse"),
+        Question(Variation("views"), other, "better"),
+        Question(Variation("family"), against, "worse"),
     )
     result = SimpleNamespace(scenarios=rows, metric="auroc", questions=questions)
     found = report_input._families(SimpleNamespace(result=result, oof=oof))  # type: ignore[arg-type]

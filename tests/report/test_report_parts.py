@@ -294,7 +294,7 @@ def test_data_takes_the_gravest(
 def test_without_patients_no_leak_between_them_can_be_ruled_out(
     content: verdicts.ReportInput,
 ) -> None:
-    def card(severity: str) -> verdicts.Verdict:
+    def card(severity: str) -> verdicts.VerdictCard:
         findings = (Finding("one", severity, "so it is"),)
         table = dataclasses.replace(content.result.table, grouping=Grouping())
         result = dataclasses.replace(content.result, findings=findings, table=table)
@@ -355,7 +355,7 @@ def test_gap_is_the_metric_of_the_row_minus_the_reference() -> None:
 
 
 def test_every_metric_is_explained() -> None:
-    assert set(formatting.METRICS) <= set(formatting.GLOSSARY)
+    assert set(formatting.METRIC_WORDS) <= set(formatting.GLOSSARY)
 
 
 def test_shortened_names_keep_their_ends() -> None:

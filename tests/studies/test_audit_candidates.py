@@ -21,7 +21,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.report.result_json import audit_json
 from medgraft.studies.audit_candidates import AuditedChoice, audit_candidates, audit_unseen
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.recommend import Recommendation, explain_choice
 from medgraft.studies.store import RunStore
 from medgraft.types import (

@@ -12,7 +12,7 @@ from medgraft.data.ingest import load
 from medgraft.errors import FitError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import run_study
 
 OPTIONS = StudyOptions(heads=("logistic",))

@@ -13,7 +13,8 @@ from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
 from medgraft.scenario import Encoded, Head, Scenario, encoding_of
 from medgraft.studies import prepare
-from medgraft.studies.plan import Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PlannedScenario, input_sizes, plan
 
 NET = "tf_efficientnet_lite0"
 
@@ -23,7 +24,9 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
     return Extractor(Cache(tmp_path_factory.mktemp("cache")))
 
 
-def planned(extractor: Extractor, shorter: int = 0, **options: object) -> dict[str, Planned]:
+def planned(
+    extractor: Extractor, shorter: int = 0, **options: object
+) -> dict[str, PlannedScenario]:
     """The plan of 100 images of two classes, by key without family and backbone."""
     found = plan(StudyOptions(**options), extractor, 100, 2, shorter)  # type: ignore[arg-type]
     named = {entry.scenario.key.replace(f"/{NET}/", ":"): entry for entry in found}

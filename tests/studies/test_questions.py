@@ -11,10 +11,10 @@ import pytest
 from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.scenario import Head, Join, Pooled, Preprocessing, Views, encoding_of, steps_of
 from medgraft.studies.questions import answer
-from medgraft.types import Predictions, Scenario, Way
+from medgraft.types import Predictions, Scenario, Variation
 
 N = 200
 PLAIN = Scenario.from_key("probe/net/t1/svm")
@@ -50,29 +50,32 @@ def judged(scenario: Scenario, skill: float, seed: int = 0, split: str = "train"
 
 def asked(
     skills: dict[Scenario, float], values: dict[str, float] | None = None, metric: str = "auroc"
-) -> list[tuple[Way, str, str, str]]:
-    """(way, new, held against, answer); equal skills give equal predictions."""
+) -> list[tuple[Variation, str, str, str]]:
+    """(variation, new, held against, answer); equal skills give equal predictions."""
     oof = {scenario.key: judged(scenario, skill) for scenario, skill in skills.items()}
     drawn = resample_in_and_out(list(oof.values()), metric, sampling=Sampling(resamples=300))
     if values:
         drawn = dataclasses.replace(drawn, values=np.array([values[key] for key in oof]))
     found = answer(list(skills), drawn)
-    return [(q.way, q.comparison.a, q.comparison.b, q.answer) for q in found]
+    return [(q.variation, q.comparison.a, q.comparison.b, q.answer) for q in found]
 
 
 def test_each_way_is_held_against_the_scenario_that_lacks_only_it() -> None:
     sizes: dict[str, Any] = {"sizes": (224, 544)}
-    ways = {
-        probe(edit="clahe2-8"): Way("instead", ("clahe2-8",)),
-        probe(edit="raw+clahe2-8"): Way("beside", ("clahe2-8",)),
-        probe(views=4): Way("views", views="xray4"),
-        averaged(PLAIN): Way("averaged", ("clahe2-8",)),
-        probe(**sizes): Way("sizes", **sizes),
-        probe(**sizes, join="mean"): Way("sizes", **sizes, join="mean"),
-        probe(sizes=(544,)): Way("sizes", sizes=(544,)),
+    variations = {
+        probe(edit="clahe2-8"): Variation("instead", ("clahe2-8",)),
+        probe(edit="raw+clahe2-8"): Variation("beside", ("clahe2-8",)),
+        probe(views=4): Variation("views", views="xray4"),
+        averaged(PLAIN): Variation("averaged", ("clahe2-8",)),
+        probe(**sizes): Variation("sizes", **sizes),
+        probe(**sizes, join="mean"): Variation("sizes", **sizes, join="mean"),
+        probe(sizes=(544,)): Variation("sizes", sizes=(544,)),
     }
-    found = asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))
-    expected = [(way, new.key, PLAIN.key, "no difference seen") for new, way in ways.items()]
+    found = asked({PLAIN: 1.0} | dict.fromkeys(variations, 1.0))
+    expected = [
+        (variation, new.key, PLAIN.key, "no difference seen")
+        for new, variation in variations.items()
+    ]
     # of equals the simplest is a family's best, so the families' pairs were all asked about
     assert found == expected
 
@@ -93,8 +96,10 @@ def test_a_way_without_its_twin_is_not_asked_about() -> None:
 
 
 def test_two_kinds_of_clahe_are_two_questions() -> None:
-    ways = [probe(edit=key) for key in ("clahe2-8", "clahe4-8")]
-    found = [way.edits for way, *_ in asked({PLAIN: 1.0} | dict.fromkeys(ways, 1.0))]
+    variations = [probe(edit=key) for key in ("clahe2-8", "clahe4-8")]
+    found = [
+        variation.edits for variation, *_ in asked({PLAIN: 1.0} | dict.fromkeys(variations, 1.0))
+    ]
     assert found == [("clahe2-8",), ("clahe4-8",)]
 
 
@@ -124,8 +129,8 @@ def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
     codes = {k: probe(encoder=f"k{k}") for k in ("32", "64")}
     views = probe(views=4)
     skills = {PLAIN: 0.5, views: 1.0, codes["32"]: 0.2, codes["64"]: 0.4}
-    *_, (way, new, held, found) = asked(skills)
-    assert way == Way("family", family="vlad")
+    *_, (variation, new, held, found) = asked(skills)
+    assert variation == Variation("family", family="vlad")
     assert (new, held) == (codes["64"].key, views.key)
     assert found == "worse"
     del skills[PLAIN], skills[views]
@@ -143,11 +148,11 @@ def test_better_is_better_whichever_way_the_metric_counts(metric: str) -> None:
 
 
 def test_p_is_corrected_for_the_number_of_questions_and_the_interval_is_the_pair_s_own() -> None:
-    ways = [probe(views=4), probe(edit="clahe2-8"), probe(edit="raw+clahe2-8")]
+    variations = [probe(views=4), probe(edit="clahe2-8"), probe(edit="raw+clahe2-8")]
     oof = {PLAIN.key: judged(PLAIN, 1.0, seed=0)}
-    oof |= {way.key: judged(way, 1.0 + 0.3 * i, seed=i + 1) for i, way in enumerate(ways)}
-    found = answer([PLAIN, *ways], resample_in_and_out(list(oof.values()), "auroc"))
-    alone = [compare(oof[way.key], [oof[PLAIN.key]], "auroc")[0] for way in ways]
+    oof |= {way.key: judged(way, 1.0 + 0.3 * i, seed=i + 1) for i, way in enumerate(variations)}
+    found = answer([PLAIN, *variations], resample_in_and_out(list(oof.values()), "auroc"))
+    alone = [compare(oof[way.key], [oof[PLAIN.key]], "auroc")[0] for way in variations]
     p = sorted(one.p for one in alone)
     steps = np.maximum.accumulate([min(1, 3 * p[0]), min(1, 2 * p[1]), p[2]])
     assert sorted(q.comparison.p for q in found) == pytest.approx(steps)

@@ -7,7 +7,7 @@ import pytest
 
 from medgraft.errors import LeakError
 from medgraft.evaluate.intervals import Sampling
-from medgraft.evaluate.selection import resample_in_and_out
+from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.types import Comparison, Estimate, Grouping, ImageTable, Predictions, Source
 
@@ -141,12 +141,12 @@ def test_why_names_images_patients_depth_and_margin() -> None:
     assert (why.recommended, why.figure) == (simple.scenario, estimates[simple.scenario])
     assert (why.best, why.best_figure) == (p.scenario, estimates[p.scenario])
     assert (why.margin, why.loss, why.by_tap) == (choice.margin, 0.005, by_tap)
-    assert why.surely_close
+    assert why.non_inferior
     assert why.corrected == choice.corrected
     maybe = dataclasses.replace(near, high=0.03)
     unsure = dataclasses.replace(sure, comparisons=(maybe,), cost=0.0021)
     why = explain_choice(unsure, estimates, table, "auroc")
-    assert not why.surely_close
+    assert not why.non_inferior
     assert (why.loss, why.cost) == (0.03, 0.0021)
     alone = dataclasses.replace(choice, recommended=choice.best)
     why = explain_choice(alone, estimates, table, "auroc")

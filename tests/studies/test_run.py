@@ -17,7 +17,8 @@ from medgraft.errors import DataError, LeakError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
-from medgraft.studies.plan import StudyOptions, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import plan
 from medgraft.studies.store import RunError, RunStore
 from medgraft.types import ImageTable
 

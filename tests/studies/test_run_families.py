@@ -16,7 +16,7 @@ from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.fit import load as load_bundle
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 
 OPTIONS = StudyOptions(
     families=("ensemble", "vlad", "multiscale", "probe"),

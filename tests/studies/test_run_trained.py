@@ -11,7 +11,7 @@ import pytest
 import medgraft
 from medgraft.data.phantom import write_phantoms
 from medgraft.learn.fit import load
-from medgraft.studies.plan import StudyOptions
+from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import Study
 from medgraft.types import ImageTable
 

@@ -11,7 +11,7 @@ from medgraft.data.listing import content_hash
 from medgraft.features.cache import Cache
 from medgraft.types import Progress, digest
 
-ANSWERS = "2"  # raise it when a change of code changes what exchanged images look like
+AUDIT_CACHE_VERSION = "2"  # raise it when a change of code changes what exchanged images look like
 
 
 def cached_swap(
@@ -29,7 +29,7 @@ def cached_swap(
     if cache is None or not models:
         return swap(parts, units, regions, progress)
     key = digest(
-        ANSWERS,
+        AUDIT_CACHE_VERSION,
         models,
         [_identity(part) for part in parts],
         [dataclasses.astuple(unit) for unit in units],

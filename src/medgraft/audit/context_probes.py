@@ -70,7 +70,7 @@ def check_context(parts: Sequence[Part], layout: Layout, seed: int = 0) -> list[
     return _found(measured)
 
 
-def shown(pixels: Pixels, kept: NDArray[np.bool_]) -> Pixels:
+def grey_outside(pixels: Pixels, kept: NDArray[np.bool_]) -> Pixels:
     """The pixels where `kept` (height, width), and grey elsewhere."""
     where = kept if pixels.ndim == 2 else kept[..., None]
     return np.where(where, pixels, np.uint8(GREY))
@@ -99,7 +99,9 @@ def _codes(
 
     def stream() -> Iterator[Canvas]:
         for canvas, where in zip(canvases, kept, strict=True):
-            yield derive(replace(canvas, pixels=shown(canvas.pixels, where)), spec.size, spec.edits)
+            yield derive(
+                replace(canvas, pixels=grey_outside(canvas.pixels, where)), spec.size, spec.edits
+            )
 
     return network.codes(stream())
 

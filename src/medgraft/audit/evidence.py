@@ -126,16 +126,7 @@ def audit_evidence(
     """
     options = options or AuditOptions()
     layout = layout_of(options.modality)
-    parts: list[Part] = []
-    skipped: list[Skipped] = []
-    share = -(-options.images // len(models))
-    for fitted, table in models:
-        part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
-        parts += [part] if part is not None else []
-        skipped += missing
-    if not parts:
-        first = skipped[0] if skipped else Skipped("the table", "it holds no labelled image")
-        raise DataError(f"no image to audit; the first left out: {first.source}: {first.reason}")
+    parts, skipped = _read_parts(models, options)
     ranked = _ranked(parts)
     doubts = tuple(_doubts(parts, ranked, options))
     units = draw_units(parts, options.pairs, options.seed)
@@ -164,6 +155,23 @@ def audit_evidence(
         findings = (*findings, _too_few(len(units), smallest, len(parts[0].fitted.classes)))
     result = AuditResult(verdict, smallest, findings)
     return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped), strategies)
+
+
+def _read_parts(
+    models: Sequence[tuple[FittedScenario, ImageTable]], options: AuditOptions
+) -> tuple[list[Part], list[Skipped]]:
+    """Each model's part of the images, and what was left out; at least one part, or `DataError`."""
+    parts: list[Part] = []
+    skipped: list[Skipped] = []
+    share = -(-options.images // len(models))
+    for fitted, table in models:
+        part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
+        parts += [part] if part is not None else []
+        skipped += missing
+    if not parts:
+        first = skipped[0] if skipped else Skipped("the table", "it holds no labelled image")
+        raise DataError(f"no image to audit; the first left out: {first.source}: {first.reason}")
+    return parts, skipped
 
 
 def _usable(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:

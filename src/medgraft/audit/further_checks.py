@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medgraft.audit.context_probes import check_context, check_file_changes
 from medgraft.audit.heatmap_clusters import HeatmapCluster, cluster_findings, cluster_heatmaps
-from medgraft.audit.heatmaps import read_maps
+from medgraft.audit.heatmaps import read_heatmaps
 from medgraft.audit.perturbations import check_perturbations
 from medgraft.audit.regions import Layout
 from medgraft.audit.saliency import look_at_saliency
@@ -24,10 +24,10 @@ def further_checks(
     """
     found = [*check_perturbations(parts, points, seed), *check_context(parts, layout, seed)]
     found += check_file_changes(parts, seed)
-    mapped = read_maps(parts, seed)
-    found += look_at_saliency(mapped, seed)
+    heatmaps = read_heatmaps(parts, seed)
+    found += look_at_saliency(heatmaps, seed)
     strategies: tuple[HeatmapCluster, ...] = ()
-    if mapped:
-        strategies, looked = cluster_heatmaps(mapped, layout, seed)
+    if heatmaps:
+        strategies, looked = cluster_heatmaps(heatmaps, layout, seed)
         found += cluster_findings(strategies, looked)
     return tuple(found), strategies

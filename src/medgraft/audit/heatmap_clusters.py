@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from medgraft.audit.heatmaps import Mapped, called
+from medgraft.audit.heatmaps import PartHeatmaps, called
 from medgraft.audit.regions import Layout, regions_of
 from medgraft.results.evidence import MOVED, Mask
 from medgraft.types import AuditFinding, Canvas, Floats, Ints
@@ -66,7 +66,7 @@ class HeatmapCluster:
 
 
 def cluster_heatmaps(
-    mapped: Sequence[Mapped], layout: Layout, seed: int = 0
+    heatmaps: Sequence[PartHeatmaps], layout: Layout, seed: int = 0
 ) -> tuple[tuple[HeatmapCluster, ...], dict[str, int]]:
     """The minority strategies of each class that images are called, and how many were looked at.
 
@@ -75,7 +75,7 @@ def cluster_heatmaps(
     """
     found: list[HeatmapCluster] = []
     looked = {}
-    by_class = _by_class(mapped, seed)
+    by_class = _by_class(heatmaps, seed)
     for row, (label, seen) in enumerate(sorted(by_class.items())):
         if len(seen) < ENOUGH:
             continue
@@ -92,12 +92,12 @@ def cluster_heatmaps(
     return tuple(found), looked
 
 
-def _by_class(mapped: Sequence[Mapped], seed: int) -> dict[str, list[Seen]]:
+def _by_class(heatmaps: Sequence[PartHeatmaps], seed: int) -> dict[str, list[Seen]]:
     """By the class called, one image of each group that has a map."""
     found: dict[str, list[Seen]] = {}
     taken = set()
     rng = np.random.default_rng(seed)
-    for one in mapped:
+    for one in heatmaps:
         labels = called(one.part)
         prob = one.part.said.y_prob
         for i in rng.permutation(len(labels)):

@@ -22,7 +22,7 @@ IMAGES = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Mapped:
+class PartHeatmaps:
     """A part, and of each of its images the map (n, side, side) float32 of the class it is called.
 
     Maps are never negative, and 0 everywhere where nothing speaks for the class.
@@ -32,7 +32,7 @@ class Mapped:
     maps: NDArray[np.float32]
 
 
-def read_maps(parts: Sequence[Part], seed: int = 0) -> tuple[Mapped, ...]:
+def read_heatmaps(parts: Sequence[Part], seed: int = 0) -> tuple[PartHeatmaps, ...]:
     """Maps of a seeded draw of `IMAGES`, classes in equal shares, a pass each; none if a model has
     no maps that are read inside its network.
     """
@@ -42,7 +42,7 @@ def read_maps(parts: Sequence[Part], seed: int = 0) -> tuple[Mapped, ...]:
     for part in sampled(parts, IMAGES, seed):
         maps = attribute(part.fitted, seen_by(part), called(part))
         grown = [enlarge(one.map, (part.side, part.side)) for one in maps]
-        found.append(Mapped(part, np.stack(grown)))
+        found.append(PartHeatmaps(part, np.stack(grown)))
     return tuple(found)
 
 

@@ -289,11 +289,11 @@ def _log_odds(prob: Floats) -> Floats:
 
 
 def check_perturbations(parts: Sequence[Part], points: float, seed: int = 0) -> list[AuditFinding]:
-    """What surely turns more than a share `points` of the labels.
+    """What turns more than a share `points` of the labels, by the lower end of its interval.
 
     A warning for each mark or border, and one remark for all changes of whole images, to which few
     networks are indifferent; or else one that says what was tried. 850 forward passes, see
-    `try_changes`.
+    `try_perturbations`.
     """
     found = try_perturbations(parts, seed)
     large = sorted((c for c in found if c.turned.low > points), key=lambda c: -c.turned.value)

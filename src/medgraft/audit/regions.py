@@ -112,7 +112,8 @@ def regions_of(side: int, layout: Layout, masks: bool = False) -> tuple[Region, 
         Region(name, "declared" if masks or name in layout.declared else "suspect", base, outside)
         for name, base in named.items()
     ]
-    for region, opposite in zip(found[1:], reversed(CORNERS), strict=True):
+    corners = [region for region in found if region.name in CORNERS]
+    for region, opposite in zip(corners, reversed(CORNERS), strict=True):
         move = tuple(int(np.argmax(named[opposite].any(axis=axis))) for axis in (1, 0))
         here = tuple(int(np.argmax(region.base.any(axis=axis))) for axis in (1, 0))
         found.append(

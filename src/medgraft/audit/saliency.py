@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medgraft.audit.heatmaps import Mapped, seen_by
+from medgraft.audit.heatmaps import PartHeatmaps, seen_by
 from medgraft.audit.sample import sampled
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import Sampling
@@ -27,23 +27,24 @@ SHUFFLED = 24  # images whose maps are made again at each step of the shuffle
 STAYS = 0.5  # of what maps have in common beyond chance: who keeps more hardly changes
 
 
-def look_at_saliency(mapped: Sequence[Mapped], seed: int = 0) -> list[AuditFinding]:
+def look_at_saliency(heatmaps: Sequence[PartHeatmaps], seed: int = 0) -> list[AuditFinding]:
     """What the heatmaps know of the masks, where there are any, and of what was learned.
 
     Masks take no pass; the shuffle takes three times `SHUFFLED`, forward and backward: as it is,
     with the head shuffled, with everything shuffled.
     """
-    if not mapped:
+    if not heatmaps:
         return [AuditFinding("heatmaps_not_measured", "info", "no maps")]
-    masks = [_about_masks(mapped, seed)] if all(m.part.masks is not None for m in mapped) else []
-    return [*masks, *_about_weights(mapped, seed)]
+    masked = all(one.part.masks is not None for one in heatmaps)
+    masks = [_about_masks(heatmaps, seed)] if masked else []
+    return [*masks, *_about_weights(heatmaps, seed)]
 
 
-def _about_masks(mapped: Sequence[Mapped], seed: int) -> AuditFinding:
+def _about_masks(heatmaps: Sequence[PartHeatmaps], seed: int) -> AuditFinding:
     """Energy inside each image's own masks, beside that inside other patients'."""
-    maps = np.concatenate([one.maps for one in mapped])
-    masks = np.concatenate([one.part.masks for one in mapped if one.part.masks is not None])
-    groups = np.concatenate([one.part.table.groups for one in mapped])
+    maps = np.concatenate([one.maps for one in heatmaps])
+    masks = np.concatenate([one.part.masks for one in heatmaps if one.part.masks is not None])
+    groups = np.concatenate([one.part.table.groups for one in heatmaps])
     rows = np.sort(np.random.default_rng(seed).permutation(len(maps))[:MASKED])
     try:
         measured = agreement(maps[rows], masks[rows], groups[rows], Sampling(seed=seed))
@@ -73,9 +74,9 @@ def _inside(others: ChanceComparison, area: ChanceComparison) -> AuditFinding:
 # --------------------------------------------------------------------------- shuffled weights
 
 
-def _about_weights(mapped: Sequence[Mapped], seed: int) -> list[AuditFinding]:
+def _about_weights(heatmaps: Sequence[PartHeatmaps], seed: int) -> list[AuditFinding]:
     """What is left of the maps when weights are shuffled, of the model with the most images."""
-    most = max(mapped, key=lambda one: len(one.maps)).part
+    most = max(heatmaps, key=lambda one: len(one.maps)).part
     networks = most.fitted.networks  # of those of several folds, the first stands for all
     if not has_cam(most.fitted) or not _has_places(networks[0]):
         return [AuditFinding("heatmaps_not_measured", "info", "several networks")]

@@ -19,8 +19,8 @@ from medgraft.data.decode_pool import DecodePool
 from medgraft.data.masks import read_mask
 from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.threshold import positive_column
 from medgraft.results.evidence import Mask
 from medgraft.types import (
     Canvas,

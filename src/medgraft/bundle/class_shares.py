@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.bundle.model import bundle_folder, history_of
-from medgraft.bundle.predict import Answer, Prediction
+from medgraft.bundle.model import bundle_folder
+from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
+from medgraft.studies.store import read_learned_from
 from medgraft.types import FittedScenario, Floats, Operating, Strings
 
 TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
@@ -121,15 +122,15 @@ def adjust_rows(
     run = bundle_folder(Path(model)).absolute().parent
     read = [(row.source, row.answer.probabilities) for row in rows if row.answer]
     ids = np.array([source for source, _ in read], str)
-    learned = history_of(run, fitted.scenario.key).learned
+    learned = read_learned_from(run, fitted.scenario.key).by_class
     before = [[p[name] for name in fitted.classes] for _, p in read]
     prob = np.array(before, float).reshape(len(read), len(fitted.classes))
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)
     after = iter(adjust(prob, shares.training, shares.used).tolist())
 
-    def adjusted(p: list[float]) -> Answer:
+    def adjusted(p: list[float]) -> Classification:
         label = fitted.classes[int(np.argmax(p))]
-        return Answer(label, dict(zip(fitted.classes, p, strict=True)))
+        return Classification(label, dict(zip(fitted.classes, p, strict=True)))
 
     found = [
         dataclasses.replace(row, adjusted=adjusted(next(after))) if row.answer else row

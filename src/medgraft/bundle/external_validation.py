@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
-from medgraft.bundle.model import bundle_folder, history_of, in_classes_of
+from medgraft.bundle.model import bundle_folder, in_classes_of
 from medgraft.bundle.seen_before import recognise
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
@@ -22,6 +22,8 @@ from medgraft.features.extract import Extractor, without
 from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.report.result_json import calibration_json
+from medgraft.scenario import DEFAULT_METRIC
+from medgraft.studies.store import read_learned_from
 from medgraft.types import (
     Evaluation,
     Finding,
@@ -50,7 +52,7 @@ class ExternalValidation:
     skipped: tuple[Skipped, ...]
     seen: SeenBefore
     with_seen: Evaluation | None = None
-    metric: str = "auroc"
+    metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
     findings: tuple[Finding, ...] = ()
@@ -135,8 +137,8 @@ def evaluate_model(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
-    history = history_of(folder.absolute().parent, fitted.scenario.key)
-    met, seen = recognise(folder, history, without(table, skipped), extractor)
+    learned_from = read_learned_from(folder.absolute().parent, fitted.scenario.key)
+    met, seen = recognise(folder, learned_from, without(table, skipped), extractor)
     if met.all():
         raise DataError(
             f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
@@ -147,7 +149,7 @@ def evaluate_model(
     adjusted = None
     if class_shares != TRAINING:
         prob, groups = predictions.y_prob, predictions.groups
-        shares = class_shares_of(class_shares, fitted.classes, history.learned, prob, groups)
+        shares = class_shares_of(class_shares, fitted.classes, learned_from.by_class, prob, groups)
         adjusted = _adjusted(predictions, fitted.operating, shares)
     return ExternalValidation(
         predictions=predictions,
@@ -156,8 +158,8 @@ def evaluate_model(
         skipped=(*table.skipped, *skipped),
         seen=seen,
         with_seen=evaluate(everything, fitted.operating) if met.any() else None,
-        metric=history.metric,
-        learned=history.learned,
+        metric=learned_from.metric,
+        learned=learned_from.by_class,
         adjusted=adjusted,
         findings=findings,
     )

@@ -1,16 +1,13 @@
-"""A saved classifier is loaded, with what its study's folder says of it."""
+"""A saved classifier is loaded, and what it is to judge is counted in its classes."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from medgraft.errors import BundleError, DataError
+from medgraft.errors import DataError
 from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -47,57 +44,6 @@ def bundle_folder(path: Path) -> Path:
     """RUN/model for a run, the path itself for a bundle."""
     inside = path / "model"
     return inside if not (path / "bundle.json").is_file() and inside.is_dir() else path
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """What the folder of a classifier's study says of it; empty where it was taken out of it.
-
-    metric : what the study chose by. learned : images of each class that it learned from. ids :
-    theirs. patients : their groups, but for images that are a group of their own.
-    """
-
-    metric: str = "auroc"
-    learned: Mapping[str, int] = field(default_factory=dict)
-    ids: frozenset[str] = frozenset()
-    patients: frozenset[str] = frozenset()
-
-
-def history_of(run: Path, scenario: str) -> History:
-    """What a run's folder says of one of its scenarios.
-
-    Raises
-    ------
-    BundleError
-        A file of the run is damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file, result = run / "predictions.parquet", run / "result.json"
-    if not file.is_file() or not result.is_file():
-        return History()
-    try:
-        rows = pq.read_table(
-            file,
-            columns=["id", "group", "truth"],
-            filters=[("scenario", "==", scenario), ("split", "!=", "test")],
-        )
-        metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
-    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise BundleError(
-            f"{file.name} or {result.name} in {run} is damaged ({reason}); restore them, or judge "
-            "a copy of the folder model alone"
-        ) from error
-    truths, counts = np.unique(np.array(rows["truth"].to_pylist(), str), return_counts=True)
-    ids, groups = rows["id"].to_pylist(), rows["group"].to_pylist()
-    return History(
-        metric,
-        dict(zip(truths.tolist(), counts.tolist(), strict=True)),
-        frozenset(ids),
-        frozenset(group for id, group in zip(ids, groups, strict=True) if group != id),
-    )
 
 
 def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:

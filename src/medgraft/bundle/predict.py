@@ -21,7 +21,7 @@ from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, So
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Classification:
     """A label, and the probability of each class."""
 
     label: str
@@ -38,9 +38,9 @@ class Prediction:
     """
 
     source: str
-    answer: Answer | None
+    answer: Classification | None
     error: str | None = None
-    adjusted: Answer | None = None
+    adjusted: Classification | None = None
     remark: str = ""
 
     def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
@@ -69,9 +69,9 @@ def predict_files(
     )
     errors |= {file: problem for file, problem in found.items() if problem}
 
-    def said(p: Floats) -> Answer:
+    def said(p: Floats) -> Classification:
         by_class = dict(zip(fitted.classes, map(float, p), strict=True))
-        return Answer(label_of(fitted, p), by_class)
+        return Classification(label_of(fitted, p), by_class)
 
     return [
         Prediction(shown(file), None, errors[file])
@@ -102,7 +102,7 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
     write_text(path, content.getvalue())
 
 
-def _cells(answer: Answer | None, classes: Sequence[str]) -> list[object]:
+def _cells(answer: Classification | None, classes: Sequence[str]) -> list[object]:
     if answer is None:
         return [""] * (1 + len(classes))
     return [answer.label, *(answer.probabilities[name] for name in classes)]

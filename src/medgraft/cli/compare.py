@@ -37,6 +37,7 @@ from medgraft.cli.options import (
 )
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
+from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
 
 
 @app.command()
@@ -66,7 +67,7 @@ def study(
     ] = "probe",
     heads: Annotated[
         str,
-        typer.Option(help="svm, logistic, lda, rbf, knn, with commas.", rich_help_panel=COMPARED),
+        typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
     ] = "svm,logistic,knn",
     preprocess: Annotated[
         str,
@@ -96,7 +97,7 @@ def study(
         str,
         typer.Option(
             metavar="PRESET",
-            help="Compare codes of augmented views: xray, microscopy, endoscopy or natural; "
+            help=f"Compare codes of augmented views: {', '.join(MODALITIES)}; "
             "`medgraft views` shows what they do to your images.",
             rich_help_panel=COMPARED,
         ),
@@ -108,7 +109,7 @@ def study(
     modality: Annotated[
         str,
         typer.Option(
-            help="What the images are (xray, microscopy, endoscopy, natural); with it --augment "
+            help=f"What the images are ({', '.join(MODALITIES)}); with it --augment "
             "auto takes the preset that suits them, and the audit knows what is no evidence.",
             rich_help_panel=COMPARED,
         ),
@@ -171,7 +172,7 @@ def study(
             rich_help_panel=TRAINED,
         ),
     ] = "auto",
-    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = "auroc",
+    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
@@ -192,7 +193,7 @@ def study(
     predictions.parquet and model/.
     """
     from medgraft.api import study_to_folder
-    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.options import StudyOptions
 
     options = StudyOptions(
         backbones=tuple(backbone or StudyOptions().backbones),
@@ -362,7 +363,7 @@ def demo(
     from medgraft.api import study_to_folder
     from medgraft.data.phantom import write_phantoms
     from medgraft.files import explained
-    from medgraft.studies.plan import StudyOptions
+    from medgraft.studies.options import StudyOptions
     from medgraft.studies.store import RunError
 
     images, run = out / "images", out / "run"

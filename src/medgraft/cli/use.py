@@ -22,6 +22,7 @@ from medgraft.cli.options import (
 )
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
+from medgraft.scenario import MODALITIES
 
 
 @app.command()
@@ -142,7 +143,7 @@ def audit(
     modality: Annotated[
         str,
         typer.Option(
-            help="What the images are (xray, endoscopy, microscopy, natural): it names the places "
+            help=f"What the images are ({', '.join(MODALITIES)}): it names the places "
             "that are no evidence, such as the corners of an X-ray."
         ),
     ] = "",

@@ -2,7 +2,7 @@
 
 All comparisons are paired: what counts is by how much each image, or group of images, moves one
 scenario's figure more than the other's. What serves a choice refuses the test split; that something
-was chosen is the business of `selection.py`.
+was chosen is the business of `winners_curse.py`.
 """
 
 from __future__ import annotations

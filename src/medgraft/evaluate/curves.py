@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import DataError
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -29,6 +28,7 @@ from medgraft.evaluate.metrics import (
     strata,
     sums,
 )
+from medgraft.evaluate.threshold import positive_column
 from medgraft.results.curves import Curve, Curves, ReliabilityBin
 from medgraft.types import Floats, Predictions, Strings
 

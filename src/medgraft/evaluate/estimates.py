@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.evaluate.calibration import cross_fit_group_thresholds
 from medgraft.evaluate.groups import by_group, operating_of_groups
 from medgraft.evaluate.influence import bounds, influence, spread
 from medgraft.evaluate.intervals import (
@@ -49,6 +48,7 @@ from medgraft.evaluate.metrics import (
     value_range,
 )
 from medgraft.evaluate.recalibration import recalibrate
+from medgraft.evaluate.threshold import cross_fit_group_thresholds
 from medgraft.types import Estimate, Evaluation, Floats, Operating, Predictions
 
 

@@ -244,15 +244,15 @@ def proportion(hit: NDArray[np.bool_], groups: Strings, sampling: Sampling = DEF
     index, n_groups = number_groups(groups)
     value = float(hit.mean())
     if value in (0.0, 1.0) or n_groups < 2:
-        told, method = float(n_groups), f"Wilson on {n_groups} groups (no spread)"
+        effective, method = float(n_groups), f"Wilson on {n_groups} groups (no spread)"
     else:
         sums = np.bincount(index, hit - value).astype(np.float64)
         variance = n_groups / (n_groups - 1) * float((sums**2).sum()) / len(hit) ** 2
-        told = min(len(hit), value * (1 - value) / max(variance, 1e-15))
+        effective = min(len(hit), value * (1 - value) / max(variance, 1e-15))
         t = stats.t.isf(sampling.tail, freedom_of(sums))
-        told = max(1.0, told * float(stats.norm.isf(sampling.tail) / t) ** 2)
-        method = f"Wilson on the effective number, {told:.0f}, {describe_groups(groups)}"
-    found = wilson(value * told, told, sampling.level)
+        effective = max(1.0, effective * float(stats.norm.isf(sampling.tail) / t) ** 2)
+        method = f"Wilson on the effective number, {effective:.0f}, {describe_groups(groups)}"
+    found = wilson(value * effective, effective, sampling.level)
     return Estimate(value, found.low, found.high, len(hit), method)
 
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from medgraft.errors import DataError
-from medgraft.evaluate.calibration import cross_fit_thresholds, positive_column
 from medgraft.evaluate.intervals import Statistic, Weights, ones
+from medgraft.evaluate.threshold import cross_fit_thresholds, positive_column
 from medgraft.types import Floats, Ints, Operating, Predictions, Strings
 
 BINS = 15  # of equal mass, for the expected calibration error

@@ -71,10 +71,10 @@ def lower_end(
     if not np.array_equal(predictions.ids, surface.ids):
         raise DataError("the surface was read of other images; read it of those that were judged")
     y, fold = predictions.y_true, surface.fold
-    told = dataclasses.replace(surface, y_prob=cross_fit(surface.scores, y, fold))
-    weights = overlap_weights(told.y_prob, y)
+    calibrated = dataclasses.replace(surface, y_prob=cross_fit(surface.scores, y, fold))
+    weights = overlap_weights(calibrated.y_prob, y)
     effective = effective_groups(weights, y, predictions.groups)
-    areas = statistics(judge(told, Operating(0.5, "none chosen")), ["auroc"])
+    areas = statistics(judge(calibrated, Operating(0.5, "none chosen")), ["auroc"])
     before, after = (float(areas(w[:, None])[0, 0]) for w in (np.ones(len(y)), weights))
     found = LowerEnd(None, float(effective.min()), before, after)
     if after > STILL_TELLING:

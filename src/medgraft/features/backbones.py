@@ -244,24 +244,7 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
         )
         return Backbone(card, packaged.load, notes)
     _check_name(name)
-    state: sources.StateDict | None
-    if weights == "random":
-        source, sha256, state = "random", "random-0", None
-    elif weights == "hub":
-        source, (state, sha256) = "timm hub", sources.hub_state(ALIASES.get(name, name))
-    elif weights:
-        path = Path(weights)
-        source, sha256, state = (
-            f"file {path.name}",
-            sources.sha256_of(path),
-            sources.load_file(path),
-        )
-    else:
-        known = ", ".join(sources.PACKAGED)
-        raise BackboneError(
-            f"no weights for {name} come by pip (those that do: {known}); "
-            "pass --weights FILE, or --weights hub to download timm's"
-        )
+    source, sha256, state = _named_weights(name, weights)
     network = _build(name)
     if state is not None and is_vgg(network):
         state = sources.dense_as_convolutions(state)
@@ -278,6 +261,23 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
         dense=is_vgg(network) and (state is None or "pre_logits.fc1.weight" in state),
     )
     return Backbone(card, lambda: state, notes)
+
+
+def _named_weights(name: str, weights: str) -> tuple[str, str, sources.StateDict | None]:
+    """Source, sha256 and state of the weights that a user named for a network of timm."""
+    if weights == "random":
+        return "random", "random-0", None
+    if weights == "hub":
+        state, sha256 = sources.hub_state(ALIASES.get(name, name))
+        return "timm hub", sha256, state
+    if weights:
+        path = Path(weights)
+        return f"file {path.name}", sources.sha256_of(path), sources.load_file(path)
+    known = ", ".join(sources.PACKAGED)
+    raise BackboneError(
+        f"no weights for {name} come by pip (those that do: {known}); "
+        "pass --weights FILE, or --weights hub to download timm's"
+    )
 
 
 def _load_hybrid(name: str, weights: str, notes: Path | None) -> Backbone:

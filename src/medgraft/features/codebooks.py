@@ -55,12 +55,19 @@ class _Codebook(BaseEncoder):
     whiten: int | None
     seed: int
     normalise: bool
+    _gradients = 1  # numbers a centre keeps of each dimension
 
     def check_parameters(self) -> None:
         check_at_least_one("k", self.k)
         for name in ("pca", "whiten"):
             if getattr(self, name) is not None:
                 check_at_least_one(name, getattr(self, name))
+
+    def size(self, channels: int) -> tuple[int, int]:
+        dimensions = min(self.pca or channels, channels)
+        long = self.k * dimensions * self._gradients
+        length = min(self.whiten or long, long)
+        return length, channels * dimensions + long + (long * length if self.whiten else 0)
 
     def _numbers(self, positions: int, channels: int) -> int:
         return max(positions, 2 * self.k) * max(channels, self.k)
@@ -252,6 +259,7 @@ class FisherVector(_Codebook):
     `VLAD`.
     """
 
+    _gradients = 2  # by the mean and by the deviation
     _fitted = (
         "axes_", "shift_", "weights_", "means_", "variances_", "whiten_mean_", "whiten_axes_"
     )  # fmt: skip

@@ -206,6 +206,13 @@ class BaseEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def check_parameters(self) -> None:
         """Refuse parameters that make no sense; by default there are none."""
 
+    def size(self, channels: int) -> tuple[int, int]:
+        """Length of the codes of so many channels, and how many numbers are kept when fitted.
+
+        Of an encoder that learns, about as many; by default a number a channel, and none.
+        """
+        return channels, 0
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "n_features_in_"):
             raise FitError(
@@ -302,6 +309,9 @@ class SpatialPyramid(BaseEncoder):
                 "as (1, 2, 4)"
             )
 
+    def size(self, channels: int) -> tuple[int, int]:
+        return channels * sum(level**2 for level in self.levels), 0
+
     def _encode(self, block: Codes) -> Codes:
         n, positions, channels = block.shape
         side = math.isqrt(positions)
@@ -345,6 +355,9 @@ class CompactBilinear(BaseEncoder):
 
     def check_parameters(self) -> None:
         check_at_least_one("n_components", self.n_components)
+
+    def size(self, channels: int) -> tuple[int, int]:
+        return self.n_components, 4 * channels
 
     def _numbers(self, positions: int, channels: int) -> int:
         return positions * (channels + 4 * self.n_components)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENGINES = ("openvino", "torch")
-GRAPH = "1"  # raise it when a change of code changes what a converted graph computes
+GRAPH_CACHE_VERSION = "1"  # raise it when a change of code changes what a converted graph computes
 
 Outputs = tuple[NDArray[np.float32], ...]
 
@@ -292,7 +292,7 @@ def _openvino_model(
     if graphs is None:
         return _convert(backbone, outputs, size)
     recipe = digest(
-        GRAPH,
+        GRAPH_CACHE_VERSION,
         backbone.name,
         backbone.key,
         [backbone.card.mean, backbone.card.std],

@@ -63,7 +63,7 @@ class Extractor:
     workers
         Threads that decode, and that compute; all cores by default.
     progress
-        What is told how far the reading is.
+        Shows how far the reading is.
     weights
         For each backbone that needs it, what `load_backbone` takes as `weights`.
     """

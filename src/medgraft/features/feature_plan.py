@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, get_args
 
 import numpy as np
@@ -23,7 +24,7 @@ from medgraft.features.codebooks import ENCODERS
 from medgraft.features.encoders import BaseEncoder, check_pooling, half
 from medgraft.features.extract import GRID, Extractor, without
 from medgraft.features.subnetwork import last_map
-from medgraft.scenario import Encoded, Head, Pooled, Scenario, Views
+from medgraft.scenario import ENCODER_FORM, Encoded, Head, Pooled, Scenario, Views
 from medgraft.types import (
     Canvas,
     DescriptorBatch,
@@ -218,19 +219,19 @@ def encoder_of(scenario: Scenario) -> tuple[str, BaseEncoder] | None:
     code = scenario.code
     if not isinstance(code, Encoded):
         return None
-    settings: dict[str, Any] = {"levels": code.size}
-    if code.encoder != "pyramid":
-        number = "n_components" if code.encoder == "bilinear" else "k"
-        settings = {number: code.size[0], "seed": scenario.seed}
+    kind = ENCODERS[code.encoder]
+    settings: dict[str, Any] = {}
+    if "seed" in signature(kind).parameters:
+        settings["seed"] = scenario.seed
     for name, value in (("pca", code.pca), ("whiten", code.white)):
         settings |= {name: value or None} if value is not None else {}
     settings |= {"assignment": "hard"} if code.hard else {}
     try:
-        encoder = ENCODERS[code.encoder](**settings)
+        # The number of a key is what an encoder asks for first; of a pyramid there are several.
+        encoder = kind(code.size if code.encoder == "pyramid" else code.size[0], **settings)
     except TypeError as error:
         raise ScenarioError(
-            f"{'.'.join(code.words)} names no encoder; give one such as k64, fisher16, "
-            "bilinear2048 or pyramid1-2-4, and where it fits pca128, white256 or hard"
+            f"{'.'.join(code.words)} names no encoder; give one such as {ENCODER_FORM}"
         ) from error
     encoder.check_parameters()
     return code.encoder, encoder

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from medgraft.errors import FitError
-from medgraft.evaluate.calibration import best_threshold, fit_calibrator
+from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.evaluate.metrics import (
     COMMON,
     METRICS,
@@ -21,6 +21,7 @@ from medgraft.evaluate.metrics import (
     give_labels,
     statistics,
 )
+from medgraft.evaluate.threshold import best_threshold
 from medgraft.types import Floats, Ints
 
 Criterion = Callable[[Ints, Floats, Ints], float]

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.split import Development
-from medgraft.evaluate.calibration import Calibrator, choose_threshold
-from medgraft.learn.ensemble import FittedEnsemble
-from medgraft.learn.network import NetworkWithHead
+from medgraft.evaluate.calibration import Calibrator
+from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.results.training import TrainingLog
 from medgraft.types import (
@@ -25,9 +24,7 @@ from medgraft.types import (
     digest,
 )
 
-RECIPE = "11"  # raise it when a change of code changes out-of-fold numbers
-
-Fitted = NetworkWithHead | FittedEnsemble
+OUT_OF_FOLD_CACHE_VERSION = "11"  # raise it when a change of code changes out-of-fold numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +53,7 @@ def key_of(
     """What decides a scenario's out-of-fold numbers."""
     weight = development.sample_weight
     return digest(
-        RECIPE,
+        OUT_OF_FOLD_CACHE_VERSION,
         scenario.full_key,
         scenario.seed,
         inputs,
@@ -67,7 +64,9 @@ def key_of(
     )
 
 
-def judged(found: OutOfFold, development: Development, began: float) -> dict[str, NDArray[Any]]:
+def pack_out_of_fold(
+    found: OutOfFold, development: Development, began: float
+) -> dict[str, NDArray[Any]]:
     """What is kept of a scenario: its scores and probabilities, and the calibrator of the refit."""
     p = calibrated(found, development.table.labels, development.folds.assignment)
     arrays = {
@@ -85,14 +84,14 @@ def judged(found: OutOfFold, development: Development, began: float) -> dict[str
 
 
 def calibrator_of(kept: Mapping[str, NDArray[Any]]) -> Calibrator:
-    """The calibrator of the refit that `judged` left."""
+    """The calibrator of the refit that `pack_out_of_fold` packed."""
     return Calibrator(float(kept["slope"]), tuple(kept["biases"].tolist()))
 
 
-def finished(
-    fitted: Fitted, kept: Mapping[str, NDArray[Any]], development: Development
+def unpack_cross_fitted(
+    fitted: FittedScenario, kept: Mapping[str, NDArray[Any]], development: Development
 ) -> CrossFitted:
-    """The out-of-fold predictions that were kept, and the refit with its threshold."""
+    """The kept out-of-fold predictions, and the refit (a dataclass) with its threshold."""
     table, folds = development.table, development.folds
 
     def said(scores: Floats, prob: Floats) -> Predictions:
@@ -112,6 +111,6 @@ def finished(
             changed=kept.get("changed.y_prob"),
             calibrator=calibrator_of(kept),
         ),
-        fitted=dataclasses.replace(fitted, operating=operating),
+        fitted=dataclasses.replace(fitted, operating=operating),  # type: ignore[type-var]
         seconds=float(kept["seconds"]),
     )

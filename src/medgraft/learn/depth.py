@@ -17,7 +17,7 @@ from scipy.special import softmax
 from medgraft.data.split import holdout
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import (
+from medgraft.evaluate.winners_curse import (
     best,
     compare_chosen,
     compare_with_best,
@@ -103,18 +103,21 @@ def search_depth(
         order = np.argsort([sign * estimate.value for estimate in estimates], kind="stable")
         last = [found[i] for i in order]
         running = [running[i] for i in order[: max(1, -(-len(order) // 2))]]
-    frozen = replace(short, recipe=replace(recipe, probe=True))
-    deepest = depths[-1]
-    inputs = frozen.inputs(deepest)
-    task = TrainingTask(deepest, inputs, some, judges, "The frozen network", epochs=0)
-    untrained = frozen.trained(task)
-    head = _predictions(setup, "a linear head", judges, untrained)
+    head = _linear_head(short, depths[-1], some, judges)
     comparisons = compare_with_best(resample_in_and_out(last, metric))
     gain = compare_chosen(
         resample_in_and_out([head, *last], metric),
         lambda values: (1 + best(values[1:], metric), np.zeros(values.shape[1], np.int64)),
     )
     return DepthSearch(metric, last[0].scenario, tuple(trials), comparisons, len(judges), gain)
+
+
+def _linear_head(setup: FinetuneSetup, deepest: str, rows: Ints, judges: Ints) -> Predictions:
+    """What a linear head on the frozen network says, which the depths are compared with."""
+    frozen = replace(setup, recipe=replace(setup.recipe, probe=True))
+    inputs = frozen.inputs(deepest)
+    task = TrainingTask(deepest, inputs, rows, judges, "The frozen network", epochs=0)
+    return _predictions(frozen, "a linear head", judges, frozen.trained(task))
 
 
 def _subset(setup: FinetuneSetup, rows: Ints, n: int) -> Ints:

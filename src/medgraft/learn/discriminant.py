@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from medgraft.learn.linear import FAR, Codes, Models, class_weights
+from medgraft.learn.linear import FAR, Models, StandardisedCodes, class_weights
 from medgraft.types import Floats, Ints
 
 MOMENTS = 1 << 26  # numbers of all second moments held at once; more subsets go in turns
@@ -27,7 +27,12 @@ LEAST = 1e-9  # what is shrunk to, where the classes do not vary within at all
 
 
 def discriminants(
-    codes: Codes, y: Ints, rows: Floats, shrinkage: Floats, *, class_weight: str | None = None
+    codes: StandardisedCodes,
+    y: Ints,
+    rows: Floats,
+    shrinkage: Floats,
+    *,
+    class_weight: str | None = None,
 ) -> Models:
     """Fit one discriminant for each training subset and each shrinkage.
 
@@ -66,7 +71,7 @@ def discriminants(
 
 
 def _moments(
-    codes: Codes, y: Ints, rows: Floats, weights: Floats, subsets: list[int]
+    codes: StandardisedCodes, y: Ints, rows: Floats, weights: Floats, subsets: list[int]
 ) -> dict[int, Floats]:
     """Σ_i a_i x_i x_iᵀ (d, d) of each subset, from those of the blocks that subsets share."""
     if not subsets:
@@ -87,7 +92,12 @@ def _moments(
 
 
 def _subset(
-    codes: Codes, y: Ints, rows: Floats, weights: Floats, shrinkage: Floats, moment: Floats | None
+    codes: StandardisedCodes,
+    y: Ints,
+    rows: Floats,
+    weights: Floats,
+    shrinkage: Floats,
+    moment: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Coefficients (d, K, m) and intercepts (K, m) in the coordinates of `codes.X`.
 

@@ -6,13 +6,16 @@ same weight, and `decision_function` returns one score for each class, with two 
 linear heads keep `coef_` and `intercept_` for codes as they come, so that they fold into the
 network's graph.
 
-How their strength is chosen stands in `heads.py`, how the linear ones are solved in `linear.py` and
-`discriminant.py`, and the kernel in `nystroem.py`.
+All that is particular of a head stands with its class, and their names in `HEADS`. How the strength
+is chosen stands in `heads.py`, how the linear ones are solved in `linear.py` and `discriminant.py`,
+and the kernel in `nystroem.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -27,16 +30,21 @@ from medgraft.learn.discriminant import discriminants
 from medgraft.learn.linear import (
     FAR,
     Loss,
+    Models,
     check_finite,
     class_weights,
     row_blocks,
     solve,
+    solve_alike,
     standardise,
 )
 from medgraft.learn.nystroem import Landmarks, fit_landmarks, rbf
 from medgraft.types import Floats, Ints
 
 ClassWeight = Literal["balanced"] | None
+Solver = Callable[..., Models]
+"""Of codes, classes (n,), weights (n, S) of the rows in S subsets, strengths (S, m): all models."""
+
 NEIGHBOURS = (49, 25, 15, 9, 5, 3, 1)
 TEMPERATURE = 0.07
 SHRINKAGES = (1.0, 0.9, 0.7, 0.4, 0.15, 0.05, 0.01)
@@ -154,6 +162,16 @@ class _LinearHead(_Head):
         """
         return tuple((10.0 ** np.linspace(-1.5, 3, 7) / d).tolist())
 
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The strength to take where none can be chosen: the natural unit of C."""
+        return 1 / d
+
+    @classmethod
+    def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
+        """What fits many models at once, with strengths as rows of the weight `total` have them."""
+        return partial(solve_alike, total=total, loss=cls._loss, class_weight=class_weight)
+
 
 class LinearSVMHead(_LinearHead):
     """Linear support vector machine: L2 penalty, squared hinge, one class against the rest.
@@ -254,6 +272,16 @@ class LDAHead(_LinearHead):
         """
         return SHRINKAGES
 
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The middle of the grid, to take where nothing can be chosen."""
+        return 0.4
+
+    @classmethod
+    def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
+        """What fits many models at once; a shrinkage means the same for any number of rows."""
+        return partial(discriminants, class_weight=class_weight)
+
 
 class RBFHead(_Head):
     """Support vector machine with an RBF kernel by Nyström's approximation, squared hinge.
@@ -328,6 +356,16 @@ class RBFHead(_Head):
         """Seven values of C for any d: the features have length 1, the natural unit of C is 1."""
         return _LinearHead.strengths(1)
 
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The strength to take where none can be chosen: the natural unit of C."""
+        return 1.0
+
+    @classmethod
+    def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
+        """What fits many models at once over the features of one set of landmarks."""
+        return partial(solve_alike, total=total, loss=cls._loss, class_weight=class_weight)
+
 
 class KNNHead(_Head):
     """Weighted k nearest neighbours by cosine similarity.
@@ -388,6 +426,38 @@ class KNNHead(_Head):
     def strengths(cls, d: int) -> tuple[float, ...]:
         """Numbers of neighbours to choose from, from the smoothest to the roughest."""
         return NEIGHBOURS
+
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The neighbours to ask where no number can be chosen; of fewer rows, all of them vote."""
+        return 5.0
+
+
+# --------------------------------------------------------------------------- by name
+
+
+Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
+Kind = type[LinearSVMHead] | type[LogisticHead] | type[LDAHead] | type[RBFHead] | type[KNNHead]
+
+HEADS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "svm": LinearSVMHead,
+        "logistic": LogisticHead,
+        "lda": LDAHead,
+        "rbf": RBFHead,
+        "knn": KNNHead,
+    }
+)
+"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, RBF at most 512 codes,
+kNN all of them."""
+
+
+def head_from_arrays(
+    name: str, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
+) -> Head:
+    """The fitted head `name` from what its `to_arrays` gave; settings left out are the defaults."""
+    head: Head = HEADS[name].from_arrays(arrays, settings)
+    return head
 
 
 # --------------------------------------------------------------------------- neighbours

@@ -137,8 +137,8 @@ class Training:
         best weights so far and a last record that says why.
 
         until : end after so many epochs of the recipe's schedule, 0 being none at all; with an
-        empty holdout nothing else ends it, and the last weights are the best. tick : is told of
-        images that were learned from, for a progress bar.
+        empty holdout nothing else ends it, and the last weights are the best. tick : called with
+        the number of images of each batch, for a progress bar.
 
         Raises
         ------
@@ -148,13 +148,12 @@ class Training:
         """
         import torch
 
-        recipe = self.recipe
         batches = self._n_batches(len(train.rows))
         weight = self._weight(train)
         judges = (_glance(train, max(len(holdout.rows) // 2, GLANCE)), holdout)
         self._resume()
         if not self.history:
-            yield self._recorded(0, 0.0, time.perf_counter(), judges, until)
+            yield self._end_epoch(0, 0.0, time.perf_counter(), judges, until)
         tick(self.history[-1].number * len(train.rows))
         while not self.history[-1].stopped:
             number, rate, bad = self.history[-1].number + 1, 0.0, ""
@@ -165,21 +164,14 @@ class Training:
                 rate = self._set_rate((number - 1) * batches + step, batches)
                 target = self._target(train.y[rows], weight[rows])
                 loss = self._loss(batch, target, np.random.default_rng([self.seed, number, step]))
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = torch.nn.utils.clip_grad_norm_(
-                    self.network.parameters(), recipe.clip or math.inf
-                )
-                if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                if not self._step(loss):
                     which = _named(_suspects(batch, train.ids[rows]))
                     bad = f"the loss of epoch {number}, batch {step + 1} is not a number: {which}"
                     break
-                self.optimizer.step()
-                self._update_ema()
                 tick(len(rows))
-            yield self._recorded(number, rate, began, judges, until, bad)
+            yield self._end_epoch(number, rate, began, judges, until, bad)
 
-    def _recorded(
+    def _end_epoch(
         self,
         number: int,
         rate: float,
@@ -206,23 +198,29 @@ class Training:
         lowest = kept[-1].holdout[0] if kept else math.inf
         held = len(holdout.rows) > 0
         best = not bad and (here[0] < lowest if held else number > 0)
-        last = self.recipe.epochs if until is None else until
         if best or not self.best:
             self.best = _copy(state)
         if self.recipe.average and number and not bad:
             self.recent = [*self.recent, _copy(state)][-self.recipe.average :]
         since = 0 if best or not held else number - kept[-1].number
-        stopped = bad
-        if not bad and number == last:
-            stopped = f"all {number} epochs are done"
-        elif not bad and 0 < self.recipe.patience <= since:
-            stopped = f"{since} epochs without a lower loss on the holdout"
+        stopped = bad or self._why_stopped(number, until, since)
         if stopped and held and not bad and self._try_average(holdout, min(lowest, here[0])):
             stopped += f"; kept is the mean of the last {len(self.recent)} epochs' weights"
         record = Epoch(number, rate, time.perf_counter() - began, there, here, best, stopped)
         self.history.append(record)
         self._keep()
         return record
+
+    def _why_stopped(self, number: int, until: int | None, since: int) -> str:
+        """Why training ends with this epoch, '' where it goes on.
+
+        since : epochs since the best one, by which it stops early.
+        """
+        if number == (self.recipe.epochs if until is None else until):
+            return f"all {number} epochs are done"
+        if 0 < self.recipe.patience <= since:
+            return f"{since} epochs without a lower loss on the holdout"
+        return ""
 
     def _try_average(self, holdout: Data, lowest: float) -> bool:
         """Take the mean of the last epochs' weights where the holdout says it is better."""
@@ -270,6 +268,21 @@ class Training:
             logits = self.network(batch).float()
         loss: torch.Tensor = -(target * functional.log_softmax(logits, dim=1)).sum()
         return loss / target.sum().clamp(min=1e-12)
+
+    def _step(self, loss: torch.Tensor) -> bool:
+        """Move the weights down the gradient; whether loss and gradient are numbers, else stay."""
+        import torch
+
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.recipe.clip or math.inf
+        )
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            return False
+        self.optimizer.step()
+        self._update_ema()
+        return True
 
     def _weight(self, train: Data) -> Floats:
         """(n,) float32 weights of images in the loss."""

@@ -24,9 +24,9 @@ from medgraft.features.subnetwork import freeze_points
 from medgraft.learn.cross_validation import (
     CrossFitted,
     calibrator_of,
-    finished,
-    judged,
     key_of,
+    pack_out_of_fold,
+    unpack_cross_fitted,
 )
 from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
@@ -59,12 +59,12 @@ def cross_fit_finetune(
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)
     if kept is None:
-        kept = judged(out, development, began)
+        kept = pack_out_of_fold(out, development, began)
         kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
         extractor.cache.put("predictions", key, kept)
     networks = [_fitted(setup, run, calibrator_of(kept)) for run in further or runs]
     fitted = networks[0] if len(networks) == 1 else _together(setup, networks)
-    crossed = finished(fitted, kept, development)
+    crossed = unpack_cross_fitted(fitted, kept, development)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
 
@@ -120,9 +120,9 @@ def held_out(
     inner = make_folds(table, folds.n_folds, folds.seed)
     part = Development(table, dataclasses.replace(inner, view=folds.view, metric=folds.metric))
     out = OutOfFold(run.scores, None, run.scores, run.changed)
-    kept = judged(out, part, time.perf_counter())
+    kept = pack_out_of_fold(out, part, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)
-    crossed = finished(_fitted(setup, run, calibrator_of(kept)), kept, part)
+    crossed = unpack_cross_fitted(_fitted(setup, run, calibrator_of(kept)), kept, part)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
     return dataclasses.replace(crossed, training=log)
 
@@ -219,7 +219,7 @@ def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> Fit
         classes=setup.development.classes,
         positive=setup.development.positive,
         operating=None,
-        feature_plan=setup.served(spec),
+        feature_plan=setup.deployed_plan(spec),
         head=head,
         calibrator=calibrator,
         extractor=setup.extractor,

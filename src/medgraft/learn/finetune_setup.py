@@ -42,7 +42,7 @@ from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING = "4"  # raise it when a change of code changes what training gives
+TRAINING_CACHE_VERSION = "4"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
@@ -54,8 +54,8 @@ class TrainingTask:
     """One training: of the layers behind `depth`, on which images, and who is judged by it.
 
     inputs : what enters the layers (`FinetuneSetup.inputs`). rows, judge : of the setup's images,
-    to learn from and to judge. what : as progress is told. epochs : end after so many, without a
-    holdout, 0 being the network as it starts; by default images are held out of `rows` and
+    to learn from and to judge. what : its name in the progress. epochs : end after so many, without
+    a holdout, 0 being the network as it starts; by default images are held out of `rows` and
     training stops by them.
     """
 
@@ -158,7 +158,7 @@ class FinetuneSetup:
         scenario = self.scenario.with_pixels(sizes=(size,))
         return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
 
-    def chain(self, view: int) -> tuple[Edit, ...]:
+    def training_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
         edits = self.feature_plan.canvas.edits
         if view == 0 or self.scenario.pixels.views is None:
@@ -166,7 +166,7 @@ class FinetuneSetup:
         number = FIRST_VIEW + view - 1
         return (View(self.scenario.pixels.views.preset, number, self.scenario.seed), *edits)
 
-    def mild(self, view: int) -> tuple[Edit, ...]:
+    def tta_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view that is judged: 0 is the image, the others are mild views of it.
 
         They are of the preset that the strong one is a strong version of (`xray-strong`: `xray`),
@@ -177,27 +177,27 @@ class FinetuneSetup:
         first = (View(preset, view, self.scenario.seed),) if view else ()
         return (*first, *self.feature_plan.canvas.edits)
 
-    def judged(self, view: int) -> tuple[Edit, ...]:
+    def changed_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view of an image that is changed first, where `Folds.view` says so."""
-        return (*((self.view,) if self.view else ()), *self.mild(view))
+        return (*((self.view,) if self.view else ()), *self.tta_edits(view))
 
-    def served(self, spec: FeatureSpec) -> FeaturePlan:
+    def deployed_plan(self, spec: FeatureSpec) -> FeaturePlan:
         """What is read of an image in use: `spec`, in the views that were judged out of fold."""
         if self.recipe.tta == 1:
             return FeaturePlan.one(spec)
-        parts = [dataclasses.replace(spec, edits=self.mild(v)) for v in range(self.recipe.tta)]
+        parts = [dataclasses.replace(spec, edits=self.tta_edits(v)) for v in range(self.recipe.tta)]
         return FeaturePlan(dataclasses.replace(spec, edits=()), tuple((part,) for part in parts))
 
     def inputs(self, depth: str) -> Inputs:
         """What enters the layers behind `depth`, kept on disk where there is room."""
-        return self._inputs(depth, self.specs(depth), self.chain)
+        return self._inputs(depth, self.specs(depth), self.training_edits)
 
-    def judging(self, depth: str, inputs: Inputs, *, changed: bool) -> Inputs:
+    def judging_inputs(self, depth: str, inputs: Inputs, *, changed: bool) -> Inputs:
         """What enters the layers behind `depth` when images are judged, as they are or changed.
 
         inputs : of training, which judge too where the image alone, as it is, is looked at.
         """
-        chain = self.judged if changed else self.mild
+        chain = self.changed_edits if changed else self.tta_edits
         if self.recipe.tta == 1 and not (changed and self.view):
             return inputs
         return self._inputs(depth, self.specs(depth, chain, self.recipe.tta), chain)
@@ -205,7 +205,7 @@ class FinetuneSetup:
     def scores(self, training: Training, data: Data) -> Floats:
         """Scores (n, n_classes) of images that a training has not seen, the mean over views.
 
-        data : of `judging` inputs.
+        data : of `judging_inputs`.
         """
         found = [training.logits(data, view) for view in range(self.recipe.tta)]
         return found[0] if len(found) == 1 else np.mean(found, axis=0)
@@ -247,7 +247,7 @@ class FinetuneSetup:
         chain, views : of which views, and how many; those of training by default.
         """
         canvas = dataclasses.replace(self.feature_plan.canvas, taps=(depth,), edits=())
-        chain = chain or self.chain
+        chain = chain or self.training_edits
         views = views or (VIEWS if self.scenario.pixels.views else 1)
         return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
 
@@ -275,13 +275,13 @@ class FinetuneSetup:
                 checkpoint=checkpoint,
                 identity=identity,
             )
-            unseen = self.judging(task.depth, task.inputs, changed=True)
+            unseen = self.judging_inputs(task.depth, task.inputs, changed=True)
             stopping = self.data(unseen, held)
             history = self._run(training, task, self.data(task.inputs, learned), stopping, cap)
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
-                **self._judged(training, task, unseen),
+                **self._both_scores(training, task, unseen),
                 "seconds": np.array(time.perf_counter() - began),
                 "epochs": np.array(recipe.epochs),
             }
@@ -317,12 +317,14 @@ class FinetuneSetup:
         training.restore_best()
         return history
 
-    def _judged(self, training: Training, task: TrainingTask, unseen: Inputs) -> dict[str, Floats]:
+    def _both_scores(
+        self, training: Training, task: TrainingTask, unseen: Inputs
+    ) -> dict[str, Floats]:
         """Scores of the images to judge, as they are and, where there is one, in the view."""
         in_view = self.data(unseen, task.judge)
         if self.view is None:
             return {"scores": self.scores(training, in_view)}
-        as_is = self.data(self.judging(task.depth, task.inputs, changed=False), task.judge)
+        as_is = self.data(self.judging_inputs(task.depth, task.inputs, changed=False), task.judge)
         return {
             "scores": self.scores(training, as_is),
             "changed": self.scores(training, in_view),
@@ -364,7 +366,7 @@ class FinetuneSetup:
         recipe = asdict(self.recipe)
         del recipe["deploy"]  # what is done with a network later changes nothing in its training
         return digest(
-            TRAINING,
+            TRAINING_CACHE_VERSION,
             versions("torch"),
             dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,

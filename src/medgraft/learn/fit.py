@@ -32,16 +32,16 @@ from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.cross_validation import (
     CrossFitted,
     calibrator_of,
-    finished,
-    judged,
     key_of,
+    pack_out_of_fold,
+    unpack_cross_fitted,
 )
 from medgraft.learn.ensemble import FittedEnsemble, checked, read_ensemble
 from medgraft.learn.ensemble_cv import COMBINE, cross_combine
-from medgraft.learn.estimators import KNNHead
+from medgraft.learn.estimators import HEADS, Head, KNNHead, head_from_arrays
 from medgraft.learn.finetune_cv import cross_fit_finetune, fold_networks
 from medgraft.learn.frozen import FittedFrozen, encoded
-from medgraft.learn.heads import HEADS, Head, head_from_arrays, nested_scores
+from medgraft.learn.heads import nested_scores
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.stacking import Stack
 from medgraft.learn.trained import FittedTrained
@@ -208,7 +208,7 @@ def _cross_fit_frozen(
         rule=development.table.rule,
         encoder=_kept_encoder(scenario, kept),
     )
-    return finished(fitted, kept, development)
+    return unpack_cross_fitted(fitted, kept, development)
 
 
 def _judge_frozen(
@@ -258,7 +258,7 @@ def _judge_frozen(
     return {
         **{f"head.{name}": array for name, array in arrays.items()},
         **encoder,
-        **judged(out_of_fold, development, began),
+        **pack_out_of_fold(out_of_fold, development, began),
     }
 
 
@@ -353,7 +353,7 @@ def _cross_fit_ensemble(
         began = time.perf_counter()
         y, fold = development.table.labels, development.folds.assignment
         found, stack = cross_combine(scenario.head, prob, y, fold)
-        kept = judged(found, development, began)
+        kept = pack_out_of_fold(found, development, began)
         if stack is not None:
             kept |= {"weights": np.array(stack.weights), "scales": np.array(stack.scales)}
         extractor.cache.put("predictions", key, kept)
@@ -369,7 +369,7 @@ def _cross_fit_ensemble(
         calibrator=calibrator_of(kept),
         extractor=extractor,
     )
-    return finished(fitted, kept, development)
+    return unpack_cross_fitted(fitted, kept, development)
 
 
 Family = Callable[[Scenario, Development, Extractor], CrossFitted]

@@ -1,16 +1,14 @@
-"""Heads by name, and the nested choice of their strength.
+"""The nested choice of a head's strength.
 
 `nested_scores` gives the out-of-fold scores of a head whose strength was chosen without the fold
-that it judges, and the same head fitted on all rows. The classifiers themselves stand in
-`estimators.py`.
+that it judges, and the same head fitted on all rows. The classifiers themselves, and their
+names, stand in `estimators.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,56 +18,33 @@ from sklearn.model_selection import StratifiedGroupKFold
 from medgraft.errors import FitError
 from medgraft.features.encoders import product
 from medgraft.learn.criteria import Criterion, criterion
-from medgraft.learn.discriminant import discriminants
 from medgraft.learn.estimators import (
+    HEADS,
     NEIGHBOURS,
     ClassWeight,
+    Head,
     KNNHead,
-    LDAHead,
-    LinearSVMHead,
-    LogisticHead,
     RBFHead,
+    Solver,
+    head_from_arrays,
     nearest,
     unit,
     vote,
 )
 from medgraft.learn.linear import (
-    Codes,
     Models,
+    StandardisedCodes,
     check_finite,
     class_weights,
     row_blocks,
-    solve,
     standardise,
 )
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Floats, Ints
 
-Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
-Kind = type[LinearSVMHead] | type[LogisticHead] | type[LDAHead] | type[RBFHead] | type[KNNHead]
 CodesByFold = Callable[[int | None], NDArray[Any]]
 
 TIE = 1e-4  # inner scores closer than this are equal: the solver promises no more
-
-HEADS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "svm": LinearSVMHead,
-        "logistic": LogisticHead,
-        "lda": LDAHead,
-        "rbf": RBFHead,
-        "knn": KNNHead,
-    }
-)
-"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, RBF at most 512 codes,
-kNN all of them."""
-
-
-def head_from_arrays(
-    name: str, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
-) -> Head:
-    """The fitted head `name` from what its `to_arrays` gave; settings left out are the defaults."""
-    head: Head = HEADS[name].from_arrays(arrays, settings)
-    return head
-
 
 # --------------------------------------------------------------------------- nested choice
 
@@ -80,7 +55,7 @@ class NestedScores:
 
     The unit of scores depends on the strength, so that those of two folds cannot be compared as
     they are: `inner` calibrates those of a fold, and `final_scores` those of `head`. A strength C
-    is that of all rows; where fewer are learned from, it is as much larger (`_solve_alike`).
+    is that of all rows; where fewer are learned from, it is as much larger (`linear.solve_alike`).
 
     scores : (n, n_classes) of each row by the model that did not see its fold. inner : (n_folds, n,
     n_classes), for each fold what rows outside of it score, under the strength chosen for it, by
@@ -89,7 +64,7 @@ class NestedScores:
     strength of `head`. chosen : the strength (C, shrinkage or k) of each fold's model. final : that
     of `head`, which is fitted on all rows. path : mean inner score of each strength, from the
     strongest penalty to the weakest; empty where there were too few groups to choose by, and all
-    strengths are `natural_strength`.
+    strengths are the head's `natural` one.
     """
 
     scores: Floats
@@ -132,7 +107,7 @@ Judged = tuple[tuple[int, int], Floats]  # a (fold, cell), and its scores under 
 
 def nested_scores(
     head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
-    class_weight: ClassWeight = "balanced", metric: str | Criterion = "auroc", *,
+    class_weight: ClassWeight = "balanced", metric: str | Criterion = DEFAULT_METRIC, *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
 ) -> NestedScores:  # fmt: skip
     """Cross-validate a head, its strength chosen within each training part.
@@ -143,7 +118,7 @@ def nested_scores(
     `criteria.py`), the strongest penalty among those within `TIE` of it. The final head's strength
     is the one that is best in the mean over folds.
     With two folds, one of them of fewer than three groups, nothing can be chosen inside a fold:
-    every strength is `natural_strength`, and `path` is empty.
+    every strength is the head's `natural` one, and `path` is empty.
 
     Where codes are themselves fitted (an encoder, a PCA), X is a function: `X(k)` gives the codes
     (n, d_k) of all rows under what was fitted without fold k, from which fold k's strength is
@@ -200,15 +175,6 @@ def nested_scores(
     )
 
 
-def natural_strength(head: str, d: int) -> float:
-    """The strength to take where none can be chosen: 5 neighbours, or C = 1 / d of d features.
-
-    On standardised codes 1 / d is the natural unit of C (see `strengths`), on features of a kernel
-    1; of LDA it is the middle of the grid. Where there are fewer than 5 rows, all of them vote.
-    """
-    return {"knn": 5.0, "lda": 0.4, "rbf": 1.0}.get(head, 1 / d)
-
-
 class _Search:
     """The nested choice under way: what each fold's turn leaves.
 
@@ -233,10 +199,8 @@ class _Search:
 
     def grid(self, X: NDArray[Any]) -> tuple[float, ...]:
         """The strengths to choose among for codes X (n, d)."""
-        d = X.shape[1]
-        return (
-            HEADS[self.head].strengths(d) if self.plan.inner else (natural_strength(self.head, d),)
-        )
+        kind, d = HEADS[self.head], X.shape[1]
+        return kind.strengths(d) if self.plan.inner else (kind.natural(d),)
 
     def others(self, folds: Iterable[int]) -> list[int]:
         """Of these folds those whose strength is not the final one."""
@@ -302,16 +266,7 @@ class _Search:
         kind, plan = HEADS[self.head], self.plan
         if issubclass(kind, KNNHead):
             return _Neighbours(X, plan, self.class_weight)
-        if issubclass(kind, LDAHead):
-            return _Linear(
-                standardise(X), plan, partial(discriminants, class_weight=self.class_weight)
-            )
-        solver = partial(
-            _solve_alike,
-            total=plan.weight.sum(),
-            loss=kind._loss,
-            class_weight=self.class_weight,
-        )
+        solver = kind.solver(plan.weight.sum(), self.class_weight)
         if issubclass(kind, RBFHead):
             check_finite(X)
             marks = kind().landmarks(X, plan.y, plan.rows(plan.outer[folds[0]]))
@@ -393,22 +348,10 @@ def _thirds(y: Ints, fold: Ints, groups: NDArray[Any]) -> tuple[Ints, Ints]:
     return cell, np.repeat([0, 1], 3)
 
 
-def _solve_alike(
-    codes: Codes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
-) -> Models:
-    """`solve` with strengths as all rows, of weight `total`, would have them.
-
-    C multiplies a sum over rows, so that the same C penalises fewer rows more, and their scores
-    come out shorter than those of the head on all rows, which they calibrate. Subsets of fewer rows
-    have a C as much larger.
-    """
-    return solve(codes, y, rows, strengths * (total / rows.sum(axis=0))[:, None], **how)
-
-
 class _Linear:
     """All linear models of a plan over the same codes."""
 
-    def __init__(self, codes: Codes, plan: _Plan, solver: Callable[..., Models]) -> None:
+    def __init__(self, codes: StandardisedCodes, plan: _Plan, solver: Solver) -> None:
         self.codes, self.plan, self.solver = codes, plan, solver
 
     def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models:

@@ -109,7 +109,7 @@ class CachedMaps:
 
 @dataclass(frozen=True, eq=False)
 class ComputedMaps:
-    """What `KeptMaps` gives, computed anew for every batch by the extractor's engine.
+    """What `CachedMaps` gives, computed anew for every batch by the extractor's engine.
 
     spec : of the one tap. views : how many take turns, 0 for a new one every epoch.
     """

@@ -52,7 +52,7 @@ STALLED = 150  # steps without progress: float32 has no more to give
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
+class StandardisedCodes:
     """Codes standardised over all rows, for conditioning only, and what all columns share.
 
     X : (n, d) float32 = (codes - mean) / scale. mean, scale : (d,) float64. scaled : whether each
@@ -80,7 +80,7 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """P solved problems, in the coordinates of `Codes.X`.
+    """P solved problems, in the coordinates of `StandardisedCodes.X`.
 
     coef : (d, K, P). intercept : (K, P). K is 1 for two classes, else the number of classes.
     """
@@ -89,7 +89,7 @@ class Models:
     intercept: Singles
 
     def scores(self, X: Singles, columns: slice | Ints) -> Singles:
-        """Scores of some rows of `Codes.X` under some problems: (n, n_classes, len(columns)).
+        """Scores of rows of `StandardisedCodes.X` under some problems, (n, n_classes, columns).
 
         Two classes share one function f: their scores are -f/2 and f/2.
         """
@@ -97,7 +97,7 @@ class Models:
         f = _times(X, coef)
         return _both_sides(f + self.intercept[:, columns], axis=1)
 
-    def raw(self, codes: Codes, column: int) -> tuple[Floats, Floats]:
+    def raw(self, codes: StandardisedCodes, column: int) -> tuple[Floats, Floats]:
         """Coefficients (n_classes, d) and intercepts (n_classes,) for codes as they came."""
         coef = self.coef[..., column].T / codes.scale  # (K, d) float64
         intercept = self.intercept[:, column] - coef @ codes.mean
@@ -135,7 +135,7 @@ def row_blocks(n: int, width: int) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def standardise(X: NDArray[Any], *, scaled: bool = True) -> Codes:
+def standardise(X: NDArray[Any], *, scaled: bool = True) -> StandardisedCodes:
     """Prepare codes (n, d), of any float type or memory-mapped, for `solve`.
 
     A column that never changes has scale 1, as have all where `scaled` is False: features of a
@@ -158,7 +158,7 @@ def standardise(X: NDArray[Any], *, scaled: bool = True) -> Codes:
     Z = np.empty((n, d), np.float32)
     for b in blocks:
         Z[b] = np.where(constant, 0.0, (X[b] - mean) / scale)
-    return Codes(Z, mean, scale, scaled)
+    return StandardisedCodes(Z, mean, scale, scaled)
 
 
 def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
@@ -177,7 +177,7 @@ def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
     return balanced
 
 
-def _inside(codes: Codes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
+def _inside(codes: StandardisedCodes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
     """Centre (d, S) and inverse scale (d, S) that standardise each subset's rows.
 
     The scale is that of the rows (1 where codes are not scaled). The unpenalised intercept absorbs
@@ -273,8 +273,8 @@ class _Columns:
 
 
 def solve(
-    codes: Codes, y: Ints, rows: Floats, C: Floats, *, loss: Loss, class_weight: str | None = None,
-    tol: float = 1e-3,
+    codes: StandardisedCodes, y: Ints, rows: Floats, C: Floats, *, loss: Loss,
+    class_weight: str | None = None, tol: float = 1e-3,
 ) -> Models:  # fmt: skip
     """Fit one classifier for each training subset and each strength.
 
@@ -299,24 +299,11 @@ def solve(
     weights = class_weights(y, rows, class_weight)
     centre, inverse = _inside(codes, rows, weights)
     present = np.stack([rows[y == c].sum(axis=0) > 0 for c in range(n_classes)])  # (n_classes, S)
-    K = n_classes if n_classes > 2 else 1
-    coef, intercept = np.zeros((d, K, S * m), np.float32), np.zeros((K, S * m), np.float32)
     subset = np.repeat(np.arange(S), m)
-    one_hot = np.eye(n_classes, dtype=np.float32)[y]  # (n, n_classes)
-
-    todo: list[tuple[slice, Singles, Ints]] = []  # outputs, targets (n, K), problems
-    if softmax:
-        intercept[:] = np.where(present[:, subset], 0, -FAR)
-        todo.append((slice(0, K), one_hot, np.flatnonzero(present[:, subset].sum(axis=0) > 1)))
-    else:
-        for k in range(K):
-            yes = present[1 if K == 1 else k, subset]
-            no = (present.sum(axis=0)[subset] - yes) > 0
-            intercept[k] = np.where(yes & no, 0, np.where(yes, FAR, -FAR))
-            signs = 2 * one_hot[:, [1 if K == 1 else k]] - 1
-            todo.append((slice(k, k + 1), signs, np.flatnonzero(yes & no)))
+    tasks, intercept = _tasks(y, present[:, subset], softmax)
+    coef = np.zeros((d, *intercept.shape), np.float32)
     unfinished = 0
-    for outputs, targets, problems in todo:
+    for outputs, targets, problems in tasks:
         step = max(1, BLOCK // (n * targets.shape[1]))
         for start in range(0, len(problems), step):
             p = problems[start : start + step]
@@ -340,6 +327,44 @@ def solve(
     return Models(coef, intercept)
 
 
+def _tasks(
+    y: Ints, present: NDArray[np.bool_], softmax: bool
+) -> tuple[list[tuple[slice, Singles, Ints]], Singles]:
+    """What is to be solved together, and the intercepts (K, P) that it starts from.
+
+    A task is (outputs, targets (n, outputs), problems): all outputs with softmax, else one. An
+    output of a problem without rows on both of its sides is left at its intercept of ± `FAR`.
+    present : (n_classes, P) whether a class has rows in a problem.
+    """
+    n_classes = len(present)
+    K = n_classes if n_classes > 2 else 1
+    one_hot = np.eye(n_classes, dtype=np.float32)[y]  # (n, n_classes)
+    if softmax:
+        intercept = np.where(present, 0, -FAR).astype(np.float32)
+        return [(slice(0, K), one_hot, np.flatnonzero(present.sum(axis=0) > 1))], intercept
+    tasks = []
+    intercept = np.zeros((K, present.shape[1]), np.float32)
+    for k in range(K):
+        yes = present[1 if K == 1 else k]
+        no = (present.sum(axis=0) - yes) > 0
+        intercept[k] = np.where(yes & no, 0, np.where(yes, FAR, -FAR))
+        signs = 2 * one_hot[:, [1 if K == 1 else k]] - 1
+        tasks.append((slice(k, k + 1), signs, np.flatnonzero(yes & no)))
+    return tasks, intercept
+
+
+def solve_alike(
+    codes: StandardisedCodes, y: Ints, rows: Floats, strengths: Floats, total: float, **how: Any
+) -> Models:
+    """`solve` with strengths as all rows, of weight `total`, would have them.
+
+    C multiplies a sum over rows, so that the same C penalises fewer rows more, and their scores
+    come out shorter than those of the head on all rows, which they calibrate. Subsets of fewer rows
+    have a C as much larger.
+    """
+    return solve(codes, y, rows, strengths * (total / rows.sum(axis=0))[:, None], **how)
+
+
 def _start(
     targets: Singles, A: Floats, penalty: Floats, centre: Singles, inverse: Singles, b: Singles,
     loss: Loss,
@@ -361,17 +386,14 @@ def _start(
     )  # fmt: skip
 
 
-def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Singles, Singles, int]:
+def _minimise(
+    codes: StandardisedCodes, c: _Columns, loss: Loss, tol: float
+) -> tuple[Singles, Singles, int]:
     """Conjugate gradients on all columns; returns v (d, K, P), b (K, P) and how many failed."""
     v, b = np.zeros_like(c.v), np.zeros_like(c.b)
     failed = 0
     for _ in range(HINGE_STEPS if loss == "squared_hinge" else MAX_STEPS):
-        # where we stand: the gradient, and what the preconditioner makes of it
-        gb = np.einsum("nkp->kp", c.R) * c.free
-        g = _times(codes.X.T, c.R)
-        g -= c.centre * gb
-        g *= c.inverse * c.free
-        g += c.l * c.v
+        g, gb = _gradient(codes, c)
         z, zb = _precondition(codes, c, g, gb)
         drop = np.einsum("dkp,dkp->p", g, z) + (gb * zb).sum(axis=0)  # Newton decrement²
         size = _energy(c, loss)
@@ -381,15 +403,7 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
         stalled = (c.idle >= STALLED) & ~done & (loss == "log")
         failed += int((stalled & (drop > (10 * tol) ** 2 * size)).sum())
         done |= stalled
-        # the new direction, conjugate to the last where that is still downhill
-        beta = np.maximum(drop - np.einsum("dkp,dkp->p", c.g, z) - (c.gb * zb).sum(axis=0), 0)
-        beta /= c.drop
-        dv, db = beta * c.dv - z, beta * c.db - zb
-        slope = np.einsum("dkp,dkp->p", dv, g) + (db * gb).sum(axis=0)
-        uphill = slope >= 0
-        dv[..., uphill], db[..., uphill] = -z[..., uphill], -zb[..., uphill]
-        slope = np.where(uphill, -drop, slope)
-        c.dv, c.db, c.g, c.gb, c.drop = dv, db, g, gb, drop
+        slope = _turn(c, (g, gb), (z, zb), drop)
         if done.any():
             v[..., c.index[done]], b[:, c.index[done]] = c.v[..., done], c.b[:, done]
             if done.all():
@@ -399,7 +413,14 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
     if loss == "log":
         failed += len(c.index)
         v[..., c.index], b[:, c.index] = c.v, c.b
-        return v, b, failed
+    else:
+        failed += _finish(codes, c, tol, v, b)
+    return v, b, failed
+
+
+def _finish(codes: StandardisedCodes, c: _Columns, tol: float, v: Singles, b: Singles) -> int:
+    """Newton steps for the columns that the hinge left; fills in v and b; how many failed."""
+    failed = 0
     last: _Columns | None = None
     grams: _Grams | None = None
     for p, i in enumerate(c.index):
@@ -414,7 +435,33 @@ def _minimise(codes: Codes, c: _Columns, loss: Loss, tol: float) -> tuple[Single
         failed += not _newton(codes, one, tol, grams)
         v[..., i], b[:, i] = one.v[..., 0], one.b[:, 0]
         last = one
-    return v, b, failed
+    return failed
+
+
+def _gradient(codes: StandardisedCodes, c: _Columns) -> tuple[Singles, Singles]:
+    """Of the objective by v (d, K, P) and by b (K, P)."""
+    gb = np.einsum("nkp->kp", c.R) * c.free
+    g = _times(codes.X.T, c.R)
+    g -= c.centre * gb
+    g *= c.inverse * c.free
+    g += c.l * c.v
+    return g, gb
+
+
+def _turn(
+    c: _Columns, gradient: tuple[Singles, Singles], preconditioned: tuple[Singles, Singles],
+    drop: Singles,
+) -> Singles:  # fmt: skip
+    """Set the new direction, conjugate to the last where that is downhill; its slope (P,)."""
+    (g, gb), (z, zb) = gradient, preconditioned
+    beta = np.maximum(drop - np.einsum("dkp,dkp->p", c.g, z) - (c.gb * zb).sum(axis=0), 0)
+    beta /= c.drop
+    dv, db = beta * c.dv - z, beta * c.db - zb
+    slope = np.einsum("dkp,dkp->p", dv, g) + (db * gb).sum(axis=0)
+    uphill = slope >= 0
+    dv[..., uphill], db[..., uphill] = -z[..., uphill], -zb[..., uphill]
+    c.dv, c.db, c.g, c.gb, c.drop = dv, db, g, gb, drop
+    return np.where(uphill, -drop, slope)
 
 
 def _times(X: Singles, V: Singles) -> Singles:
@@ -439,7 +486,9 @@ def _energy(c: _Columns, loss: Loss) -> Singles:
     return size
 
 
-def _precondition(codes: Codes, c: _Columns, g: Singles, gb: Singles) -> tuple[Singles, Singles]:
+def _precondition(
+    codes: StandardisedCodes, c: _Columns, g: Singles, gb: Singles
+) -> tuple[Singles, Singles]:
     """Inverse of (mean curvature * XᵀX + l) times the gradient, through the shared eigenbasis."""
     h = c.H if c.H.shape[1] == 1 else c.H - c.H**2 * c.reciprocal  # softmax: the diagonal p (1 - p)
     total = np.maximum(np.einsum("nkp->kp", h), 1e-6 * c.A.sum(axis=0))  # (K, P)
@@ -451,7 +500,7 @@ def _precondition(codes: Codes, c: _Columns, g: Singles, gb: Singles) -> tuple[S
     return z, gb / total
 
 
-def _advance(codes: Codes, c: _Columns, slope: Singles, loss: Loss) -> None:
+def _advance(codes: StandardisedCodes, c: _Columns, slope: Singles, loss: Loss) -> None:
     """Move every column to about the lowest point along its direction, in place."""
     scaled = c.inverse * c.dv
     D = _times(codes.X, scaled)
@@ -489,7 +538,7 @@ class _Grams:
     a row is, or -1. Strengths of one subset, and steps of one strength, share most of them.
     """
 
-    def __init__(self, codes: Codes, c: _Columns) -> None:
+    def __init__(self, codes: StandardisedCodes, c: _Columns) -> None:
         self.X, self.centre, self.inverse = codes.X, c.centre[:, 0, 0], c.inverse[:, 0, 0]
         self.place = np.full(len(codes.X), -1)
         self.Z = np.empty((0, codes.X.shape[1]), np.float32)
@@ -515,7 +564,7 @@ class _Grams:
         return self.place[support]
 
 
-def _newton(codes: Codes, c: _Columns, tol: float, grams: _Grams) -> bool:
+def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) -> bool:
     """Finish one squared-hinge column in place; whether it converged.
 
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,

@@ -40,7 +40,7 @@ from medgraft.learn.bundle_files import (
     rule_from,
     save_weights,
 )
-from medgraft.learn.heads import Head, head_from_arrays
+from medgraft.learn.estimators import Head, head_from_arrays
 from medgraft.types import (
     Activations,
     Canvas,

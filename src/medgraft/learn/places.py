@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
-from medgraft.learn.heads import Head
+from medgraft.learn.estimators import Head
 from medgraft.types import Floats
 
 NUMBERS = 1 << 24  # of descriptors in memory at once: 64 MB of float32

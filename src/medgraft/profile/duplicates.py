@@ -57,7 +57,7 @@ def find_pairs(
 
     Parameters
     ----------
-    glances
+    image_stats
         Of the table's rows, in order.
     codes
         Of the same images in any order; None, or too few images to say what near is, leaves the
@@ -133,29 +133,59 @@ def nearest(codes: Floats, drawn: Ints, contents: NDArray[np.str_]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Words for equal pixels, or for near copies."""
+    """Words for equal pixels, or for near copies; severities of pairs that lie across a border."""
 
     check: str
     name: str
     explained: str
-    severity: Severity  # of pairs across the test border
+    splits: Severity
+    classes: Severity
+    groups: Severity
 
 
-SAME = _Kind("pixel_identical", "equal pixels", "the pixels are equal, the files differ", "severe")
+SAME = _Kind(
+    "pixel_identical",
+    "equal pixels",
+    "the pixels are equal, the files differ",
+    splits="severe",
+    classes="severe",
+    groups="info",
+)
 CONFIRMED = _Kind(
     "near_duplicates",
     "near copies",
     f"at most {RADIUS} of 256 bits of the difference hash differ, and the network's codes lie "
     "unusually near each other",
-    "severe",
+    splits="severe",
+    classes="warn",
+    groups="warn",
 )
 HASH_ONLY = _Kind(
     "near_duplicates",
     "near copies",
     f"at most {RADIUS} of 256 bits of the difference hash differ; by the hash only, no codes "
     "confirmed it",
-    "warn",
+    splits="warn",
+    classes="warn",
+    groups="warn",
 )
+HARM = {  # of pairs across each border: what it does, and the remedy
+    "splits": (
+        "lie across the test border: the model is asked what it has been shown, so test figures "
+        "will look better than they are.",
+        "Exclude the copies among the images to learn from (medgraft profile --out lists them), or "
+        "split anew by video or patient.",
+    ),
+    "classes": (
+        "carry different labels though they show the same.",
+        "Look at them, and correct or exclude the wrong ones.",
+    ),
+    "groups": (
+        "lie in different groups to learn from, so that in cross-validation one may judge what the "
+        "other taught.",
+        "Give them one group (medgraft profile --out lists them).",
+    ),
+}
 
 
 def near_duplicates(table: ImageTable, pairs: Pairs) -> tuple[Finding, ...]:
@@ -190,27 +220,7 @@ def _of_kind(
         numbers,
         _side_by_side(table, rows, apart),
     )
-    harm = {
-        "splits": (
-            kind.severity,
-            "lie across the test border: the model is asked what it has been shown, so test "
-            "figures will look better than they are.",
-            "Exclude the copies among the images to learn from (medgraft profile --out lists "
-            "them), or split anew by video or patient.",
-        ),
-        "classes": (
-            "severe" if kind is SAME else "warn",
-            "carry different labels though they show the same.",
-            "Look at them, and correct or exclude the wrong ones.",
-        ),
-        "groups": (
-            "info" if kind is SAME else "warn",
-            "lie in different groups to learn from, so that in cross-validation one may judge "
-            "what the other taught.",
-            "Give them one group (medgraft profile --out lists them).",
-        ),
-    }
-    for what, (severity, text, remedy) in harm.items():
+    for what, (text, remedy) in HARM.items():
         there = across[what]
         if there.any():
             some = rows[there]
@@ -221,7 +231,7 @@ def _of_kind(
                 text = f"{text} {counted(len(test), 'test image')} affected."
             yield Finding(
                 f"{kind.check}_across_{what}",
-                severity,
+                getattr(kind, what),
                 f"{counted(len(some), 'pair')} of {kind.name} {text}",
                 numbers,
                 _side_by_side(table, some, apart[there]),

@@ -21,7 +21,7 @@ from medgraft.features.extract import Extractor
 from medgraft.profile.hashes import Hashes, difference_hash
 from medgraft.types import Canvas, FeatureSpec, Floats, ImageTable, Pixels, Skipped, Strings, digest
 
-RECIPE = "2"  # raise it when what is measured changes
+STATS_CACHE_VERSION = "2"  # raise it when what is measured changes
 RING = 16  # a border is this part of a side
 DARK, BRIGHT = 4, 251  # grey levels up to and from which a pixel is as good as black or white
 MEASURED = ("mean", "spread", "sharpness", "dark", "bright", "border", "height", "width")
@@ -65,7 +65,7 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
         An image cannot be read; leave it out first (`features.extract.readable`).
     """
     seen = (spec.decoder, decoders(), spec.size, spec.resize, [edit.key for edit in spec.edits])
-    key = digest(RECIPE, table.content_hashes.tolist(), seen, length=32)
+    key = digest(STATS_CACHE_VERSION, table.content_hashes.tolist(), seen, length=32)
     kept = extractor.cache.get("glances", key)
     if kept is None:
         rows, remarks = {}, {}
@@ -101,7 +101,7 @@ def read_image_stats(table: ImageTable, spec: FeatureSpec, extractor: Extractor)
 
 
 def image_stats_of(canvas: Canvas) -> tuple[Hashes, float, str, list[float], list[float]]:
-    """What `known_by` gives, the numbers `MEASURED`, and the surface."""
+    """What `identity_of` gives, the numbers `MEASURED`, and the surface."""
     grey = _grey(canvas.pixels)
     surface = surface_of(canvas)
     mean, spread, border, sharpness = (surface[i] for i in (0, 1, 9, 11))

@@ -50,7 +50,7 @@ MOST_NAMES = 12  # of classes in a sentence
 class ProfileInputs:
     """What the checks look at beside the table; what is None is not checked, and that is said.
 
-    codes : CNN codes of the images, in any order. glances : of the table's rows, in order.
+    codes : CNN codes of the images, in any order. image_stats : of the table's rows, in order.
     oof : out-of-fold predictions of its development images; `no_oof` says why there are none.
     """
 

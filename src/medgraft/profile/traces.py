@@ -51,7 +51,7 @@ class Traces:
     def of(cls, table: ImageTable, image_stats: ImageStats, spec: FeatureSpec) -> Self:
         """The traces of a table's images.
 
-        glances : of them and maybe of others, read on canvases of `spec`.
+        image_stats : of them and maybe of others, read on canvases of `spec`.
         """
         place = {id: i for i, id in enumerate(image_stats.ids.tolist())}
         order = np.argsort(table.content_hashes)  # where an image stood may not be told

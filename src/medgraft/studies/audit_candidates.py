@@ -14,7 +14,8 @@ from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
-from medgraft.studies.plan import Planned, StudyOptions
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PlannedScenario
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
 from medgraft.types import AuditFinding, AuditResult, Estimate, Scenario, digest
@@ -98,6 +99,6 @@ def _no_models(error: FitError, options: AuditOptions) -> Audit:
     return Audit(result, options, nothing, (), None, {}, None, ())
 
 
-def scenario_of(planned: Sequence[Planned], key: str) -> Scenario:
+def scenario_of(planned: Sequence[PlannedScenario], key: str) -> Scenario:
     """The planned scenario of that key."""
     return next(entry.scenario for entry in planned if entry.scenario.key == key)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medgraft.data.listing import content_hash
-from medgraft.evaluate.calibration import positive_column
 from medgraft.evaluate.metrics import give_labels
+from medgraft.evaluate.threshold import positive_column
 from medgraft.explain.cam import block_taps, grad_cam, has_cam
 from medgraft.explain.layers import has_layers, layer_atlases
 from medgraft.features.cache import Cache
@@ -35,7 +35,7 @@ CASES_A_CELL = 3  # right, and wrong, of each class
 SAMPLES_A_CLASS = 6
 MOST_CLASSES_SHOWN = 10
 MOST_EXAMPLES = 4  # classes with an atlas
-MAPS = "1"  # raise it when a change of code changes a heatmap
+HEATMAP_CACHE_VERSION = "1"  # raise it when a change of code changes a heatmap
 
 
 def cases(study: Study, predictions: Predictions, extractor: Extractor) -> tuple[CaseView, ...]:
@@ -97,7 +97,7 @@ def _maps_key(
 ) -> str:
     """What decides the maps: the networks, the heads' numbers, the pixels, classes and taps."""
     return digest(
-        MAPS,
+        HEATMAP_CACHE_VERSION,
         networks[0].scenario.key,
         networks[0].classes,
         [one.spec.recipe for one in networks],

@@ -30,7 +30,8 @@ from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget import buy
-from medgraft.studies.plan import STEP, Planned, StudyOptions, input_sizes, plan
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
 from medgraft.studies.session import Session
 from medgraft.types import Edit, FeatureSpec, Finding, Folds, ImageTable, Predictions
 
@@ -51,7 +52,7 @@ class Prepared:
     options: StudyOptions
     table: ImageTable
     development: Development
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedScenario, ...]
     canvas: FeatureSpec
     image_stats: ImageStats
     surface: Predictions
@@ -74,13 +75,13 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
-    session.lap("read the images")
+    session.end_step("read the images")
     canvas = _plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
     if not (given.splits == "test").any():
         whole = keep_copies_together(labelled(given))
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
-    session.lap("look at every image")
+    session.end_step("look at every image")
     development = table.development
     options = _within_budget(options, planned, development, session)
     surface = predict_from_surface(
@@ -121,11 +122,13 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
 
 def _plan(
     table: ImageTable, options: StudyOptions, extractor: Extractor, shorter: int
-) -> tuple[Planned, ...]:
+) -> tuple[PlannedScenario, ...]:
     return plan(options, extractor, len(table.development), len(table.classes), shorter)
 
 
-def _read_all(table: ImageTable, planned: Sequence[Planned], extractor: Extractor) -> ImageTable:
+def _read_all(
+    table: ImageTable, planned: Sequence[PlannedScenario], extractor: Extractor
+) -> ImageTable:
     """Read what every scenario needs once, and leave out the images that cannot be read."""
     return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
 
@@ -158,7 +161,7 @@ def _without_torn_copies(
     return dataclasses.replace(again, skipped=table.skipped)
 
 
-def _plain_canvas(planned: Sequence[Planned], extractor: Extractor) -> FeatureSpec:
+def _plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> FeatureSpec:
     """On which every image is looked at: unedited, at the size of the first scenario."""
     return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
 
@@ -189,14 +192,17 @@ def _folds(
 
 
 def _without_probe(options: StudyOptions) -> StudyOptions:
-    """Train from a head of zeros unless told otherwise: a probe would begin with the surface."""
+    """Train from a head of zeros unless the recipe asks: a probe would begin with the surface."""
     if "probe" in dict(options.training):
         return options
     return dataclasses.replace(options, training=(*options.training, ("probe", "False")))
 
 
 def _within_budget(
-    options: StudyOptions, planned: Sequence[Planned], development: ImageTable, session: Session
+    options: StudyOptions,
+    planned: Sequence[PlannedScenario],
+    development: ImageTable,
+    session: Session,
 ) -> StudyOptions:
     """The options with the training that the budget buys; a resumed run keeps its own."""
     trained = [p.scenario for p in planned if p.scenario.trained]
@@ -232,7 +238,7 @@ def _within_budget(
     )
 
 
-def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpec]:
+def _inputs(planned: Sequence[PlannedScenario], extractor: Extractor) -> list[FeatureSpec]:
     """What the network is asked for by any scenario: codes, or the descriptors to be encoded."""
     found: dict[FeatureSpec, None] = {}
     for entry in planned:
@@ -245,7 +251,9 @@ def _inputs(planned: Sequence[Planned], extractor: Extractor) -> list[FeatureSpe
     return list(found)
 
 
-def _changed(planned: Sequence[Planned], view: Edit, extractor: Extractor) -> list[FeatureSpec]:
+def _changed(
+    planned: Sequence[PlannedScenario], view: Edit, extractor: Extractor
+) -> list[FeatureSpec]:
     """What frozen networks are asked for of images in the view that is judged."""
     frozen = [entry for entry in planned if not entry.scenario.trained]
     return [

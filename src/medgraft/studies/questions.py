@@ -1,11 +1,11 @@
-"""Questions that a study answers for the data at hand: does this way help, and does that family?
+"""Questions that a study answers for the data at hand: does this help, and does that family?
 
-A *way* is one thing done otherwise than plainly: contrast equalised, views added, larger inputs.
-Each way is asked about once, against the twin that is the same scenario but for it. Each family is
-asked about by its best scenario against the best probe. All are paired comparisons out of fold.
-Where what is compared was the best of several, difference, interval and p discount that choice; p
-values are corrected for the number of questions (Holm), and a difference counts as seen where the
-corrected p is below .05.
+A variation is one thing done otherwise than plainly: contrast equalised, views added, larger
+inputs. Each is asked about once, against a baseline, the scenario that is the same but for it. Each
+family is asked about by its best scenario against the best probe. All are paired comparisons out of
+fold. Where what is compared was the best of several, difference, interval and p discount that
+choice; p values are corrected for the number of questions (Holm), and a difference counts as seen
+where the corrected p is below .05.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ import numpy as np
 
 from medgraft.evaluate.compare import holm
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import Resampled, best, compare_chosen
-from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario, Way
+from medgraft.evaluate.winners_curse import Resampled, best, compare_chosen
+from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario, Variation
 
 LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A way, and among which scenarios its two sides are chosen, as places in the study.
+    """A variation, and among which scenarios its two sides are chosen, as places in the study.
 
-    twins : new and held go together in this order, and the best of `held` is taken with its twin;
-    else the best of each side is. tap, head, backbone : as of a `Question`.
+    paired : `new` and `baselines` go together in this order, and the best baseline is taken with
+    its own; else the best of each side is. tap, head, backbone : as of a `Question`.
     """
 
-    way: Way
+    variation: Variation
     new: tuple[int, ...]
-    held: tuple[int, ...]
+    baselines: tuple[int, ...]
     metric: str
-    twins: bool = False
+    paired: bool = False
     tap: str = ""
     head: str = ""
     backbone: str = ""
 
     def choose(self, values: Floats) -> tuple[Ints, Ints]:
-        """What is held against what, from the metric (n_scenarios, n_resamples) of all."""
-        new, held = np.array(self.new), np.array(self.held)
-        at = best(values[held], self.metric)
-        return new[at if self.twins else best(values[new], self.metric)], held[at]
+        """What is new and its baseline, from the metric (n_scenarios, n_resamples) of all."""
+        new, baselines = np.array(self.new), np.array(self.baselines)
+        at = best(values[baselines], self.metric)
+        return new[at if self.paired else best(values[new], self.metric)], baselines[at]
 
     def pair(self, values: Floats) -> tuple[int, int]:
         """The two that are compared, from the metric on all images (n_scenarios,)."""
-        new, held = self.choose(values[:, None])
-        return int(new[0]), int(held[0])
+        new, baseline = self.choose(values[:, None])
+        return int(new[0]), int(baseline[0])
 
 
 def answer(scenarios: Sequence[Scenario], drawn: Resampled) -> tuple[Question, ...]:
@@ -60,7 +60,7 @@ def answer(scenarios: Sequence[Scenario], drawn: Resampled) -> tuple[Question, .
     `resample_in_and_out`, which refuses test images.
     """
     sign = METRICS[drawn.metric].sign
-    asked = list(_about_ways(scenarios, drawn))
+    asked = list(_about_variations(scenarios, drawn))
     pairs = {one.pair(drawn.values) for one in asked}
     # A pair that was asked about is not asked about again, for each question weakens the others.
     families = _about_families(scenarios, drawn.metric)
@@ -76,60 +76,62 @@ def _answered(asked: Asked, comparison: Comparison, sign: int) -> Question:
     found: Answer = "no difference seen"
     if comparison.p < LEVEL and comparison.difference != 0:
         found = "better" if sign * comparison.difference > 0 else "worse"
-    several = max(len(asked.new), len(asked.held)) > 1
-    return Question(asked.way, comparison, found, several, asked.tap, asked.head, asked.backbone)
+    several = max(len(asked.new), len(asked.baselines)) > 1
+    return Question(
+        asked.variation, comparison, found, several, asked.tap, asked.head, asked.backbone
+    )
 
 
-# --------------------------------------------------------------------------- ways
+# --------------------------------------------------------------------------- variations
 
 
-def _about_ways(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Asked]:
-    """Each way once, where its twin does best.
+def _about_variations(scenarios: Sequence[Scenario], drawn: Resampled) -> Iterator[Asked]:
+    """Each variation once, where its baseline does best.
 
-    Where some head and pooling were judged with every way, all are asked about with these, so that
-    the answers can be laid side by side.
+    Where some head and pooling were judged with every variation, all are asked about with these, so
+    that the answers can be laid side by side.
     """
     places = {scenario.key: i for i, scenario in enumerate(scenarios)}
-    found: dict[tuple[str, Way], list[tuple[Scenario, Scenario]]] = {}
+    found: dict[tuple[str, Variation], list[tuple[Scenario, Scenario]]] = {}
     for scenario in scenarios:
-        asked = _way(scenario)
+        asked = _variation(scenario)
         if asked is not None and asked[1].key in places:
-            way, twin = asked
-            found.setdefault((scenario.backbone, way), []).append((scenario, twin))
-    by_all = [{(twin.head, twin.code) for _, twin in pairs} for pairs in found.values()]
+            variation, baseline = asked
+            found.setdefault((scenario.backbone, variation), []).append((scenario, baseline))
+    by_all = [{(plain.head, plain.code) for _, plain in pairs} for pairs in found.values()]
     shared = set.intersection(*by_all) if by_all else set()
     several = len({backbone for backbone, _ in found}) > 1
-    for (backbone, way), pairs in found.items():
+    for (backbone, variation), pairs in found.items():
         usual = [pair for pair in pairs if (pair[1].head, pair[1].code) in shared] or pairs
-        new, held = (tuple(places[pair[side].key] for pair in usual) for side in (0, 1))
-        one = Asked(way, new, held, drawn.metric, twins=True)
-        twin = scenarios[one.pair(drawn.values)[1]]
+        new, baselines = (tuple(places[pair[side].key] for pair in usual) for side in (0, 1))
+        one = Asked(variation, new, baselines, drawn.metric, paired=True)
+        plain = scenarios[one.pair(drawn.values)[1]]
         yield dataclasses.replace(
-            one, tap=twin.tap, head=twin.head, backbone=backbone if several else ""
+            one, tap=plain.tap, head=plain.head, backbone=backbone if several else ""
         )
 
 
-def _way(scenario: Scenario) -> tuple[Way, Scenario] | None:
-    """What a scenario does otherwise, and its twin that does not; None where it has none.
+def _variation(scenario: Scenario) -> tuple[Variation, Scenario] | None:
+    """What a scenario does otherwise, and the baseline that does not; None where there is none.
 
-    The twin need not have been judged.
+    The baseline need not have been judged.
     """
     pixels = scenario.pixels
     if scenario.members:
         first, last = scenario.members[0], scenario.members[-1]
         if scenario.head != "mean" or not last.pixels.edits:
             return None
-        return Way("averaged", last.pixels.edits[0][:1]), first
+        return Variation("averaged", last.pixels.edits[0][:1]), first
     if pixels.views:
-        return Way("views", views=pixels.views.word), scenario.with_pixels(views=None)
+        return Variation("views", views=pixels.views.word), scenario.with_pixels(views=None)
     if scenario.family == "multiscale":
-        way = Way("sizes", sizes=pixels.sizes, join=pixels.join)
-        return way, scenario.with_pixels(sizes=(), join="concat")
+        variation = Variation("sizes", sizes=pixels.sizes, join=pixels.join)
+        return variation, scenario.with_pixels(sizes=(), join="concat")
     if scenario.family == "probe" and len(pixels.edits) == 1:
-        (ways,) = pixels.edits
-        edits = tuple(edit for edit in ways if edit != "raw")
-        way = Way("beside" if len(ways) > 1 else "instead", edits)
-        return way, scenario.with_pixels(edits=())
+        (keys,) = pixels.edits
+        edits = tuple(key for key in keys if key != "raw")
+        variation = Variation("beside" if len(keys) > 1 else "instead", edits)
+        return variation, scenario.with_pixels(edits=())
     return None
 
 
@@ -144,4 +146,4 @@ def _about_families(scenarios: Sequence[Scenario], metric: str) -> Iterator[Aske
     probes = tuple(members.pop("probe", []))
     for family, places in members.items():
         if probes:
-            yield Asked(Way("family", family=family), tuple(places), probes, metric)
+            yield Asked(Variation("family", family=family), tuple(places), probes, metric)

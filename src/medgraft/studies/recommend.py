@@ -12,7 +12,7 @@ import numpy as np
 
 from medgraft.evaluate.compare import upper_loss
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import (
+from medgraft.evaluate.winners_curse import (
     Resampled,
     best,
     compare_with_best,

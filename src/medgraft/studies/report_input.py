@@ -12,7 +12,7 @@ from medgraft.audit.evidence_view import evidence_view
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import bias_corrected
+from medgraft.evaluate.winners_curse import bias_corrected
 from medgraft.features.extract import Extractor
 from medgraft.results.study import ClassifierFacts, DepthPoint, FamilyResult, HowTo, ReportInput
 from medgraft.scenario import Encoded, Pooled, steps_of

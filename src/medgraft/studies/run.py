@@ -17,7 +17,7 @@ from medgraft.audit.evidence import Audit
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
-from medgraft.evaluate.selection import Resampled, resample_in_and_out
+from medgraft.evaluate.winners_curse import Resampled, resample_in_and_out
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
@@ -34,7 +34,8 @@ from medgraft.studies.audit_candidates import (
     audit_unseen,
     scenario_of,
 )
-from medgraft.studies.plan import PRETRAINED, Planned, StudyOptions
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
@@ -70,7 +71,7 @@ class Study:
     result: StudyResult
     options: StudyOptions
     folds: Folds
-    planned: tuple[Planned, ...]
+    planned: tuple[PlannedScenario, ...]
     oof: Mapping[str, Predictions]
     test: Mapping[str, Predictions]
     unchanged: Predictions
@@ -173,7 +174,7 @@ def judge(prepared: Prepared, session: Session) -> dict[str, CrossFitted]:
             found[key] = one
             session.event("scenario judged", key=key, seconds=round(one.seconds, 3))
             advance(1)
-    session.lap("judge the scenarios out of fold")
+    session.end_step("judge the scenarios out of fold")
     return {scenario.key: found[scenario.key] for scenario in scenarios}
 
 
@@ -184,7 +185,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
     estimates = _estimates(oof, options.metric, development.folds)
     drawn = resample_in_and_out(oof, options.metric)
     choice = recommend(drawn)
-    session.lap("compare and recommend")
+    session.end_step("compare and recommend")
     audited = None
     if options.audit:
 
@@ -196,7 +197,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
             choice, lambda failed: recommend(drawn, failed), audit, session.store
         )
         choice = audited.choice
-        session.lap("audit the evidence")
+        session.end_step("audit the evidence")
     session.event("recommended", key=choice.recommended, margin=choice.margin)
     crossed = judged[choice.recommended]
     return Chosen(
@@ -229,7 +230,7 @@ def test(
     else:
         found = Tested({}, {}, None, evaluate_by_group(chosen.crossed.unchanged))
     session.event("test split looked at", images=len(table), scenarios=len(found.predictions))
-    session.lap("look at the test split once")
+    session.end_step("look at the test split once")
     return found
 
 
@@ -242,7 +243,7 @@ def assemble(
 ) -> Study:
     """Check the data with what was found, and put the result together."""
     findings = _findings(prepared, chosen.crossed.unchanged, session.extractor)
-    session.lap("check the data")
+    session.end_step("check the data")
     return Study(
         result=_result(prepared, judged, chosen, tested, findings, session.seconds),
         options=prepared.options,
@@ -255,7 +256,7 @@ def assemble(
         validation=chosen.validation,
         tested=tested.evaluation,
         by_patient=tested.by_patient,
-        seconds=session.laps,
+        seconds=session.step_seconds,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
         traces=Traces.of(prepared.development.table, prepared.image_stats, prepared.canvas),
@@ -337,7 +338,7 @@ def _findings(prepared: Prepared, oof: Predictions, extractor: Extractor) -> tup
 
 
 def _results(
-    planned: Sequence[Planned],
+    planned: Sequence[PlannedScenario],
     found: Mapping[str, CrossFitted],
     validation: Mapping[str, Mapping[str, Estimate]],
     test: Mapping[str, Mapping[str, Estimate]],
@@ -375,7 +376,7 @@ def _with_all(
 
 
 def _by_tap(
-    planned: Sequence[Planned], estimates: Mapping[str, Estimate], choice: Recommendation
+    planned: Sequence[PlannedScenario], estimates: Mapping[str, Estimate], choice: Recommendation
 ) -> list[tuple[str, float]]:
     """(tap, value) from shallow to deep, of the plain probes of the recommended backbone and head.
 

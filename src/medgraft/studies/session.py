@@ -11,13 +11,13 @@ from medgraft.studies.store import RunStore
 class Session:
     """One study under way.
 
-    store : where its events are written; nothing is where it is None. laps : seconds by step, in
+    store : where its events are written; nothing is where it is None. step_seconds : by name, in
     the order in which they were done.
     """
 
     def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
         self.extractor, self.store = extractor, store
-        self.laps: dict[str, float] = {}
+        self.step_seconds: dict[str, float] = {}
         self._began = self._last = time.perf_counter()
 
     def event(self, name: str, **facts: object) -> None:
@@ -25,10 +25,10 @@ class Session:
         if self.store is not None:
             self.store.event(name, **facts)
 
-    def lap(self, step: str) -> None:
-        """End a step that began when the one before ended."""
+    def end_step(self, step: str) -> None:
+        """Note the seconds of a step that began when the one before ended."""
         now = time.perf_counter()
-        self.laps[step] = now - self._last
+        self.step_seconds[step] = now - self._last
         self._last = now
 
     @property

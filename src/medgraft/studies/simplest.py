@@ -3,8 +3,8 @@
 What loss is allowed is the *margin*: one point of the metric, and at most a third of what the best
 has left to perfection. A scenario is close enough to the best where either holds:
 
-- *surely*: the upper end of the paired 95 % interval of its loss is within the margin;
-- *expectedly*, where the images are too few to be sure: its gap to the best, less the share of all
+- non-inferior: the upper end of the paired 95 % interval of its loss is within the margin;
+- expected to, where the images are too few to be sure: its gap to the best, less the share of all
   gaps that is noise, is within the margin, and taking the simplest within that gap, rehearsed in
   bags and judged out of them, costs at most half the margin against taking the best.
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.evaluate.metrics import METRICS
-from medgraft.evaluate.selection import Resampled
+from medgraft.evaluate.winners_curse import Resampled
 from medgraft.types import Floats, Ints
 
 POINT = 0.01

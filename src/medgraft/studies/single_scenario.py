@@ -1,7 +1,7 @@
 """One scenario without a study: judged out of fold, refitted, and on the test only if asked.
 
 Nothing is compared and nothing is recommended, so the figures out of fold need no correction for a
-choice. Which scenario, says its key (`keys.py`) or a recipe's name.
+choice. Which scenario, says its key (`scenario.py`) or a recipe's name.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `config.json` and the events of `run.jsonl` are written as the run goes; `predictions.parquet`,
 `model/` and `result.json` at its end, after the report; `result.json` last, so that its being
-there means all is.
+there means all is. What a finished run's model learned from is read back here too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medgraft.errors import MedgraftError
+import numpy as np
+
+from medgraft.errors import BundleError, MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
 from medgraft.profile.traces import Traces
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import FittedScenario, Predictions
 
 
@@ -141,3 +145,54 @@ def write_predictions(path: Path, predictions: list[Predictions]) -> None:
         tables.append(pa.table(columns))
     with written_file(path) as temporary:
         pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary)
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedFrom:
+    """What a classifier learned from, by its study's folder; empty where it was taken out of it.
+
+    metric : what the study chose by. by_class : how many images of each class. ids : theirs.
+    patients : their groups, but for images that are a group of their own.
+    """
+
+    metric: str = DEFAULT_METRIC
+    by_class: Mapping[str, int] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
+    patients: frozenset[str] = frozenset()
+
+
+def read_learned_from(run: Path, scenario: str) -> LearnedFrom:
+    """What one of a run's scenarios learned from: all of its predictions but the test split's.
+
+    Raises
+    ------
+    BundleError
+        A file of the run is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file, result = run / "predictions.parquet", run / "result.json"
+    if not file.is_file() or not result.is_file():
+        return LearnedFrom()
+    try:
+        rows = pq.read_table(
+            file,
+            columns=["id", "group", "truth"],
+            filters=[("scenario", "==", scenario), ("split", "!=", "test")],
+        )
+        metric = str(json.loads(result.read_text(encoding="utf-8"))["metric"])
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise BundleError(
+            f"{file.name} or {result.name} in {run} is damaged ({reason}); restore them, or judge "
+            "a copy of the folder model alone"
+        ) from error
+    truths, counts = np.unique(np.array(rows["truth"].to_pylist(), str), return_counts=True)
+    ids, groups = rows["id"].to_pylist(), rows["group"].to_pylist()
+    return LearnedFrom(
+        metric,
+        dict(zip(truths.tolist(), counts.tolist(), strict=True)),
+        frozenset(ids),
+        frozenset(group for id, group in zip(ids, groups, strict=True) if group != id),
+    )

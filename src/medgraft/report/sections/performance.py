@@ -68,8 +68,8 @@ def _column(title: str, evaluation: Evaluation) -> dict[str, object]:
 
 def _metrics(evaluation: Evaluation) -> list[str]:
     names = calibration.figures(evaluation)
-    known = [name for name in formatting.METRICS if name in names]
-    return known + [name for name in names if name not in formatting.METRICS]
+    known = [name for name in formatting.METRIC_WORDS if name in names]
+    return known + [name for name in names if name not in formatting.METRIC_WORDS]
 
 
 def _methods(evaluation: Evaluation) -> list[str]:

@@ -39,7 +39,7 @@ def section(content: ReportInput) -> dict[str, object]:
             "caption": _caption(metric),
         },
         "families": [
-            FamilyRow(one, formatting.FAMILIES.get(one.family, ""), names[one.best])
+            FamilyRow(one, formatting.FAMILY_WORDS.get(one.family, ""), names[one.best])
             for one in content.families
         ],
     }

@@ -92,8 +92,8 @@ def _from(one: TrainedScenario, scenario: Scenario, depths: Mapping[str, str]) -
     text = f"Trained from {one.log.depth} on ({depths[one.log.depth]}), {who}"
     if scenario.pixels.views:
         text += f", on images changed otherwise every time ({scenario.pixels.views.preset})"
-    told = settings(scenario)
-    return f"{text}. Told otherwise than usual: {told}." if told else f"{text}."
+    given = settings(scenario)
+    return f"{text}. Told otherwise than usual: {given}." if given else f"{text}."
 
 
 # --------------------------------------------------------------------------- did it pay

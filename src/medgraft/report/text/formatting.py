@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MISSING = "not measured"
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"})
-METRICS = {
+METRIC_WORDS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
     "accuracy": "accuracy",
@@ -34,7 +34,7 @@ METRICS = {
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }
-FAMILIES = {
+FAMILY_WORDS = {
     "probe": "one layer, or all stages",
     "multiscale": "other input sizes",
     "vlad": "encoded descriptors",
@@ -98,7 +98,7 @@ GLOSSARY = {
 
 def name_metric(metric: str) -> str:
     """The metric's name as the field writes it; an unknown one stays as it is, without _."""
-    return METRICS.get(metric, metric.replace("_", " "))
+    return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
 def name_check(check: str) -> str:

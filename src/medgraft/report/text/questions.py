@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from medgraft.report.text import formatting
-from medgraft.types import Question, Way
+from medgraft.types import Question, Variation
 
 
 def sentence(one: Question) -> str:
-    """The question: whether a way helps where it was asked about, or a family anywhere."""
-    way = one.way
-    if way.kind == "family":
-        words = formatting.FAMILIES.get(way.family, way.family)
-        return f"Is the best of {way.family} ({words}) better than the best probe?"
+    """The question: whether a variation helps where it was asked about, or a family anywhere."""
+    variation = one.variation
+    if variation.kind == "family":
+        words = formatting.FAMILY_WORDS.get(variation.family, variation.family)
+        return f"Is the best of {variation.family} ({words}) better than the best probe?"
     place = f"{one.tap} of {one.backbone}" if one.backbone else one.tap
-    return f"{_asked(way)} ({place}, {one.head})?"
+    return f"{_asked(variation)} ({place}, {one.head})?"
 
 
-def _asked(way: Way) -> str:
-    edits = " and ".join(map(formatting.name_edit, way.edits))
-    sizes = " and ".join(map(str, way.sizes))
-    match way.kind:
+def _asked(variation: Variation) -> str:
+    edits = " and ".join(map(formatting.name_edit, variation.edits))
+    sizes = " and ".join(map(str, variation.sizes))
+    match variation.kind:
         case "instead":
             return f"Does {edits} help instead of the raw image"
         case "beside":
@@ -27,9 +27,9 @@ def _asked(way: Way) -> str:
         case "averaged":
             return f"Does it help to average raw and {edits} probabilities"
         case "views":
-            return f"Do augmented views ({way.views}) help"
-        case "sizes" if len(way.sizes) == 1:
+            return f"Do augmented views ({variation.views}) help"
+        case "sizes" if len(variation.sizes) == 1:
             return f"Does an input of {sizes} pixels help"
         case _:
-            how = "averaged" if way.join == "mean" else "side by side"
+            how = "averaged" if variation.join == "mean" else "side by side"
             return f"Do codes at {sizes} pixels, {how}, help"

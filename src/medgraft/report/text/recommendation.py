@@ -52,7 +52,7 @@ def _choice(facts: Rationale, names: Mapping[str, str]) -> str:
         )
     promise = (
         "is surely close to the best"
-        if facts.surely_close
+        if facts.non_inferior
         else f"can be expected to lose no more than the {facts.margin:.4f} that is allowed"
     )
     return (
@@ -64,7 +64,7 @@ def _choice(facts: Rationale, names: Mapping[str, str]) -> str:
 
 def _lost(facts: Rationale) -> str:
     """What is lost for simplicity, and how sure that is."""
-    if facts.surely_close:
+    if facts.non_inferior:
         return (
             f"a loss of at most {max(facts.loss, 0):.4f} (upper end of the paired 95 % interval) "
             f"where {facts.margin:.4f} was allowed"

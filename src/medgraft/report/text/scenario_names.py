@@ -14,14 +14,23 @@ from medgraft.results.study import ClassifierFacts, DepthPoint, NoMap
 from medgraft.results.training import TrainedStages
 from medgraft.scenario import BEST, INPUT, Encoded, Finetune, Pooled, Scenario
 
-HEADS = {
+HEAD_WORDS = {
     "svm": "a linear support vector machine",
     "logistic": "logistic regression",
     "lda": "a linear discriminant",
     "rbf": "a support vector machine with curved borders (RBF)",
     "knn": "a vote of the most alike development images (kNN)",
 }
-ENCODERS = {"vlad": "VLAD", "fisher": "Fisher", "bilinear": "bilinear", "pyramid": "pyramid"}
+ENCODER_WORDS = {  # in a word, and what becomes of what was found at each place
+    "vlad": (
+        "VLAD",
+        "sorted into {number} kinds learned from your images, and how it departs from its kind is "
+        "summed up (VLAD)",
+    ),
+    "fisher": ("Fisher", "held against {number} kinds learned from your images (Fisher vector)"),
+    "bilinear": ("bilinear", "summed up by which findings occur together (bilinear)"),
+    "pyramid": ("pyramid", "summed up over parts of the picture (spatial pyramid)"),
+}
 
 
 def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
@@ -84,8 +93,8 @@ def _trained_from(tap: str) -> str:
 
 def settings(scenario: Scenario) -> str:
     """What differs from the usual recipe of training."""
-    told = scenario.classifier.settings if isinstance(scenario.classifier, Finetune) else ()
-    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in told)
+    given = scenario.classifier.settings if isinstance(scenario.classifier, Finetune) else ()
+    return ", ".join(f"{name.replace('_', ' ')} {value}".strip() for name, value in given)
 
 
 def depths_in_words(depths: Mapping[str, TrainedStages]) -> dict[str, str]:
@@ -130,7 +139,7 @@ def _encoder(scenario: Scenario) -> str:
     code = scenario.code
     if not isinstance(code, Encoded):
         return ""
-    parts = [f"{ENCODERS[code.encoder]} {'-'.join(map(str, code.size))}"]
+    parts = [f"{ENCODER_WORDS[code.encoder][0]} {'-'.join(map(str, code.size))}"]
     parts += [f"PCA {code.pca}"] if code.pca is not None else []
     parts += [f"whitened to {code.white}"] if code.white is not None else []
     parts += ["hard"] if code.hard else []
@@ -202,7 +211,7 @@ def _trained(scenario: Scenario) -> str:
 def _who_decides(scenario: Scenario) -> str:
     if scenario.head == "knn":
         return "a vote of the development images most like it (kNN)"
-    return f"{HEADS.get(scenario.head, scenario.head)} fitted on your development images"
+    return f"{HEAD_WORDS.get(scenario.head, scenario.head)} fitted on your development images"
 
 
 def _what_is_taken(scenario: Scenario) -> str:
@@ -212,15 +221,8 @@ def _what_is_taken(scenario: Scenario) -> str:
         how = "averaged" if scenario.pixels.join == "mean" else "side by side"
         joined = f", the readings {how}" if scenario.pixels.several else ""
         return f"What {layer} found is summed up over the whole picture{joined}."
-    number = code.size[0]
-    ways = {
-        "vlad": f"sorted into {number} kinds learned from your images, and how it departs from its "
-        "kind is summed up (VLAD)",
-        "fisher": f"held against {number} kinds learned from your images (Fisher vector)",
-        "bilinear": "summed up by which findings occur together (bilinear)",
-        "pyramid": "summed up over parts of the picture (spatial pyramid)",
-    }
-    return f"What {layer} found at each place is {ways[code.encoder]}."
+    what = ENCODER_WORDS[code.encoder][1].format(number=code.size[0])
+    return f"What {layer} found at each place is {what}."
 
 
 def _joined(scenario: Scenario) -> str:
@@ -363,5 +365,5 @@ def _encoder_in_full(classifier: ClassifierFacts) -> str:
 
 def _head_in_full(classifier: ClassifierFacts) -> str:
     k = classifier.settings.get("head", {}).get("k")
-    text = HEADS.get(classifier.scenario.head, classifier.scenario.head)
+    text = HEAD_WORDS.get(classifier.scenario.head, classifier.scenario.head)
     return f"{text}, k = {k}" if k is not None else text

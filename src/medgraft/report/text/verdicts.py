@@ -27,7 +27,7 @@ FEW_IMAGES = 30  # of the smallest class among the images judged
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerdictCard:
     """One card: a word, a sentence, and the part of the report that shows why (its `link`)."""
 
     title: str
@@ -116,13 +116,13 @@ def all_findings(content: ReportInput) -> list[Finding]:
     return gravest_first(unique)
 
 
-def verdicts(content: ReportInput) -> list[Verdict]:
+def verdicts(content: ReportInput) -> list[VerdictCard]:
     """The cards under 'May it be believed?', always the same ones in the same order."""
     cards = [_data(content), _evidence(content), _calibration(content), _enough(content)]
     return [*cards, _agreement(content)] if content.test_evaluation is not None else cards
 
 
-def _data(content: ReportInput) -> Verdict:
+def _data(content: ReportInput) -> VerdictCard:
     findings = all_findings(content)
     grave = [one for one in findings if one.severity != "info"]
     if not grave:
@@ -132,17 +132,17 @@ def _data(content: ReportInput) -> Verdict:
                 " Which images are of one patient is not known, so a patient on both sides of the "
                 "split would not be seen; --group names patients."
             )
-            return Verdict("Data", "INCONCLUSIVE", text, "findings", "What was checked")
-        return Verdict("Data", "PASS", text, "findings", "What was checked")
+            return VerdictCard("Data", "INCONCLUSIVE", text, "findings", "What was checked")
+        return VerdictCard("Data", "PASS", text, "findings", "What was checked")
     more = len(grave) - 1
     text = formatting.sentence(grave[0].text)
     if more:
         text += f" {formatting.plural(more, 'further warning')} below."
     word: Word = "FAIL" if grave[0].severity == "severe" else "WARN"
-    return Verdict("Data", word, text, "findings", "The findings")
+    return VerdictCard("Data", word, text, "findings", "The findings")
 
 
-def _evidence(content: ReportInput) -> Verdict:
+def _evidence(content: ReportInput) -> VerdictCard:
     audit = content.result.audit
     if audit is None:
         text = (
@@ -152,8 +152,8 @@ def _evidence(content: ReportInput) -> Verdict:
             text += " The heatmaps show where the score comes from; they prove nothing alone."
         else:
             text += " Nor can a heatmap of this classifier be drawn."
-        return Verdict("Evidence", "not run", text, "looks", "What it looks at")
-    return Verdict(
+        return VerdictCard("Evidence", "not run", text, "looks", "What it looks at")
+    return VerdictCard(
         "Evidence",
         audit.verdict,
         audit_findings.verdict_sentence(audit),
@@ -162,17 +162,17 @@ def _evidence(content: ReportInput) -> Verdict:
     )
 
 
-def _calibration(content: ReportInput) -> Verdict:
+def _calibration(content: ReportInput) -> VerdictCard:
     found = content.judged.calibration
     if found is None:
         text = "Not measured."
-        return Verdict("Calibration", "not run", text, "reliability", "How good, exactly")
+        return VerdictCard("Calibration", "not run", text, "reliability", "How good, exactly")
     text = f"{calibration.sentence(content.judged)} {calibration.RULE}"
     word = calibration.verdict(found)
-    return Verdict("Calibration", word, text, "reliability", "The reliability plot")
+    return VerdictCard("Calibration", word, text, "reliability", "The reliability plot")
 
 
-def _enough(content: ReportInput) -> Verdict:
+def _enough(content: ReportInput) -> VerdictCard:
     metric, judged = content.result.metric, content.judged
     estimate = headline_estimate(content)
     per_class = judged.confusion.sum(axis=1)
@@ -190,10 +190,10 @@ def _enough(content: ReportInput) -> Verdict:
         f"({judged.classes[least]}). Up to {formatting.margin(metric, SHARP)} with {FEW_IMAGES} "
         f"images passes; beyond {formatting.margin(metric, BLUNT)} nothing can be concluded."
     )
-    return Verdict("Enough images", word, text, "exactly", "All figures")
+    return VerdictCard("Enough images", word, text, "exactly", "All figures")
 
 
-def _agreement(content: ReportInput) -> Verdict:
+def _agreement(content: ReportInput) -> VerdictCard:
     """Whether test and out-of-fold figure differ, at a rate of one in twenty where they do not."""
     metric = content.result.metric
     inside, outside = content.result.corrected, headline_estimate(content)
@@ -204,7 +204,7 @@ def _agreement(content: ReportInput) -> Verdict:
     )
     if formatting.is_missing(apart.low) or formatting.is_missing(apart.high):
         text = f"Not measured: {figures}."
-        return Verdict("New images", "not run", text, "exactly", "All figures")
+        return VerdictCard("New images", "not run", text, "exactly", "All figures")
     figures += (
         f", a difference of {formatting.difference(metric, apart.value)} (95 % interval "
         f"{formatting.between(metric, apart)})"
@@ -220,7 +220,7 @@ def _agreement(content: ReportInput) -> Verdict:
     else:
         text, word = f"{figures}: none is seen.", "PASS"
     text += " Where there is none, one study of twenty warns."
-    return Verdict("New images", word, text, "exactly", "All figures")
+    return VerdictCard("New images", word, text, "exactly", "All figures")
 
 
 def advice(content: ReportInput) -> list[str]:

@@ -1,4 +1,4 @@
-"""What choosing costs: a best that was chosen is worth less than it shows, and others look worse.
+"""The winner's curse: a best that was chosen is worth less than it shows, others look worse.
 
 Everything here rests on one set of resamples of whole groups, shared by all scenarios. A resample
 draws some groups, the *bag*, and leaves out about 37 %: what was chosen in the bag is judged out of
@@ -25,7 +25,7 @@ Choice = Callable[[Floats], Ints]
 """From metrics (n_scenarios, n_resamples) to the chosen scenario of each resample."""
 
 PairChoice = Callable[[Floats], tuple[Ints, Ints]]
-"""The same of two scenarios: what is new, and what it is held against."""
+"""The same of two scenarios: what is new, and its baseline."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +217,7 @@ def _could_be_best(drawn: Resampled, chosen: int) -> Floats:
 
 
 def compare_chosen(drawn: Resampled, choose: PairChoice) -> Comparison:
-    """What was chosen as new against what was chosen to hold it against, both choices discounted.
+    """What was chosen as new against what was chosen as its baseline, both choices discounted.
 
     In each resample both are chosen in the bag and their difference is judged out of it; the mean
     is unbiased however many there were to choose from. The interval is that of the pair chosen on
@@ -226,18 +226,18 @@ def compare_chosen(drawn: Resampled, choose: PairChoice) -> Comparison:
     the standard error, which is the interval's half-width over its normal quantile. Where no bag
     chooses another pair, nothing was chosen, and the comparison is the pair's own.
     """
-    new, held = (int(index[0]) for index in choose(drawn.values[:, None]))
+    new, baseline = (int(index[0]) for index in choose(drawn.values[:, None]))
     (plain,) = compare(
-        drawn.scenarios[new], [drawn.scenarios[held]], drawn.metric, sampling=drawn.sampling
+        drawn.scenarios[new], [drawn.scenarios[baseline]], drawn.metric, sampling=drawn.sampling
     )
-    news, helds = choose(drawn.in_bag)
-    judged = judged_out_of_bag(drawn, news) - judged_out_of_bag(drawn, helds)
-    chosen = len(np.unique(news)) > 1 or len(np.unique(helds)) > 1
+    news, baselines = choose(drawn.in_bag)
+    judged = judged_out_of_bag(drawn, news) - judged_out_of_bag(drawn, baselines)
+    chosen = len(np.unique(news)) > 1 or len(np.unique(baselines)) > 1
     if not (chosen and np.isfinite(judged).any()):
         return plain
     difference = float(np.nanmean(judged))
     variance = _variance_of_differences(drawn.in_bag)
-    usual, met = variance[new, held], float(np.nanmean(variance[news, helds]))
+    usual, met = variance[new, baseline], float(np.nanmean(variance[news, baselines]))
     wider = np.sqrt(met / usual) if met > usual > 0 else 1.0
     low, high = (
         difference + float(wider) * (end - plain.difference) for end in (plain.low, plain.high)

@@ -12,7 +12,7 @@ from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling, bootstrap_weights, newcombe
-from medgraft.evaluate.selection import (
+from medgraft.evaluate.winners_curse import (
     best,
     bias_corrected,
     compare_chosen,

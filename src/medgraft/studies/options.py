@@ -1,0 +1,143 @@
+"""The options of a study, and whether they make sense together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from medgraft.audit.regions import layout_of
+from medgraft.data.augment import PRESETS
+from medgraft.data.preprocess import Clahe, edit_from_key
+from medgraft.errors import ScenarioError
+from medgraft.evaluate.metrics import COMMON
+from medgraft.features.backbones import DEFAULT
+from medgraft.features.encoders import check_pooling
+from medgraft.features.feature_plan import encoder_of
+from medgraft.learn.estimators import HEADS
+from medgraft.scenario import (
+    DEFAULT_METRIC,
+    FAMILIES,
+    TRAINED,
+    Head,
+    Scenario,
+    encoding_of,
+    steps_of,
+    views_of,
+)
+from medgraft.training_recipe import recipe_of
+from medgraft.types import ResizeRule
+
+VALIDATE = ("auto", "plain", "changed")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """What a study can be asked for; every default is the one to use when in doubt.
+
+    backbones : timm names. heads : names in `HEADS`; families other than `probe` use the first.
+    metric : what scenarios are chosen by. preprocess : `raw`, an edit's key (`clahe`), or both
+    side by side (`raw+clahe`), each compared with the others; families other than `probe` use the
+    first. sizes : input sizes of `multiscale`; by default the backbone's own + 320 n as far as the
+    images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
+    `features.feature_plan.encoder_of`). augment : a preset, of which `views` views of each image
+    are compared with the image alone. depths : from which trained families train; `best` finds it
+    out. training : settings of their recipe (`training_recipe.Recipe`), as a scenario's
+    `params`; they augment by the strong version of `augment`. training_size : input size of
+    networks that are trained; 0 is their own. validate : out of fold images are judged as they are
+    (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where networks
+    are trained and the surface tells much (`profile.shortcut_probe`). budget : seconds that the
+    whole study may take, by which epochs and search of trained networks are cut; 0 cuts nothing.
+    test_fraction : of the images, set aside where no test split is given. audit : whether the
+    evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most. modality
+    : what the images are, by which the audit knows regions that are no evidence
+    (`audit.regions.LAYOUTS`). masks : the table's masks hold the evidence of every class, and what
+    is outside of them is none. What is named twice is compared once; edits are kept under their
+    full key.
+    """
+
+    backbones: tuple[str, ...] = (DEFAULT,)
+    families: tuple[str, ...] = ("probe",)
+    heads: tuple[str, ...] = ("svm", "logistic", "knn")
+    poolings: tuple[str, ...] = ("avg",)
+    preprocess: tuple[str, ...] = ("raw",)
+    sizes: tuple[int, ...] = ()
+    encoders: tuple[str, ...] = ("k16", "k64")
+    augment: str = ""
+    views: int = 4
+    depths: tuple[str, ...] = ("best",)
+    training: tuple[tuple[str, str], ...] = ()
+    training_size: int = 0
+    validate: str = "auto"
+    budget: float = 0.0
+    resize: ResizeRule = "squash"
+    metric: str = DEFAULT_METRIC
+    n_folds: int = 5
+    test_fraction: float = 0.2
+    seed: int = 0
+    audit: bool = True
+    audit_pairs: int = 80
+    modality: str = ""
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        layout_of(self.modality)
+        _check("family", self.families, FAMILIES)
+        _check("head", self.heads, tuple(HEADS))
+        _check("metric", (self.metric,), COMMON)
+        _check("resize rule", (self.resize,), get_args(ResizeRule))
+        _check("way to validate", (self.validate,), VALIDATE)
+        recipe_of(self.training)
+        if self.augment:
+            _check("preset of views", (self.augment,), tuple(PRESETS))
+            views_of(self.augment)
+        for pooling in self.poolings:
+            check_pooling(pooling)
+        if self.augment and not {"probe", *TRAINED} & set(self.families):
+            raise ScenarioError("augmented views are compared with probes; add probe to --families")
+        if not 0 <= self.seed < 2**32:
+            raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
+        if self.augment and not 2 <= self.views <= 64:
+            raise ScenarioError(f"{self.views} views of an image; choose from 2 to 64")
+        if self.audit_pairs < 1:
+            raise ScenarioError(f"{self.audit_pairs} pairs of donors; an audit needs at least one")
+        if any(not 1 <= size <= 4096 for size in self.sizes):
+            raise ScenarioError(
+                f"input sizes {', '.join(map(str, self.sizes))}: each must be from 1 to 4096 "
+                "pixels; usual are 224,544,864"
+            )
+        if self.sizes and not {"multiscale", "vlad"} & set(self.families):
+            raise ScenarioError(
+                "several input sizes are read by multiscale and vlad; add one to --families"
+            )
+        object.__setattr__(self, "preprocess", tuple(map(_full_key, self.preprocess)))
+        object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
+        for name in ("backbones", "families", "heads", "poolings", "preprocess", "encoders"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        for name in ("backbones", "preprocess", "poolings", "encoders"):
+            if not getattr(self, name):
+                raise ScenarioError(f"a study needs at least one of its {name}")
+        for encoder in self.encoders:
+            encoder_of(Scenario("any", "any", Head("svm"), code=encoding_of(encoder)))
+
+
+def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if not given:
+        raise ScenarioError(f"no {what} was given; choose among: {', '.join(known)}")
+    for name in given:
+        if name not in known:
+            raise ScenarioError(f"no {what} {name!r}; there are: {', '.join(known)}")
+
+
+def _full_key(preprocess: str) -> str:
+    """`raw+clahe` as `raw+clahe2-8`."""
+    ways = [way for step in steps_of(preprocess) or (("raw",),) for way in step]
+    edits = [way if way == "raw" else edit_from_key(way) for way in ways]
+    if not all(edit == "raw" or isinstance(edit, Clahe) for edit in edits):
+        raise ScenarioError(
+            f"{preprocess!r} is no preprocessing; there are raw, clahe and raw+clahe (views of an "
+            "image come by --augment)"
+        )
+    ways = [edit if isinstance(edit, str) else edit.key for edit in edits]
+    if len(set(ways)) < len(ways):
+        raise ScenarioError(f"{preprocess!r} names one preprocessing twice; name each once")
+    return "+".join(ways)
