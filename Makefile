@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises prove-audit prove-statistics fuzz lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises results-layouts prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ results-evidence: $(READY) ## where chest X-ray models look, by lung masks; writ
 
 results-audits: $(READY) ## what the audits say of real data with known faults; writes docs/results/real-audits.md
 	$(BIN)/python experiments/real_audits.py
+
+results-layouts: $(READY) ## published layouts made small: how each is read; writes docs/results/real-layouts.md
+	$(BIN)/python experiments/real_layouts.py
 
 results-promises: $(READY) ## what two versions promise of real data, and what comes true; writes docs/results/promises.md
 	$(BIN)/python experiments/promises.py

@@ -237,6 +237,7 @@ NONE = {
     "downloads": [(f"{c}/image ({k}).jpg", c, "") for c in CLASSES for k in N24],
     "grid": [(f"{CLASSES[(i * 7 + j * 3) // 5 % 2]}/{i}_{j}.png", CLASSES[(i * 7 + j * 3) // 5 % 2], "") for i in range(9) for j in range(9)],
     "versions": of(("v1", "v2", "v3", "v4", "v5"), range(9)),
+    "class numbers below parts": [(f"{p}/{s}/{c}/i{j}_{k:03d}.png", c, "") for p in ("x", "y", "z") for s in ("train", "test") for j, c in enumerate(CLASSES) for k in N24],
     "weeks": of([f"week{i}" for i in range(12)], range(9)),
     "MedMNIST": [(f"{s}/{k}", CLASSES[k % 2], "") for s in ("train", "test") for k in range(60)],
 }  # fmt: skip

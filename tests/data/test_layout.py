@@ -124,6 +124,7 @@ def tree(*patterns: str) -> list[tuple[str, ...]]:
         (["{cat,train,bus}/{1-4}.png"], None),
         (["{organA,organB}/{x,y}/{1-4}.png"], None),
         (["colon/{colon_a,colon_n}/{1-4}.png", "lung/{lung_a,lung_n}/{1-4}.png"], None),
+        (["benign/{adenosis,fibroma}/{1-4}.png", "malignant/{ductal,lobular}/{1-4}.png"], None),
         (["patient{001-030}/{1-4}.png"], None),
         (["part_{1-3}/{1-9}.png"], None),
         (["images_{001-012}/images/{1-4}.png"], None),

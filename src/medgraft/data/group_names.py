@@ -251,6 +251,8 @@ def _judged(reading: Reading, paths: Paths) -> Candidate | None:
     if scopes is None:
         return None
     if scopes:
+        if repeats(bare, paths.class_names).labels:
+            return None  # the class's number, in folders that hold all classes each
         reading = replace(reading, scopes=scopes)
         keys = keys_by(reading.pattern(paths.depth), paths.ids, paths.folders)
         if not _possible(keys, paths):

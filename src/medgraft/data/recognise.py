@@ -26,6 +26,7 @@ from medgraft.data.names import (
 
 Parts = tuple[str, ...]
 SHARE = 0.5  # of the images must have a level for it to mean something
+MOST = 0.6  # of the pairs of names that two levels could have; nested ones have a half at most
 MANY = 10  # names below a class are patients' rather than sub-classes from here on
 ENDING = re.compile(
     r"(?i)(.+)[_\- ](positive|negative|pos|neg|normal|abnormal|benign|malignant|healthy|cancer)"
@@ -297,7 +298,7 @@ def _many_below(tree: _Tree, columns: Sequence[_Column], i: int, left: Sequence[
 def _crossed(tree: _Tree, columns: Sequence[_Column], levels: Sequence[int]) -> bool:
     """Whether of each two of the levels every name of one meets most names of the other."""
     return all(
-        len(tree.pairs(a, b)) >= 0.5 * len(columns[a].names) * len(columns[b].names)
+        len(tree.pairs(a, b)) > MOST * len(columns[a].names) * len(columns[b].names)
         for n, a in enumerate(levels)
         for b in levels[n + 1 :]
     )
