@@ -19,8 +19,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from harness import Spread, paired, save, seconds
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.ingest import load
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.cache import Cache

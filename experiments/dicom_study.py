@@ -19,8 +19,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.ingest import load
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.types import Pixels
 

@@ -22,8 +22,8 @@ import numpy as np
 import medgraft
 from finetune import CAP, CHEST, LITE0, SHARED, folds_of, tuned
 from medgraft.audit.evidence import AuditOptions, audit_evidence
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.masks import read_mask, with_masks
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import derive
 from medgraft.data.split import Development, keep_copies_together, labelled
 from medgraft.explain.agreement import agreement

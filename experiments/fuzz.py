@@ -27,9 +27,9 @@ from fuzzing.child import UNEXPECTED
 from fuzzing.mutations import mutated
 from fuzzing.page import write_page
 from fuzzing.seeds import images_of_csv, seeds
-from medgraft.data import worker_process
-from medgraft.data.decode_processes import DecodeProcesses
-from medgraft.data.decode_worker import MEGABYTES, SECONDS, Job
+from medgraft.data.pool import worker_process
+from medgraft.data.pool.processes import DecodeProcesses
+from medgraft.data.pool.worker import MEGABYTES, SECONDS, Job
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.types import Source
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.features.extract import without
 from medgraft.files import write_json

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import medgraft
 from medgraft import TransferClassifier
-from medgraft.data.formats import Decoded
+from medgraft.data.pixels.formats import Decoded
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError, ScenarioError

@@ -24,8 +24,8 @@ from medgraft import cli, files, terminal
 from medgraft.bundle import predict
 from medgraft.cli import program
 from medgraft.cli.option_parsing import training_settings
-from medgraft.data import worker_process
 from medgraft.data.phantom import write_phantoms
+from medgraft.data.pool import worker_process
 from medgraft.features import extract
 
 

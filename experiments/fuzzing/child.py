@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.data import decode_worker
-from medgraft.data.decode import decode
-from medgraft.data.decode_worker import Answer, Job
-from medgraft.data.formats import NotPlain
 from medgraft.data.ingest import load
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pixels.formats import NotPlain
+from medgraft.data.pool import worker as decode_worker
+from medgraft.data.pool.worker import Answer, Job
 from medgraft.errors import DecodeError, MedgraftError
 from medgraft.types import Source
 

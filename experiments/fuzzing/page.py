@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from medgraft.data.decode import decoders
-from medgraft.data.decode_worker import MEGABYTES, SECONDS
+from medgraft.data.pixels.decode import decoders
+from medgraft.data.pool.worker import MEGABYTES, SECONDS
 from medgraft.files import written_file
 from page import lines
 

@@ -17,14 +17,14 @@ from medgraft.audit.evidence_view import evidence_view
 from medgraft.bundle.model import bundle_folder, in_classes_of
 from medgraft.bundle.predict import find_images
 from medgraft.bundle.seen_before import recognise
-from medgraft.data.dicom_identity import public_names
+from medgraft.data.dicom.identity import public_names
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import shown
 from medgraft.data.masks import with_masks
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.data.pixel_rule import with_rule
-from medgraft.data.stored_header import hash_and_header
+from medgraft.data.pixels.stored_header import hash_and_header
 from medgraft.errors import DataError, MedgraftError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.engine import ENGINES
@@ -85,7 +85,7 @@ def load(
         lists images; or an `.npz`.
     layout
         What each level of the folders is, such as `split/class/group/image`; see
-        `medgraft.data.layout`.
+        `medgraft.data.folders.layout`.
     group
         A column's name or `regex:PATTERN` on the file names; guessed from the names by default.
     no_groups

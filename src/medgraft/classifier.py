@@ -21,12 +21,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from medgraft.data.formats import Decoded
 from medgraft.data.listing import content_hash
 from medgraft.data.pixel_rule import with_rule
+from medgraft.data.pixels.formats import Decoded
+from medgraft.data.pixels.stored_header import StoredHeader, hash_and_header
 from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
-from medgraft.data.stored_header import StoredHeader, hash_and_header
 from medgraft.errors import BackboneError, DataError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.winners_curse import resample_in_and_out

@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 from fuzzing.seeds import PNG, chunk
-from medgraft.data import decode as module
-from medgraft.data.decode import decode
 from medgraft.data.ingest import load
+from medgraft.data.pixels import decode as module
+from medgraft.data.pixels.decode import decode
 from medgraft.errors import DecodeError
 from medgraft.types import Source
 
@@ -32,8 +32,8 @@ SIDE = 20_000
 MEASURED = """
 import sys
 from pathlib import Path
-from medgraft.data.decode import decode
-from medgraft.data.stored_header import hash_and_header
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pixels.stored_header import hash_and_header
 from medgraft.errors import DecodeError
 from medgraft.types import Source
 

@@ -21,7 +21,7 @@ MEGABYTES = 1000
 WATCHED = """
 import sys, time
 from pathlib import Path
-from medgraft.data.decode import decode
+from medgraft.data.pixels.decode import decode
 from medgraft.errors import DecodeError
 from medgraft.types import Source
 

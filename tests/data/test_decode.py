@@ -20,15 +20,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from medgraft.data import decode as module
-from medgraft.data import decode_pool
-from medgraft.data.decode import Decoded, decode
-from medgraft.data.decode_pool import DecodePool, shorter_side
-from medgraft.data.headers import MAX_PIXELS
 from medgraft.data.ingest import load
-from medgraft.data.orientation import exif_orientation
+from medgraft.data.pixels import decode as module
+from medgraft.data.pixels.decode import Decoded, decode
+from medgraft.data.pixels.headers import MAX_PIXELS
+from medgraft.data.pixels.orientation import exif_orientation
+from medgraft.data.pixels.values import to_8_bit
+from medgraft.data.pool import pool as decode_pool
+from medgraft.data.pool.pool import DecodePool, shorter_side
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
-from medgraft.data.values import to_8_bit
 from medgraft.errors import DecodeError
 from medgraft.types import Canvas, ImageTable, Skipped, Source
 

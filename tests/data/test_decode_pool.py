@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.data import worker_process
-from medgraft.data.decode import Decoded, decode
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pixels.decode import Decoded, decode
+from medgraft.data.pool import worker_process
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DataError, DecodeError
 from medgraft.types import Canvas, Skipped, Source
@@ -34,8 +34,8 @@ PLANTED = """
 import json, os, sys, time
 sys.path[:] = json.loads(sys.argv[1])
 import numpy as np
-from medgraft.data import decode_worker
-from medgraft.data.formats import Decoded
+from medgraft.data.pool import worker as decode_worker
+from medgraft.data.pixels.formats import Decoded
 
 def hang():
     while True:
@@ -341,8 +341,8 @@ def test_a_pool_that_is_left_does_not_wait_for_its_workers(started: list[int]) -
 
 PARENT = """
 import sys
-from medgraft.data import worker_process
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool import worker_process
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 worker_process.PROGRAM = sys.argv[1]
 popen = worker_process.subprocess.Popen

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medgraft.data.augment import View
-from medgraft.data.formats import Decoded
+from medgraft.data.pixels.formats import Decoded
 from medgraft.data.preprocess import CanvasRecipe, Clahe, derive, make_canvas, to_canvas, to_source
 from medgraft.errors import ScenarioError
 from medgraft.types import Box, Canvas, Geometry, Pixels, ResizeRule

@@ -21,10 +21,10 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut, get_decoder
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_files import NATIVE, data_set, dicom, written
-from medgraft.data import dicom as module
-from medgraft.data.decode import decode
-from medgraft.data.dicom import decode_dicom, is_dicom, read_dataset, stored_range
-from medgraft.data.dicom_codecs import PixelFormat, pixel_format, stored_values
+from medgraft.data.pixels import dicom_file as module
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pixels.dicom_codecs import PixelFormat, pixel_format, stored_values
+from medgraft.data.pixels.dicom_file import decode_dicom, is_dicom, read_dataset, stored_range
 from medgraft.errors import DecodeError
 from medgraft.types import PixelRule, Source
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from dicom_files import data_set, dicom, written
-from medgraft.data.decode import decode
-from medgraft.data.dicom_identity import public_names, withheld
+from medgraft.data.dicom.identity import public_names, withheld
 from medgraft.data.ingest import LoadOptions, load
+from medgraft.data.pixels.decode import decode
 from medgraft.data.split import make_folds, with_test_split
 from medgraft.errors import DataError
 from medgraft.types import ImageTable

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
+from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
 from medgraft.types import Geometry, ImageTable
 

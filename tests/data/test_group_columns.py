@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medgraft.data.group_columns import column_candidates, rank_of
-from medgraft.data.groups import apply_grouping
+from medgraft.data.groups.columns import column_candidates, rank_of
+from medgraft.data.groups.grouping import apply_grouping
 from medgraft.errors import DataError
 
 N = 60

@@ -13,7 +13,7 @@ import random
 import numpy as np
 import pytest
 
-from medgraft.data.groups import apply_grouping
+from medgraft.data.groups.grouping import apply_grouping
 
 CLASSES = ("normal", "ill")
 random.seed(14)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.data.group_paths import short_keys
-from medgraft.data.groups import apply_grouping, crossing
+from medgraft.data.groups.grouping import apply_grouping, crossing
+from medgraft.data.groups.paths import short_keys
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError
 

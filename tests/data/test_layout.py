@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from medgraft.data.layout import Layout
-from medgraft.data.recognise import recognise
+from medgraft.data.folders.layout import Layout
+from medgraft.data.folders.recognise import recognise
 from medgraft.errors import DataError
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from medgraft.data.decode import decode
 from medgraft.data.ingest import LoadOptions, load
+from medgraft.data.pixels.decode import decode
 from medgraft.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medgraft.data import pixel_rule
-from medgraft.data.decode import decode
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.data.pixel_rule import find_rule, range_of
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pixels.values import Stored, to_8_bit
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import with_test_split
-from medgraft.data.values import Stored, to_8_bit
 from medgraft.errors import DataError
 from medgraft.types import PLAIN, Finding, ImageTable, PixelRule, StoredRange
 

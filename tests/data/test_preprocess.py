@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from medgraft.data.formats import Decoded
-from medgraft.data.orientation import turn, unturn
+from medgraft.data.pixels.formats import Decoded
+from medgraft.data.pixels.orientation import turn, unturn
 from medgraft.data.preprocess import (
     CanvasRecipe,
     Clahe,

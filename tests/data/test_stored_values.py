@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from medgraft.data import tiff
-from medgraft.data.decode import decode
-from medgraft.data.formats import read_bytes
-from medgraft.data.stored_header import sniff
+from medgraft.data.pixels import tiff
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pixels.formats import read_bytes
+from medgraft.data.pixels.stored_header import sniff
 from medgraft.errors import DecodeError
 from medgraft.types import PixelRule
 

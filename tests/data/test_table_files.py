@@ -10,7 +10,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from medgraft.data.table_files import TableFile, read_table_file
+from medgraft.data.tables.files import TableFile, read_table_file
 from medgraft.errors import DataError
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from medgraft.data.ingest import LoadOptions, load
-from medgraft.data.tables import tables_beside
+from medgraft.data.tables.read_table import tables_beside
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
 

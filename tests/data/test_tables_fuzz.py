@@ -14,7 +14,7 @@ import pytest
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.listing import Listing
 from medgraft.data.npz import read_npz
-from medgraft.data.tables import read_table, tables_beside
+from medgraft.data.tables.read_table import read_table, tables_beside
 from medgraft.errors import DataError
 
 WORDS = [

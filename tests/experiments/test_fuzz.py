@@ -12,8 +12,8 @@ import fuzz
 from fuzzing.mutations import mutated
 from fuzzing.page import kind_of, write_page
 from fuzzing.seeds import seeds
-from medgraft.data import worker_process
-from medgraft.data.decode import decode
+from medgraft.data.pixels.decode import decode
+from medgraft.data.pool import worker_process
 
 DATA_SETS = ("npz", "csv")
 
@@ -85,7 +85,7 @@ def test_what_is_looked_for_is_seen(
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from fuzzing import child
-from medgraft.data.decode_worker import Answer
+from medgraft.data.pool.worker import Answer
 def planted(job):
     {what}
 child.decode_alone = planted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from real_layouts import SETS, Outcome, Right, read
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from medgraft.data import decode_pool as decoding
 from medgraft.data.ingest import load
+from medgraft.data.pool import pool as decoding
 from medgraft.data.preprocess import Clahe
 from medgraft.features import extract
 from medgraft.features.backbones import load_backbone

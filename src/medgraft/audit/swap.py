@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.audit.regions import Region, alphas, outside, shifted
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.masks import read_mask
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import derive
 from medgraft.errors import DataError
 from medgraft.evaluate.metrics import give_labels

@@ -12,7 +12,7 @@ import numpy as np
 
 from medgraft.bundle.model import label_of, load_model
 from medgraft.bundle.predict import find_images
-from medgraft.data.dicom_identity import public_names
+from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
 from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.explain.attribute import attribute

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.model import label_of
-from medgraft.data.dicom_identity import public_names
+from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError

@@ -82,7 +82,7 @@ def command_line(table: ImageTable) -> str:
     """What was typed, to be typed again; without paths where the images are DICOM."""
     import shlex
 
-    from medgraft.data.dicom_identity import without_paths
+    from medgraft.data.dicom.identity import without_paths
     from medgraft.data.listing import shown
 
     return shown(shlex.join(without_paths(["medgraft", *sys.argv[1:]], table)))
@@ -90,7 +90,7 @@ def command_line(table: ImageTable) -> str:
 
 def named(path: str | Path, table: ImageTable) -> str:
     """What a path that was typed is called in what is written; of DICOM it has no name there."""
-    from medgraft.data.dicom_identity import without_paths
+    from medgraft.data.dicom.identity import without_paths
     from medgraft.data.listing import shown
 
     return shown(without_paths([str(path)], table)[0])

@@ -12,8 +12,8 @@ import typer
 def _decode_safely(yes: bool) -> bool:
     """Say it to this process, because images are decoded in many places."""
     # A command that fails before it decodes does not load what decodes.
-    if yes or "medgraft.data.decode_pool" in sys.modules:
-        from medgraft.data.decode_pool import decode_every_file_in_workers
+    if yes or "medgraft.data.pool.pool" in sys.modules:
+        from medgraft.data.pool.pool import decode_every_file_in_workers
 
         decode_every_file_in_workers(yes)
     return yes

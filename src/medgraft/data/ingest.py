@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.class_names import change_classes
-from medgraft.data.dicom import HEAD, is_dicom
-from medgraft.data.dicom_headers import (
+from medgraft.data.dicom.headers import (
     COLUMNS,
     dicom_groups,
     header_findings,
@@ -26,11 +25,11 @@ from medgraft.data.dicom_headers import (
     read_header,
     with_pictures,
 )
-from medgraft.data.dicom_identity import nameless, withhold, write_ids
-from medgraft.data.folders import read_folder
-from medgraft.data.group_columns import PERSON
-from medgraft.data.group_keys import Candidate
-from medgraft.data.groups import apply_grouping
+from medgraft.data.dicom.identity import nameless, withhold, write_ids
+from medgraft.data.folders.read_folder import read_folder
+from medgraft.data.groups.columns import PERSON
+from medgraft.data.groups.grouping import apply_grouping
+from medgraft.data.groups.keys import Candidate
 from medgraft.data.listing import (
     EMPTY,
     DicomHeader,
@@ -42,10 +41,11 @@ from medgraft.data.listing import (
 from medgraft.data.names import is_negative
 from medgraft.data.npz import read_npz
 from medgraft.data.pixel_rule import with_rule
+from medgraft.data.pixels.dicom_file import HEAD, is_dicom
+from medgraft.data.pixels.stored_header import StoredHeader, hash_and_look, sniff, sniff_array
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.stored_header import StoredHeader, hash_and_look, sniff, sniff_array
-from medgraft.data.table_files import LISTS, TABLE_SUFFIXES
-from medgraft.data.tables import read_table
+from medgraft.data.tables.files import LISTS, TABLE_SUFFIXES
+from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import (
     Finding,
@@ -64,7 +64,7 @@ BATCH = 64  # files hashed by one thread at a go, so that handing over costs not
 class LoadOptions:
     """How a user's words for things differ from ours.
 
-    `layout` says how a folder is read (`data/layout.py`); `group` is a column of the table or
+    `layout` says how a folder is read (`folders/layout.py`); `group` is a column of the table or
     `regex:PATTERN`; `positive` a class of two. `leave_out` names classes that are not studied,
     `rename` (old, new) pairs, two of one new name being joined, and classes of fewer images than
     `drop_classes_below` are left out. `one_class` lets data of a single class in, which can be
@@ -114,7 +114,7 @@ def load(
     data
         A folder `class/image` or `split/class/image` (further folders inside a class are fine;
         one named `masks` holds masks), a table (CSV, TSV, Excel, Parquet; `path,label[,split]` and
-        any further columns, or what `data/table_columns.py` finds), or an `.npz`.
+        any further columns, or what `data/tables/columns.py` finds), or an `.npz`.
     options
         Column names, grouping and positive class; by default what the names say.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import to_canvas
 from medgraft.errors import DataError
 from medgraft.types import Geometry, ImageTable, Source

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.listing import Listing, Row, bar, content_hash
 from medgraft.data.names import SPLIT_NAMES
-from medgraft.data.table_labels import class_names
+from medgraft.data.tables.labels import class_names
 from medgraft.errors import DataError
 from medgraft.types import Progress, Source, Split
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode_pool import DecodePool
-from medgraft.data.stored_header import PLAIN_KIND, StoredHeader
-from medgraft.data.values import DEPTHS
+from medgraft.data.pixels.stored_header import PLAIN_KIND, StoredHeader
+from medgraft.data.pixels.values import DEPTHS
+from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DecodeError
 from medgraft.types import Finding, ImageTable, Ints, PixelRule, Severity, Source, StoredRange
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode_pool import DecodePool
 from medgraft.data.listing import bar
 from medgraft.data.pixel_findings import (
     depth_findings,
@@ -26,8 +25,9 @@ from medgraft.data.pixel_findings import (
     page_findings,
     rule_finding,
 )
-from medgraft.data.stored_header import PLAIN_KIND, StoredHeader
-from medgraft.data.values import DEPTHS, Stored
+from medgraft.data.pixels.stored_header import PLAIN_KIND, StoredHeader
+from medgraft.data.pixels.values import DEPTHS, Stored
+from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DataError, DecodeError
 from medgraft.types import (
     Finding,

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.augment import PRESETS, View
-from medgraft.data.formats import Decoded
-from medgraft.data.orientation import TURNED, turn, unturn
+from medgraft.data.pixels.formats import Decoded
+from medgraft.data.pixels.orientation import TURNED, turn, unturn
 from medgraft.errors import DataError, ScenarioError
 from medgraft.types import Box, Canvas, Edit, FeatureSpec, Floats, Geometry, ResizeRule
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medgraft.data.dicom import may_be_dicom
 from medgraft.data.listing import file_problem
 from medgraft.data.names import is_dropping, kind_of
+from medgraft.data.pixels.dicom_file import may_be_dicom
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff"}
 IMAGE_SUFFIXES |= {".bmp", ".webp", ".gif", ".pgm", ".ppm"}

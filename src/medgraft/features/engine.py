@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import decoders
+from medgraft.data.pixels.decode import decoders
 from medgraft.errors import MedgraftError
 from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool

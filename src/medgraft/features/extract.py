@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
 from medgraft.data.skipped import warn_of_skipped
 from medgraft.errors import BackboneError, DataError

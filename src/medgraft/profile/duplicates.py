@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.profile.hashes import RADIUS, close_pairs, evenly_drawn, unit
 from medgraft.profile.image_stats import ImageStats, pixel_hash
 from medgraft.profile.leakage import counted, examples

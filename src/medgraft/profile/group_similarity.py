@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.data.group_paths import short_keys
+from medgraft.data.groups.paths import short_keys
 from medgraft.errors import DataError
 from medgraft.profile.leakage import counted, examples, guessed_from_names
 from medgraft.types import Estimate, FeatureTable, Finding, Floats, ImageTable, Ints, Strings

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.decode import decoders
+from medgraft.data.pixels.decode import decoders
 from medgraft.errors import DataError
 from medgraft.features.extract import Extractor
 from medgraft.profile.hashes import Hashes, difference_hash

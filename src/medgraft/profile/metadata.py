@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.data.headers import refuse_bomb
+from medgraft.data.pixels.headers import refuse_bomb
 from medgraft.errors import DecodeError, FitError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.intervals import ones

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.data.augment import judging_view
-from medgraft.data.decode_pool import shorter_side
+from medgraft.data.pool.pool import shorter_side
 from medgraft.data.split import (
     Development,
     keep_copies_together,

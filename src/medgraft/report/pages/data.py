@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.files import write_text
 from medgraft.report.charts import images

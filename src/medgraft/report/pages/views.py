@@ -10,7 +10,7 @@ import numpy as np
 
 from medgraft import files
 from medgraft.data.augment import PRESETS, SAME, Draw, Preset, Range, View, draw, preset_for
-from medgraft.data.decode_pool import DecodePool
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, Clahe
 from medgraft.errors import DataError, ScenarioError
 from medgraft.report.charts import images

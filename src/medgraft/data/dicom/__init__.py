@@ -1,0 +1,1 @@
+"""What DICOM headers say, and what of it may go further."""

@@ -1,0 +1,221 @@
+"""Which of the pictures in a folder are masks of others: by folder, by name, or by their values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medgraft.data.names import image_of_mask, is_mask_folder, says_nothing, stem_of
+from medgraft.errors import DecodeError
+from medgraft.types import Pixels, Source
+
+Parts = tuple[str, ...]
+SAMPLE = 4  # pictures of each of two folders that are looked at
+ALIKE = 0.8  # the share of names that two folders must have in common to be looked at
+MOST = 64  # images of one name among which a mask's is looked for
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The pictures of a folder told apart.
+
+    images : what is no mask. masks_of : by image, its masks. unused : masks of no image, or of
+    several that could be meant. by : how they were known, in a word each.
+    """
+
+    images: list[Parts]
+    masks_of: dict[Parts, tuple[Parts, ...]]
+    unused: list[Parts]
+    by: tuple[str, ...] = ()
+
+
+def find_masks(root: Path, files: Sequence[Parts]) -> MaskFiles:
+    """Tell masks from images: `(height, width)` pictures that mark something in another.
+
+    A file is a mask if it lies in a folder named `masks`, in one named like masks or whose pictures
+    have two values and the names of those in the folder beside it, or if its name is another's with
+    `_mask`, `_segmentation` or the like.
+    """
+    by: list[str] = []
+    roots = _mask_folders(files)
+    if not roots and (drawn := _drawn_folders(root, files)):
+        roots = drawn
+        by.append("pictures of two values named like those beside them")
+    elif roots:
+        by.append("folders " + ", ".join(sorted({path[-1] for path in roots})))
+    below = {path: _below(path, roots) for path in files}
+    images = [path for path in files if not below[path]]
+    masks = {path: below[path] for path in files if below[path]}
+    named = _named_masks(images) or _drawn_twins(root, images)
+    if named:
+        by.append(f"names such as {min(named)[-1]}")
+    images = [path for path in images if path not in named]
+    matched = _matched(images, {**masks, **dict.fromkeys(named, ())})
+    used = {mask for found in matched.values() for mask in found}
+    unused = [path for path in (*masks, *named) if path not in used]
+    return MaskFiles(images, matched, unused, tuple(by))
+
+
+def _below(path: Parts, roots: set[Parts]) -> Parts:
+    """The outermost folder of masks that a file lies in, () where none."""
+    return next((path[:i] for i in range(1, len(path)) if path[:i] in roots), ())
+
+
+def _mask_folders(files: Iterable[Parts]) -> set[Parts]:
+    """Folders named `masks`; folders named like masks beside one that is not, with its names."""
+    stems: dict[Parts, set[str]] = defaultdict(set)
+    children: dict[Parts, set[Parts]] = defaultdict(set)
+    for path in files:
+        for i in range(1, len(path)):
+            stems[path[:i]].add(stem_of(path[-1]))
+            children[path[: i - 1]].add(path[:i])
+    found = {path for path in stems if path[-1].casefold() == "masks"}
+    for path in [path for path in stems if is_mask_folder(path[-1]) and path not in found]:
+        beside = [other for other in children[path[:-1]] if not is_mask_folder(other[-1])]
+        other_stems = set().union(*(stems[other] for other in beside)) if beside else set()
+        own = stems[path]
+        hits = sum(stem in other_stems or any(s in other_stems for s in image_of_mask(stem))
+                   for stem in own)  # fmt: skip
+        if hits >= len(own) / 2:
+            found.add(path)
+    return found
+
+
+def _named_masks(images: Sequence[Parts]) -> set[Parts]:
+    """Files whose name is another's with a word for masks; and their like, if most have one."""
+    folders: dict[Parts, set[str]] = defaultdict(set)
+    everywhere: set[str] = set()
+    for path in images:
+        stem = stem_of(path[-1])
+        folders[path[:-1]].add(stem)
+        everywhere.add(stem)
+    candidates = {path: image_of_mask(stem_of(path[-1])) for path in images}
+    candidates = {path: stems for path, stems in candidates.items() if stems}
+    paired = {
+        path
+        for path, stems in candidates.items()
+        if any(s in folders[path[:-1]] for s in stems) or any(s in everywhere for s in stems)
+    }
+    return set(candidates) if len(paired) > len(candidates) / 2 else set()
+
+
+def _matched(images: Sequence[Parts], masks: dict[Parts, Parts]) -> dict[Parts, tuple[Parts, ...]]:
+    """By image, its masks; `masks` holds each with the folder of masks that it lies in."""
+    named: dict[str, list[Parts]] = defaultdict(list)
+    for path in images:
+        named[stem_of(path[-1])].append(path)
+    claims: dict[Parts, list[Parts]] = defaultdict(list)
+    for mask in masks:
+        stem = stem_of(mask[-1])
+        options = named.get(stem, [])
+        for other in image_of_mask(stem):
+            options = options or named.get(other, [])
+        if (image := _nearest(mask, masks[mask], options)) is not None:
+            claims[image].append(mask)
+    found = {}
+    for image, claimed in claims.items():
+        inner = {
+            tuple(name for name in mask[len(masks[mask]) : -1] if not is_mask_folder(name))
+            for mask in claimed
+        }
+        if len(inner) == 1:  # several from different sub-folders: no telling which is meant
+            found[image] = tuple(sorted(claimed))
+    return found
+
+
+def _nearest(mask: Parts, folder: Parts, images: Sequence[Parts]) -> Parts | None:
+    """The image whose folders are most like the mask's; None where two are alike, or none there."""
+    if not images or len(images) > MOST:
+        wanted = tuple(p for p in (*folder[:-1], *mask[len(folder) : -1]) if not says_nothing(p))
+        exact = [i for i in images if tuple(p for p in i[:-1] if not says_nothing(p)) == wanted]
+        return exact[0] if len(exact) == 1 else None
+    around = [name for name in mask[:-1] if name != (folder[-1] if folder else "")]
+    scores = [_common(around, image[:-1]) for image in images]
+    best = max(scores)
+    return images[scores.index(best)] if scores.count(best) == 1 else None
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """The length of the longest common subsequence of two short paths."""
+    row = [0] * (len(b) + 1)
+    for one in a:
+        before = 0
+        for j, other in enumerate(b, 1):
+            row[j], before = (before + 1 if one == other else max(row[j], row[j - 1])), row[j]
+    return row[-1]
+
+
+# --------------------------------------------------------------------------- by their values
+
+
+def _drawn_folders(root: Path, files: Sequence[Parts]) -> set[Parts]:
+    """Folders whose pictures have two values, and the names of pictures in the folder beside."""
+    stems: dict[Parts, dict[str, Parts]] = defaultdict(dict)
+    children: dict[Parts, set[Parts]] = defaultdict(set)
+    for path in files:
+        for i in range(1, len(path)):
+            stems[path[:i]]["/".join((*path[i:-1], stem_of(path[-1])))] = path
+            children[path[: i - 1]].add(path[:i])
+    found: set[Parts] = set()
+    for beside in children.values():
+        for one in sorted(beside):
+            for other in sorted(beside - {one} - found):
+                common = sorted(set(stems[one]) & set(stems[other]))
+                least = max(2, ALIKE * len(stems[one]))
+                pairs = [(stems[one][stem], stems[other][stem]) for stem in common]
+                if len(common) >= least and _all_drawn(root, pairs):
+                    found.add(one)
+    return found
+
+
+def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
+    """Of files that differ in their suffix only, those of the suffix whose pictures are masks."""
+    twins: dict[tuple[Parts, str], list[Parts]] = defaultdict(list)
+    for path in images:
+        twins[path[:-1], stem_of(path[-1])].append(path)
+    pairs: dict[tuple[str, str], list[tuple[Parts, Parts]]] = defaultdict(list)
+    for paths in twins.values():
+        if len(paths) == 2:
+            a, b = paths
+            pairs[Path(a[-1]).suffix, Path(b[-1]).suffix].append((a, b))
+    found: set[Parts] = set()
+    for both in pairs.values():
+        for flip in (0, 1):
+            ordered = [(pair[flip], pair[1 - flip]) for pair in both]
+            if len(both) > 1 and _all_drawn(root, ordered):
+                found |= {mask for mask, _ in ordered}
+    return found
+
+
+def _all_drawn(root: Path, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
+    """Whether a sample of (mask?, image?) are just that: of one size, two values against many."""
+    rows = np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs))).astype(int)
+    return all(_is_drawn(root, *pairs[row]) for row in sorted(set(rows.tolist())))
+
+
+def _is_drawn(root: Path, mask: Parts, image: Parts) -> bool:
+    from medgraft.data.pixels.decode import decode
+
+    try:
+        drawn, other = (decode(Source(str(root.joinpath(*path)))) for path in (mask, image))
+    except DecodeError:
+        return False
+    return (
+        drawn.source_size == other.source_size
+        and _two_values(drawn.pixels)
+        and not _two_values(other.pixels)
+    )
+
+
+def _two_values(pixels: Pixels) -> bool:
+    """Whether nearly all pixels have one of two values; a JPEG's may stray a little."""
+    grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    low, high = int(grey.min()), int(grey.max())
+    near = (grey <= low + 16) | (grey >= high - 16)
+    return (
+        high - low < 3 or bool(near.mean() > 0.98 and high - low > 48) or len(np.unique(grey)) < 3
+    )

@@ -1,0 +1,113 @@
+"""What the first bytes of a file say of its values and pages, before anything is decoded."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from medgraft.data.listing import content_hash, file_hash
+from medgraft.data.pixels import tiff
+from medgraft.data.pixels.netpbm import Netpbm
+
+PLAIN_KIND = "uint8"
+IN_MEMORY = 16 << 20  # bytes of a file that is read in one go; of larger ones what is looked at
+LISTED = 64  # pages whose sizes are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHeader:
+    """What one file stores that is more than one picture of eight bits.
+
+    kind : the type of its values, such as uint16. pages : how many it has. odd : whether the first
+    is a smaller copy of another, or not of their size.
+    """
+
+    kind: str = PLAIN_KIND
+    pages: int = 1
+    odd: bool = False
+
+
+Look = TypeVar("Look")
+
+
+def hash_and_header(path: str | Path) -> tuple[str, StoredHeader | None]:
+    """The hash of a file's bytes, and what it stores as `sniff` says.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    return hash_and_look(path, sniff)
+
+
+def hash_and_look(path: str | Path, look: Callable[[bytes | mmap.mmap], Look]) -> tuple[str, Look]:
+    """The hash of a file's bytes, and what a function says of them; errors as `hash_and_header`."""
+    with Path(path).open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size <= IN_MEMORY:
+            content = file.read()
+            return content_hash(content), look(content)
+        name = file_hash(file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return name, look(mapped)
+
+
+def sniff(data: bytes | mmap.mmap) -> StoredHeader | None:
+    """What the bytes of a file store, None where that is one picture of eight bits, or nothing.
+
+    Examples
+    --------
+    >>> sniff(b"P5 2 1 4095 " + bytes(4)).kind
+    'uint16'
+    >>> sniff(b"P5 2 1 255 " + bytes(2)) is None
+    True
+    """
+    start = data[:4]
+    if start == b"\x89PNG":
+        return StoredHeader("uint16") if data[24:25] == b"\x10" else None
+    if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _sniff_tiff(data)
+    if start[:1] == b"P" and (netpbm := Netpbm.of(data[:4096])):
+        return StoredHeader("uint16") if netpbm.deep else None
+    return None
+
+
+def _sniff_tiff(data: bytes | mmap.mmap) -> StoredHeader | None:
+    first = next(tiff.pages(data), None)
+    if first is None:
+        return None
+    kind = first.dtype if first.deep else PLAIN_KIND
+    sizes = [(page.height, page.width) for page in islice(tiff.pages(data), LISTED)]
+    if len(sizes) == 1:
+        return StoredHeader(kind) if first.deep else None
+    count = len(sizes) if len(sizes) < LISTED else sum(1 for _ in tiff.pages(data))
+    return StoredHeader(kind, count, first.reduced or sizes[0] != max(sizes))
+
+
+def sniff_array(path: str, member: str) -> StoredHeader | None:
+    """The same of an array in an `.npz`, which is of one type; None where it cannot be read."""
+    kind = _array_kind(path, member, Path(path).stat().st_mtime_ns)
+    return None if kind in ("", PLAIN_KIND, "bool") else StoredHeader(kind)
+
+
+@lru_cache(maxsize=16)
+def _array_kind(path: str, member: str, changed: int) -> str:
+    reader: dict[tuple[int, int], Any] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as file:
+            _, _, dtype = reader[np.lib.format.read_magic(file)](file)
+    except Exception:  # noqa: BLE001 (what is wrong with it is said when it is read)
+        return ""
+    return str(dtype.newbyteorder("="))

@@ -1,0 +1,1 @@
+"""Decoding in threads, and in processes that can be killed."""

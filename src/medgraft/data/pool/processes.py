@@ -1,0 +1,103 @@
+"""The worker processes of a pool: started as they are needed, lent to threads, watched, ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from medgraft.data.pool.worker import Answer, Job
+from medgraft.data.pool.worker_process import WorkerEnded, WorkerProcess
+from medgraft.errors import DataError
+
+WATCH_SECONDS = 0.25  # between two looks at whether a worker is overdue
+
+
+class DecodeProcesses:
+    """Worker processes, each used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[WorkerProcess] = []
+        self._all: set[WorkerProcess] = set()
+        self._closed = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def answers(self, jobs: Sequence[Job], left: threading.Event | None = None) -> Iterator[Answer]:
+        """Answer jobs in order; a job that ends its worker is answered with the reason.
+
+        A worker that crashes, or lacks memory, after earlier images may suffer from what those
+        left behind: then the image is judged once more, by a worker of its own. Once these
+        processes are closed or `left` is set there are no more answers.
+
+        Raises
+        ------
+        DataError
+            A worker cannot be started.
+        """
+        done, fresh = 0, False
+        while done < len(jobs):
+            if (worker := self._take(fresh)) is None:
+                return
+            fresh = False
+            try:
+                for answer in worker.work(jobs[done:]):
+                    done += 1
+                    yield answer
+                    if left and left.is_set():
+                        return
+            except WorkerEnded as ended:
+                if self._closed.is_set():
+                    return
+                fresh = ended.cause != "time" and not ended.first
+                if not fresh:
+                    done += 1
+                    yield Answer("refused", str(ended))
+            except DataError:
+                if self._closed.is_set():
+                    return
+                raise
+            finally:
+                self._give_back(worker)
+
+    def _take(self, fresh: bool) -> WorkerProcess | None:
+        """An idle worker, or a new one; None where these processes are closed."""
+        with self._lock:
+            if self._closed.is_set():
+                return None
+            if self._idle and not fresh:
+                return self._idle.pop()
+            worker = WorkerProcess()  # milliseconds; it loads what it needs while nobody waits
+            self._all.add(worker)
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._look_after, daemon=True)
+                self._watch.start()
+            return worker
+
+    def _give_back(self, worker: WorkerProcess) -> None:
+        """Keep it for the next; end it where it is dead, or still busy with what nobody wants."""
+        with self._lock:
+            if worker.ready and not self._closed.is_set():
+                self._idle.append(worker)
+                return
+            self._all.discard(worker)
+        worker.close()
+
+    def _look_after(self) -> None:
+        while not self._closed.wait(WATCH_SECONDS):
+            with self._lock:
+                watched = list(self._all)
+            for worker in watched:
+                worker.end_if_overdue()
+
+    def close(self) -> None:
+        """End all; threads that wait for one get no answer."""
+        self._closed.set()
+        with self._lock:
+            idle, busy = self._idle, self._all.difference(self._idle)
+            self._idle = []
+        for worker in busy:
+            worker.kill()  # and the thread that uses it closes it
+        for worker in idle:
+            worker.close()
+        if self._watch is not None:
+            self._watch.join()

@@ -1,0 +1,1 @@
+"""Tables that list images: files of any kind, and what their columns mean."""

@@ -1,0 +1,241 @@
+"""Which column of a table is the label, which the split; a question where two could be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from medgraft.data.names import SPLIT_NAMES
+from medgraft.data.tables.column_names import (
+    describes,
+    holds_label_word,
+    is_label_name,
+    is_last_label_name,
+    plain,
+    words_of,
+)
+from medgraft.data.tables.files import TableFile
+from medgraft.data.tables.label_questions import no_classes, no_label, several_ones, which_column
+from medgraft.data.tables.labels import (
+    Kind,
+    binarized,
+    class_names,
+    kind_of,
+    spelling_finding,
+)
+from medgraft.data.tables.missing import is_missing
+from medgraft.data.tables.one_hot import (
+    LabelChoice,
+    binary_columns,
+    one_hot_columns,
+    one_hot_labels,
+)
+from medgraft.data.tables.options import TableOptions
+from medgraft.errors import DataError
+from medgraft.types import Finding, Split
+
+
+def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> str | None:
+    """The column that says train, val or test.
+
+    Without a wish: `split`, else the only one that holds nothing else. 'none' options for none.
+
+    Raises
+    ------
+    DataError
+        The wanted column is absent, or two columns divide the rows differently.
+    """
+    if wanted is not None and wanted.casefold() in ("", "none") and wanted not in table.header:
+        return None
+    if wanted is not None:
+        return table.named(wanted, "--split-column")
+    for name in table.header:
+        if plain(name) == "split" and name not in taken:
+            return name
+    found: dict[tuple[Split | None, ...], str] = {}
+    for name in table.header:
+        if name not in taken:
+            cells = table.column(name)
+            split = {cell: split_of(cell) for cell in {*cells}}
+            if None not in split.values() and len({*split.values()} - {""}) > 1:
+                splits = tuple(split[cell] for cell in cells)
+                found.setdefault(splits, name)
+    if len(found) > 1:
+        flags = " or ".join(f"--split-column '{name}'" for name in found.values())
+        raise DataError(f"two columns of {table.name} divide the rows into splits; pass {flags}")
+    return next(iter(found.values()), None)
+
+
+def split_of(cell: str) -> Split | None:
+    """The split that a cell names, '' where it says nothing; None: it names none."""
+    return "" if is_missing(cell) else SPLIT_NAMES.get(cell.strip().lower())
+
+
+def choose_labels(
+    table: TableFile, rows: Sequence[int], taken: set[str], options: TableOptions
+) -> LabelChoice:
+    """The classes of some rows of a table, by the column or columns that are sure to be the label.
+
+    Raises
+    ------
+    DataError
+        What was wished for does not hold, nothing could be the label, or several columns could:
+        the text lists them with their classes and flags.
+    """
+    if options.label_columns:
+        names = [table.named(name, "--label-columns") for name in options.label_columns]
+        return one_hot_labels(table, rows, names)
+    if options.label_column is not None:
+        return _named(
+            table, rows, table.named(options.label_column, "--label-column"), options, True
+        )
+    free = [name for name in table.header if name not in taken]
+    labels = {name: _labels(table, rows, name, options) for name in free}
+    kinds = {name: kind_of(values) for name, values in labels.items()}
+    flags = binary_columns(table, rows, free)
+    explicit = [name for name in free if plain(name) == "label"]
+    if options.binarize is not None and (hit := _flag_named(flags, options.binarize)):
+        return _named(table, rows, hit, options, False)
+    if len(explicit) == 1:
+        return _without_copies(_named(table, rows, explicit[0], options, False), free, labels)
+    block = one_hot_columns(table, rows, free)
+    named = _sounding(free, kinds, flags)
+    if (block or len(flags) > 1) and all(kinds[name] in ("text", "measured") for name in named):
+        named = []
+    if block and not named:
+        return one_hot_labels(table, rows, block)
+    if len(flags) > 1 and not named:
+        raise DataError(several_ones(table, rows, flags))
+    compared = block if named else ()
+    if not named:
+        named = [name for name in free if kinds[name] not in ("empty", "constant")]
+        if len(named) != 1 or describes(named[0]):
+            plausible = [name for name in named if kinds[name] == "classes"]
+            raise DataError(no_label(table, plausible, labels, free))
+    candidates = _apart(table, rows, named, labels, compared)
+    if len(candidates) > 1:
+        raise DataError(which_column(table, candidates))
+    chosen = _named(table, rows, candidates[0][0][0], options, False)
+    return _without_copies(chosen, free, labels, compared)
+
+
+def _sounding(free: Sequence[str], kinds: Mapping[str, Kind], flags: Sequence[str]) -> list[str]:
+    """The columns whose names are a label's, by the surest names that there are."""
+    good = [name for name in free if kinds[name] != "empty"]
+    if any(plain(name) == "x" for name in free):  # then `y` is a coordinate
+        good = [name for name in good if plain(name) != "y"]
+    named = [name for name in good if is_label_name(name)]
+    single = [name for name in good if name not in flags or len(flags) < 2]  # `No Finding`
+    for sounds in (holds_label_word, is_last_label_name):
+        named = named or [name for name in single if sounds(name)]
+    for kind in ("constant", "text", "measured"):
+        named = [name for name in named if kinds[name] != kind] or named
+    return named
+
+
+def _without_copies(
+    choice: LabelChoice, free: Sequence[str], labels: Mapping[str, list[str]],
+    block: Sequence[str] = (),
+) -> LabelChoice:  # fmt: skip
+    """The choice, with the columns that say the same by the name of a label or of its classes."""
+    pattern = _pattern(choice.labels)
+    classes = {plain(label) for label in choice.labels if label}
+    copies = [
+        name
+        for name in free
+        if name not in choice.columns
+        and (name in block or plain(name) in classes or _is_called_label(name, labels[name]))
+        and (name in block or _pattern(labels[name]) == pattern)
+    ]
+    return replace(choice, copies=tuple(copies))
+
+
+def _is_called_label(name: str, values: Sequence[str]) -> bool:
+    """Whether a column is called like a label, or by its own values (`benign_malignant`)."""
+    own = set(words_of(name)) <= {word for value in {*values} for word in words_of(value)}
+    return is_label_name(name) or holds_label_word(name) or (own and bool(words_of(name)))
+
+
+def _pattern(values: Sequence[str]) -> tuple[int, ...]:
+    """How values divide the rows, whatever they are called."""
+    numbers: dict[str, int] = {"": -1}
+    return tuple(numbers.setdefault(value, len(numbers)) for value in values)
+
+
+def _labels(table: TableFile, rows: Sequence[int], name: str, options: TableOptions) -> list[str]:
+    return class_names(table.column(name, rows), dict(options.class_names))
+
+
+def _named(
+    table: TableFile, rows: Sequence[int], name: str, options: TableOptions, forced: bool
+) -> LabelChoice:
+    """One column as the label, if it holds classes or `--binarize` makes two of it."""
+    cells = table.column(name, rows)
+    labels = class_names(cells, dict(options.class_names))
+    findings = spelling_finding(cells, labels, name)
+    words = sorted({c.strip() for c, label in zip(cells, labels, strict=True) if not label} - {""})
+    if words:
+        n = sum(not label and cell.strip() != "" for cell, label in zip(cells, labels, strict=True))
+        findings.append(
+            Finding(
+                "missing_words", "warn",
+                f"{n:,} images whose {name} is {' or '.join(words)} were taken to have no label.",
+                {"n": n},
+                remedy=f"If it is a class, pass --class-names '{words[0]}=NAME'.",
+            )
+        )  # fmt: skip
+    if options.binarize is not None:
+        flag = _flag_named([name], options.binarize)
+        if flag and set(labels) <= {"0", "1", "-1", ""}:
+            two = {"1": name, "0": f"no {name}"}
+            if "0" not in labels:  # then a blank is a finding that is not there
+                two[""] = two["0"]
+            return LabelChoice((name,), [two.get(label, "") for label in labels], (), (), findings)
+        return LabelChoice((name,), binarized(labels, options.binarize, name), (), (), findings)
+    renamed = {
+        name for name, _ in options.class_names
+    }  # a person who names a label calls it a class
+    kind = kind_of([label for label in labels if label not in renamed])
+    if kind == "constant" and words and not forced:
+        only = next(label for label in labels if label)
+        raise DataError(
+            f"column '{name}' of {table.name} holds '{only}' and {', '.join(words)}, which usually "
+            f"means that nothing is known; if it is a class, pass --class-names '{words[0]}=NAME'"
+        )
+    asked_for = forced and (kind == "text" or (kind == "measured" and _is_whole(labels)))
+    if kind in ("joined", "measured", "text") and not asked_for:
+        raise DataError(no_classes(table, name, labels, kind))
+    return LabelChoice((name,), labels, (), (), findings)
+
+
+def _is_whole(labels: Sequence[str]) -> bool:
+    return all(not label or re.fullmatch(r"-?\d+", label) for label in labels)
+
+
+def _apart(
+    table: TableFile, rows: Sequence[int], named: Sequence[str], labels: Mapping[str, list[str]],
+    block: Sequence[str],
+) -> list[tuple[tuple[str, ...], list[str]]]:  # fmt: skip
+    """The candidates that divide the images differently; of those that agree, the one in words."""
+    found: dict[tuple[int, ...], tuple[tuple[str, ...], list[str]]] = {}
+    candidates: list[tuple[tuple[str, ...], list[str]]] = [((n,), labels[n]) for n in named]
+    patterns = {_pattern(values) for _, values in candidates}
+    for name, values in labels.items():  # `target` of 0 and 1 beside `benign_malignant`
+        if name not in named and _is_called_label(name, values) and _pattern(values) in patterns:
+            candidates.append(((name,), values))
+    if block:
+        candidates.append((tuple(block), one_hot_labels(table, rows, block).labels))
+
+    def worded(values: Sequence[str]) -> bool:
+        return not all(re.fullmatch(r"-?[\d.]*", value) for value in values)
+
+    for columns, values in candidates:
+        before = found.get(_pattern(values))
+        if before is None or (worded(values) and not worded(before[1]) and len(columns) == 1):
+            found[_pattern(values)] = columns, values
+    return list(found.values())
+
+
+def _flag_named(flags: Sequence[str], finding: str) -> str | None:
+    return next((name for name in flags if plain(name) == plain(finding)), None)

@@ -1,0 +1,77 @@
+"""The questions that are asked where no column of a table is sure to be the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from medgraft.data.tables.files import TableFile
+from medgraft.data.tables.labels import SHOWN, Kind, class_names, counted, findings_mark, parts_of
+
+
+def which_column(table: TableFile, candidates: Sequence[tuple[tuple[str, ...], list[str]]]) -> str:
+    """Which of several columns is the label, each with its flag and its classes."""
+    lines = []
+    for columns, values in candidates:
+        flag = (
+            f"--label-column '{columns[0]}'" if len(columns) == 1
+            else f"--label-columns '{','.join(columns)}'"
+        )  # fmt: skip
+        lines.append(f"  {flag} ({counted(values)})")
+    return "\n".join([f"several columns of {table.name} could be the label; pass one of:", *lines])
+
+
+def no_label(
+    table: TableFile, plausible: Sequence[str], labels: Mapping[str, list[str]], free: Sequence[str]
+) -> str:
+    """Which column is the label, where none sounds like one."""
+    start = f"no column 'label' in {table.name} (columns: {', '.join(table.header)})"
+    if not plausible:
+        several = f", and none of {', '.join(free[:SHOWN])} is sure to be it" if free else ""
+        return f"{start}{several}; pass --label-column COLUMN"
+    lines = [f"  --label-column '{name}' ({counted(labels[name])})" for name in plausible[:SHOWN]]
+    return "\n".join([f"{start}; it may be one of:", *lines])
+
+
+def no_classes(table: TableFile, name: str, labels: Sequence[str], kind: Kind) -> str:
+    """Why a column is no label, and the flag that makes classes of it."""
+    which = f"column '{name}' of {table.name}"
+    if kind == "joined":
+        counts = {label: 1 for label in labels if label}
+        mark = findings_mark(counts)
+        several = next(label for label in counts if len(parts_of(label, mark)) > 1)
+        parts = [part for label in labels if label for part in parts_of(label, mark)]
+        return (
+            f"{which} names several findings an image ('{several[:80]}'), and an image has one "
+            f"class; pass --label-column '{name}' --binarize '{parts_of(several, mark)[0]}' for "
+            f"two classes, with that finding and without (findings: {counted(parts)}); if it is a "
+            f"class of its own, --class-names '{several[:80]}=NAME'"
+        )
+    values = sorted({label for label in labels if label})
+    if kind == "measured":
+        middle = float(np.median([float(label) for label in labels if label]))
+        return (
+            f"{which} holds {len(values):,} numbers ({values[0]} … {values[-1]}), as measured "
+            f"values do and names of classes do not; pass --label-column '{name}' --binarize "
+            f"'>={middle:g}' for two classes"
+        )
+    return (
+        f"{which} holds {len(values):,} texts, most of a single image ('{values[0][:60]}'), which "
+        f"are no classes; pass --label-column COLUMN with the one that holds them, or '{name}' "
+        "itself if they are"
+    )
+
+
+def several_ones(table: TableFile, rows: Sequence[int], flags: Sequence[str]) -> str:
+    """Which finding it is about, where rows have several."""
+    counts = []
+    for name in flags:
+        cells = class_names(table.column(name, rows))
+        counts.append(f"{name} {sum(cell in ('1', 'True', 'TRUE', 'true') for cell in cells):,}")
+    return (
+        f"{table.name} has several columns of 0 and 1 ({', '.join(counts[:12])}), and not one 1 in "
+        f"every row, so no single class an image; pass --binarize '{flags[0]}' (or another) for "
+        "two classes, with it and without, or --label-columns A,B,… with those that exclude each "
+        "other"
+    )
