@@ -235,3 +235,9 @@ def test_nothing_readable_has_an_error_of_its_own(tmp_path):
 def test_the_positive_class_is_where_something_was_found(tmp_path, negative, positive):
     put(tmp_path, f"{negative}/1.png", f"{positive}/1.png")
     assert load(tmp_path).positive == positive
+
+
+def test_many_classes_of_few_images_are_warned_of(tmp_path):
+    put(tmp_path, *[f"{name}/{i}.png" for name in "abcdefghijklmno" for i in range(4)])
+    (finding,) = [one for one in load(tmp_path).findings if one.check == "many_small_classes"]
+    assert finding.numbers == {"classes": 15, "median": 4}

@@ -63,7 +63,8 @@ def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:
     if unknown:
         raise DataError(
             f"the data has class {', '.join(unknown)}, which the model does not know (it knows "
-            f"{', '.join(fitted.classes)}); rename the classes or leave them out"
+            f"{', '.join(fitted.classes)}); if it is another name for one of these, pass --rename "
+            f"'{unknown[0]}={fitted.classes[0]}', and else --leave-out '{unknown[0]}'"
         )
     index = np.array([fitted.classes.index(name) for name in table.classes] or [0])
     known = table.select(table.labels >= 0).shown_by(fitted.rule)

@@ -57,6 +57,7 @@ from medgraft.types import (
     Strings,
 )
 
+MANY_CLASSES, FEW_IMAGES = 15, 10  # of so few images each: people rather than classes
 BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
 
@@ -407,6 +408,19 @@ def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> l
                 {"n": 1},
                 (ids[int(np.flatnonzero(labels == index)[0])],),
                 "Add images of it, or leave it out: --drop-classes-below 2.",
+            )
+        )
+    seen = counts[counts > 0]
+    if len(seen) >= MANY_CLASSES and np.median(seen) <= FEW_IMAGES:
+        findings.append(
+            Finding(
+                "many_small_classes",
+                "warn",
+                f"{len(seen)} classes have {int(np.median(seen))} images each in the median, as "
+                "patients' folders do.",
+                {"classes": len(seen), "median": int(np.median(seen))},
+                remedy="If they are patients, give the labels in a table; if they are classes, "
+                "--drop-classes-below N leaves out the thin ones.",
             )
         )
     return findings

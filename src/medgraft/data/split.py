@@ -158,7 +158,7 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
         f"No image could be set aside for testing of: {', '.join(absent)} (too few groups to "
         "leave two to learn from).",
         {"n": len(absent)},
-        remedy="Add images of other patients, or leave these classes out.",
+        remedy="Add images of other patients, or leave these classes out (--leave-out CLASS).",
     )
     findings = (*table.findings, made, *([untested] if absent else []))
     # What is black and white may not be chosen by images that are now the test.
@@ -211,7 +211,8 @@ def make_folds(development: ImageTable, n_folds: int = 5, seed: int = 0) -> Fold
         raise FitError(
             f"the class '{development.classes[rarest]}' has {counts[rarest]} group(s) of images "
             "to learn from, and two are needed so that one can judge the other; add images of "
-            "other patients, leave the class out, or see --no-groups"
+            f"other patients, leave it out (--leave-out '{development.classes[rarest]}', or "
+            "--drop-classes-below N for all small ones), or see --no-groups"
         )
     n_folds = min(n_folds, int(counts[rarest]))
     fold = _deal(

@@ -390,7 +390,7 @@ def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
         why = f"the first because: {first.source}: {first.reason}" if first else "none"
         raise DataError(
             f"no readable image to learn from in: {', '.join(empty)}; {len(table.skipped)} were "
-            f"skipped, {why}"
+            f"skipped, {why}; leave it out with --leave-out '{empty[0]}', or add images of it"
         )
     return table
 

@@ -186,7 +186,7 @@ def small_classes(table: ImageTable) -> tuple[Finding, ...]:
     if len(absent):
         text = f"No image to learn from: {_named(table.classes[i] for i in absent)}."
         numbers = {"classes": len(absent)}
-        remedy = "Add images of it, or leave the class out."
+        remedy = "Add images of it, or leave it out: --leave-out CLASS."
         findings.append(Finding("absent_class", "severe", text, numbers, (), remedy))
     if len(few):
         sizes = _named(
@@ -213,7 +213,7 @@ def small_classes(table: ImageTable) -> tuple[Finding, ...]:
     if len(untested) and (table.splits == "test").any() and not known:
         text = f"The test split has no image of: {_named(table.classes[i] for i in untested)}."
         numbers = {"classes": len(untested)}
-        remedy = "Add test images of it, or leave the class out."
+        remedy = "Add test images of it, or leave it out: --leave-out CLASS."
         findings.append(Finding("untested_class", "warn", text, numbers, (), remedy))
     return tuple(findings)
 
