@@ -6,13 +6,19 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 HEIGHT, WIDTH = 40, 48
+ROOT = "1.2.826.0.1.3680043.8.498"  # of made identifiers
 PNG = b"\x89PNG\r\n\x1a\n"
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
          (1, 0, 2, 1))  # fmt: skip
@@ -41,7 +47,7 @@ def encoded(pixels: Array | Image.Image, kind: str, **options: object) -> bytes:
 
 def seeds() -> Mapping[str, bytes]:
     """Files by `format/variant`; the format is the suffix of the file too."""
-    return {**_jpegs(), **_pngs(), **_tiffs(), **_others(), **_tables()}
+    return {**_jpegs(), **_pngs(), **_tiffs(), **_others(), **_dicoms(), **_tables()}
 
 
 def _jpegs() -> dict[str, bytes]:
@@ -194,6 +200,67 @@ def _others() -> dict[str, bytes]:
         "pgm/colour": encoded(colour, "PPM"),
         "pgm/bits": b"P4\n48 40\n" + np.packbits(grey > 99, axis=1).tobytes(),
     }
+
+
+def _dicoms() -> dict[str, bytes]:
+    grey, colour = picture(), picture(3)
+    deep = grey.astype(np.uint16) * 16
+    window: dict[str, Any] = {"WindowCenter": "1024", "WindowWidth": "2048"}
+    return {
+        "dcm/8": _dicom(grey),
+        "dcm/12": _dicom(deep, bits=12),
+        "dcm/ct": _dicom(deep.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="-1024"),
+        "dcm/window": _dicom(deep, bits=12, **window),
+        "dcm/white": _dicom(deep, bits=12, PhotometricInterpretation="MONOCHROME1", **window),
+        "dcm/rgb": _dicom(colour),
+        "dcm/frames": _dicom(np.stack([grey, grey.T[:HEIGHT, :HEIGHT].repeat(2, 1)[:, :WIDTH]])),
+        "dcm/implicit": _dicom(deep, syntax="1.2.840.10008.1.2"),
+        "dcm/deflated": _dicom(deep, syntax="1.2.840.10008.1.2.1.99"),
+        "dcm/jpeg": _dicom(grey, frames=[encoded(grey, "JPEG")], syntax="1.2.840.10008.1.2.4.50"),
+        "dcm/jpeg2000": _dicom(
+            deep, frames=[bytes(imagecodecs.jpeg2k_encode(deep, reversible=True, codecformat="J2K"))],
+            syntax="1.2.840.10008.1.2.4.90",
+        ),
+        "dcm/jpegls": _dicom(
+            deep, bits=12, frames=[bytes(imagecodecs.jpegls_encode(deep))], syntax="1.2.840.10008.1.2.4.80"
+        ),
+    }  # fmt: skip
+
+
+def _dicom(
+    pixels: Array,
+    bits: int | None = None,
+    syntax: str = "1.2.840.10008.1.2.1",
+    frames: list[bytes] | None = None,
+    **tags: object,
+) -> bytes:
+    """A secondary capture; `frames` are the compressed pixels."""
+    ds, meta = Dataset(), FileMetaDataset()
+    colour = pixels.ndim == 3 and pixels.shape[2] == 3
+    ds.SOPClassUID = meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = UID(f"{ROOT}.1")
+    meta.TransferSyntaxUID = UID(syntax)
+    ds.PatientID, ds.StudyInstanceUID = "P1", f"{ROOT}.2"
+    ds.SamplesPerPixel = 3 if colour else 1
+    ds.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        ds.PlanarConfiguration = 0
+    elif pixels.ndim == 3:
+        ds.NumberOfFrames = len(pixels)
+    ds.Rows, ds.Columns = pixels.shape[:2] if colour else pixels.shape[-2:]
+    ds.BitsAllocated = 8 * pixels.dtype.itemsize
+    ds.BitsStored = bits or ds.BitsAllocated
+    ds.HighBit = ds.BitsStored - 1
+    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
+    ds.PixelData = pixels.tobytes() if frames is None else encapsulate(frames)
+    ds["PixelData"].VR = "OW" if pixels.dtype.itemsize > 1 and frames is None else "OB"
+    ds["PixelData"].is_undefined_length = frames is not None
+    for keyword, value in tags.items():
+        setattr(ds, keyword, value)
+    ds.file_meta = meta
+    stream = io.BytesIO()
+    dcmwrite(stream, ds, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def _rle(grey: NDArray[np.uint8]) -> bytes:

@@ -73,7 +73,8 @@ def read_npz(path: Path, progress: Progress | None = None) -> Listing:
 
 
 def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    words = str(error) or type(error).__name__
+    return words if len(words) <= 120 else f"{words[:119]}…"
 
 
 def _parts(members: list[str]) -> list[_Part]:
