@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.names import image_of_mask, is_mask_folder, says_nothing, stem_of
+from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DecodeError
 from medgraft.types import Pixels, Source
 
@@ -194,14 +195,13 @@ def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
 def _all_drawn(root: Path, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
     """Whether a sample of (mask?, image?) are just that: of one size, two values against many."""
     rows = np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs))).astype(int)
-    return all(_is_drawn(root, *pairs[row]) for row in sorted(set(rows.tolist())))
+    with DecodePool(1) as pool:
+        return all(_is_drawn(root, *pairs[row], pool) for row in sorted(set(rows.tolist())))
 
 
-def _is_drawn(root: Path, mask: Parts, image: Parts) -> bool:
-    from medgraft.data.pixels.decode import decode
-
+def _is_drawn(root: Path, mask: Parts, image: Parts, pool: DecodePool) -> bool:
     try:
-        drawn, other = (decode(Source(str(root.joinpath(*path)))) for path in (mask, image))
+        drawn, other = (pool.decode(Source(str(root.joinpath(*path)))) for path in (mask, image))
     except DecodeError:
         return False
     return (
