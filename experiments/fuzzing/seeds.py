@@ -205,6 +205,8 @@ def _others() -> dict[str, bytes]:
 def _dicoms() -> dict[str, bytes]:
     grey, colour = picture(), picture(3)
     deep = grey.astype(np.uint16) * 16
+    jpeg2000 = imagecodecs.jpeg2k_encode(deep, reversible=True, codecformat="J2K")
+    jpegls = imagecodecs.jpegls_encode(deep)
     window: dict[str, Any] = {"WindowCenter": "1024", "WindowWidth": "2048"}
     return {
         "dcm/8": _dicom(grey),
@@ -218,11 +220,10 @@ def _dicoms() -> dict[str, bytes]:
         "dcm/deflated": _dicom(deep, syntax="1.2.840.10008.1.2.1.99"),
         "dcm/jpeg": _dicom(grey, frames=[encoded(grey, "JPEG")], syntax="1.2.840.10008.1.2.4.50"),
         "dcm/jpeg2000": _dicom(
-            deep, frames=[bytes(imagecodecs.jpeg2k_encode(deep, reversible=True, codecformat="J2K"))],
-            syntax="1.2.840.10008.1.2.4.90",
+            deep, frames=[bytes(jpeg2000)], syntax="1.2.840.10008.1.2.4.90"
         ),
         "dcm/jpegls": _dicom(
-            deep, bits=12, frames=[bytes(imagecodecs.jpegls_encode(deep))], syntax="1.2.840.10008.1.2.4.80"
+            deep, bits=12, frames=[bytes(jpegls)], syntax="1.2.840.10008.1.2.4.80"
         ),
     }  # fmt: skip
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DecodeError
 from medgraft.types import Pixels, Source
 
+T = TypeVar("T")
 Parts = tuple[str, ...]
 SAMPLE = 4  # pictures of each of two folders that are looked at
 ALIKE = 0.8  # the share of names that two folders must have in common to be looked at
@@ -162,15 +164,29 @@ def _drawn_folders(root: Path, files: Sequence[Parts]) -> set[Parts]:
             stems[path[:i]]["/".join((*path[i:-1], stem_of(path[-1])))] = path
             children[path[: i - 1]].add(path[:i])
     found: set[Parts] = set()
-    for beside in children.values():
-        for one in sorted(beside):
-            for other in sorted(beside - {one} - found):
-                common = sorted(set(stems[one]) & set(stems[other]))
-                least = max(2, ALIKE * len(stems[one]))
-                pairs = [(stems[one][stem], stems[other][stem]) for stem in common]
-                if len(common) >= least and _all_drawn(root, pairs):
-                    found.add(one)
+    with _Looker(root) as looker:
+        for beside in children.values():
+            drawn = [
+                one for one in _twins(beside, stems) if looker.drawn(sorted(stems[one].values()))
+            ]
+            for one in drawn:
+                for other in sorted(beside - set(drawn)):
+                    common = sorted(set(stems[one]) & set(stems[other]))
+                    pairs = [(stems[one][stem], stems[other][stem]) for stem in common]
+                    least = max(2, ALIKE * len(stems[one]))
+                    if len(common) >= least and looker.sizes_agree(pairs):
+                        found.add(one)
     return found
+
+
+def _twins(beside: set[Parts], stems: Mapping[Parts, Mapping[str, Parts]]) -> list[Parts]:
+    """The folders most of whose names stand in another folder beside them, too."""
+    times = Counter(stem for one in beside for stem in stems[one])
+    return [
+        one
+        for one in sorted(beside)
+        if sum(times[stem] > 1 for stem in stems[one]) >= max(2, ALIKE * len(stems[one]))
+    ]
 
 
 def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
@@ -184,31 +200,60 @@ def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
             a, b = paths
             pairs[Path(a[-1]).suffix, Path(b[-1]).suffix].append((a, b))
     found: set[Parts] = set()
-    for both in pairs.values():
-        for flip in (0, 1):
-            ordered = [(pair[flip], pair[1 - flip]) for pair in both]
-            if len(both) > 1 and _all_drawn(root, ordered):
-                found |= {mask for mask, _ in ordered}
+    with _Looker(root) as looker:
+        for both in pairs.values():
+            for ordered in (both, [(b, a) for a, b in both]):
+                masks, others = zip(*ordered, strict=True)
+                if (
+                    len(both) > 1
+                    and looker.drawn(masks)
+                    and not looker.drawn(others)
+                    and looker.sizes_agree(ordered)
+                ):
+                    found |= set(masks)
     return found
 
 
-def _all_drawn(root: Path, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
-    """Whether a sample of (mask?, image?) are just that: of one size, two values against many."""
-    rows = np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs))).astype(int)
-    with DecodePool(1) as pool:
-        return all(_is_drawn(root, *pairs[row], pool) for row in sorted(set(rows.tolist())))
+class _Looker:
+    """Looks at a few pictures of many, each once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.pool = root, DecodePool(1)
+        self.seen: dict[Parts, tuple[tuple[int, int], bool] | None] = {}
+
+    def __enter__(self) -> Self:
+        self.pool.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.pool.__exit__(*exception)
+
+    def drawn(self, paths: Sequence[Parts]) -> bool:
+        """Whether a sample of pictures have two values each."""
+        return all((found := self._look(path)) is not None and found[1] for path in _sample(paths))
+
+    def sizes_agree(self, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
+        """Whether a sample of pairs of pictures can be read and are of one size."""
+        for pair in _sample(pairs):
+            one, other = map(self._look, pair)
+            if one is None or other is None or one[0] != other[0]:
+                return False
+        return True
+
+    def _look(self, path: Parts) -> tuple[tuple[int, int], bool] | None:
+        """The size of a picture and whether it has two values; None where it cannot be read."""
+        if path not in self.seen:
+            try:
+                decoded = self.pool.decode(Source(str(self.root.joinpath(*path))))
+                self.seen[path] = decoded.source_size, _two_values(decoded.pixels)
+            except DecodeError:
+                self.seen[path] = None
+        return self.seen[path]
 
 
-def _is_drawn(root: Path, mask: Parts, image: Parts, pool: DecodePool) -> bool:
-    try:
-        drawn, other = (pool.decode(Source(str(root.joinpath(*path)))) for path in (mask, image))
-    except DecodeError:
-        return False
-    return (
-        drawn.source_size == other.source_size
-        and _two_values(drawn.pixels)
-        and not _two_values(other.pixels)
-    )
+def _sample(items: Sequence[T]) -> list[T]:
+    rows = np.linspace(0, len(items) - 1, min(SAMPLE, len(items))).astype(int)
+    return [items[row] for row in sorted(set(rows.tolist()))]
 
 
 def _two_values(pixels: Pixels) -> bool:
