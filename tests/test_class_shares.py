@@ -16,7 +16,7 @@ from medgraft.bundle.external_validation import ExternalValidation, evaluate_mod
 from medgraft.bundle.predict import Classification, Prediction
 from medgraft.errors import DataError
 from medgraft.studies.store import LearnedFrom
-from medgraft.types import ImageTable, Operating, Predictions, Source
+from medgraft.types import PLAIN, ImageTable, Operating, PixelRule, Predictions, Source
 
 LEARNED = {"well": 50, "ill": 150}
 CLASSES = ("well", "ill")
@@ -30,6 +30,7 @@ class Fake:
     classes: tuple[str, ...] = CLASSES
     positive: str = "ill"
     operating: Operating = Operating(0.75, "chosen")  # noqa: RUF009  it is frozen
+    rule: PixelRule = PLAIN
 
     @property
     def scenario(self) -> Any:

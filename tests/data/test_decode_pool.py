@@ -374,7 +374,7 @@ def test_workers_end_with_their_parent_however_that_ends(how: signal.Signals) ->
     assert workers
     assert all(is_alive(pid) for pid in workers)
     parent.send_signal(how)
-    parent.communicate(timeout=20)
+    parent.communicate(timeout=120)
     end = time.monotonic() + 5
     while any(is_alive(pid) for pid in workers) and time.monotonic() < end:
         time.sleep(0.05)

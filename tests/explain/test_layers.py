@@ -294,9 +294,11 @@ def test_explain_layers_writes_one_picture_an_image_and_names_those_it_cannot_re
 
     monkeypatch.setattr(explain, "load_model", lambda _path, cache: network(extractor, kind=Known))
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    other = tmp_path / "good.bmp"
     Image.fromarray(bar.pixels).save(good)
+    Image.fromarray(bar.pixels).save(other)
     bad.write_bytes(b"")
-    written, skipped = explain.explain_layers(tmp_path, [bad, good, good], tmp_path / "out")
+    written, skipped = explain.explain_layers(tmp_path, [bad, good, other, good], tmp_path / "out")
     assert [path.name for path in written] == [
         f"{tmp_path.name}-good{n}-layers.png" for n in ("", "-2")
     ]
