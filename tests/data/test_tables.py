@@ -226,8 +226,8 @@ def test_nothing_sounds_like_a_label(tmp_path):
         of(tmp_path, "colour,shape", ["r", "g"] * 6, OTHER)
 
 
-@pytest.mark.parametrize("one", ["1", "1.0", "True", "true"])
-@pytest.mark.parametrize("zero", ["0", "0.0", "False", ""])
+@pytest.mark.parametrize("one", ["1", "1.0", "True", "true", "1.000000e+00", "Yes", "y"])
+@pytest.mark.parametrize("zero", ["0", "0.0", "False", "", "0.000000e+00", "No", "n"])
 def test_one_hot(tmp_path, one, zero):
     put(tmp_path, *(f"im/x{i}.jpg" for i in N))
     names = ["MEL", "NV", "BCC"]
