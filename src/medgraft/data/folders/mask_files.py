@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from medgraft.types import Pixels, Source
 Parts = tuple[str, ...]
 SAMPLE = 4  # pictures of each of two folders that are looked at
 ALIKE = 0.8  # the share of names that two folders must have in common to be looked at
+NAMES = 500  # of files in which what masks add to the name of an image is looked for
 MOST = 64  # images of one name among which a mask's is looked for
 
 
@@ -38,10 +40,10 @@ def find_masks(root: Path, files: Sequence[Parts]) -> MaskFiles:
 
     A file is a mask if it lies in a folder named `masks`, in one named like masks or whose pictures
     have two values and the names of those in the folder beside it, or if its name is another's with
-    `_mask`, `_segmentation` or the like.
+    `_mask`, `_segmentation` or the like, or with anything else where its pictures have two values.
     """
     by: list[str] = []
-    roots = _mask_folders(files)
+    roots = _mask_folders(root, files)
     if not roots and (drawn := _drawn_folders(root, files)):
         roots = drawn
         by.append("pictures of two values named like those beside them")
@@ -51,10 +53,12 @@ def find_masks(root: Path, files: Sequence[Parts]) -> MaskFiles:
     images = [path for path in files if not below[path]]
     masks = {path: below[path] for path in files if below[path]}
     named = _named_masks(images) or _drawn_twins(root, images)
+    stems = {} if named else _drawn_affixed(root, images)
+    named |= set(stems)
     if named:
         by.append(f"names such as {min(named)[-1]}")
     images = [path for path in images if path not in named]
-    matched = _matched(images, {**masks, **dict.fromkeys(named, ())})
+    matched = _matched(images, {**masks, **dict.fromkeys(named, ())}, stems)
     used = {mask for found in matched.values() for mask in found}
     unused = [path for path in (*masks, *named) if path not in used]
     return MaskFiles(images, matched, unused, tuple(by))
@@ -65,8 +69,10 @@ def _below(path: Parts, roots: set[Parts]) -> Parts:
     return next((path[:i] for i in range(1, len(path)) if path[:i] in roots), ())
 
 
-def _mask_folders(files: Iterable[Parts]) -> set[Parts]:
-    """Folders named `masks`; folders named like masks beside one that is not, with its names."""
+def _mask_folders(root: Path, files: Sequence[Parts]) -> set[Parts]:
+    """Folders named `masks`; folders named like masks beside one that is not, with its names or
+    with pictures of two values.
+    """
     stems: dict[Parts, set[str]] = defaultdict(set)
     children: dict[Parts, set[Parts]] = defaultdict(set)
     for path in files:
@@ -80,9 +86,16 @@ def _mask_folders(files: Iterable[Parts]) -> set[Parts]:
         own = stems[path]
         hits = sum(stem in other_stems or any(s in other_stems for s in image_of_mask(stem))
                    for stem in own)  # fmt: skip
-        if hits >= len(own) / 2:
+        if hits >= len(own) / 2 or (beside and _drawn_below(root, path, files)):
             found.add(path)
     return found
+
+
+def _drawn_below(root: Path, folder: Parts, files: Iterable[Parts]) -> bool:
+    """Whether a sample of the pictures below a folder has two values each."""
+    below = [path for path in files if path[: len(folder)] == folder]
+    rows = np.linspace(0, len(below) - 1, min(SAMPLE, len(below))).astype(int)
+    return all(_has_two_values(root, below[row]) for row in rows)
 
 
 def _named_masks(images: Sequence[Parts]) -> set[Parts]:
@@ -103,14 +116,18 @@ def _named_masks(images: Sequence[Parts]) -> set[Parts]:
     return set(candidates) if len(paired) > len(candidates) / 2 else set()
 
 
-def _matched(images: Sequence[Parts], masks: dict[Parts, Parts]) -> dict[Parts, tuple[Parts, ...]]:
-    """By image, its masks; `masks` holds each with the folder of masks that it lies in."""
+def _matched(
+    images: Sequence[Parts], masks: dict[Parts, Parts], stems: dict[Parts, str]
+) -> dict[Parts, tuple[Parts, ...]]:
+    """By image, its masks; `masks` holds each with the folder of masks that it lies in, `stems` the
+    image's stem where the mask's own does not say it.
+    """
     named: dict[str, list[Parts]] = defaultdict(list)
     for path in images:
         named[stem_of(path[-1])].append(path)
     claims: dict[Parts, list[Parts]] = defaultdict(list)
     for mask in masks:
-        stem = stem_of(mask[-1])
+        stem = stems.get(mask, stem_of(mask[-1]))
         options = named.get(stem, [])
         for other in image_of_mask(stem):
             options = options or named.get(other, [])
@@ -191,6 +208,36 @@ def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
     return found
 
 
+def _drawn_affixed(root: Path, images: Sequence[Parts]) -> dict[Parts, str]:
+    """Files named like one beside them with the same letters before or after its name (`x_roi`,
+    `maskx`), whose pictures have two values; with the stem of that other.
+    """
+    folders: dict[Parts, set[str]] = defaultdict(set)
+    for path in images:
+        folders[path[:-1]].add(stem_of(path[-1]))
+    sample = sorted(images)[:: max(1, len(images) // NAMES)]
+    affixes: Counter[tuple[str, str]] = Counter()
+    for path in sample:
+        stem = stem_of(path[-1])
+        cut = [(stem[:at], stem[at:]) for at in range(1, len(stem))]
+        affixes.update(("", b) for a, b in cut if a in folders[path[:-1]])
+        affixes.update((a, "") for a, b in cut if b in folders[path[:-1]])
+    found: dict[Parts, str] = {}
+    for (head, tail), n in affixes.most_common(SAMPLE):
+        if n < 2 or not re.search("[A-Za-z]", head + tail):  # 1 and 10 are two images
+            continue
+        paths = {(path[:-1], stem_of(path[-1])): path for path in images}
+        pairs = {
+            path: other
+            for (folder, stem), path in paths.items()
+            if stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head + tail)
+            and (other := paths.get((folder, stem[len(head) : len(stem) - len(tail)])))
+        }  # fmt: skip
+        if _all_drawn(root, list(pairs.items())):
+            found |= {path: stem_of(other[-1]) for path, other in pairs.items()}
+    return found
+
+
 def _all_drawn(root: Path, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
     """Whether a sample of (mask?, image?) are just that: of one size, two values against many."""
     rows = np.linspace(0, len(pairs) - 1, min(SAMPLE, len(pairs))).astype(int)
@@ -209,6 +256,15 @@ def _is_drawn(root: Path, mask: Parts, image: Parts) -> bool:
         and _two_values(drawn.pixels)
         and not _two_values(other.pixels)
     )
+
+
+def _has_two_values(root: Path, path: Parts) -> bool:
+    from medgraft.data.pixels.decode import decode
+
+    try:
+        return _two_values(decode(Source(str(root.joinpath(*path)))).pixels)
+    except DecodeError:
+        return False
 
 
 def _two_values(pixels: Pixels) -> bool:
