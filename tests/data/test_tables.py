@@ -414,6 +414,29 @@ def test_a_table_beside_the_images(tmp_path):
     assert "line 2 has 3 fields" in three.why_not
 
 
+def test_two_tables_of_different_images_are_asked_about(tmp_path):
+    put(tmp_path, *(f"images/x{i}.png" for i in N))
+    rows = [f"x{i}.png,{'ab'[i % 2]}" for i in N]
+    train = written(tmp_path, "file,class", rows[:8], "train.csv")
+    written(tmp_path, "file,class", rows[8:], "test.csv")
+    with pytest.raises(DataError, match=r"different images(.*\n)+.*test.csv  2 classes: a 2, b 2"):
+        load(tmp_path)
+    assert len(load(train)) == 8
+    written(tmp_path, "file,class", rows[:4], "test.csv")  # names nothing else
+    assert len(load(tmp_path)) == 8
+
+
+def test_two_sheets_of_different_images_are_asked_about(tmp_path):
+    put(tmp_path, *(f"images/x{i}.png" for i in N))
+    frame = pd.DataFrame({"file": [f"x{i}.png" for i in N], "class": list("ab") * 6})
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        frame[:8].to_excel(book, sheet_name="train", index=False)
+        frame[8:].to_excel(book, sheet_name="test", index=False)
+    with pytest.raises(DataError, match=r"t.xlsx --sheet 'test'  2 classes"):
+        load(tmp_path)
+    assert len(load(tmp_path / "t.xlsx", LoadOptions(sheet="train"))) == 8
+
+
 def test_the_images_of_a_folder_and_its_table_agree(tmp_path):
     """A table beside class folders gives the same classes as they do, and the same ids."""
     put(tmp_path, *(f"{'ab'[i % 2]}/x{i}.png" for i in N))
