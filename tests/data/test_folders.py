@@ -100,6 +100,35 @@ def test_masks_are_known_by_their_values_where_nothing_is_named_so(tmp_path):
     assert len(masks_of(table)) == len(table) == 8
 
 
+@pytest.mark.parametrize("name", ["{}_roi", "{}_m", "mask{}", "{}Mask", "{} lesion 1"])
+def test_masks_beside_their_images_are_known_by_their_values(tmp_path, name):
+    for c in "ab":
+        for i in range(4):
+            drawn(tmp_path, f"{c}/{c}{i}.jpg", "image")
+            drawn(tmp_path, f"{c}/{name.format(f'{c}{i}')}.png", "mask")
+    table = load(tmp_path)
+    assert len(table) == 8
+    assert masks_of(table)["b/b3.jpg"] == [f"{name.format('b3')}.png"]
+    assert len(masks_of(table)) == 8
+
+
+def test_copies_that_are_pictures_are_not_taken_for_masks(tmp_path):
+    for name in (f"{c}/{c}{i}{copy}.png" for c in "ab" for i in range(4) for copy in ("", "_flip")):
+        drawn(tmp_path, name, "image")
+    assert len(load(tmp_path)) == 16
+
+
+def test_a_folder_of_masks_that_are_named_otherwise_is_no_class(tmp_path):
+    for i in range(4):
+        drawn(tmp_path, f"normal/{i}.png", "image")
+        drawn(tmp_path, f"ill/{i}.png", "image")
+        drawn(tmp_path, f"lesion_masks/ill_{i}.png", "mask")
+    table = load(tmp_path)
+    assert table.classes == ("ill", "normal")
+    (finding,) = [one for one in table.findings if one.check == "masks"]
+    assert "4 of 4 masks belong to no image" in finding.text
+
+
 def test_classes_numbered_alike_are_not_taken_for_masks(tmp_path):
     for c in "ab":
         for i in range(4):

@@ -200,6 +200,10 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
         (["train/a/1.png", "test/a/1.png"], "one class only .a."),
         (["Normal/1.png", "normal/1.png", "x/1.png"], "Normal, normal differ only in case.*rename"),
         (["train/Normal/1.png", "test/normal/1.png"], "differ only in case"),
+        (
+            ["Normal/1.png", "normal/1.png", "Ill/1.png", "ill/1.png", "ILL/1.png"],
+            "--rename 'ILL=ill' --rename 'Ill=ill' --rename 'Normal=normal'$",
+        ),
     ],
 )
 def test_folders_that_are_refused(tmp_path, files, message):

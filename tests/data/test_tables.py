@@ -226,8 +226,8 @@ def test_nothing_sounds_like_a_label(tmp_path):
         of(tmp_path, "colour,shape", ["r", "g"] * 6, OTHER)
 
 
-@pytest.mark.parametrize("one", ["1", "1.0", "True", "true"])
-@pytest.mark.parametrize("zero", ["0", "0.0", "False", ""])
+@pytest.mark.parametrize("one", ["1", "1.0", "True", "true", "1.000000e+00", "Yes", "y"])
+@pytest.mark.parametrize("zero", ["0", "0.0", "False", "", "0.000000e+00", "No", "n"])
 def test_one_hot(tmp_path, one, zero):
     put(tmp_path, *(f"im/x{i}.jpg" for i in N))
     names = ["MEL", "NV", "BCC"]
@@ -412,6 +412,29 @@ def test_a_table_beside_the_images(tmp_path):
     assert not two.sure
     assert two.n_images == 0
     assert "line 2 has 3 fields" in three.why_not
+
+
+def test_two_tables_of_different_images_are_asked_about(tmp_path):
+    put(tmp_path, *(f"images/x{i}.png" for i in N))
+    rows = [f"x{i}.png,{'ab'[i % 2]}" for i in N]
+    train = written(tmp_path, "file,class", rows[:8], "train.csv")
+    written(tmp_path, "file,class", rows[8:], "test.csv")
+    with pytest.raises(DataError, match=r"different images(.*\n)+.*test.csv  2 classes: a 2, b 2"):
+        load(tmp_path)
+    assert len(load(train)) == 8
+    written(tmp_path, "file,class", rows[:4], "test.csv")  # names nothing else
+    assert len(load(tmp_path)) == 8
+
+
+def test_two_sheets_of_different_images_are_asked_about(tmp_path):
+    put(tmp_path, *(f"images/x{i}.png" for i in N))
+    frame = pd.DataFrame({"file": [f"x{i}.png" for i in N], "class": list("ab") * 6})
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        frame[:8].to_excel(book, sheet_name="train", index=False)
+        frame[8:].to_excel(book, sheet_name="test", index=False)
+    with pytest.raises(DataError, match=r"t.xlsx --sheet 'test'  2 classes"):
+        load(tmp_path)
+    assert len(load(tmp_path / "t.xlsx", LoadOptions(sheet="train"))) == 8
 
 
 def test_the_images_of_a_folder_and_its_table_agree(tmp_path):

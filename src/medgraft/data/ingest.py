@@ -314,12 +314,15 @@ def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[st
     names = {row.label for row in rows if row.label}
     numbered = all(name.isdecimal() for name in names)
     classes = tuple(sorted(names, key=lambda name: (int(name) if numbered else 0, name)))
-    twins = Counter(name.casefold() for name in classes)
-    alike = [name for name in classes if twins[name.casefold()] > 1]
+    twins: dict[str, list[str]] = {}
+    for name in classes:
+        twins.setdefault(name.casefold(), []).append(name)
+    alike = [names for names in twins.values() if len(names) > 1]
     if alike:
+        flags = [f"--rename '{name}={names[-1]}'" for names in alike for name in names[:-1]]
         raise DataError(
-            f"the classes {', '.join(alike)} differ only in case, so one class may stand under two "
-            f"names; join them with --rename '{alike[0]}={alike[1]}'"
+            f"the classes {'; '.join(', '.join(names) for names in alike)} differ only in case, so "
+            f"one class may stand under two names; join them with {' '.join(flags)}"
         )
     if not classes:
         raise DataError(f"no image in {data} has a label; fill in the label column")

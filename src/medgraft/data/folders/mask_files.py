@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Parts = tuple[str, ...]
 SAMPLE = 4  # pictures of each of two folders that are looked at
 ALIKE = 0.8  # the share of names that two folders must have in common to be looked at
+NAMES = 500  # of files in which what masks add to the name of an image is looked for
 MOST = 64  # images of one name among which a mask's is looked for
 
 
@@ -41,11 +43,16 @@ def find_masks(root: Path, files: Sequence[Parts]) -> MaskFiles:
 
     A file is a mask if it lies in a folder named `masks`, in one named like masks or whose pictures
     have two values and the names of those in the folder beside it, or if its name is another's with
-    `_mask`, `_segmentation` or the like.
+    `_mask`, `_segmentation` or the like, or with anything else where its pictures have two values.
     """
+    with _Looker(root) as looker:
+        return _find(files, looker)
+
+
+def _find(files: Sequence[Parts], looker: _Looker) -> MaskFiles:
     by: list[str] = []
-    roots = _mask_folders(files)
-    if not roots and (drawn := _drawn_folders(root, files)):
+    roots = _mask_folders(files, looker)
+    if not roots and (drawn := _drawn_folders(files, looker)):
         roots = drawn
         by.append("pictures of two values named like those beside them")
     elif roots:
@@ -53,11 +60,13 @@ def find_masks(root: Path, files: Sequence[Parts]) -> MaskFiles:
     below = {path: _below(path, roots) for path in files}
     images = [path for path in files if not below[path]]
     masks = {path: below[path] for path in files if below[path]}
-    named = _named_masks(images) or _drawn_twins(root, images)
+    named = _named_masks(images) or _drawn_twins(images, looker)
+    stems = {} if named else _drawn_affixed(images, looker)
+    named |= set(stems)
     if named:
         by.append(f"names such as {min(named)[-1]}")
     images = [path for path in images if path not in named]
-    matched = _matched(images, {**masks, **dict.fromkeys(named, ())})
+    matched = _matched(images, {**masks, **dict.fromkeys(named, ())}, stems)
     used = {mask for found in matched.values() for mask in found}
     unused = [path for path in (*masks, *named) if path not in used]
     return MaskFiles(images, matched, unused, tuple(by))
@@ -68,8 +77,10 @@ def _below(path: Parts, roots: set[Parts]) -> Parts:
     return next((path[:i] for i in range(1, len(path)) if path[:i] in roots), ())
 
 
-def _mask_folders(files: Iterable[Parts]) -> set[Parts]:
-    """Folders named `masks`; folders named like masks beside one that is not, with its names."""
+def _mask_folders(files: Sequence[Parts], looker: _Looker) -> set[Parts]:
+    """Folders named `masks`; folders named like masks beside one that is not, with its names or
+    with pictures of two values.
+    """
     stems: dict[Parts, set[str]] = defaultdict(set)
     children: dict[Parts, set[Parts]] = defaultdict(set)
     for path in files:
@@ -83,9 +94,14 @@ def _mask_folders(files: Iterable[Parts]) -> set[Parts]:
         own = stems[path]
         hits = sum(stem in other_stems or any(s in other_stems for s in image_of_mask(stem))
                    for stem in own)  # fmt: skip
-        if hits >= len(own) / 2:
+        if hits >= len(own) / 2 or (beside and _drawn_below(path, files, looker)):
             found.add(path)
     return found
+
+
+def _drawn_below(folder: Parts, files: Iterable[Parts], looker: _Looker) -> bool:
+    """Whether a sample of the pictures below a folder has two values each."""
+    return looker.drawn([path for path in files if path[: len(folder)] == folder])
 
 
 def _named_masks(images: Sequence[Parts]) -> set[Parts]:
@@ -106,14 +122,18 @@ def _named_masks(images: Sequence[Parts]) -> set[Parts]:
     return set(candidates) if len(paired) > len(candidates) / 2 else set()
 
 
-def _matched(images: Sequence[Parts], masks: dict[Parts, Parts]) -> dict[Parts, tuple[Parts, ...]]:
-    """By image, its masks; `masks` holds each with the folder of masks that it lies in."""
+def _matched(
+    images: Sequence[Parts], masks: dict[Parts, Parts], stems: dict[Parts, str]
+) -> dict[Parts, tuple[Parts, ...]]:
+    """By image, its masks; `masks` holds each with the folder of masks that it lies in, `stems` the
+    image's stem where the mask's own does not say it.
+    """
     named: dict[str, list[Parts]] = defaultdict(list)
     for path in images:
         named[stem_of(path[-1])].append(path)
     claims: dict[Parts, list[Parts]] = defaultdict(list)
     for mask in masks:
-        stem = stem_of(mask[-1])
+        stem = stems.get(mask, stem_of(mask[-1]))
         options = named.get(stem, [])
         for other in image_of_mask(stem):
             options = options or named.get(other, [])
@@ -155,7 +175,7 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
 # --------------------------------------------------------------------------- by their values
 
 
-def _drawn_folders(root: Path, files: Sequence[Parts]) -> set[Parts]:
+def _drawn_folders(files: Sequence[Parts], looker: _Looker) -> set[Parts]:
     """Folders whose pictures have two values, and the names of pictures in the folder beside."""
     stems: dict[Parts, dict[str, Parts]] = defaultdict(dict)
     children: dict[Parts, set[Parts]] = defaultdict(set)
@@ -164,18 +184,14 @@ def _drawn_folders(root: Path, files: Sequence[Parts]) -> set[Parts]:
             stems[path[:i]]["/".join((*path[i:-1], stem_of(path[-1])))] = path
             children[path[: i - 1]].add(path[:i])
     found: set[Parts] = set()
-    with _Looker(root) as looker:
-        for beside in children.values():
-            drawn = [
-                one for one in _twins(beside, stems) if looker.drawn(sorted(stems[one].values()))
-            ]
-            for one in drawn:
-                for other in sorted(beside - set(drawn)):
-                    common = sorted(set(stems[one]) & set(stems[other]))
-                    pairs = [(stems[one][stem], stems[other][stem]) for stem in common]
-                    least = max(2, ALIKE * len(stems[one]))
-                    if len(common) >= least and looker.sizes_agree(pairs):
-                        found.add(one)
+    for beside in children.values():
+        drawn = [one for one in _twins(beside, stems) if looker.drawn(sorted(stems[one].values()))]
+        for one in drawn:
+            for other in sorted(beside - set(drawn)):
+                common = sorted(set(stems[one]) & set(stems[other]))
+                pairs = [(stems[one][stem], stems[other][stem]) for stem in common]
+                if len(common) >= max(2, ALIKE * len(stems[one])) and looker.mark(pairs):
+                    found.add(one)
     return found
 
 
@@ -189,7 +205,7 @@ def _twins(beside: set[Parts], stems: Mapping[Parts, Mapping[str, Parts]]) -> li
     ]
 
 
-def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
+def _drawn_twins(images: Sequence[Parts], looker: _Looker) -> set[Parts]:
     """Of files that differ in their suffix only, those of the suffix whose pictures are masks."""
     twins: dict[tuple[Parts, str], list[Parts]] = defaultdict(list)
     for path in images:
@@ -200,17 +216,10 @@ def _drawn_twins(root: Path, images: Sequence[Parts]) -> set[Parts]:
             a, b = paths
             pairs[Path(a[-1]).suffix, Path(b[-1]).suffix].append((a, b))
     found: set[Parts] = set()
-    with _Looker(root) as looker:
-        for both in pairs.values():
-            for ordered in (both, [(b, a) for a, b in both]):
-                masks, others = zip(*ordered, strict=True)
-                if (
-                    len(both) > 1
-                    and looker.drawn(masks)
-                    and not looker.drawn(others)
-                    and looker.sizes_agree(ordered)
-                ):
-                    found |= set(masks)
+    for both in pairs.values():
+        for ordered in (both, [(b, a) for a, b in both]):
+            if len(both) > 1 and looker.mark(ordered):
+                found |= {mask for mask, _ in ordered}
     return found
 
 
@@ -232,11 +241,11 @@ class _Looker:
         """Whether a sample of pictures have two values each."""
         return all((found := self._look(path)) is not None and found[1] for path in _sample(paths))
 
-    def sizes_agree(self, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
-        """Whether a sample of pairs of pictures can be read and are of one size."""
+    def mark(self, pairs: Sequence[tuple[Parts, Parts]]) -> bool:
+        """Whether a sample of (mask?, image?) are just that: of one size, two values and many."""
         for pair in _sample(pairs):
-            one, other = map(self._look, pair)
-            if one is None or other is None or one[0] != other[0]:
+            mask, image = map(self._look, pair)
+            if mask is None or image is None or mask[0] != image[0] or not mask[1] or image[1]:
                 return False
         return True
 
@@ -249,6 +258,36 @@ class _Looker:
             except DecodeError:
                 self.seen[path] = None
         return self.seen[path]
+
+
+def _drawn_affixed(images: Sequence[Parts], looker: _Looker) -> dict[Parts, str]:
+    """Files named like one beside them with the same letters before or after its name (`x_roi`,
+    `maskx`), whose pictures have two values; with the stem of that other.
+    """
+    folders: dict[Parts, set[str]] = defaultdict(set)
+    for path in images:
+        folders[path[:-1]].add(stem_of(path[-1]))
+    sample = sorted(images)[:: max(1, len(images) // NAMES)]
+    affixes: Counter[tuple[str, str]] = Counter()
+    for path in sample:
+        stem = stem_of(path[-1])
+        cut = [(stem[:at], stem[at:]) for at in range(1, len(stem))]
+        affixes.update(("", b) for a, b in cut if a in folders[path[:-1]])
+        affixes.update((a, "") for a, b in cut if b in folders[path[:-1]])
+    found: dict[Parts, str] = {}
+    for (head, tail), n in affixes.most_common(SAMPLE):
+        if n < 2 or not re.search("[A-Za-z]", head + tail):  # 1 and 10 are two images
+            continue
+        paths = {(path[:-1], stem_of(path[-1])): path for path in images}
+        pairs = {
+            path: other
+            for (folder, stem), path in paths.items()
+            if stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head + tail)
+            and (other := paths.get((folder, stem[len(head) : len(stem) - len(tail)])))
+        }  # fmt: skip
+        if looker.mark(list(pairs.items())):
+            found |= {path: stem_of(other[-1]) for path, other in pairs.items()}
+    return found
 
 
 def _sample(items: Sequence[T]) -> list[T]:

@@ -119,6 +119,12 @@ def _chosen(
     """The table or the layout that gives the labels; exactly one of them is not None."""
     proposals = recognise(images)
     about = [one for one in tables if one.sure and one.n_images >= NAMED * len(images)]
+    if len(about) == 1 and len(proposals.layouts) != 1 and (more := _of_others(about[0], tables)):
+        ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in (*about, *more))
+        raise AmbiguousDataError(
+            f"{found.root} has {1 + len(more)} tables that label different images; put them into "
+            f"one, with a column split if they are parts, or pass one as DATA:{ways}"
+        )
     if len(proposals.layouts) == 1:
         layout = proposals.layouts[0]
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -131,7 +137,7 @@ def _chosen(
     if len(about) == 1:
         return about[0], None
     if len(about) > 1:
-        ways = "".join(f"\n  {one.path}  {_classes(one.classes)}" for one in about)
+        ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in about)
         raise AmbiguousDataError(
             f"{found.root} has {len(about)} tables that label its images; pass one as DATA:{ways}"
         )
@@ -146,6 +152,26 @@ def _chosen(
         f"{found.root} does not say which class each image has: {why}{_in_names(images)}; "
         f"{_remedy(found, tables)}"
     )
+
+
+def _of_others(chosen: TableReading, tables: Sequence[TableReading]) -> list[TableReading]:
+    """The tables that label images which the chosen one does not name."""
+    named = _labelled(chosen)
+    return [one for one in tables if one is not chosen and _labelled(one) - named]
+
+
+def _labelled(one: TableReading) -> set[str]:
+    """The images that a table gives a label, where it is sure."""
+    try:
+        return {row.source.path for row in one.listing().rows if row.label}
+    except DataError:
+        return set()
+
+
+def _pass(one: TableReading) -> str:
+    """What to pass to have this table, or this sheet of it, read."""
+    part = one.table.part if one.table else ""
+    return f"{one.path}" + (f" --sheet '{part}'" if part else "")
 
 
 def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from medgraft.data.tables.labels import class_names
 from medgraft.errors import DataError
 from medgraft.types import Finding
 
-BITS = {"": 0, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "0.": 0, "1.": 1, "false": 0, "true": 1}
+WORDS = {"": 0, "false": 0, "true": 1, "no": 0, "yes": 1, "n": 0, "y": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def one_hot_labels(table: TableFile, rows: Sequence[int], names: Sequence[str]) 
     found = [_ones(table, rows, name) for name in names]
     for name, ones in zip(names, found, strict=True):
         if ones is None:
-            others = [c for c in table.column(name, rows) if c.strip().lower() not in BITS]
+            others = [c for c in table.column(name, rows) if bit_of(c) is None]
             raise DataError(
                 f"column '{name}' of {table.name} holds '{(others or ['nothing'])[0][:60]}', and "
                 "--label-columns takes columns of 0 and 1; pass --label-column with the one that "
@@ -116,10 +117,20 @@ def one_hot_labels(table: TableFile, rows: Sequence[int], names: Sequence[str]) 
 
 def _ones(table: TableFile, rows: Sequence[int], name: str) -> NDArray[np.int64] | None:
     """(n,) the 0 and 1 of a column, of which 0 may be left blank; None: it holds anything else."""
-    cells = [cell.strip().lower() for cell in table.column(name, rows)]
-    if not any(cells):
+    bits = {cell: bit_of(cell) for cell in {*table.column(name, rows)}}
+    if None in bits.values() or not any(cell.strip() for cell in bits):
         return None
-    try:
-        return np.array([BITS[cell] for cell in cells], np.int64)
-    except KeyError:
-        return None
+    return np.array([bits[cell] for cell in table.column(name, rows)], np.int64)
+
+
+def bit_of(cell: str) -> int | None:
+    """Whether a cell says yes (1) or no (0), None where it says anything else.
+
+    >>> [bit_of(cell) for cell in ("1.0", "0.000000e+00", "Yes", "", "0.5", "mass")]
+    [1, 0, 1, 0, None, None]
+    """
+    small = cell.strip().lower()
+    if small in WORDS:
+        return WORDS[small]
+    number = re.fullmatch(r"([01])\.?0*(?:e[-+]?0+)?", small)
+    return int(number[1]) if number else None
