@@ -127,6 +127,6 @@ def test_nothing_readable_is_one_line(tmp_path: Path, cache: Cache) -> None:
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "x.png").write_bytes(b"no image")
     code, _, said = typed("profile", tmp_path / "data", "--cache", cache.folder, "-q")
-    assert code == 1
+    assert code == 4
     assert "no image can be checked" in said
     assert typed("profile", tmp_path / "data", "--fail-on", "info")[0] == 2

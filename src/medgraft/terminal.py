@@ -92,8 +92,6 @@ def say_table(table: ImageTable, progress: Progress) -> None:
 
     for line in reading_tree(table):
         progress.say(line)
-    if table.grouping.guessed or table.grouping.rule != "none":
-        progress.say(table.grouping.text)
     if table.positive is not None:
         progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
     for finding in table.findings:

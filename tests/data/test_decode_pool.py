@@ -44,7 +44,7 @@ def hang():
 def grow():
     held = []
     while True:
-        held.append(np.ones(10_000_000, np.uint8))
+        held.append(np.empty(10_000_000, np.uint8))
 
 def wait(): time.sleep(1000)
 

@@ -97,9 +97,13 @@ def test_columns_of_the_user_are_judged_too(tmp_path: Path) -> None:
     table = files(tmp_path, 60)
     scanner = np.where(table.labels == 1, "A", "B")
     age = np.array([str(20 + i % 7) for i in range(60)])
-    finding = probe(replace(table, metadata={"scanner": scanner, "age": age}))
-    assert "column scanner 1.00" in finding.text
-    assert float(finding.numbers["auroc column age"]) < 0.6
+    named = replace(table, metadata={"scanner": scanner, "age": age})
+    files_alone, columns = metadata_probe(named, read_properties(named, None))
+    assert files_alone.check == probe(table).check
+    assert (columns.check, columns.severity) == ("columns_tell_class", "warn")
+    assert "scanner 1.00" in columns.text
+    assert "age" not in columns.text.split("By itself:")[1].split(".")[0]
+    assert float(files_alone.numbers["auroc column age"]) < 0.6
 
 
 def test_numbers_kinds_and_gaps() -> None:

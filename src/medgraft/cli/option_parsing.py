@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,5 +149,17 @@ def extractor_of(
     """What computes codes, by the options about the machine."""
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
+    from medgraft.files import StorageError, cache_folder
 
+    folder = cache or cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise StorageError(
+            f"the cache folder {folder} cannot be written; pass another --cache DIR, or set "
+            "MEDGRAFT_CACHE"
+        )
     return Extractor(Cache(cache), engine=engine, workers=workers, progress=progress)

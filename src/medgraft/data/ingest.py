@@ -234,6 +234,9 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
         raise DataError(
             f"{path} cannot be read ({reason}); check the path and its permissions"
         ) from error
+    for folder in options.images:
+        if not Path(folder).is_dir():
+            raise DataError(f"--images {folder} is no folder; give the one that the images lie in")
     if path.is_dir():
         return read_folder(path, options)
     if path.suffix.lower() in TABLE_SUFFIXES | LISTS:

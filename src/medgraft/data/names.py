@@ -39,7 +39,7 @@ NEGATIVE = _set(
     """
     normal normals benign healthy negative negatives neg control controls uninfected
     nondemented noncovid nonfractured unaffected uninvolved nonmalignant noncancer
-    noncancerous nodr nontumor notumor nofinding nofindings nodisease
+    noncancerous nodr nontumor notumor nofinding nofindings nodisease nv nevus nevi naevus naevi
     """
 )  # as words, small letters
 _NOT = frozenset({"no", "non", "not", "without", "none"})

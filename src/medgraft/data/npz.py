@@ -74,7 +74,7 @@ def read_npz(path: Path, progress: Progress | None = None) -> Listing:
 
 def _words(error: BaseException) -> str:
     words = str(error) or type(error).__name__
-    return words if len(words) <= 120 else f"{words[:119]}…"
+    return words if len(words) <= 300 else f"{words[:299]}…"
 
 
 def _parts(members: list[str]) -> list[_Part]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.errors import BackboneError, DataError
+from medgraft.errors import BackboneError, DataError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
 from medgraft.features.encoders import half
@@ -369,6 +369,17 @@ def _by_class(table: ImageTable) -> dict[str, int]:
     }
 
 
+def without_unreadable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
+    """The table without the images that were skipped, which it names, and warns of if many."""
+    if not skipped:
+        return table
+    left = without(table, skipped)
+    findings = warn_of_skipped(skipped, _by_class(table), _by_class(left))
+    return dataclasses.replace(
+        left, skipped=(*table.skipped, *skipped), findings=(*table.findings, *findings)
+    )
+
+
 def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     """The table without the images that were skipped, which it names.
 
@@ -377,11 +388,11 @@ def readable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     DataError
         A class has no image left to learn from.
     """
-    if skipped:
-        left = without(table, skipped)
-        findings = warn_of_skipped(skipped, _by_class(table), _by_class(left))
-        table = dataclasses.replace(
-            left, skipped=(*table.skipped, *skipped), findings=(*table.findings, *findings)
+    table = without_unreadable(table, skipped)
+    if skipped and not len(table.development):
+        unread = table.skipped[0]
+        raise UnreadableDataError(
+            f"not one image to learn from can be read; the first: {unread.source}: {unread.reason}"
         )
     counts = np.bincount(table.development.labels, minlength=len(table.classes))
     if (counts == 0).any():

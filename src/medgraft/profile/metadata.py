@@ -37,6 +37,8 @@ FIRES = 0.6  # the interval of the AUROC lies above this: the files tell the cla
 GRAVE = 0.75  # and above this they tell much of it
 NAMED = 0.6  # AUROC from which a single property is named
 FOLLOWS = ("file size", "border brightness")  # from what the picture shows
+COLUMN = "column "  # begins the names of properties that are the user's own
+WIDE = 0.3  # an interval of an AUROC that says next to nothing
 MOST_VALUES = 8  # of a column of words, to be taken as kinds
 JPEG, PNG, OTHER = 1.0, 2.0, 0.0
 FIRST = 4096  # bytes, in which the size stands
@@ -91,7 +93,7 @@ def read_properties(table: ImageTable, image_stats: ImageStats | None) -> Proper
         found["border brightness"] = image_stats.border[:, None]
     for name, column in table.metadata.items():
         if name != table.grouping.rule and (values := numbers_of(column)) is not None:
-            found[f"column {name}"] = values
+            found[f"{COLUMN}{name}"] = values
     return varying(found)
 
 
@@ -147,10 +149,13 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
     own = table.select(rows)
     if not properties or len(np.unique(own.labels)) < 2:
         return ()
-    made = [values for name, values in properties.items() if name not in FOLLOWS]
+    columns = [name for name in properties if name.startswith(COLUMN)]
+    files = [name for name in properties if name not in columns]
+    parts = {"made": [n for n in files if n not in FOLLOWS], "all": files, "columns": columns}
     blocks = {
-        "made": np.concatenate(made or [np.zeros((len(table), 1))], axis=1),
-        "all": np.concatenate(list(properties.values()), axis=1),
+        part: np.concatenate([properties[n] for n in names] or [np.zeros((len(table), 1))], axis=1)
+        for part, names in parts.items()
+        if names or part != "columns"
     }
     try:
         said = {
@@ -163,7 +168,7 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
     except FitError as error:
         text = f"Whether the files tell the class was not checked: {error}."
         return (Finding("metadata_not_checked", "info", text),)
-    built, every = (estimate_all([said[name]], "auroc")[0] for name in ("made", "all"))
+    built, every, *of_columns = (estimate_all([said[name]], "auroc")[0] for name in blocks)
     reached = {name: area_of(one) for name, one in alone.items()}
     telling = sorted((n for n in reached if reached[n] >= NAMED), key=lambda n: -reached[n])
     numbers = {
@@ -171,8 +176,25 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
         "auroc with file size and border": every.value,
         **{f"auroc {name}": value for name, value in reached.items()},
     }  # fmt: skip
-    images = _contrast(own, properties, rows, telling)
-    return (_judged(built, every, {name: reached[name] for name in telling}, numbers, images),)
+    of_files = {name: reached[name] for name in telling if name not in columns}
+    images = _contrast(own, properties, rows, list(of_files))
+    found = _judged(built, every, of_files, numbers, images)
+    named = {name: reached[name] for name in telling if name in columns}
+    return found, *(_of_columns(one, named) for one in of_columns if one.low > FIRES)
+
+
+def _of_columns(auroc: Estimate, named: Mapping[str, float]) -> Finding:
+    """What the user's own columns tell of the class."""
+    names = ", ".join(f"{n.removeprefix(COLUMN)} {area:.2f}" for n, area in named.items())
+    single = f"By itself: {names}." if names else "No column does so by itself."
+    return Finding(
+        "columns_tell_class",
+        "warn",
+        f"Columns of the table tell the class: AUROC {_figures(auroc)}. {single} A network sees "
+        "none of them, but what goes with them it may see: another machine, another way to look.",
+        {"auroc": auroc.value, "low": auroc.low, "high": auroc.high, "n": auroc.n},
+        remedy="Compare the classes within one value of such a column.",
+    )
 
 
 def area_of(one: Predictions) -> float:
@@ -213,6 +235,8 @@ def _judged(
         remedy = "Look at the evidence." if loud == "warn" else ""
         return Finding("content_tells_class", loud, text, numbers, images, remedy)
     text = f"The files alone do not tell the class: AUROC {_figures(every)}."
+    if every.high - every.low > WIDE:
+        text = f"Too few images to say whether the files tell the class: AUROC {_figures(every)}."
     return Finding("metadata", "info", text, numbers)
 
 

@@ -6,14 +6,12 @@ labels are suspect. What the checks are stands in the room `profile`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from medgraft.data.split import Development, keep_copies_together, labelled, make_folds
-from medgraft.errors import DataError, FitError
+from medgraft.errors import FitError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT
-from medgraft.features.extract import Extractor, without
+from medgraft.features.extract import Extractor, without_unreadable
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.learn.fit import cross_fitted_all
@@ -53,10 +51,12 @@ def audit_data(
     else:
         canvases = extractor.canvases(table, spec)
         skipped = tuple(one for one in canvases if isinstance(one, Skipped))
-    table = replace(without(table, skipped), skipped=(*table.skipped, *skipped))
+    table = without_unreadable(table, skipped)
     if not len(table):
         first = table.skipped[0]
-        raise DataError(f"no image can be checked; the first: {first.source}: {first.reason}")
+        raise UnreadableDataError(
+            f"no image can be checked; the first: {first.source}: {first.reason}"
+        )
     codes = extractor.read(table, spec) if with_codes else None
     oof, why = _out_of_fold(table, extractor, seed) if with_codes else (None, "no codes")
     evidence = ProfileInputs(codes, read_image_stats(table, spec, extractor), oof, why)

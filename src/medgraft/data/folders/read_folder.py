@@ -75,7 +75,7 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
             path, why = layout.nearest(masks.images)
             raise DataError(
                 f"none of the {len(masks.images):,} images in {root} fits --layout '{layout}'; the "
-                f"nearest is {'/'.join(path)}: {why}"
+                f"nearest is {'/'.join(path)}: {why}{_would_fit(masks.images)}"
             )
         listing = Listing(root, sorted(rows, key=lambda row: row.id), outside)
     else:
@@ -86,7 +86,7 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         str(layout or ""),
         masks.by,
         (*left_out, *_droppings(found), *_not_named(table, masks.images)),
-        dict(sorted((found.others + _kinds(found.tables)).items())),
+        dict(sorted((found.others + _kinds(found, table)).items())),
     )
     problems = [Skipped(shown("/".join(parts)), why) for parts, why in found.problems]
     findings = [
@@ -174,6 +174,11 @@ def _pass(one: TableReading) -> str:
     return f"{one.path}" + (f" --sheet '{part}'" if part else "")
 
 
+def _would_fit(images: Sequence[Parts]) -> str:
+    layouts = recognise(images).layouts
+    return f"; --layout '{layouts[0]}' would fit" if len(layouts) == 1 else ""
+
+
 def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
     """Whether a table's labels are those of the folders, perhaps by other names."""
     said: dict[str, set[str]] = defaultdict(set)
@@ -235,8 +240,10 @@ def _beside(tables: Sequence[TableReading]) -> list[Finding]:
     ]
 
 
-def _kinds(tables: Sequence[Parts]) -> Counter[str]:
-    return Counter(kind_of(parts[-1]) for parts in tables)
+def _kinds(found: Scan, used: TableReading | None) -> Counter[str]:
+    """The tables that were not used, by kind."""
+    paths = {found.root.joinpath(*parts): kind_of(parts[-1]) for parts in found.tables}
+    return Counter(kind for path, kind in paths.items() if used is None or path != used.path)
 
 
 def _classes(classes: Mapping[str, int]) -> str:

@@ -34,6 +34,7 @@ from medgraft.data.pixels.formats import (
     refuse_unknown,
 )
 from medgraft.data.pixels.headers import (
+    COPY_AGAIN,
     HEAD_BYTES,
     MAX_PIXELS,
     MAX_PIXELS_PILLOW,
@@ -162,6 +163,10 @@ def _one_kind_of_error() -> Iterator[None]:
     # What broken bytes raise inside a codec is not to be listed, and all of it means the same.
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        if any(word in words.lower() for word in ("premature end", "truncated", "end of file")):
+            raise DecodeError(
+                f"the image is damaged: the file ends before it does; {COPY_AGAIN}"
+            ) from error
         raise DecodeError(f"the image is damaged ({words}); {SAVE_AGAIN}") from error
 
 

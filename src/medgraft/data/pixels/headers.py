@@ -26,6 +26,7 @@ BLOCK = 64  # pixels that a JPEG codes together
 MOST_PACKED = {5: 4000, 8: 1100, 32946: 1100, 32773: 70}
 
 SAVE_AGAIN = "save it again as PNG or JPEG, or leave it out"
+COPY_AGAIN = "copy it again from where it came from, or leave it out"
 
 _WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
 _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")

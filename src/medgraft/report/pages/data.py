@@ -25,6 +25,7 @@ SAMPLES = 4  # pictures of each part
 PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
 TITLES = {
     "metadata_tells_class": "The files tell the class",
+    "columns_tell_class": "Columns tell the class",
     "content_tells_class": "File size and border tell the class",
     "metadata": "The files",
     "near_duplicates": "Near copies",
@@ -85,7 +86,7 @@ def headline(findings: tuple[Finding, ...]) -> str:
     """How many findings are grave, in words.
 
     >>> headline(())
-    'Nothing was found that a study should not be told of'
+    'No problem was found in what could be checked'
     >>> headline((Finding("a", "severe", ""), Finding("b", "warn", "")))
     'The data has 1 severe finding and 1 warning'
     """
@@ -93,7 +94,7 @@ def headline(findings: tuple[Finding, ...]) -> str:
     parts = [formatting.plural(severe, "severe finding")] if severe else []
     parts += [formatting.plural(warn, "warning")] if warn else []
     if not parts:
-        return "Nothing was found that a study should not be told of"
+        return "No problem was found in what could be checked"
     return f"The data has {formatting.join(parts)}"
 
 

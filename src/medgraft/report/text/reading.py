@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.types import ImageTable
+from medgraft.types import Grouping, ImageTable
 
 MOST = 12  # classes or kinds that are listed by name
 
@@ -13,7 +13,7 @@ MOST = 12  # classes or kinds that are listed by name
 def reading_tree(table: ImageTable) -> list[str]:
     r"""Lines of text: splits and classes with their images, then groups, masks, what is not read.
 
-    >>> from medgraft.types import ImageTable, Reading
+    >>> from medgraft.types import Grouping, ImageTable, Reading
     >>> import numpy as np
     >>> nothing = np.array(["", ""])
     >>> table = ImageTable(np.array(["a/1", "b/2"]), (), nothing, np.array([0, 1]),
@@ -40,7 +40,9 @@ def reading_tree(table: ImageTable) -> list[str]:
             branches.append((f"{split or 'in no split'}  {int(here.sum()):,}", classes))
     n_groups = len(np.unique(table.groups))
     grouped = n_groups < len(table)
-    branches.append((f"groups: {n_groups:,}" if grouped else "groups: each image is its own", []))
+    text = table.grouping.text
+    plain = f"groups: {n_groups:,}" if grouped else "groups: each image is its own"
+    branches.append((f"groups: {text}" if text != Grouping().text else plain, []))
     if masked := int((table.masks != "").sum()):
         known = f", by {'; '.join(reading.masks)}" if reading.masks else ""
         branches.append((f"masks: of {masked:,} images{known}", []))
