@@ -20,6 +20,7 @@ from medgraft.data.names import (
     says_class,
     says_part,
     says_patient,
+    short_split_of,
     split_of,
     words,
 )
@@ -201,7 +202,7 @@ def _split_level(columns: Sequence[_Column]) -> tuple[int | None, str]:
     """The first level whose names all say a split; or why a level is half of splits."""
     for i, column in enumerate(columns):
         named = [name for name in column.names if split_of(name)]
-        if len(named) == len(column.names):
+        if len(named) == len(column.names) or _abbreviated(column):
             return i, ""
         exact = [name for name in named if len(words(name)) == 1]
         if i == 0 and exact:
@@ -211,6 +212,12 @@ def _split_level(columns: Sequence[_Column]) -> tuple[int | None, str]:
                 f"({', '.join(sorted(others)[:5])}), which are no split"
             )
     return None, ""
+
+
+def _abbreviated(column: _Column) -> bool:
+    """Whether all names are splits, some by an abbreviation, and one is the training part."""
+    said = [short_split_of(name) for name in column.names]
+    return all(said) and "train" in said and len(set(said)) == len(said)
 
 
 def _repeats(tree: _Tree, columns: Sequence[_Column], split: int, i: int) -> bool:
