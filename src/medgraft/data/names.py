@@ -127,6 +127,16 @@ def split_of(name: str) -> Split:
     return said.pop() if len(said) == 1 else ""
 
 
+def says_only_split(text: str) -> Split:
+    """The split that a text says and nothing else with it, '' where it says more or none.
+
+    >>> [says_only_split(cell) for cell in ("Train set", "test images", "test positive", "set")]
+    ['train', 'test', '', '']
+    """
+    only = all(_without_tail(w) in SPLIT_NAMES or w in _JOINED for w in words(text))
+    return split_of(text) if only else ""
+
+
 def short_split_of(name: str) -> Split:
     """The split that a folder's name says, be it by an abbreviation.
 
