@@ -111,6 +111,8 @@ def tree(*patterns: str) -> list[tuple[str, ...]]:
         (["{a,b}/images/{1-4}.png"], "class/*/image"),
         (["{8801-8809}/{0,1}/{1-4}.png"], "group/class/image"),
         (["patient_{1-7}/{normal,tumour}/{1-4}.png"], "group/class/image"),
+        (["{Ann,Ben,Cem,Dan,Eva,Fay,Gus,Ida,Jim,Kim}/{normal,ill}/{1-4}.png"], "group/class/image"),
+        (["{normal,ill}/{AB,CD,EF,GH,IJ,KL,MN,OP,QR,ST}/{1-4}.png"], "class/group/image"),
         (["fold{1-5}/{mel,nv}/{1-4}.png"], "*/class/image"),
         (["{left,right}/{drusen,other}/{1-4}.png"], "*/class/image"),
         (["{lung,colon,skin}/{normal,cancer}/{1-4}.png"], "*/class/image"),

@@ -251,6 +251,7 @@ def _classes_of(
     people += [i for i in left if i not in few]
     sure = [i for i in few if columns[i].any(says_class)]
     if len(few) > 1 and len(sure) == 1 and _crossed(tree, columns, few):
+        people += [i for i in few if i not in sure and _many_beside(columns, i)]
         few = sure
     readings = []
     for i in few:
@@ -302,6 +303,12 @@ def _many_below(tree: _Tree, columns: Sequence[_Column], i: int, left: Sequence[
     return nested and len(names) >= max(MANY, 5 * len(upper.names)) and median(names.values()) < 50
 
 
+def _many_beside(columns: Sequence[_Column], i: int) -> bool:
+    """Whether a level that each class occurs in has people's names: many, of few images each."""
+    names = columns[i].names
+    return len(names) >= MANY and median(names.values()) < 50
+
+
 def _crossed(tree: _Tree, columns: Sequence[_Column], levels: Sequence[int]) -> bool:
     """Whether of each two of the levels every name of one meets most names of the other."""
     return all(
@@ -329,6 +336,8 @@ def _counted_anew(tree: _Tree, columns: Sequence[_Column], above: int, i: int) -
         below[upper].add(name)
     if len(below) < 2 or len(tree.pairs(above, i)) == len(columns[i].names):
         return False  # no name stands below two
+    if not any(char.isdigit() for name in columns[i].names for char in name):
+        return False  # people's names are not counted
     shared = Counter(name for names in below.values() for name in names)
     if sum(n == len(below) for n in shared.values()) >= 0.9 * len(shared):
         return True
