@@ -149,6 +149,35 @@ def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
     assert "set was left out: 3 images" in finding.text
 
 
+@pytest.mark.parametrize("copy", ["set_copy", "set (1)", "Copy of set", "set - Kopie (2)", "v2"])
+def test_a_copy_of_a_folder_beside_it_is_left_out_and_named(tmp_path, copy):
+    for root in ("set", copy):
+        for name in ("no/1.png", "no/2.png", "yes/3.png"):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode())
+    table = load(tmp_path)
+    assert len(table) == 3
+    assert table.reading.left_out == ((copy, 3, "a copy of set beside it"),)
+
+
+def test_a_copy_of_a_class_is_no_class(tmp_path):
+    put(tmp_path, "no/1.png", "yes/2.png")
+    (tmp_path / "yes - Copy").mkdir()
+    (tmp_path / "yes - Copy/2.png").write_bytes((tmp_path / "yes/2.png").read_bytes())
+    assert load(tmp_path).classes == ("no", "yes")
+
+
+@pytest.mark.parametrize("other", ["test", "fold2"])
+def test_what_only_has_the_same_names_or_is_a_leak_stays(tmp_path, other):
+    for root in ("train" if other == "test" else "fold1", other):
+        for name in ("no/1.png", "no/2.png", "yes/3.png"):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((name if other == "test" else f"{root}{name}").encode())
+    assert len(load(tmp_path)) == 6
+
+
 def test_a_folder_that_only_looks_like_a_copy_is_asked_about(tmp_path):
     put(tmp_path, "no/1.png", "yes/2.png", "other/no/11.png", "other/yes/12.png")
     with pytest.raises(DataError, match="--layout"):

@@ -357,6 +357,13 @@ def test_splits_are_known_by_their_words(tmp_path, name):
     assert set(whole.splits.tolist()) == {""}
 
 
+def test_splits_in_more_than_a_word(tmp_path):
+    table = of(tmp_path, "label,set", AB, ["train set", "Test_Set", "ValData"] * 4)
+    assert Counter(table.splits.tolist()) == {"train": 4, "test": 4, "val": 4}
+    other = of(tmp_path, "label,rapid", AB, ["test positive", "train driver", "-"] * 4)
+    assert set(other.splits.tolist()) == {""}
+
+
 def test_two_columns_of_splits(tmp_path):
     with pytest.raises(DataError, match="--split-column 'phase' or --split-column 'usage'"):
         of(tmp_path, "label,phase,usage", AB, ["train", "test"] * 6, ["test", "train", "val"] * 4)

@@ -34,6 +34,16 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "predict": "test",
     "prediction": "test",
 }
+# Said by a whole level only, of which one is the training part: `tr` alone may be anything.
+SHORT_SPLITS: Mapping[str, Split] = {
+    "tr": "train",
+    "trn": "train",
+    "va": "val",
+    "vl": "val",
+    "te": "test",
+    "ts": "test",
+    "tst": "test",
+}
 _JOINED = ("set", "sets", "data", "dataset", "images", "imgs", "img", "split", "folder")
 NEGATIVE = _set(
     """
@@ -115,6 +125,26 @@ def split_of(name: str) -> Split:
     """
     said = {SPLIT_NAMES[w] for word in words(name) if (w := _without_tail(word)) in SPLIT_NAMES}
     return said.pop() if len(said) == 1 else ""
+
+
+def says_only_split(text: str) -> Split:
+    """The split that a text says and nothing else with it, '' where it says more or none.
+
+    >>> [says_only_split(cell) for cell in ("Train set", "test images", "test positive", "set")]
+    ['train', 'test', '', '']
+    """
+    only = all(_without_tail(w) in SPLIT_NAMES or w in _JOINED for w in words(text))
+    return split_of(text) if only else ""
+
+
+def short_split_of(name: str) -> Split:
+    """The split that a folder's name says, be it by an abbreviation.
+
+    >>> [short_split_of(name) for name in ("imagesTr", "ts", "test", "tra")]
+    ['train', 'test', 'test', '']
+    """
+    said = words(name)
+    return split_of(name) or (SHORT_SPLITS.get(said[-1], "") if said else "")
 
 
 def _without_tail(word: str) -> str:

@@ -1,19 +1,29 @@
-"""Folders that hold once more what lies around them, as downloads that were packed twice do."""
+"""Folders that hold once more what lies around them or beside them, as packed twice or copied."""
 
 from __future__ import annotations
 
+import filecmp
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 
+from medgraft.data.names import split_of
 from medgraft.data.scan import Scan
 
 Parts = tuple[str, ...]
+LOOKED_AT = 32  # files of two folders that are compared byte by byte
+MOST = 64  # folders beside each other that are compared
+COPY = re.compile(
+    r"(?i)(?:copy of|kopie von) (.+)|(.+?)[ _-]*(?:\(\d+\)|(?:copy|copie|copia|kopie|backup|bak)"
+    r"[ _-]*\(?\d*\)?)"
+)  # what file managers and people make of the name of a folder that they copy
 COPIED = 0.9  # the share of a folder's files that lie around it, too, which makes it a copy
 
 
 def without_copies(found: Scan) -> tuple[list[Parts], list[tuple[str, int, str]]]:
-    """The images without those of a folder that holds once more what lies around it."""
+    """The images without those of a folder that holds once more what lies around or beside it."""
     images = found.images
     left_out: list[tuple[str, int, str]] = []
     for folder in _suspects(images):
@@ -31,7 +41,62 @@ def without_copies(found: Scan) -> tuple[list[Parts], list[tuple[str, int, str]]
             )
             left_out.append((what, len(inside), why))
             images = [path for path in images if path[:n] != folder]
-    return list(images), left_out
+    return _without_twins(found.root, images, left_out), left_out
+
+
+def _without_twins(
+    root: Path, images: Sequence[Parts], left_out: list[tuple[str, int, str]]
+) -> list[Parts]:
+    """The same without a folder that is a copy of the one beside it, by its name or by two or more
+    folders of the same names in both. Copies across splits are left: they are a leak to be found.
+    """
+    below: dict[Parts, set[Parts]] = defaultdict(set)
+    for path in images:
+        for i in range(1, len(path)):
+            below[path[:i]].add(path[i:])
+    beside: dict[Parts, list[Parts]] = defaultdict(list)
+    for folder in sorted(below):
+        beside[folder[:-1]].append(folder)
+    gone: set[Parts] = set()
+    for above, folders in sorted(beside.items()):
+        if any(above[:i] in gone for i in range(1, len(above) + 1)) or len(folders) > MOST:
+            continue
+        pairs = list(permutations(reversed(folders), 2))
+        named = [(copy, kept) for copy, kept in pairs if _is_copy_by_name(copy[-1], kept[-1])]
+        inner = {one: {path[0] for path in below[one] if len(path) > 1} for one in folders}
+        alike = [
+            (copy, kept)
+            for copy, kept in pairs
+            if len(inner[copy] & inner[kept]) > 1 and not (split_of(copy[-1]) or split_of(kept[-1]))
+        ]
+        for copy, kept in (*named, *alike):
+            if gone.isdisjoint((copy, kept)) and _is_twin(root, copy, kept, below):
+                why = f"a copy of {kept[-1]} beside it"
+                left_out.append(("/".join(copy), len(below[copy]), why))
+                gone.add(copy)
+    return [path for path in images if gone.isdisjoint(path[:i] for i in range(1, len(path)))]
+
+
+def _is_copy_by_name(copy: str, kept: str) -> bool:
+    marked = COPY.fullmatch(copy)
+    return marked is not None and (marked[1] or marked[2]).casefold() == kept.casefold()
+
+
+def _is_twin(root: Path, copy: Parts, kept: Parts, below: Mapping[Parts, set[Parts]]) -> bool:
+    """Whether nearly all files of a folder are those of another, byte by byte."""
+    common = sorted(below[copy] & below[kept])
+    if len(common) < COPIED * len(below[copy]):
+        return False
+    sample = common[:: max(1, len(common) // LOOKED_AT)]
+    same = sum(_equal(root.joinpath(*copy, *p), root.joinpath(*kept, *p)) for p in sample)
+    return same >= COPIED * len(sample)
+
+
+def _equal(a: Path, b: Path) -> bool:
+    try:
+        return filecmp.cmp(a, b, shallow=False)
+    except OSError:
+        return False
 
 
 def _suspects(images: Sequence[Parts]) -> list[Parts]:

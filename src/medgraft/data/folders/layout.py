@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from medgraft.data.names import split_of, stem_of
+from medgraft.data.names import short_split_of, stem_of
 from medgraft.errors import DataError
 from medgraft.types import Split
 
@@ -69,7 +69,7 @@ class Sentence:
         said: dict[str, list[str]] = {}
         for name, value in match.groupdict().items():
             said.setdefault(name.split("_", 1)[0], []).append(value)
-        split = split_of(said["split"][0]) if "split" in said else ""
+        split = short_split_of(said["split"][0]) if "split" in said else ""
         if "split" in said and not split:
             return None
         names = said.get("mask") or said.get("image")

@@ -20,6 +20,7 @@ from medgraft.data.names import (
     says_class,
     says_part,
     says_patient,
+    short_split_of,
     split_of,
     words,
 )
@@ -201,7 +202,7 @@ def _split_level(columns: Sequence[_Column]) -> tuple[int | None, str]:
     """The first level whose names all say a split; or why a level is half of splits."""
     for i, column in enumerate(columns):
         named = [name for name in column.names if split_of(name)]
-        if len(named) == len(column.names):
+        if len(named) == len(column.names) or _abbreviated(column):
             return i, ""
         exact = [name for name in named if len(words(name)) == 1]
         if i == 0 and exact:
@@ -211,6 +212,12 @@ def _split_level(columns: Sequence[_Column]) -> tuple[int | None, str]:
                 f"({', '.join(sorted(others)[:5])}), which are no split"
             )
     return None, ""
+
+
+def _abbreviated(column: _Column) -> bool:
+    """Whether all names are splits, some by an abbreviation, and one is the training part."""
+    said = [short_split_of(name) for name in column.names]
+    return all(said) and "train" in said and len(set(said)) == len(said)
 
 
 def _repeats(tree: _Tree, columns: Sequence[_Column], split: int, i: int) -> bool:
@@ -244,6 +251,7 @@ def _classes_of(
     people += [i for i in left if i not in few]
     sure = [i for i in few if columns[i].any(says_class)]
     if len(few) > 1 and len(sure) == 1 and _crossed(tree, columns, few):
+        people += [i for i in few if i not in sure and _many_beside(columns, i)]
         few = sure
     readings = []
     for i in few:
@@ -295,6 +303,12 @@ def _many_below(tree: _Tree, columns: Sequence[_Column], i: int, left: Sequence[
     return nested and len(names) >= max(MANY, 5 * len(upper.names)) and median(names.values()) < 50
 
 
+def _many_beside(columns: Sequence[_Column], i: int) -> bool:
+    """Whether a level that each class occurs in has people's names: many, of few images each."""
+    names = columns[i].names
+    return len(names) >= MANY and median(names.values()) < 50
+
+
 def _crossed(tree: _Tree, columns: Sequence[_Column], levels: Sequence[int]) -> bool:
     """Whether of each two of the levels every name of one meets most names of the other."""
     return all(
@@ -322,6 +336,8 @@ def _counted_anew(tree: _Tree, columns: Sequence[_Column], above: int, i: int) -
         below[upper].add(name)
     if len(below) < 2 or len(tree.pairs(above, i)) == len(columns[i].names):
         return False  # no name stands below two
+    if not any(char.isdigit() for name in columns[i].names for char in name):
+        return False  # people's names are not counted
     shared = Counter(name for names in below.values() for name in names)
     if sum(n == len(below) for n in shared.values()) >= 0.9 * len(shared):
         return True

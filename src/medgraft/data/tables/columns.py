@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from medgraft.data.names import SPLIT_NAMES
+from medgraft.data.names import says_only_split
 from medgraft.data.tables.column_names import (
     describes,
     holds_label_word,
@@ -69,7 +69,7 @@ def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> str |
 
 def split_of(cell: str) -> Split | None:
     """The split that a cell names, '' where it says nothing; None: it names none."""
-    return "" if is_missing(cell) else SPLIT_NAMES.get(cell.strip().lower())
+    return "" if is_missing(cell) else says_only_split(cell) or None
 
 
 def choose_labels(
