@@ -210,20 +210,20 @@ def _dicoms() -> dict[str, bytes]:
     window: dict[str, Any] = {"WindowCenter": "1024", "WindowWidth": "2048"}
     return {
         "dcm/8": _dicom(grey),
-        "dcm/12": _dicom(deep, bits=12),
-        "dcm/ct": _dicom(deep.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="-1024"),
-        "dcm/window": _dicom(deep, bits=12, **window),
-        "dcm/white": _dicom(deep, bits=12, PhotometricInterpretation="MONOCHROME1", **window),
+        "dcm/12": _dicom(deep, bits=12, **window),
+        "dcm/ct": _dicom(deep.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="-1024",
+            **window),
+                "dcm/white": _dicom(deep, bits=12, PhotometricInterpretation="MONOCHROME1", **window),
         "dcm/rgb": _dicom(colour),
         "dcm/frames": _dicom(np.stack([grey, grey.T[:HEIGHT, :HEIGHT].repeat(2, 1)[:, :WIDTH]])),
-        "dcm/implicit": _dicom(deep, syntax="1.2.840.10008.1.2"),
-        "dcm/deflated": _dicom(deep, syntax="1.2.840.10008.1.2.1.99"),
+        "dcm/implicit": _dicom(deep, syntax="1.2.840.10008.1.2", **window),
+        "dcm/deflated": _dicom(deep, syntax="1.2.840.10008.1.2.1.99", **window),
         "dcm/jpeg": _dicom(grey, frames=[encoded(grey, "JPEG")], syntax="1.2.840.10008.1.2.4.50"),
         "dcm/jpeg2000": _dicom(
-            deep, frames=[bytes(jpeg2000)], syntax="1.2.840.10008.1.2.4.90"
+            deep, frames=[bytes(jpeg2000)], syntax="1.2.840.10008.1.2.4.90", **window
         ),
         "dcm/jpegls": _dicom(
-            deep, bits=12, frames=[bytes(jpegls)], syntax="1.2.840.10008.1.2.4.80"
+            deep, bits=12, frames=[bytes(jpegls)], syntax="1.2.840.10008.1.2.4.80", **window
         ),
     }  # fmt: skip
 
