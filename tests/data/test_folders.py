@@ -186,11 +186,28 @@ def test_a_folder_that_only_looks_like_a_copy_is_asked_about(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["@eaDir/a/1.png", "$RECYCLE.BIN/x.png", "medgraft-run/pictures/1.png", ".thumbs/1.png"],
+    [
+        "@eaDir/a/1.png",
+        "$RECYCLE.BIN/x.png",
+        "#recycle/a/1.png",
+        "medgraft-run/pictures/1.png",
+        ".thumbs/1.png",
+    ],
 )
 def test_what_programs_leave_behind_is_no_data(tmp_path, name):
     put(tmp_path, "a/1.png", "b/1.png", name)
     assert load(tmp_path).ids.tolist() == ["a/1.png", "b/1.png"]
+
+
+def test_pictures_about_the_data_are_left_out_and_named(tmp_path):
+    put(tmp_path, *[f"set/{c}/{i}.png" for c in "ab" for i in range(10)])
+    put(tmp_path, "set/docs/figures/1.png", "set/results/2.png")
+    table = load(tmp_path)
+    assert table.classes == ("a", "b")
+    why = "by its name about the data, and no part of it"
+    assert table.reading.left_out == (("set/docs", 1, why), ("set/results", 1, why))
+    put(tmp_path, *[f"set/docs/{i}.png" for i in range(10)])  # too many to be that
+    assert load(tmp_path).classes == ("a", "b", "docs")
 
 
 def test_files_that_are_not_read_are_counted_by_kind(tmp_path):

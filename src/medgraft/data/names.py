@@ -97,10 +97,18 @@ _EMPTY = _set(
     image images img imgs picture pictures pics photo photos data dataset all
     """
 )
+_ABOUT = _set(
+    """
+    doc docs documentation documents figure figures fig figs plot plots result results output
+    outputs log logs readme notebook notebooks asset assets src code script scripts screenshot
+    screenshots paper papers report reports thumbnail thumbnails thumbs
+    """
+)
 # What other programs leave lying about, and our own results; nothing of it is anyone's data.
 _DROPPINGS = _set(
     """
     __macosx thumbs.db desktop.ini @eadir $recycle.bin lost+found __pycache__ .ds_store
+    #recycle @recycle #snapshot @recently-snapshot recycler found.000
     """
 ) | {"system volume information"}
 
@@ -231,6 +239,11 @@ def says_patient(name: str) -> bool:
 def says_nothing(name: str) -> bool:
     """Whether a folder's name only says that images are in it."""
     return all(word in _EMPTY for word in words(name))
+
+
+def is_about_data(name: str) -> bool:
+    """Whether a folder's name says that what lies in it is about the data: docs, figures."""
+    return bool(words(name)) and all(word in _ABOUT for word in words(name))
 
 
 def is_no_class(name: str) -> bool:
