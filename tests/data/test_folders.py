@@ -112,6 +112,26 @@ def test_masks_beside_their_images_are_known_by_their_values(tmp_path, name):
     assert len(masks_of(table)) == 8
 
 
+def test_masks_in_a_folder_for_each_image(tmp_path):
+    for folder in (f"{'ab'[i % 2]}/patient_{i}" for i in range(6)):
+        drawn(tmp_path, f"{folder}/image.png", "image")
+        drawn(tmp_path, f"{folder}/mask.png", "mask")
+    table = load(tmp_path)
+    assert len(table) == len(masks_of(table)) == 6
+    assert Path(table.masks[0]).parent == Path(table.sources[0].path).parent
+
+
+def test_masks_named_otherwise_in_a_folder_for_each_image(tmp_path):
+    for i in range(6):
+        folder = f"{'ab'[i % 2]}/patient_{i}"
+        drawn(tmp_path, f"{folder}/images/x{i}.png", "image")
+        drawn(tmp_path, f"{folder}/masks/1.png", "mask")
+        drawn(tmp_path, f"{folder}/masks/2.png", "mask")
+    table = load(tmp_path)
+    assert masks_of(table)["b/patient_5/images/x5.png"] == ["1.png", "2.png"]
+    assert len(table) == len(masks_of(table)) == 6
+
+
 def test_copies_that_are_pictures_are_not_taken_for_masks(tmp_path):
     for name in (f"{c}/{c}{i}{copy}.png" for c in "ab" for i in range(4) for copy in ("", "_flip")):
         drawn(tmp_path, name, "image")

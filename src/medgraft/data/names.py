@@ -190,10 +190,25 @@ def image_of_mask(stem: str) -> tuple[str, ...]:
     (('benign (1)',), ('07', 'img-07', 'image-07', 'im-07', 'case-07'))
     >>> image_of_mask("ISIC_0000003_Segmentation"), image_of_mask("unmasked")
     (('ISIC_0000003',), ())
+    >>> image_of_mask("mask")[:2]
+    ('image', 'img')
     """
     word = (
         r"(?:mask|masks|segmentation|seg|gt|ground[_ -]?truth|annotations?|anno|labels?|manual\d?)"
     )
+    if re.fullmatch(rf"(?i){word}", stem):
+        return (
+            "image",
+            "img",
+            "im",
+            "original",
+            "orig",
+            "raw",
+            "scan",
+            "photo",
+            "picture",
+            "slice",
+        )
     tail = re.fullmatch(rf"(?i)(.+?)[ _.-]+(?:[A-Za-z]+[ _-])?{word}(?:[ _.-]?\(?\d*\)?)", stem)
     if tail:
         whole = re.fullmatch(rf"(?i)(.+)[ _.-]+{word}(?:[ _.-]?\(?\d*\)?)", stem)
