@@ -112,6 +112,26 @@ def test_masks_beside_their_images_are_known_by_their_values(tmp_path, name):
     assert len(masks_of(table)) == 8
 
 
+def test_masks_in_a_folder_for_each_image(tmp_path):
+    for folder in (f"{'ab'[i % 2]}/patient_{i}" for i in range(6)):
+        drawn(tmp_path, f"{folder}/image.png", "image")
+        drawn(tmp_path, f"{folder}/mask.png", "mask")
+    table = load(tmp_path)
+    assert len(table) == len(masks_of(table)) == 6
+    assert Path(table.masks[0]).parent == Path(table.sources[0].path).parent
+
+
+def test_masks_named_otherwise_in_a_folder_for_each_image(tmp_path):
+    for i in range(6):
+        folder = f"{'ab'[i % 2]}/patient_{i}"
+        drawn(tmp_path, f"{folder}/images/x{i}.png", "image")
+        drawn(tmp_path, f"{folder}/masks/1.png", "mask")
+        drawn(tmp_path, f"{folder}/masks/2.png", "mask")
+    table = load(tmp_path)
+    assert masks_of(table)["b/patient_5/images/x5.png"] == ["1.png", "2.png"]
+    assert len(table) == len(masks_of(table)) == 6
+
+
 def test_copies_that_are_pictures_are_not_taken_for_masks(tmp_path):
     for name in (f"{c}/{c}{i}{copy}.png" for c in "ab" for i in range(4) for copy in ("", "_flip")):
         drawn(tmp_path, name, "image")
@@ -186,11 +206,28 @@ def test_a_folder_that_only_looks_like_a_copy_is_asked_about(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["@eaDir/a/1.png", "$RECYCLE.BIN/x.png", "medgraft-run/pictures/1.png", ".thumbs/1.png"],
+    [
+        "@eaDir/a/1.png",
+        "$RECYCLE.BIN/x.png",
+        "#recycle/a/1.png",
+        "medgraft-run/pictures/1.png",
+        ".thumbs/1.png",
+    ],
 )
 def test_what_programs_leave_behind_is_no_data(tmp_path, name):
     put(tmp_path, "a/1.png", "b/1.png", name)
     assert load(tmp_path).ids.tolist() == ["a/1.png", "b/1.png"]
+
+
+def test_pictures_about_the_data_are_left_out_and_named(tmp_path):
+    put(tmp_path, *[f"set/{c}/{i}.png" for c in "ab" for i in range(10)])
+    put(tmp_path, "set/docs/figures/1.png", "set/results/2.png")
+    table = load(tmp_path)
+    assert table.classes == ("a", "b")
+    why = "by its name about the data, and no part of it"
+    assert table.reading.left_out == (("set/docs", 1, why), ("set/results", 1, why))
+    put(tmp_path, *[f"set/docs/{i}.png" for i in range(10)])  # too many to be that
+    assert load(tmp_path).classes == ("a", "b", "docs")
 
 
 def test_files_that_are_not_read_are_counted_by_kind(tmp_path):

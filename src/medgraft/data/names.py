@@ -97,10 +97,18 @@ _EMPTY = _set(
     image images img imgs picture pictures pics photo photos data dataset all
     """
 )
+_ABOUT = _set(
+    """
+    doc docs documentation documents figure figures fig figs plot plots result results output
+    outputs log logs readme notebook notebooks asset assets src code script scripts screenshot
+    screenshots paper papers report reports thumbnail thumbnails thumbs
+    """
+)
 # What other programs leave lying about, and our own results; nothing of it is anyone's data.
 _DROPPINGS = _set(
     """
     __macosx thumbs.db desktop.ini @eadir $recycle.bin lost+found __pycache__ .ds_store
+    #recycle @recycle #snapshot @recently-snapshot recycler found.000
     """
 ) | {"system volume information"}
 
@@ -182,10 +190,25 @@ def image_of_mask(stem: str) -> tuple[str, ...]:
     (('benign (1)',), ('07', 'img-07', 'image-07', 'im-07', 'case-07'))
     >>> image_of_mask("ISIC_0000003_Segmentation"), image_of_mask("unmasked")
     (('ISIC_0000003',), ())
+    >>> image_of_mask("mask")[:2]
+    ('image', 'img')
     """
     word = (
         r"(?:mask|masks|segmentation|seg|gt|ground[_ -]?truth|annotations?|anno|labels?|manual\d?)"
     )
+    if re.fullmatch(rf"(?i){word}", stem):
+        return (
+            "image",
+            "img",
+            "im",
+            "original",
+            "orig",
+            "raw",
+            "scan",
+            "photo",
+            "picture",
+            "slice",
+        )
     tail = re.fullmatch(rf"(?i)(.+?)[ _.-]+(?:[A-Za-z]+[ _-])?{word}(?:[ _.-]?\(?\d*\)?)", stem)
     if tail:
         whole = re.fullmatch(rf"(?i)(.+)[ _.-]+{word}(?:[ _.-]?\(?\d*\)?)", stem)
@@ -231,6 +254,11 @@ def says_patient(name: str) -> bool:
 def says_nothing(name: str) -> bool:
     """Whether a folder's name only says that images are in it."""
     return all(word in _EMPTY for word in words(name))
+
+
+def is_about_data(name: str) -> bool:
+    """Whether a folder's name says that what lies in it is about the data: docs, figures."""
+    return bool(words(name)) and all(word in _ABOUT for word in words(name))
 
 
 def is_no_class(name: str) -> bool:

@@ -129,15 +129,19 @@ def _matched(
     image's stem where the mask's own does not say it.
     """
     named: dict[str, list[Parts]] = defaultdict(list)
+    only: dict[Parts, Parts | None] = {}  # the image below a folder, None where there are several
     for path in images:
         named[stem_of(path[-1])].append(path)
+        for i in range(1, len(path)):
+            only[path[:i]] = None if path[:i] in only else path
     claims: dict[Parts, list[Parts]] = defaultdict(list)
     for mask in masks:
         stem = stems.get(mask, stem_of(mask[-1]))
         options = named.get(stem, [])
         for other in image_of_mask(stem):
             options = options or named.get(other, [])
-        if (image := _nearest(mask, masks[mask], options)) is not None:
+        image = _nearest(mask, masks[mask], options) if options else only.get(masks[mask][:-1])
+        if image is not None:
             claims[image].append(mask)
     found = {}
     for image, claimed in claims.items():

@@ -14,7 +14,7 @@ from medgraft.data.folders.layout import Layout, Meaning
 from medgraft.data.folders.mask_files import MaskFiles, find_masks
 from medgraft.data.folders.recognise import recognise
 from medgraft.data.listing import Listing, Row, shown
-from medgraft.data.names import kind_of, says_part, split_of, stem_of
+from medgraft.data.names import is_about_data, kind_of, says_part, split_of, stem_of
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.read_table import TableReading, tables_beside
@@ -23,6 +23,7 @@ from medgraft.types import Finding, Reading, Skipped, Source
 
 Parts = tuple[str, ...]
 NAMED = 0.5  # the share of the images that a table must name to be the one about them
+ABOUT = 0.1  # the share of the images that pictures about them may be
 MOST_TABLES = 20  # that are looked into
 SHOWN = 6  # classes of a reading that an error lists
 NAMED_BY_CLASS = (
@@ -61,6 +62,9 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
             raise DataError(f"{root}: {problem}; check the path and its permissions")
     images, left_out = without_copies(found)
     given = Layout.parse(options.layout) if options.layout else None
+    if given is None:
+        images, about = _without_documents(images)
+        left_out += about
     if given is not None and "mask" in given.words:
         masks = _masks_by(given, images)
     else:
@@ -100,6 +104,22 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         findings=[*listing.findings, *findings],
         reading=reading,
     )
+
+
+def _without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str, int, str]]]:
+    """The images without the few in folders such as `docs` beside two or more of others."""
+    total = Counter(path[:i] for path in images for i in range(1, len(path)))
+    found = sorted(
+        folder
+        for folder, n in total.items()
+        if is_about_data(folder[-1])
+        and n < ABOUT * len(images)
+        and sum(one[:-1] == folder[:-1] and not is_about_data(one[-1]) for one in total) > 1
+    )
+    outermost = [one for one in found if not any(one[:i] in found for i in range(1, len(one)))]
+    why = "by its name about the data, and no part of it"
+    kept = [path for path in images if not any(path[: len(one)] == one for one in outermost)]
+    return kept, [("/".join(one), total[one], why) for one in outermost]
 
 
 # --------------------------------------------------------------------------- which reading
