@@ -213,7 +213,9 @@ def _dicoms() -> dict[str, bytes]:
         "dcm/12": _dicom(deep, bits=12, **window),
         "dcm/ct": _dicom(deep.astype(np.int16) - 1024, RescaleSlope="1", RescaleIntercept="-1024",
             **window),
-                "dcm/white": _dicom(deep, bits=12, PhotometricInterpretation="MONOCHROME1", **window),
+                "dcm/white": _dicom(
+            deep, bits=12, PhotometricInterpretation="MONOCHROME1", **window
+        ),
         "dcm/rgb": _dicom(colour),
         "dcm/frames": _dicom(np.stack([grey, grey.T[:HEIGHT, :HEIGHT].repeat(2, 1)[:, :WIDTH]])),
         "dcm/implicit": _dicom(deep, syntax="1.2.840.10008.1.2", **window),
