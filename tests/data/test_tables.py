@@ -60,6 +60,8 @@ def said(table: ImageTable, check: str) -> str:
         ("x{}.dcm", "im/x{}.png", "by name without suffix"),
         ("/kaggle/input/set/im/x{}.png", "im/x{}.png", "by the end of the path"),
         ("C:\\data\\im\\x{}.png", "im/x{}.png", "by the end of the path"),
+        ("https://a.org/im/x{}.png?dl=1", "im/x{}.png", "by the end of the path"),
+        ("https://a.org/im/x%20{}.png", "im/x {}.png", "by the end of the path"),
         ("{}", "im/{:04d}.png", "by number"),
         ("{}.0", "im/{:04d}.png", "by number"),
         (unicodedata.normalize("NFC", "é{}.png"), unicodedata.normalize("NFD", "im/é{}.png"), "by"),
