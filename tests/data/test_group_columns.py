@@ -214,6 +214,13 @@ def test_missing_values_never_join(word, group):
     assert "12 without a key are groups of their own" in grouping.text
 
 
+@pytest.mark.parametrize("asked", [None, "patient_id"])
+def test_numbers_are_the_same_however_they_are_written(asked):
+    written = [f"{key}.0" if row % 2 else key for row, key in enumerate(OWNER)]
+    groups, _, _ = grouped(asked, patient_id=written)
+    assert partition(groups) == partition(OWNER)
+
+
 def test_equal_keys_are_never_torn_and_order_does_not_matter():
     columns = {
         "lesion_id": [f"L{i // 2:04d}" for i in range(N)],

@@ -60,6 +60,8 @@ def said(table: ImageTable, check: str) -> str:
         ("x{}.dcm", "im/x{}.png", "by name without suffix"),
         ("/kaggle/input/set/im/x{}.png", "im/x{}.png", "by the end of the path"),
         ("C:\\data\\im\\x{}.png", "im/x{}.png", "by the end of the path"),
+        ("https://a.org/im/x{}.png?dl=1", "im/x{}.png", "by the end of the path"),
+        ("https://a.org/im/x%20{}.png", "im/x {}.png", "by the end of the path"),
         ("{}", "im/{:04d}.png", "by number"),
         ("{}.0", "im/{:04d}.png", "by number"),
         (unicodedata.normalize("NFC", "é{}.png"), unicodedata.normalize("NFD", "im/é{}.png"), "by"),
@@ -323,7 +325,7 @@ def test_numbers_and_spellings_that_look_the_same_are_one_class(tmp_path):
         of(tmp_path, "label", ["Ill", "ill", "ok"] * 4)
 
 
-@pytest.mark.parametrize("word", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-", "<NA>"])
+@pytest.mark.parametrize("word", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-", "<NA>", "?"])
 def test_words_for_nothing(tmp_path, word):
     table = of(tmp_path, "label,age", ["a", "b", word] * 4, [word, 1, 2] * 4)
     assert counts(table) == {"a": 4, "b": 4, "": 4}
@@ -419,6 +421,26 @@ def test_a_table_beside_the_images(tmp_path):
     assert not two.sure
     assert two.n_images == 0
     assert "line 2 has 3 fields" in three.why_not
+
+
+@pytest.mark.parametrize("dx", [",dx", ""])
+def test_patients_in_a_table_beside_class_folders_are_warned_of(tmp_path, dx):
+    put(tmp_path, *(f"{'ab'[i % 2]}/x{i}.png" for i in N))
+    rows = [f"x{i}.png,P{i // 4}" + (f",{'ab'[i % 2]}" if dx else "") for i in N]
+    table = written(tmp_path, f"file,patient_id{dx}", rows)
+    (finding,) = [one for one in load(tmp_path).findings if one.check == "table_beside"]
+    assert finding.severity == "warn"
+    assert "Images of one patient_id may come to stand on both sides" in finding.text
+    assert f"pass it as DATA: {table}" in finding.remedy
+    assert ("Give it a column label" in finding.remedy) == (not dx)
+
+
+def test_a_table_whose_names_are_those_of_two_files_is_warned_of(tmp_path):
+    put(tmp_path, *(f"{c}/x{i}.png" for c in "ab" for i in N))
+    written(tmp_path, "file,dx", [f"x{i}.png,{'uv'[i % 2]}" for i in N])
+    (finding,) = [one for one in load(tmp_path).findings if one.check == "table_beside"]
+    assert finding.severity == "warn"
+    assert "'x0.png' is the name of 'a/x0.png' and 'b/x0.png'" in finding.text
 
 
 def test_two_tables_of_different_images_are_asked_about(tmp_path):

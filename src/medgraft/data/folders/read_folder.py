@@ -9,21 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from medgraft.data.folders.copied_folders import without_copies
 from medgraft.data.folders.layout import Layout, Meaning
 from medgraft.data.folders.mask_files import MaskFiles, find_masks
 from medgraft.data.folders.recognise import recognise
+from medgraft.data.groups.columns import PERSON, THING, rank_of
+from medgraft.data.groups.keys import known
 from medgraft.data.listing import Listing, Row, shown
 from medgraft.data.names import is_about_data, kind_of, says_part, split_of, stem_of
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.read_table import TableReading, tables_beside
 from medgraft.errors import AmbiguousDataError, DataError
-from medgraft.types import Finding, Reading, Skipped, Source
+from medgraft.types import Finding, Reading, Severity, Skipped, Source
 
 Parts = tuple[str, ...]
 NAMED = 0.5  # the share of the images that a table must name to be the one about them
-ABOUT = 0.1  # the share of the images that pictures about them may be
+ABOUT = 0.2  # the share of the images that pictures about them may be
 MOST_TABLES = 20  # that are looked into
 SHOWN = 6  # classes of a reading that an error lists
 NAMED_BY_CLASS = (
@@ -130,7 +134,12 @@ def _tables(found: Scan, images: Sequence[Parts], options: FolderOptions) -> lis
     paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
     files = [found.root.joinpath(*parts) for parts in images]
     readings = tables_beside(found.root, paths, files, options) if paths else []
-    return [one for one in readings if one.n_images]
+    return [one for one in readings if one.n_images or _ties(one)]
+
+
+def _ties(one: TableReading) -> bool:
+    """Whether a table names images, but each of its names is that of several."""
+    return one.images is not None and bool(one.images.matched.unsure)
 
 
 def _chosen(
@@ -245,18 +254,45 @@ def _not_named(table: TableReading | None, images: Sequence[Parts]) -> list[tupl
 
 
 def _beside(tables: Sequence[TableReading]) -> list[Finding]:
-    """A table that names the images and was not used, because the folders give the labels."""
-    return [
-        Finding(
-            "table_beside",
-            "info",
+    """A table that names the images and was not used, because the folders give the labels; a
+    warning where it says which of them are of one patient.
+    """
+    found = []
+    for one in tables:
+        if _ties(one) and not one.n_images:
+            text = f"{one.path.name} may be about the images, and was not used: {one.why_not}."
+            found.append(Finding("table_beside", "warn", text, remedy=f"Mend it, and pass it as DATA: {one.path}."))
+        if not one.further or not one.n_images:
+            continue
+        text = (
             f"{one.path.name} names {one.n_images:,} of the images; the folders gave the labels, "
-            f"and what else it says was not used ({', '.join(one.further[:8]) or 'nothing'}).",
-            {"images": one.n_images},
-            remedy=f"To use its columns, pass it as DATA: {one.path}.",
+            f"and what else it says was not used ({', '.join(one.further[:8])})."
         )
-        for one in tables
-        if one.further
+        remedy = f"To use its columns, pass it as DATA: {one.path}."
+        if not one.sure:
+            remedy = f"Give it a column label, and pass it as DATA: {one.path}."
+        if people := _joining(one):
+            text += (
+                f" Images of one {people[0]} may come to stand on both sides of a split, which "
+                "makes every number too good."
+            )
+        severity: Severity = "warn" if people else "info"
+        found.append(
+            Finding("table_beside", severity, text, {"images": one.n_images}, remedy=remedy)
+        )
+    return found
+
+
+def _joining(one: TableReading) -> list[str]:
+    """The columns of a table, named as a patient's or the like, that name several images each."""
+    if one.table is None:
+        return []
+    return [
+        name
+        for name in one.further
+        if rank_of(name) in (PERSON, THING)
+        and len(keys := [key for key in known(np.array(one.table.column(name, one.rows))) if key])
+        > len(set(keys))
     ]
 
 
@@ -296,7 +332,7 @@ def _in_names(images: Sequence[Parts]) -> str:
 
 
 def _remedy(found: Scan, tables: Sequence[TableReading]) -> str:
-    if tables:
+    if any(one.n_images for one in tables):
         most = max(tables, key=lambda one: one.n_images)
         if most.sure:
             return (

@@ -151,9 +151,20 @@ def _pure(cells: Ints, count: Ints, labelled: NDArray[np.number]) -> bool:
 
 
 def known(values: Strings) -> Strings:
-    """The values (n,) without the blanks around them, '' for words that mean 'not known'."""
+    """The values (n,) without the blanks around them, '' for words that mean 'not known'.
+
+    Numbers of which some were written as 7 and some as 7.0 are the same.
+
+    >>> known(np.array(["7", " 7.0", "nan"])).tolist()
+    ['7', '7', '']
+    """
     bare = np.strings.strip(values.astype(np.str_))
-    return np.where(np.isin(np.strings.lower(bare), list(MISSING)), "", bare)
+    found = np.where(np.isin(np.strings.lower(bare), list(MISSING)), "", bare)
+    unique = [key for key in np.unique(found).tolist() if key]
+    whole = {key: match[1] for key in unique if (match := re.fullmatch(r"(\d+)(?:\.0+)?", key))}
+    if len(whole) < len(unique) or len({*whole.values()}) == len(whole):
+        return found
+    return np.array([whole.get(key, key) for key in found.tolist()], np.str_)
 
 
 def varying(keys: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from medgraft.data.listing import file_problem
 from medgraft.data.names import SPLIT_NAMES
@@ -225,7 +226,11 @@ def _parts(cell: str) -> Parts:
 
     >>> _parts(r"C:\\data\\set/x.png ")
     ('C:', 'data', 'set', 'x.png')
+    >>> _parts("https://a.org/set/x%20(1).png?dl=1#top")[-2:]
+    ('set', 'x (1).png')
     """
+    if re.match(r"\s*\w+://", cell):  # an address on the web has marks of its own
+        cell = unquote(re.split(r"[?#]", cell, maxsplit=1)[0])
     found = tuple(p.strip() for p in re.split(r"[\\/]+", cell) if p.strip() not in ("", ".", ".."))
     return found or ("",)
 
@@ -245,7 +250,7 @@ def _stem(cell: str) -> str:
 
 
 def _has_suffix(cell: str) -> bool:
-    return Path(cell.strip()).suffix.lower() in SUFFIXES
+    return Path(_parts(cell)[-1]).suffix.lower() in SUFFIXES
 
 
 def _number(cell: str) -> int | None:

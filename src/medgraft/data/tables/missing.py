@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# As pandas reads them by default, and a dash; `none` and `na` in small letters may be classes.
+# As pandas reads them by default, and marks; `none` and `na` in small letters may be classes.
 MISSING = {"", "-", "--", "nan", "NaN", "NAN", "-nan", "-NaN", "N/A", "n/a", "NA", "#N/A", "#NA"}
-MISSING |= {"<NA>", "None", "null", "NULL", "Null", "NaT", "#N/A N/A"}
+MISSING |= {"?", "<NA>", "None", "null", "NULL", "Null", "NaT", "#N/A N/A"}
 
 
 def is_missing(cell: str) -> bool:
