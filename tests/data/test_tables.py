@@ -435,6 +435,14 @@ def test_patients_in_a_table_beside_class_folders_are_warned_of(tmp_path, dx):
     assert ("Give it a column label" in finding.remedy) == (not dx)
 
 
+def test_a_table_whose_names_are_those_of_two_files_is_warned_of(tmp_path):
+    put(tmp_path, *(f"{c}/x{i}.png" for c in "ab" for i in N))
+    written(tmp_path, "file,dx", [f"x{i}.png,{'uv'[i % 2]}" for i in N])
+    (finding,) = [one for one in load(tmp_path).findings if one.check == "table_beside"]
+    assert finding.severity == "warn"
+    assert "'x0.png' is the name of 'a/x0.png' and 'b/x0.png'" in finding.text
+
+
 def test_two_tables_of_different_images_are_asked_about(tmp_path):
     put(tmp_path, *(f"images/x{i}.png" for i in N))
     rows = [f"x{i}.png,{'ab'[i % 2]}" for i in N]

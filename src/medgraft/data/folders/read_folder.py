@@ -134,7 +134,12 @@ def _tables(found: Scan, images: Sequence[Parts], options: FolderOptions) -> lis
     paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
     files = [found.root.joinpath(*parts) for parts in images]
     readings = tables_beside(found.root, paths, files, options) if paths else []
-    return [one for one in readings if one.n_images]
+    return [one for one in readings if one.n_images or _ties(one)]
+
+
+def _ties(one: TableReading) -> bool:
+    """Whether a table names images, but each of its names is that of several."""
+    return one.images is not None and bool(one.images.matched.unsure)
 
 
 def _chosen(
@@ -249,7 +254,11 @@ def _beside(tables: Sequence[TableReading]) -> list[Finding]:
     """
     found = []
     for one in tables:
-        if not one.further:
+        if _ties(one) and not one.n_images:
+            text = f"{one.path.name} may be about the images, and was not used: {one.why_not}."
+            remedy = f"Mend it, and pass it as DATA: {one.path}."
+            found.append(Finding("table_beside", "warn", text, remedy=remedy))
+        if not one.further or not one.n_images:
             continue
         text = (
             f"{one.path.name} names {one.n_images:,} of the images; the folders gave the labels, "
@@ -317,7 +326,7 @@ def _in_names(images: Sequence[Parts]) -> str:
 
 
 def _remedy(found: Scan, tables: Sequence[TableReading]) -> str:
-    if tables:
+    if any(one.n_images for one in tables):
         most = max(tables, key=lambda one: one.n_images)
         if most.sure:
             return (
