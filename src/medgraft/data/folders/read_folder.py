@@ -27,7 +27,7 @@ from medgraft.types import Finding, Reading, Severity, Skipped, Source
 
 Parts = tuple[str, ...]
 NAMED = 0.5  # the share of the images that a table must name to be the one about them
-ABOUT = 0.1  # the share of the images that pictures about them may be
+ABOUT = 0.2  # the share of the images that pictures about them may be
 MOST_TABLES = 20  # that are looked into
 SHOWN = 6  # classes of a reading that an error lists
 NAMED_BY_CLASS = (
