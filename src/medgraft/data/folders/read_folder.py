@@ -261,14 +261,8 @@ def _beside(tables: Sequence[TableReading]) -> list[Finding]:
     for one in tables:
         if _ties(one) and not one.n_images:
             text = f"{one.path.name} may be about the images, and was not used: {one.why_not}."
-            found.append(
-                Finding(
-                    "table_beside",
-                    "warn",
-                    text,
-                    remedy=f"Mend it, and pass it as DATA: {one.path}.",
-                )
-            )
+            remedy = f"Mend it, and pass it as DATA: {one.path}."
+            found.append(Finding("table_beside", "warn", text, remedy=remedy))
         if not one.further or not one.n_images:
             continue
         text = (
