@@ -239,6 +239,12 @@ def test_files_that_are_not_read_are_counted_by_kind(tmp_path):
     assert finding.numbers == {"no suffix": 1, ".nii.gz": 2}
 
 
+def test_a_list_in_a_text_file_is_named_where_folders_say_nothing(tmp_path):
+    put(tmp_path, "images/1.png", "images/2.png", "labels.txt")
+    with pytest.raises(DataError, match=r"path,label \(a .txt file is one, passed as DATA\)$"):
+        load(tmp_path)
+
+
 def test_more_than_one_image_in_twenty_skipped_is_a_warning(tmp_path):
     put(tmp_path, *[f"{c}/{i}.png" for c in "ab" for i in range(10)])
     for i in (1, 2):

@@ -286,6 +286,19 @@ def test_a_first_page_that_is_no_picture_is_said(tmp_path: Path) -> None:
     assert of(stack, "pages").severity == "info"
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_gif_of_several_pictures_is_said(tmp_path: Path, mode: str) -> None:
+    for label in (0, 1):
+        for i in range(3):
+            path = tmp_path / str(label) / f"{i}.gif"
+            path.parent.mkdir(exist_ok=True)
+            shown = [picture(label, 10 * label + i + k).astype(np.uint8) for k in range(1 + 2 * i)]
+            first, *more = [Image.fromarray(one).convert(mode) for one in shown]
+            first.save(path, save_all=True, append_images=more, comment=b"made for a test")
+    found = of(load(tmp_path), "pages")
+    assert "4 files hold several pages (up to 5 each), of which the first is read" in found.text
+
+
 def test_the_page_that_is_asked_for_is_read(tmp_path: Path) -> None:
     root = pages(tmp_path, np.zeros((64, 64), np.uint8))
     first, second = load(root), load(root, LoadOptions(page=2))

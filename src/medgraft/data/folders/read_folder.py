@@ -20,6 +20,7 @@ from medgraft.data.groups.keys import known
 from medgraft.data.listing import Listing, Row, shown
 from medgraft.data.names import is_about_data, kind_of, says_part, split_of, stem_of
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
+from medgraft.data.tables.files import LISTS
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.read_table import TableReading, tables_beside
 from medgraft.errors import AmbiguousDataError, DataError
@@ -345,9 +346,11 @@ def _remedy(found: Scan, tables: Sequence[TableReading]) -> str:
         paths = [str(found.root.joinpath(*table)) for table in found.tables]
         more = f" (or {', '.join(paths[1:4])})" if len(paths) > 1 else ""
         return f"if a table gives the labels, pass it as DATA: {paths[0]}{more}"
+    lists = " or ".join(sorted(LISTS & found.others.keys()))
     return (
         "put each class into a folder of its own (class/image), say how the folders are meant "
         "(--layout 'split/class/group/image'), or give a table with the columns path,label"
+        + (f" (a {lists} file is one, passed as DATA)" if lists else "")
     )
 
 

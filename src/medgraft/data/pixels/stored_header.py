@@ -76,9 +76,35 @@ def sniff(data: bytes | mmap.mmap) -> StoredHeader | None:
         return StoredHeader("uint16") if data[24:25] == b"\x10" else None
     if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _sniff_tiff(data)
+    if start == b"GIF8":
+        frames = gif_frames(data)
+        return StoredHeader(PLAIN_KIND, frames) if frames > 1 else None
     if start[:1] == b"P" and (netpbm := Netpbm.of(data[:4096])):
         return StoredHeader("uint16") if netpbm.deep else None
     return None
+
+
+def gif_frames(data: bytes | mmap.mmap) -> int:
+    """How many pictures a GIF has, as far as its blocks can be followed."""
+    count, at = 0, 13 + _colours(data[10:11])
+    while at < len(data):
+        kind = data[at : at + 1]
+        if kind == b"\x2c":  # a picture: its place and size, its colours, the first code
+            count += 1
+            at += 11 + _colours(data[at + 9 : at + 10])
+        elif kind == b"\x21":  # an extension, and what it is called
+            at += 2
+        else:
+            break
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    return count
+
+
+def _colours(packed: bytes) -> int:
+    """The bytes of the table of colours that follows, by the flags before it."""
+    return 3 << ((packed[0] & 7) + 1) if packed and packed[0] & 0x80 else 0
 
 
 def _sniff_tiff(data: bytes | mmap.mmap) -> StoredHeader | None:
