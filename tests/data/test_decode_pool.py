@@ -340,7 +340,8 @@ def test_a_pool_that_is_left_does_not_wait_for_its_workers(started: list[int]) -
 
 
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from medgraft.data.pool import worker_process
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
