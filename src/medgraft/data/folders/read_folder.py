@@ -114,13 +114,14 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
 def _without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str, int, str]]]:
     """The images without the few in folders such as `docs` beside two or more of others."""
     total = Counter(path[:i] for path in images for i in range(1, len(path)))
-    found = sorted(
-        folder
-        for folder, n in total.items()
-        if is_about_data(folder[-1])
-        and n < ABOUT * len(images)
-        and sum(one[:-1] == folder[:-1] and not is_about_data(one[-1]) for one in total) > 1
-    )
+    found = []
+    for folder in sorted(one for one in total if is_about_data(one[-1])):
+        beside = [
+            n for one, n in total.items() if one[:-1] == folder[:-1] and not is_about_data(one[-1])
+        ]
+        few = total[folder] < ABOUT * len(images)
+        if few and len(beside) > 1 and 2 * total[folder] < min(beside):  # else a class of papers
+            found.append(folder)
     outermost = [one for one in found if not any(one[:i] in found for i in range(1, len(one)))]
     why = "by its name about the data, and no part of it"
     kept = [path for path in images if not any(path[: len(one)] == one for one in outermost)]
