@@ -156,6 +156,8 @@ def _chosen(
             f"{found.root} has {1 + len(more)} tables that label different images; put them into "
             f"one, with a column split if they are parts, or pass one as DATA:{ways}"
         )
+    if len(about) == len(proposals.layouts) == 1 and _n_classes(proposals.layouts[0], images) < 2:
+        return about[0], None
     if len(proposals.layouts) == 1:
         layout = proposals.layouts[0]
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -203,6 +205,10 @@ def _pass(one: TableReading) -> str:
     """What to pass to have this table, or this sheet of it, read."""
     part = one.table.part if one.table else ""
     return f"{one.path}" + (f" --sheet '{part}'" if part else "")
+
+
+def _n_classes(layout: Layout, images: Sequence[Parts]) -> int:
+    return len({meaning.label for path in images if (meaning := layout.read(path))} - {""})
 
 
 def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
