@@ -288,6 +288,13 @@ def test_masks_of_a_layout(tmp_path):
     assert finding.numbers == {"unused": 1, "masks": 3}
 
 
+def test_a_layout_that_is_given_keeps_a_class_that_is_called_like_masks(tmp_path):
+    put(tmp_path, *[f"{c}/{i}.png" for c in ("roi", "background") for i in range(4)])
+    with pytest.raises(DataError, match=r"one class only .*--layout"):
+        load(tmp_path)
+    assert load(tmp_path, LoadOptions(layout="class/image")).classes == ("background", "roi")
+
+
 def test_a_layout_that_fits_nothing_names_the_nearest_file(tmp_path):
     put(tmp_path, "a/x/1.png", "b/x/1.png")
     with pytest.raises(DataError, match=r"the nearest is a/x/1\.png: it has 3 levels, .* layout 2"):

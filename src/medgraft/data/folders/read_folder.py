@@ -74,6 +74,8 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         masks = _masks_by(given, images)
     else:
         masks = find_masks(root, images)
+        if given and _n_classes(given, masks.images) < 2 <= _n_classes(given, images):
+            masks = MaskFiles(list(images), {}, [])  # a class of them is called like masks
     if not masks.images:
         raise DataError(_no_image(found))
     tables = [] if given else _tables(found, masks.images, options)
