@@ -230,6 +230,12 @@ def test_pictures_about_the_data_are_left_out_and_named(tmp_path):
     assert load(tmp_path).classes == ("a", "b", "docs")
 
 
+def test_a_class_of_reports_is_a_class(tmp_path):
+    put(tmp_path, *[f"{c}/{i}.png" for c in ("email", "letter", "memo", "note") for i in range(6)])
+    put(tmp_path, *[f"report/{i}.png" for i in range(4)])
+    assert "report" in load(tmp_path).classes
+
+
 def test_files_that_are_not_read_are_counted_by_kind(tmp_path):
     put(tmp_path, "a/1.png", "b/1.png", "a/v.nii.gz", "b/w.nii.gz", "a/IM0001", "notes.txt")
     table = load(tmp_path)
@@ -280,6 +286,13 @@ def test_masks_of_a_layout(tmp_path):
     assert masks_of(table) == {"pix/a/1.png": ["1.png"], "pix/b/1.png": ["1.png"]}
     (finding,) = [one for one in table.findings if one.check == "masks"]
     assert finding.numbers == {"unused": 1, "masks": 3}
+
+
+def test_a_layout_that_is_given_keeps_a_class_that_is_called_like_masks(tmp_path):
+    put(tmp_path, *[f"{c}/{i}.png" for c in ("roi", "background") for i in range(4)])
+    with pytest.raises(DataError, match=r"one class only .*--layout"):
+        load(tmp_path)
+    assert load(tmp_path, LoadOptions(layout="class/image")).classes == ("background", "roi")
 
 
 def test_a_layout_that_fits_nothing_names_the_nearest_file(tmp_path):

@@ -443,6 +443,12 @@ def test_a_table_whose_names_are_those_of_two_files_is_warned_of(tmp_path):
     assert "'x0.png' is the name of 'a/x0.png' and 'b/x0.png'" in finding.text
 
 
+def test_a_lone_folder_does_not_vie_with_the_table_beside_it(tmp_path):
+    put(tmp_path, *(f"anything/x{i}.png" for i in N))
+    written(tmp_path, "file,dx", [f"x{i}.png,{'uv'[i % 2]}" for i in N])
+    assert counts(load(tmp_path)) == {"u": 6, "v": 6}
+
+
 def test_two_tables_of_different_images_are_asked_about(tmp_path):
     put(tmp_path, *(f"images/x{i}.png" for i in N))
     rows = [f"x{i}.png,{'ab'[i % 2]}" for i in N]

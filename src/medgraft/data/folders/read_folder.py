@@ -74,6 +74,8 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         masks = _masks_by(given, images)
     else:
         masks = find_masks(root, images)
+        if given and _n_classes(given, masks.images) < 2 <= _n_classes(given, images):
+            masks = MaskFiles(list(images), {}, [])  # a class of them is called like masks
     if not masks.images:
         raise DataError(_no_image(found))
     tables = [] if given else _tables(found, masks.images, options)
@@ -114,13 +116,14 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
 def _without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str, int, str]]]:
     """The images without the few in folders such as `docs` beside two or more of others."""
     total = Counter(path[:i] for path in images for i in range(1, len(path)))
-    found = sorted(
-        folder
-        for folder, n in total.items()
-        if is_about_data(folder[-1])
-        and n < ABOUT * len(images)
-        and sum(one[:-1] == folder[:-1] and not is_about_data(one[-1]) for one in total) > 1
-    )
+    found = []
+    for folder in sorted(one for one in total if is_about_data(one[-1])):
+        beside = [
+            n for one, n in total.items() if one[:-1] == folder[:-1] and not is_about_data(one[-1])
+        ]
+        few = total[folder] < ABOUT * len(images)
+        if few and len(beside) > 1 and 2 * total[folder] < min(beside):  # else a class of papers
+            found.append(folder)
     outermost = [one for one in found if not any(one[:i] in found for i in range(1, len(one)))]
     why = "by its name about the data, and no part of it"
     kept = [path for path in images if not any(path[: len(one)] == one for one in outermost)]
@@ -155,6 +158,8 @@ def _chosen(
             f"{found.root} has {1 + len(more)} tables that label different images; put them into "
             f"one, with a column split if they are parts, or pass one as DATA:{ways}"
         )
+    if len(about) == len(proposals.layouts) == 1 and _n_classes(proposals.layouts[0], images) < 2:
+        return about[0], None
     if len(proposals.layouts) == 1:
         layout = proposals.layouts[0]
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -207,6 +212,10 @@ def _pass(one: TableReading) -> str:
 def _would_fit(images: Sequence[Parts]) -> str:
     layouts = recognise(images).layouts
     return f"; --layout '{layouts[0]}' would fit" if len(layouts) == 1 else ""
+
+
+def _n_classes(layout: Layout, images: Sequence[Parts]) -> int:
+    return len({meaning.label for path in images if (meaning := layout.read(path))} - {""})
 
 
 def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
