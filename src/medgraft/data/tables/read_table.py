@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from medgraft.data.dicom.lookup import with_paths
 from medgraft.data.listing import Listing, Row, file_problem, shown
 from medgraft.data.names import SPLIT_NAMES
 from medgraft.data.tables.column_names import plain
 from medgraft.data.tables.columns import choose_labels, choose_split, split_of
+from medgraft.data.tables.dicom_lookup import with_paths
 from medgraft.data.tables.files import TableFile, nothing_in, read_table_file
 from medgraft.data.tables.image_columns import (
     ImageColumn,
