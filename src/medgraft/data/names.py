@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import PurePath
 
 from medgraft.types import Split
 
@@ -281,12 +280,17 @@ def is_numbered_class(name: str) -> bool:
     return set(said[:-1]) <= _NUMBERED_CLASSES and said[-1].isdecimal() and len(said[-1]) < 3
 
 
+@lru_cache(maxsize=1 << 18)
 def stem_of(file: str) -> str:
     """A file's name without its suffix, and without the second one of `.nii.gz`."""
-    name = PurePath(file).name
-    return name[: -len(kind_of(name))] if kind_of(name) else name
+    name = file.rsplit("/", 1)[-1]
+    return name[: len(name) - len(kind_of(name))]
 
 
+_SUFFIX = re.compile(r"((?:\.[A-Za-z]\w{0,5})?\.(?:gz|bz2|xz|zip)|\.[A-Za-z]\w{0,7})$")
+
+
+@lru_cache(maxsize=1 << 18)
 def kind_of(file: str) -> str:
     """The suffix in small letters; of two where the last one only says that it is packed.
 
@@ -296,5 +300,5 @@ def kind_of(file: str) -> str:
     ('.nii.gz', '.dcm', '')
     """
     name = file.rsplit("/", 1)[-1]
-    match = re.search(r"((?:\.[A-Za-z]\w{0,5})?\.(?:gz|bz2|xz|zip)|\.[A-Za-z]\w{0,7})$", name)
+    match = _SUFFIX.search(name)
     return match[1].lower() if match and match.start() else ""
