@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraft.bundle.predict import find_images
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
@@ -355,3 +356,12 @@ def test_many_classes_of_few_images_are_warned_of(tmp_path):
     put(tmp_path, *[f"{name}/{i}.png" for name in "abcdefghijklmno" for i in range(4)])
     (finding,) = [one for one in load(tmp_path).findings if one.check == "many_small_classes"]
     assert finding.numbers == {"classes": 15, "median": 4}
+
+
+def test_masks_in_a_folder_are_not_judged_as_images(tmp_path):
+    put(tmp_path, "x.png", "x_mask.png", "y.png")
+    found = find_images([str(tmp_path)])
+    assert {Path(file).name: bool(problem) for file, problem in found.items()} == {
+        "x.png": False, "x_mask.png": True, "y.png": False,
+    }  # fmt: skip
+    assert find_images([str(tmp_path / "x_mask.png")]) == {str(tmp_path / "x_mask.png"): ""}

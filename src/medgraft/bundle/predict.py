@@ -13,11 +13,14 @@ from typing import Any
 
 from medgraft.bundle.model import label_of
 from medgraft.data.dicom.identity import public_names
+from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
 from medgraft.files import write_text
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
+
+MASK = "a mask of another image by its folder, name or values; name the file to judge it anyway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,11 @@ def find_images(paths: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112  of os.path, which is False where it may not look
-            for parts, problem in entries_below(Path(path)):
+            entries = list(entries_below(Path(path)))
+            images = [parts for parts, problem in entries if parts and not problem]
+            masks = set(images) - set(find_masks(Path(path), images).images)
+            for parts, problem in entries:
+                problem = MASK if parts in masks else problem
                 # A name that is not UTF-8 has no place in a study; here nothing hangs on it.
                 file = str(Path(path, *parts))
                 found[file] = problem if shown(file) == file else ""
