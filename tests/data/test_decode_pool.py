@@ -320,8 +320,8 @@ def test_nothing_is_left_of_a_pool(started: list[int]) -> None:
         assert len(list(pool.canvases("abc", [encoded(picture(9, 9), "PNG")] * 3, RECIPE))) == 3
     assert started
     assert not any(is_alive(pid) for pid in started)
-    assert threading.active_count() == running
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+    assert threading.active_count() <= running
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_files  # others' may go meanwhile
 
 
 @pytest.mark.usefixtures("planted")

@@ -198,6 +198,12 @@ class WorkerProcess:
         """End it; whoever waits for its answer hears of it. May be called by any thread."""
         self._process.kill()
 
+    def __del__(self) -> None:
+        """End it where an interrupted thread has lost it."""
+        if hasattr(self, "_jobs"):
+            with suppress(Exception):
+                self.close()
+
     def close(self) -> None:
         """End it and let go of its pipes, which nobody uses any more."""
         self._process.kill()

@@ -19,7 +19,7 @@ def reading_tree(table: ImageTable) -> list[str]:
     >>> table = ImageTable(np.array(["a/1", "b/2"]), (), nothing, np.array([0, 1]),
     ...     np.array(["image:a/1", "image:b/2"]), nothing, nothing, ("a", "b"),
     ...     reading=Reading("folders", "class/image"))
-    >>> print(*reading_tree(table), sep="\\n")
+    >>> print(*reading_tree(table), sep="\n")
     2 images, read as class/image
     ├─ a  1
     ├─ b  1
