@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -104,6 +105,8 @@ class WorkerProcess:
         self._answers = self._process.stdout
         _widen(self._answers.fileno())
         self._started = False
+        # Also where whoever held it was interrupted and forgot it.
+        self._end = weakref.finalize(self, _end, self._process)
 
     def work(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Answer jobs in order.
@@ -198,19 +201,18 @@ class WorkerProcess:
         """End it; whoever waits for its answer hears of it. May be called by any thread."""
         self._process.kill()
 
-    def __del__(self) -> None:
-        """End it where an interrupted thread has lost it."""
-        if hasattr(self, "_jobs"):
-            with suppress(Exception):
-                self.close()
-
     def close(self) -> None:
         """End it and let go of its pipes, which nobody uses any more."""
-        self._process.kill()
-        self._process.wait()
-        self._answers.close()
+        self._end()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdout, process.stdin):
         with suppress(BrokenPipeError):
-            self._jobs.close()
+            if pipe is not None:
+                pipe.close()
 
 
 def _not_started(why: str) -> str:
