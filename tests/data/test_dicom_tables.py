@@ -261,3 +261,16 @@ def test_names_of_files(clinic: Path, tmp_path: Path):
     assert [name[:5] for name in names] == ["dicom", "file-", "dicom", "file-"]
     assert public_names([tmp_path / "x.png"]) == [str(tmp_path / "x.png")]
     assert withheld(load(clinic))
+
+
+def test_lost_files_are_counted_in_files_though_others_hold_many_frames(tmp_path: Path):
+    for name in ("ill", "well"):
+        for number in range(4):
+            frames = np.stack([picture() for _ in range(5)])
+            save(tmp_path / "films" / name / f"f{number}.dcm", dicom(frames))
+    for number in (0, 1):
+        (tmp_path / "films" / "ill" / f"f{number}.dcm").write_bytes(b"")
+    table = load(tmp_path / "films")
+    assert len(table) == 6 * 5
+    lost = [finding for finding in table.findings if finding.check == "many_skipped"]
+    assert [finding.numbers for finding in lost] == [{"skipped": 2, "images": 8}]

@@ -136,18 +136,17 @@ def load(
     listing = with_class_names(listing, options.class_names)
     rows, unread, headers = _hashed(listing.rows, progress)
     rows, without_picture = with_pictures(rows)
-    columns, dicom = listing.columns, any(row.dicom for row in rows)
-    if dicom:
-        rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
-    elif without_picture:
-        without_picture = nameless(without_picture)
-    unread += without_picture
+    dicom = any(row.dicom for row in rows)
+    unread += without_picture if dicom else nameless(without_picture)
     skipped = (*listing.skipped, *unread)
     if not rows:
         raise UnreadableDataError(
             f"none of the images in {data} can be read; the first: {skipped[0].reason}"
         )
     lost = warn_of_skipped(skipped, _by_class(listing.rows, listing.skipped), _by_class(rows))
+    columns = listing.columns
+    if dicom:  # from here on a row is a frame, and no longer a file
+        rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
     rows, changed = change_classes(
         rows, options.leave_out, options.rename, options.drop_classes_below
     )
