@@ -181,6 +181,27 @@ def is_mask_folder(name: str) -> bool:
     return (bool(masks) and not others) or ({"ground", "truth"} <= set(said) and not others)
 
 
+_MASK = r"(?:mask|masks|segmentation|seg|gt|ground[_ -]?truth|annotations?|anno|labels?|manual\d?)"
+_MASK_ALONE = re.compile(rf"(?i){_MASK}")
+_MASK_AFTER = (
+    re.compile(rf"(?i)(.+)[ _.-]+{_MASK}(?:[ _.-]?\(?\d*\)?)"),
+    re.compile(rf"(?i)(.+?)[ _.-]+(?:[A-Za-z]+[ _-])?{_MASK}(?:[ _.-]?\(?\d*\)?)"),
+)
+_MASK_BEFORE = re.compile(rf"(?i){_MASK}([ _.-]*)(.+)")
+_IMAGE_ALONE = (
+    "image",
+    "img",
+    "im",
+    "original",
+    "orig",
+    "raw",
+    "scan",
+    "photo",
+    "picture",
+    "slice",
+)
+
+
 @lru_cache(maxsize=1 << 17)
 def image_of_mask(stem: str) -> tuple[str, ...]:
     """The stems that the image of a mask may have, by the mask's own; () where it is none by name.
@@ -192,27 +213,12 @@ def image_of_mask(stem: str) -> tuple[str, ...]:
     >>> image_of_mask("mask")[:2]
     ('image', 'img')
     """
-    word = (
-        r"(?:mask|masks|segmentation|seg|gt|ground[_ -]?truth|annotations?|anno|labels?|manual\d?)"
-    )
-    if re.fullmatch(rf"(?i){word}", stem):
-        return (
-            "image",
-            "img",
-            "im",
-            "original",
-            "orig",
-            "raw",
-            "scan",
-            "photo",
-            "picture",
-            "slice",
-        )
-    tail = re.fullmatch(rf"(?i)(.+?)[ _.-]+(?:[A-Za-z]+[ _-])?{word}(?:[ _.-]?\(?\d*\)?)", stem)
-    if tail:
-        whole = re.fullmatch(rf"(?i)(.+)[ _.-]+{word}(?:[ _.-]?\(?\d*\)?)", stem)
-        return tuple(dict.fromkeys(m[1] for m in (whole, tail) if m))
-    head = re.fullmatch(rf"(?i){word}([ _.-]*)(.+)", stem)
+    if _MASK_ALONE.fullmatch(stem):
+        return _IMAGE_ALONE
+    after = [match[1] for pattern in _MASK_AFTER if (match := pattern.fullmatch(stem))]
+    if after:
+        return tuple(dict.fromkeys(after))
+    head = _MASK_BEFORE.fullmatch(stem)
     if not head or not (head[1] or head[2][0].isdigit()):
         return ()
     return head[2], *(f"{kind}{head[1]}{head[2]}" for kind in ("img", "image", "im", "case"))

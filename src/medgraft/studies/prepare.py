@@ -70,7 +70,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         As `plan`.
     """
     extractor = session.extractor
-    given, table = table, divided(table, options)
+    whole = keep_copies_together(labelled(table))
+    table = with_test_split(whole, options.test_fraction, options.seed)
     make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
@@ -78,8 +79,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     session.end_step("read the images")
     canvas = _plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
-    if not (given.splits == "test").any():
-        whole = keep_copies_together(labelled(given))
+    if not (whole.splits == "test").any():
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
     development = table.development

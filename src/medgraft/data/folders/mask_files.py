@@ -279,10 +279,10 @@ def _drawn_affixed(images: Sequence[Parts], looker: _Looker) -> dict[Parts, str]
         affixes.update(("", b) for a, b in cut if a in folders[path[:-1]])
         affixes.update((a, "") for a, b in cut if b in folders[path[:-1]])
     found: dict[Parts, str] = {}
+    paths = {(path[:-1], stem_of(path[-1])): path for path in images} if affixes else {}
     for (head, tail), n in affixes.most_common(SAMPLE):
         if n < 2 or not re.search("[A-Za-z]", head + tail):  # 1 and 10 are two images
             continue
-        paths = {(path[:-1], stem_of(path[-1])): path for path in images}
         pairs = {
             path: other
             for (folder, stem), path in paths.items()

@@ -136,6 +136,10 @@ class TableReading:
         """
         if not self.sure:
             raise DataError(self.why_not or f"{self.path.name} names no image that exists")
+        return self._listing
+
+    @cached_property
+    def _listing(self) -> Listing:
         return replace(_listing(self), reading=Reading(self.sentence))
 
 
