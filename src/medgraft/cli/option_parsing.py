@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-
-from medgraft.cli.table_options import load_options_of
 
 if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
@@ -97,6 +95,31 @@ def named(path: str | Path, table: ImageTable) -> str:
     return shown(without_paths([str(path)], table)[0])
 
 
+def load_options_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """From the values of `reading_options.py` to the fields of `LoadOptions`, and the overrides.
+
+    Raises
+    ------
+    typer.BadParameter
+        A value has not the form that its option takes.
+
+    Examples
+    --------
+    >>> load_options_of({"class_names": "0=normal, 1=ill", "label_columns": "A,B", "images": None})
+    {'class_names': (('0', 'normal'), ('1', 'ill')), 'label_columns': ('A', 'B'), 'images': ()}
+    """
+    reading: Mapping[str, Callable[[Any], Any]] = {
+        "class_names": lambda text: tuple(map(_label_and_name, split_words(text or ""))),
+        "label_columns": lambda text: split_words(text or ""),
+        "images": lambda folders: tuple(folders or ()),
+        "leave_out": tuple,
+        "rename": lambda texts: tuple(map(_old_and_new, texts)),
+        "pixel_range": pixel_range_of,
+        "window": _window,
+    }
+    return {name: reading.get(name, lambda as_it_is: as_it_is)(v) for name, v in asked.items()}
+
+
 def load_table(
     data: str, progress: Progress, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> ImageTable:
@@ -106,10 +129,6 @@ def load_table(
 
     asked = load_options_of(reading or {})
     overrides = asked.pop("overrides", None)
-    asked["leave_out"] = tuple(asked.get("leave_out", ()))
-    asked["pixel_range"] = pixel_range_of(asked.get("pixel_range", ""))
-    asked["window"] = _window(asked.get("window", ""))
-    asked["rename"] = tuple(_pair(text) for text in asked.get("rename", ()))
     table = load(data, LoadOptions(**asked, **options), progress)
     return table if overrides is None else apply_overrides(table, overrides)
 
@@ -129,7 +148,14 @@ def _window(text: str) -> tuple[float, float] | None:
     return centre, width
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _label_and_name(text: str) -> tuple[str, str]:
+    label, equals, name = text.partition("=")
+    if not (equals and label.strip() and name.strip()):
+        raise typer.BadParameter(f"--class-names takes LABEL=NAME with commas, not {text!r}")
+    return label.strip(), name.strip()
+
+
+def _old_and_new(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not equals:
         raise typer.BadParameter(f"--rename takes OLD=NEW, not {text!r}")

@@ -54,37 +54,3 @@ TABLE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "encoding": _text("--encoding", "NAME", "Of a text table, where it is not sure: cp1250, …"),
     "sheet": _text("--sheet", "NAME", "The sheet of an Excel file, where several fit."),
 }
-
-
-def load_options_of(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """From the values of these options to the fields of `LoadOptions`; others stay as they are.
-
-    Raises
-    ------
-    typer.BadParameter
-        `--class-names` holds a part without `=`.
-
-    Examples
-    --------
-    >>> load_options_of({"class_names": "0=normal, 1=ill", "label_columns": "A,B", "images": None})
-    {'class_names': (('0', 'normal'), ('1', 'ill')), 'label_columns': ('A', 'B'), 'images': ()}
-    """
-    options = dict(asked)
-    if "class_names" in options:
-        options["class_names"] = tuple(map(_pair, _words(options["class_names"])))
-    if "label_columns" in options:
-        options["label_columns"] = _words(options["label_columns"])
-    if "images" in options:
-        options["images"] = tuple(options["images"] or ())
-    return options
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
-
-
-def _pair(text: str) -> tuple[str, str]:
-    label, equals, name = text.partition("=")
-    if not (equals and label.strip() and name.strip()):
-        raise typer.BadParameter(f"--class-names takes LABEL=NAME with commas, not {text!r}")
-    return label.strip(), name.strip()
