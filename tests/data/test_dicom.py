@@ -24,7 +24,7 @@ from dicom_files import NATIVE, data_set, dicom, written
 from medgraft.data.pixels import dicom_file as module
 from medgraft.data.pixels.decode import decode
 from medgraft.data.pixels.dicom_codecs import PixelFormat, pixel_format, stored_values
-from medgraft.data.pixels.dicom_file import decode_dicom, is_dicom, read_dataset, stored_range
+from medgraft.data.pixels.dicom_file import brightness, decode_dicom, is_dicom, read_dataset
 from medgraft.errors import DecodeError
 from medgraft.types import PixelRule, Source
 
@@ -50,6 +50,13 @@ def smooth(rows: int, columns: int, most: int) -> np.ndarray:
 def stored(data: bytes, frame: int = 0) -> tuple[np.ndarray, PixelFormat]:
     ds = read_dataset(data)
     return stored_values(ds, pixel_format(ds), frame)
+
+
+def stored_range(data: bytes) -> tuple[float, float, int]:
+    """(least, largest, bits) of the values that a data set's range is found from."""
+    values = brightness(data)
+    assert values is not None
+    return float(values.min()), float(values.max()), pixel_format(read_dataset(data)).stored
 
 
 def decoded_or_why(data: bytes) -> tuple[np.ndarray | None, str]:

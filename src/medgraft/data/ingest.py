@@ -1,7 +1,8 @@
 """The door through which data comes in: `load` turns what a user has into an `ImageTable`.
 
-Files are read and hashed here, and not decoded: whether bytes are a picture shows in
-`decode.py`. What the images look like, and whether they leak, is for the room `profile`.
+Files are read and hashed here; only a sample is decoded, where values of more than eight bits ask
+for a rule or a folder may hold masks. What the images look like, and whether they leak, is for the
+room `profile`.
 """
 
 from __future__ import annotations
@@ -77,9 +78,9 @@ class LoadOptions:
     `images` are folders below which the images lie; `encoding` and `sheet` say how to read the
     file. `class_names` are pairs (label, name).
 
-    `page` is the one read of
-    files with several, from 1; `pixel_range` the stored values shown black and white in images of
-    more than eight bits (by default those that the data set uses: `pixel_rule.py`).
+    `page` is the one read of files with several, from 1; `pixel_range` the stored values shown
+    black and white in images of more than eight bits (by default those that the data set uses:
+    `pixel_rule.py`).
     """
 
     path_column: str | None = None
@@ -113,11 +114,10 @@ def load(
     Parameters
     ----------
     data
-        A folder `class/image` or `split/class/image` (further folders inside a class are fine;
-        one named `masks` holds masks), a table (CSV, TSV, Excel, Parquet; `path,label[,split]` and
-        any further columns, or what `data/tables/columns.py` finds), or an `.npz`.
+        A folder (`folders/read_folder.py` says how it is read), a table (CSV, TSV, Excel, Parquet:
+        `tables/read_table.py`), or an `.npz`.
     options
-        Column names, grouping and positive class; by default what the names say.
+        What the user says of the data; by default what its names and values say.
 
     Returns
     -------
@@ -205,9 +205,9 @@ def load(
 
 
 def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
-    """Images by class; skipped ones count as without a label, but for a second mention."""
+    """Images by class; skipped ones count as without a label."""
     counts = Counter(row.label for row in rows)
-    counts[""] += sum("named twice" not in one.reason for one in skipped)
+    counts[""] += len(skipped)
     return counts
 
 

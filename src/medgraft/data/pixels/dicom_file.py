@@ -130,19 +130,6 @@ def brightness(data: bytes, frame: int | None = None) -> NDArray[Any] | None:
     return kept.ravel() if image.padding is None else kept[~image.padding]
 
 
-def stored_range(data: bytes, frame: int | None = None) -> tuple[float, float, int] | None:
-    """(least, largest, bits) of the values that `PixelRule.low` and `high` are of, or None.
-
-    None where no range is needed; see `brightness`.
-    """
-    values = brightness(data, frame)
-    if values is None or not values.size:
-        return None
-    with guarded():
-        bits = pixel_format(read_dataset(data)).stored
-    return float(values.min()), float(values.max()), bits
-
-
 class guarded:  # noqa: N801  used as a function, like contextlib.suppress
     """Make one error of all that broken files raise, without repeating what stands in them."""
 
