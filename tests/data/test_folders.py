@@ -14,15 +14,7 @@ from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
 from medgraft.types import Geometry, ImageTable
-
-
-def put(root: Path, *names: str) -> Path:
-    """Write a small file, with its own name as content, at each path below `root`."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-    return root
+from named_files import put
 
 
 def drawn(root: Path, name: str, kind: str) -> None:

@@ -13,18 +13,10 @@ from medgraft.data import ingest, scan
 from medgraft.data.ingest import LoadOptions, choose_positive, load
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
+from named_files import put
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not there")
-
-
-def put(root: Path, *names: str) -> Path:
-    """Write a small file, with its own name as content, at each path below `root`."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-    return root
 
 
 def csv(root: Path, text: str | bytes, name: str = "labels.csv") -> Path:

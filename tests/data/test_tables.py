@@ -13,16 +13,9 @@ from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.tables.read_table import tables_beside
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
+from named_files import put
 
 N = range(12)
-
-
-def put(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-    return root
 
 
 def written(root: Path, header: str, rows: list[str], name: str = "t.csv") -> Path:
