@@ -12,10 +12,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import UID
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_files import data_set, written
 
 HEIGHT, WIDTH = 40, 48
 ROOT = "1.2.826.0.1.3680043.8.498"  # of made identifiers
@@ -233,37 +232,13 @@ def _dicoms() -> dict[str, bytes]:
 def _dicom(
     pixels: Array,
     bits: int | None = None,
-    syntax: str = "1.2.840.10008.1.2.1",
+    syntax: str = ExplicitVRLittleEndian,
     frames: list[bytes] | None = None,
-    **tags: object,
+    **tags: Any,
 ) -> bytes:
-    """A secondary capture; `frames` are the compressed pixels."""
-    ds, meta = Dataset(), FileMetaDataset()
-    colour = pixels.ndim == 3 and pixels.shape[2] == 3
-    ds.SOPClassUID = meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
-    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = UID(f"{ROOT}.1")
-    meta.TransferSyntaxUID = UID(syntax)
-    ds.PatientID, ds.StudyInstanceUID = "P1", f"{ROOT}.2"
-    ds.SamplesPerPixel = 3 if colour else 1
-    ds.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    if colour:
-        ds.PlanarConfiguration = 0
-    elif pixels.ndim == 3:
-        ds.NumberOfFrames = len(pixels)
-    ds.Rows, ds.Columns = pixels.shape[:2] if colour else pixels.shape[-2:]
-    ds.BitsAllocated = 8 * pixels.dtype.itemsize
-    ds.BitsStored = bits or ds.BitsAllocated
-    ds.HighBit = ds.BitsStored - 1
-    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
-    ds.PixelData = pixels.tobytes() if frames is None else encapsulate(frames)
-    ds["PixelData"].VR = "OW" if pixels.dtype.itemsize > 1 and frames is None else "OB"
-    ds["PixelData"].is_undefined_length = frames is not None
-    for keyword, value in tags.items():
-        setattr(ds, keyword, value)
-    ds.file_meta = meta
-    stream = io.BytesIO()
-    dcmwrite(stream, ds, enforce_file_format=True)
-    return stream.getvalue()
+    """A secondary capture, the same every time; `frames` are the compressed pixels."""
+    uids = {"SOPInstanceUID": f"{ROOT}.1", "StudyInstanceUID": f"{ROOT}.2"}
+    return written(data_set(pixels, bits, **uids, **tags), syntax, frames)
 
 
 def _rle(grey: NDArray[np.uint8]) -> bytes:

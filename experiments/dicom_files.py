@@ -1,4 +1,4 @@
-"""DICOM files made for tests: an array and tags to bytes, with any transfer syntax."""
+"""DICOM files made for tests and trials: an array and tags to bytes, with any transfer syntax."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -25,12 +27,12 @@ NATIVE = (
 )
 
 
-def data_set(pixels: np.ndarray, bits: int | None = None, **tags: Any) -> Dataset:
+def data_set(pixels: NDArray[Any], bits: int | None = None, **tags: Any) -> Dataset:
     """A secondary capture of (rows, columns[, 3]) or (frames, rows, columns) whole numbers."""
     ds = Dataset()
     ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     ds.SOPInstanceUID = tags.pop("SOPInstanceUID", generate_uid())
-    ds.PatientID, ds.StudyInstanceUID = "P1", generate_uid()
+    ds.PatientID, ds.StudyInstanceUID = "P1", tags.pop("StudyInstanceUID", generate_uid())
     colour = pixels.ndim == 3 and pixels.shape[2] == 3
     ds.SamplesPerPixel = 3 if colour else 1
     ds.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
@@ -57,7 +59,7 @@ def written(
 ) -> bytes:
     """The file's bytes; `frames` are the compressed pixels."""
     ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
     ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", "1.2.3")
     ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", "1.2.3")
     if frames is not None:
@@ -76,6 +78,6 @@ def written(
     return stream.getvalue()
 
 
-def dicom(pixels: np.ndarray, bits: int | None = None, **tags: Any) -> bytes:
+def dicom(pixels: NDArray[Any], bits: int | None = None, **tags: Any) -> bytes:
     """The bytes of an uncompressed file."""
     return written(data_set(pixels, bits, **tags))
