@@ -1,0 +1,1 @@
+"""Data for asking what wins in another place: held-out kinds, second sources, planted shifts."""
