@@ -53,14 +53,14 @@ from shift.sources import PROCESSED, SETS, SHARED, Pair, from_itself, processed
 from shift_page import PLAIN, read
 
 RESULTS = Path(__file__).parents[1] / "results" / "ranking.jsonl"
-MOST = 1500  # images of a set, about
+MOST = 1000  # images of a set, about
 FOLDS = 5
 RESAMPLES = 300
 LITE0 = "tf_efficientnet_lite0"
-TAPS = ("conv_stem", *(f"blocks.{i}" for i in range(7)), "conv_head", "stages")
+TAPS = ("stem", *(f"blocks.{i}" for i in range(7)), "conv_head", "stages")
 KEYS = (
     *(f"probe/{LITE0}/{tap}/{head}" for tap in TAPS for head in ("svm", "logistic")),
-    *(f"probe/{LITE0}/{tap}/clahe2-8/svm" for tap in ("blocks.4", "conv_head", "stages")),
+    *(f"multiscale/{LITE0}/{tap}/s128/clahe2-8/svm" for tap in ("blocks.4", "conv_head", "stages")),
     *(
         f"multiscale/{LITE0}/{tap}/s128/svm"
         for tap in ("blocks.3", "blocks.4", "conv_head", "stages")
