@@ -285,13 +285,15 @@ def judging_view(preset: str = "", seed: int = 0) -> View:
 # --------------------------------------------------------------------------- what is drawn
 
 
-def draw(view: View, pixels: Pixels) -> Draw:
+def draw(view: View, pixels: Pixels, preset: Preset | None = None) -> Draw:
     """What a view does to an image `pixels (height, width[, 3])`: equal pixels, equal draw.
+
+    preset : other ranges than those of the view's own preset, to be drawn from in its place.
 
     Each quantity has a hash of its own as its uniform number, so that the draw depends on no
     library's random stream, and one more range in a preset moves none of the others.
     """
-    preset = PRESETS[view.preset]
+    preset = preset or PRESETS[view.preset]
     plane = _grey(pixels)
     plane = pixels if plane is None else plane
     content = hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=32)

@@ -1,0 +1,270 @@
+"""What moves AUROC on kinds of X-rays that training has not seen? Writes results/effects.jsonl.
+
+`python experiments/shift/effects.py` trains what the file lacks, one line a cell, so that it can be
+killed and called anew; `shift_page.py` writes docs/results/shift.md from it. Each cell is one
+training of everything in lite0 on about `MOST` development images of chest_xray, in which one thing
+differs from `BASE`. It judges what none of them learned from: viral pneumonia, where only bacterial
+was learned; the sharpest tenth; 600 X-rays processed otherwise (`chest_xray_aspect256`); and the
+same 600 with planted shifts. No official test split is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+import medgraft
+from medgraft.data.augment import FIRST_VIEW, PRESETS, SAME, Preset, View, apply, draw
+from medgraft.learn.finetune import Training
+from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.learn.inputs import Chain, Images, Inputs
+from medgraft.scenario import INPUT, Scenario
+from medgraft.terminal import progress
+from medgraft.training_recipe import Recipe
+from medgraft.types import Canvas, Edit, Floats, ImageTable
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from shift.kinds import kinds_of
+from shift.planted import PLANTED
+from shift.sources import SHARED, Pair, processed, thinned
+from shift_page import read
+
+RESULTS = Path(__file__).parents[1] / "results" / "effects.jsonl"
+MOST = 1600  # images learned from, about
+VIRAL = 800  # images that judge a virus, about
+SEEDS = (0, 1, 2)
+LITE0 = "tf_efficientnet_lite0"
+STRONG = PRESETS["strong"]
+SHORT = Recipe(epochs=5, steps=0, patience=0, probe=False, precision="bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a network is trained and asked.
+
+    sizes : of the input, and the epoch with which each ends. preset : of training views. tta :
+    views of an image whose scores are averaged, the image itself and mild ones. last : epochs whose
+    weights are averaged in the end, 1 being the last alone.
+    """
+
+    sizes: tuple[tuple[int, int], ...] = ((160, 5),)
+    preset: Preset = STRONG
+    recipe: Recipe = SHORT
+    tta: int = 1
+    last: int = 1
+
+
+BASE = Setting()
+
+
+def _with(**changes: Any) -> Setting:
+    return replace(BASE, recipe=replace(BASE.recipe, **changes))
+
+
+def _seen(**changes: Any) -> Setting:
+    return replace(BASE, preset=replace(STRONG, **changes))
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {
+        "base": BASE,
+        "zoomed out to .65": _seen(zoom=(0.65, 1.1)),
+        "zoomed in and out": _seen(zoom=(0.65, 1.5)),
+        "224 px": replace(BASE, sizes=((224, 5),)),
+        "128 px": replace(BASE, sizes=((128, 5),)),
+        "128, then 224 px": replace(BASE, sizes=((128, 3), (224, 5))),
+        "nine epochs": replace(_with(epochs=9), sizes=((160, 9),)),
+        "three epochs": replace(_with(epochs=3), sizes=((160, 3),)),
+        "mild views": replace(BASE, preset=PRESETS["natural"]),
+        "never quite sharp": _seen(detail=32),
+        "no loss of detail": _seen(detail=0),
+        "no boxes": _seen(boxes=0),
+        "no change of light": _seen(brightness=SAME, contrast=SAME, gamma=SAME),
+        "mirrored never": _seen(symmetries=()),
+        "rate 2e-4": _with(rate=2e-4),
+        "rate 8e-4": _with(rate=8e-4),
+        "mixup": _with(mixup=0.3),
+        "running mean of weights": _with(ema=0.98),
+        "mean of the last three epochs' weights": replace(BASE, last=3),
+        "starts as a linear probe": _with(probe=True),
+        "four views judged": replace(BASE, tta=4),
+        "single precision": _with(precision="f32"),
+        "statistics of batch norm kept": _with(norm="frozen"),
+        "weight decay .1": _with(decay=0.1),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """An `Edit`: a view as `View` makes it, by a preset that has no name."""
+
+    preset: Preset
+    view: View
+
+    @property
+    def key(self) -> str:
+        return f"{self.view.key}.{self.preset}"
+
+    def __call__(self, canvas: Canvas) -> Canvas:
+        return replace(
+            canvas, pixels=apply(draw(self.view, canvas.pixels, self.preset), canvas.pixels)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Images that judge: a table, and what is done to their canvases first."""
+
+    name: str
+    table: ImageTable
+    edit: Edit | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The images that every training learns from, and those that judge them all."""
+
+    learned: ImageTable
+    held: tuple[Held, ...]
+
+
+def design(extractor: medgraft.Extractor) -> Design:
+    """The same for all cells; groups that judge are in nothing that is learned."""
+    pair: Pair = processed("chest_xray_aspect256")
+    rest = pair.first
+    kinds = {kind.name: kind for kind in kinds_of(rest, extractor)}
+    virus, sharpest = (rest.select(kinds[name].judged) for name in ("virus", "sharpest"))
+    away = np.concatenate([virus.groups, sharpest.groups])
+    learned = thinned(rest.select(~np.isin(rest.groups, away)), MOST)
+    held = [
+        Held("virus", thinned(virus, VIRAL)),
+        Held("sharpest tenth", sharpest),
+        Held("as they are", pair.twin),
+        Held("processed otherwise", pair.second),
+    ]
+    held += [Held(planted.operation, pair.twin, planted) for planted in PLANTED]
+    return Design(learned, tuple(held))
+
+
+# --------------------------------------------------------------------------- one training
+
+
+def measure(
+    setting: Setting, seed: int, of: Design, extractor: medgraft.Extractor
+) -> dict[str, Any]:
+    """Scores of everything that judges, for the second class against the first."""
+    sized = {size: _setup(setting, size, seed, of.learned, extractor) for size, _ in setting.sizes}
+    first = sized[setting.sizes[0][0]]
+    rows = np.arange(len(of.learned))
+    inputs = {size: _training_inputs(setting, setup, seed) for size, setup in sized.items()}
+    network = first.network(INPUT, inputs[setting.sizes[0][0]], rows)
+    training = Training(network, setting.recipe, seed=seed)
+    began = time.perf_counter()
+    recent: list[dict[str, Any]] = []
+    for size, until in setting.sizes:
+        data, nobody = (sized[size].data(inputs[size], some) for some in (rows, rows[:0]))
+        for epoch in training.epochs(data, nobody):
+            extractor.progress.say(f"epoch {epoch.number}, {epoch.seconds:.0f} s")
+            recent = [*recent, {k: v.clone() for k, v in training.best.items()}][-setting.last :]
+            if epoch.number >= until:
+                break
+    network.load_state_dict(_mean(recent))
+    seconds = time.perf_counter() - began
+    size = setting.sizes[-1][0]
+    scores = {
+        held.name: _judge(setting, training, size, held, extractor).round(2).tolist()
+        for held in of.held
+    }
+    return {"seconds": round(seconds), "images": len(rows), "scores": scores}
+
+
+def _setup(
+    setting: Setting, size: int, seed: int, table: ImageTable, extractor: medgraft.Extractor
+) -> FinetuneSetup:
+    key = f"finetune/{LITE0}/{INPUT}/s{size}/logistic"
+    setup = FinetuneSetup.of(Scenario.from_key(key, seed), table, extractor)
+    return replace(setup, recipe=setting.recipe)
+
+
+def _images(setup: FinetuneSetup, chain: Chain) -> Inputs:
+    whole = setup.inputs(INPUT)
+    assert isinstance(whole, Images)
+    return replace(whole, chain=chain)
+
+
+def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Inputs:
+    """The images, in another view every epoch."""
+
+    def chain(view: int) -> tuple[Edit, ...]:
+        if view == 0:
+            return ()
+        return (Varied(setting.preset, View("strong", FIRST_VIEW + view - 1, seed)),)
+
+    return _images(setup, chain)
+
+
+def _mean(states: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of networks' weights; of one, it itself."""
+    import torch
+
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
+        for name, last in states[-1].items()
+    }
+
+
+def _judge(
+    setting: Setting, training: Training, size: int, held: Held, extractor: medgraft.Extractor
+) -> Floats:
+    """Scores (n,) of the second class less those of the first, the mean over `tta` views."""
+    setup = _setup(setting, size, 0, held.table, extractor)
+
+    def chain(view: int) -> tuple[Edit, ...]:
+        mild = (View("natural", view),) if view else ()
+        return (*((held.edit,) if held.edit else ()), *mild)
+
+    data = setup.data(_images(setup, chain), np.arange(len(held.table)))
+    logits = np.mean([training.logits(data, view) for view in range(setting.tta)], axis=0)
+    return np.asarray(logits[:, 1] - logits[:, 0])
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def main() -> None:
+    """Train what the results lack: every setting with seed 0 first, then with the other seeds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help=f"settings, with commas: {', '.join(SETTINGS)}")
+    parser.add_argument("--cache", default=None, help="a cache of its own")
+    asked = parser.parse_args()
+    if not SHARED.is_dir():
+        sys.exit(f"needs real data in {SHARED}, which is not here")
+    cache = medgraft.Cache(Path(asked.cache) if asked.cache else None)
+    extractor = medgraft.Extractor(cache, progress=progress(False))
+    of = design(extractor)
+    chosen = asked.only.split(",") if asked.only else list(SETTINGS)
+    base = [("base", seed) for seed in SEEDS]
+    cells = base + [(name, seed) for seed in SEEDS for name in chosen if name != "base"]
+    known = {(row["setting"], row["seed"]) for row in read(RESULTS)}
+    for name, seed in cells:
+        if (name, seed) in known:
+            continue
+        extractor.progress.say(f"{name}, seed {seed}")
+        row = {"setting": name, "seed": seed, **measure(SETTINGS[name], seed, of, extractor)}
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
