@@ -40,6 +40,7 @@ class Recipe:
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
     tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
     mild views of it; 1 is the image alone.
+    networks : that are trained in every fold, with other seeds, and answer together.
     deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
     or one network, trained once more on all images (`once`), which answers as many times faster.
     precision : `bf16` computes in half precision where that is safe; a GPU always does.
@@ -66,6 +67,7 @@ class Recipe:
     probe: bool = True
     rungs: str = "1200x2+2400x3"
     tta: int = 1
+    networks: int = 1
     deploy: Literal["folds", "once"] = "folds"
     precision: Literal["f32", "bf16"] = "f32"
 
@@ -91,6 +93,7 @@ class Recipe:
             "norm": self.norm in ("train", "frozen"),
             "rungs": bool(re.fullmatch(r"[1-9]\d*x[1-9]\d*(\+[1-9]\d*x[1-9]\d*)*", self.rungs)),
             "tta": 1 <= self.tta <= 64,
+            "networks": 1 <= self.networks <= 64,
             "deploy": self.deploy in ("folds", "once"),
             "precision": self.precision in ("f32", "bf16"),
         }

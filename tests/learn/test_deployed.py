@@ -16,7 +16,7 @@ from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.learn import finetune_cv, finetune_setup
+from medgraft.learn import finetune_setup
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.finetune import Training
@@ -28,6 +28,7 @@ from medgraft.types import Canvas, Folds, ImageTable, Scenario
 
 KEY = "finetune/tf_efficientnet_lite0/blocks.6/s64/epochs1/steps0/rate0.002/smoothing0"
 TUNED = Scenario.from_key(f"{KEY}/logistic")
+TWO = Scenario.from_key(f"{KEY}/networks2/logistic")
 ONCE = Scenario.from_key(f"{KEY}/deployonce/logistic")
 
 
@@ -101,15 +102,41 @@ def test_networks_that_were_trained_otherwise_are_judged_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """What is kept of a scenario is kept under what its networks said, not under its name."""
-    train = finetune_cv._in_fold
+    train = FinetuneSetup.trained
 
-    def otherwise(*asked: object) -> Trained:
-        run = train(*asked)  # type: ignore[arg-type]
+    def otherwise(self: FinetuneSetup, task: TrainingTask) -> Trained:
+        run = train(self, task)
         return dataclasses.replace(run, scores=-run.scores)
 
-    monkeypatch.setattr(finetune_cv, "_in_fold", otherwise)
+    monkeypatch.setattr(FinetuneSetup, "trained", otherwise)
     again = cross_fitted(TUNED, Development(table, folds), extractor)
     np.testing.assert_array_equal(again.predictions.scores, -crossed.predictions.scores)
+
+
+def test_two_networks_a_fold_judge_together_and_the_first_are_not_trained_again(
+    crossed: CrossFitted, canvases: list[Canvas], table: ImageTable, folds: Folds,
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    begun = []
+    train = Training.epochs
+
+    def counted(self: Training, *args: object, **kwargs: object) -> object:
+        begun.append(self.seed)
+        return train(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Training, "epochs", counted)
+    development = Development(table, folds)
+    two = cross_fitted(TWO, development, extractor)
+    assert begun == [finetune_setup.APART] * 3
+    assert isinstance(two.fitted, FittedEnsemble)
+    networks = [member.scores(canvases) for member in two.fitted.members]
+    assert len(networks) == 6
+    np.testing.assert_allclose(two.fitted.scores(canvases), np.mean(networks, axis=0), atol=1e-5)
+    for judges, rows in unseen_models(TWO, development, extractor):
+        said = judges.predict(table.select(rows))[0]
+        np.testing.assert_allclose(said.scores, two.predictions.scores[rows], atol=1e-3)
+    assert two.training is not None
+    assert list(two.training.histories)[:2] == ["fold 1", "fold 1, network 2"]
 
 
 def test_trainings_are_kept_under_the_version_of_torch(

@@ -1,8 +1,9 @@
 """The families `finetune` and `hybrid`: part of a network trained again, from the best depth on.
 
-Every fold trains a copy of the layers behind the frozen trunk, stops by an inner holdout of whole
-groups, and judges the images it has not seen. Deployed is the mean of the folds' networks, or one
-that is trained once more on all development images, for the mean best epoch of the folds. A network
+Every fold trains a copy of the layers behind the frozen trunk, or several, which stop by an inner
+holdout of whole groups, and judge the images that they have not seen. Deployed is the mean of all
+folds' networks, or one that is trained once more on all development images, for the mean best epoch
+of the folds; what is calibrated is as close to what is deployed (`network_mean.py`). A network
 that was trained is a backbone of its own with a linear head, so that everything that knows frozen
 networks knows it too.
 """
@@ -32,12 +33,12 @@ from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
-from medgraft.learn.inputs import Inputs
+from medgraft.learn.network_mean import as_mean_of, variance_between
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.trained import FittedTrained, finetuned_backbone
 from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
 from medgraft.scenario import BEST
-from medgraft.types import Floats, Folds, Scenario
+from medgraft.types import Floats, Folds, Ints, Scenario
 
 
 def cross_fit_finetune(
@@ -48,47 +49,44 @@ def cross_fit_finetune(
     setup = _setup(scenario, development, extractor)
     depth, found = _depth(setup, folds)
     began = time.perf_counter()
-    inputs = setup.inputs(depth)
-    runs = [_in_fold(setup, depth, inputs, folds, k) for k in range(folds.n_folds)]
-    histories = {f"fold {k + 1}": run.history for k, run in enumerate(runs)}
+    runs = _in_folds(setup, depth, folds)
+    histories = {name: run.history for name, run in _named(runs).items()}
     further = []
     if setup.recipe.deploy == "once":
-        further = [_once_more(setup, depth, inputs, runs)]
+        further = [_once_more(setup, depth, [run for fold in runs for run in fold])]
         histories[DEPLOYED] = further[0].history
-    out = _out_of_fold(runs, folds)
+    out = _out_of_fold(runs, folds, development.table.labels, deployed=len(further))
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)
+    everything = [*(run for fold in runs for run in fold), *further]
     if kept is None:
         kept = pack_out_of_fold(out, development, began)
-        kept["seconds"] = np.array(sum(run.seconds for run in [*runs, *further]))
+        kept["seconds"] = np.array(sum(run.seconds for run in everything))
         extractor.cache.put("predictions", key, kept)
-    networks = [_fitted(setup, run, calibrator_of(kept)) for run in further or runs]
-    fitted = networks[0] if len(networks) == 1 else _together(setup, networks)
+    deployed = further or everything
+    fitted = _together(setup, [_fitted(setup, run, calibrator_of(kept)) for run in deployed])
     crossed = unpack_cross_fitted(fitted, kept, development)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
 
 def fold_networks(
     scenario: Scenario, development: Development, extractor: Extractor
-) -> tuple[FittedTrained, ...]:
-    """Of every fold the network that judged it, with the study's calibrator and threshold.
+) -> tuple[FittedTrained | FittedEnsemble, ...]:
+    """Of every fold what judged it, with the study's calibrator and threshold.
 
-    The trainings are those of `cross_fit_finetune`, from the cache.
+    That is its network, or the mean of its networks. The trainings are those of
+    `cross_fit_finetune`, from the cache.
     """
     deployed = cross_fit_finetune(scenario, development, extractor).fitted
-    if isinstance(deployed, FittedEnsemble):
-        networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
-        return tuple(dataclasses.replace(one, operating=deployed.operating) for one in networks)
-    assert isinstance(deployed, FittedTrained)  # for the type checker
-    folds = development.folds
+    assert isinstance(deployed, FittedTrained | FittedEnsemble)  # for the type checker
     setup = _setup(scenario, development, extractor)
-    depth, _ = _depth(setup, folds)
-    inputs = setup.inputs(depth)
-    runs = [_in_fold(setup, depth, inputs, folds, k) for k in range(folds.n_folds)]
-    return tuple(
-        dataclasses.replace(_fitted(setup, run, deployed.calibrator), operating=deployed.operating)
-        for run in runs
-    )
+    depth, _ = _depth(setup, development.folds)
+
+    def of_fold(runs: Sequence[Trained]) -> FittedTrained | FittedEnsemble:
+        networks = [_fitted(setup, run, deployed.calibrator) for run in runs]
+        return dataclasses.replace(_together(setup, networks), operating=deployed.operating)
+
+    return tuple(of_fold(runs) for runs in _in_folds(setup, depth, development.folds))
 
 
 def held_out(
@@ -133,19 +131,42 @@ def _setup(scenario: Scenario, development: Development, extractor: Extractor) -
     return FinetuneSetup.of(scenario, development.table, extractor, weight, view)
 
 
-def _in_fold(setup: FinetuneSetup, depth: str, inputs: Inputs, folds: Folds, k: int) -> Trained:
-    """The training that learns from all folds but one and judges that one."""
-    inside = folds.assignment == k
-    what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}"
-    rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
-    return setup.trained(TrainingTask(depth, inputs, rows, judge, what))
+def _in_folds(setup: FinetuneSetup, depth: str, folds: Folds) -> tuple[tuple[Trained, ...], ...]:
+    """Of every fold its networks, which learn from all other folds and judge it.
+
+    The first network of every fold is trained before any second one.
+    """
+    found: list[list[Trained]] = [[] for _ in range(folds.n_folds)]
+    for number in range(setup.recipe.networks):
+        one = dataclasses.replace(setup, number=number)
+        inputs = one.inputs(depth)
+        which = f", network {number + 1} of {setup.recipe.networks}" if number else ""
+        for k, runs in enumerate(found):
+            inside = folds.assignment == k
+            what = f"Training from {depth}, fold {k + 1} of {folds.n_folds}{which}"
+            rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+            runs.append(one.trained(TrainingTask(depth, inputs, rows, judge, what)))
+    return tuple(tuple(runs) for runs in found)
 
 
-def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
-    """The scores of the images of every fold by its network.
+def _named(runs: Sequence[Sequence[Trained]]) -> dict[str, Trained]:
+    """The networks of all folds by what they are called."""
+    return {
+        f"fold {k + 1}" + (f", network {number + 1}" if number else ""): run
+        for k, fold in enumerate(runs)
+        for number, run in enumerate(fold)
+    }
+
+
+def _out_of_fold(
+    runs: Sequence[Sequence[Trained]], folds: Folds, y: Ints, deployed: int
+) -> OutOfFold:
+    """The scores of the images of every fold by its networks, the mean over these.
 
     Networks that stand between a fold and its image alone do not exist, so that each fold is
     calibrated by the others' scores, which have about one unit: nothing was chosen in the folds.
+    The calibrator in use is fitted on scores as the mean of all networks would spread, or of
+    `deployed` ones, where that is not 0.
     """
 
     def gather(parts: Sequence[Floats]) -> Floats:
@@ -154,26 +175,43 @@ def _out_of_fold(runs: Sequence[Trained], folds: Folds) -> OutOfFold:
             scores[folds.assignment == k] = part
         return scores
 
-    scores = gather([run.scores for run in runs])
-    changed = [run.changed for run in runs if run.changed is not None]
-    return OutOfFold(scores, None, scores, gather(changed) if changed else None)
+    scores = gather([np.mean([run.scores for run in fold], axis=0) for fold in runs])
+    changed = [
+        np.mean([run.changed for run in fold if run.changed is not None], axis=0)
+        for fold in runs
+        if fold[0].changed is not None
+    ]
+    unseen = [
+        (
+            np.concatenate([np.flatnonzero(folds.assignment == k), run.held]),
+            np.concatenate([run.scores, run.held_scores]),
+        )
+        for k, fold in enumerate(runs)
+        for run in fold
+    ]
+    final = as_mean_of(
+        scores, y, variance_between(unseen, len(y)), len(runs[0]), deployed or len(unseen)
+    )
+    return OutOfFold(scores, None, final, gather(changed) if changed else None)
 
 
-def _once_more(
-    setup: FinetuneSetup, depth: str, inputs: Inputs, runs: Sequence[Trained]
-) -> Trained:
+def _once_more(setup: FinetuneSetup, depth: str, runs: Sequence[Trained]) -> Trained:
     """The training on all images, for the best epoch of the folds as a share of their schedule."""
     share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
     everything = np.arange(len(setup.development))
     epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
     what = f"Training from {depth} on all images"
     nobody = everything[:0]
-    return setup.trained(TrainingTask(depth, inputs, everything, nobody, what, epochs))
+    return setup.trained(TrainingTask(depth, setup.inputs(depth), everything, nobody, what, epochs))
 
 
-def _together(setup: FinetuneSetup, networks: Sequence[FittedTrained]) -> FittedEnsemble:
-    """The mean of the networks' scores."""
+def _together(
+    setup: FinetuneSetup, networks: Sequence[FittedTrained]
+) -> FittedTrained | FittedEnsemble:
+    """The mean of the networks' scores; of one, it itself."""
     first = networks[0]
+    if len(networks) == 1:
+        return first
     return FittedEnsemble(
         scenario=setup.scenario,
         classes=first.classes,

@@ -42,10 +42,11 @@ from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING_CACHE_VERSION = "4"  # raise it when a change of code changes what training gives
+TRAINING_CACHE_VERSION = "5"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
+APART = 1000  # seeds of a fold's networks, so that those of neighbouring studies differ, too
 ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
 
 
@@ -72,13 +73,16 @@ class Trained:
     """A network that was trained: arrays of its layers and head, and how it went.
 
     scores : (n, n_classes) of the rows it was to judge, as they are; changed : of the same in the
-    view that is judged by, where there is one. epochs : that its schedule had.
+    view that is judged by, where there is one. held, held_scores : (m,) rows that it was stopped
+    by, and their scores (m, n_classes), as they are. epochs : that its schedule had.
     """
 
     state: Mapping[str, NDArray[Any]]
     history: tuple[Epoch, ...]
     scores: Floats
     changed: Floats | None
+    held: Ints
+    held_scores: Floats
     seconds: float
     epochs: int
 
@@ -90,6 +94,8 @@ class Trained:
             tuple(Epoch.from_json(row) for row in json.loads(str(kept["history"]))),
             kept["scores"],
             kept.get("changed"),
+            kept["held"],
+            kept["held_scores"],
             float(kept["seconds"]),
             int(kept["epochs"]),
         )
@@ -104,7 +110,8 @@ class Trained:
 class FinetuneSetup:
     """Everything that the trainings of one scenario share.
 
-    view : what is done to images when they are judged (`Folds.view`).
+    view : what is done to images when they are judged (`Folds.view`). number : of a fold's
+    networks, which differ in the seed of all that is drawn while they are trained.
     """
 
     scenario: Scenario
@@ -115,6 +122,7 @@ class FinetuneSetup:
     extractor: Extractor
     weight: Floats
     view: Edit | None = None
+    number: int = 0
 
     @classmethod
     def of(
@@ -146,6 +154,11 @@ class FinetuneSetup:
             view,
         )
 
+    @property
+    def seed(self) -> int:
+        """Of this network's training."""
+        return self.scenario.seed + APART * self.number
+
     def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
         """The setup of some of the images, in the order given, and their rows in it."""
         smaller = dataclasses.replace(
@@ -164,7 +177,7 @@ class FinetuneSetup:
         if view == 0 or self.scenario.pixels.views is None:
             return edits
         number = FIRST_VIEW + view - 1
-        return (View(self.scenario.pixels.views.preset, number, self.scenario.seed), *edits)
+        return (View(self.scenario.pixels.views.preset, number, self.seed), *edits)
 
     def tta_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view that is judged: 0 is the image, the others are mild views of it.
@@ -270,7 +283,7 @@ class FinetuneSetup:
             training = Training(
                 self.network(task.depth, task.inputs, learned),
                 recipe,
-                seed=self.scenario.seed,
+                seed=self.seed,
                 stages=self._stages(task.depth),
                 checkpoint=checkpoint,
                 identity=identity,
@@ -281,7 +294,7 @@ class FinetuneSetup:
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
-                **self._both_scores(training, task, unseen),
+                **self._both_scores(training, task, unseen, held),
                 "seconds": np.array(time.perf_counter() - began),
                 "epochs": np.array(recipe.epochs),
             }
@@ -318,17 +331,21 @@ class FinetuneSetup:
         return history
 
     def _both_scores(
-        self, training: Training, task: TrainingTask, unseen: Inputs
-    ) -> dict[str, Floats]:
-        """Scores of the images to judge, as they are and, where there is one, in the view."""
-        in_view = self.data(unseen, task.judge)
-        if self.view is None:
-            return {"scores": self.scores(training, in_view)}
-        as_is = self.data(self.judging_inputs(task.depth, task.inputs, changed=False), task.judge)
-        return {
-            "scores": self.scores(training, as_is),
-            "changed": self.scores(training, in_view),
+        self, training: Training, task: TrainingTask, unseen: Inputs, held: Ints
+    ) -> dict[str, NDArray[Any]]:
+        """Scores of the images to judge, as they are and, where there is one, in the view.
+
+        Of those that were held out, too.
+        """
+        as_is = self.judging_inputs(task.depth, task.inputs, changed=False)
+        found = {
+            "scores": self.scores(training, self.data(as_is, task.judge)),
+            "held": held,
+            "held_scores": self.scores(training, self.data(as_is, held)),
         }
+        if self.view is not None:
+            found["changed"] = self.scores(training, self.data(unseen, task.judge))
+        return found
 
     def speed(self, depth: str, steps: int = 2) -> float:
         """Training images a second from `depth` on, by a few timed steps on made-up maps."""
@@ -360,11 +377,12 @@ class FinetuneSetup:
         So that no image is held out in every fold, and none is without a say in the answer.
         """
         judged = self.development.content_hashes[judge].tolist()
-        return int(digest(self.scenario.seed, sorted(judged)), 16) % 2**32
+        return int(digest(self.seed, sorted(judged)), 16) % 2**32
 
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
-        del recipe["deploy"]  # what is done with a network later changes nothing in its training
+        for name in ("deploy", "networks"):  # what is done with it later changes no training
+            del recipe[name]
         return digest(
             TRAINING_CACHE_VERSION,
             versions("torch"),
@@ -376,6 +394,7 @@ class FinetuneSetup:
             [task.rows.tolist(), task.judge.tolist(), task.epochs],
             self.weight.tolist(),
             *([self.view.key] if self.view else []),
+            *([self.number] if self.number else []),
             length=32,
         )
 
@@ -390,7 +409,7 @@ class FinetuneSetup:
 
         channels = last_map(self.backbone).channels
         n_classes = len(self.development.classes)
-        torch.manual_seed(self.scenario.seed)
+        torch.manual_seed(self.seed)
         network: Any = tail_with_head(
             tail_of(self.backbone, depth), channels, n_classes, self.recipe.dropout
         )
