@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import medgraft.studies.budget as budget
+import medgraft.studies.spend_budget as spend_budget
 from medgraft.cli import app
 from medgraft.cli.option_parsing import seconds_of
 from medgraft.training_recipe import recipe_of
@@ -116,3 +117,74 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     found = CliRunner().invoke(app, ["study", "x", "--families", "finetune", "--budget", text])
     assert found.exit_code == 2
     assert "no time" in found.output.replace("\n", " ")
+
+
+class Spent:
+    """A session whose clock is set, and what it wrote."""
+
+    def __init__(self, seconds: float, earlier: list[dict[str, Any]] | None = None) -> None:
+        self.seconds, self.resumed = seconds, earlier is not None
+        self.known, self.events = earlier or [], list[dict[str, Any]]()
+        self.extractor = SimpleNamespace(progress=SimpleNamespace(say=lambda text: None))
+
+    def earlier(self, name: str) -> list[dict[str, Any]]:
+        return self.known
+
+    def event(self, name: str, **facts: Any) -> None:
+        self.events.append({"event": name, **facts})
+
+    def end_step(self, name: str) -> None:
+        pass
+
+
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many networks a fold were planned, in order; judging takes 600 seconds a network."""
+    planned: list[int] = []
+
+    def with_networks(prepared: Any, n: int, session: Spent) -> Any:
+        planned.append(n)
+        return SimpleNamespace(**{**vars(prepared), "number": n})
+
+    def judged(prepared: Any, before: Any, session: Spent) -> Any:
+        session.seconds += 600
+        return {"trained": SimpleNamespace(seconds=600.0 * prepared.number)}
+
+    monkeypatch.setattr(spend_budget, "_with_networks", with_networks)
+    monkeypatch.setattr(spend_budget, "_judged", judged)
+    return planned
+
+
+def spent(session: Spent, budget: float = 3600.0, training: tuple[Any, ...] = ()) -> None:
+    entry = SimpleNamespace(scenario=SimpleNamespace(key="trained", trained=True))
+    options = SimpleNamespace(budget=budget, training=training)
+    prepared = SimpleNamespace(options=options, planned=[entry], number=1)
+    judged = {"trained": SimpleNamespace(seconds=600.0)}
+    spend_budget.spend(prepared, judged, session)  # type: ignore[arg-type]
+
+
+def test_time_that_is_left_buys_networks_and_never_more_than_there_is(
+    networks: list[int],
+) -> None:
+    # Of an hour 57 minutes less one are to be spent: after 20 minutes three networks of ten fit.
+    session = Spent(1200)
+    spent(session)
+    assert networks == [2, 3, 4]
+    assert session.seconds <= 3600 * 0.95
+    assert [event["networks"] for event in session.events] == [2, 3, 4]
+
+
+def test_no_time_left_or_no_budget_or_a_number_asked_for_buys_none(networks: list[int]) -> None:
+    spent(Spent(3000))
+    spent(Spent(0), budget=0)
+    spent(Spent(0), training=(("networks", "1"),))
+    assert networks == []
+
+
+def test_a_resumed_run_trains_as_many_as_it_had_decided_however_late_it_is(
+    networks: list[int],
+) -> None:
+    spent(Spent(3000, earlier=[{"networks": 2}]))
+    assert networks == [2]
+    spent(Spent(0, earlier=[]))
+    assert networks == [2]

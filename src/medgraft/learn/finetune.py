@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_softmax
 
-from medgraft.errors import FitError
+from medgraft.errors import FitError, ScenarioError
 from medgraft.evaluate.metrics import auroc
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
@@ -80,6 +80,13 @@ def tail_with_head(layers: nn.Module, channels: int, n_classes: int, dropout: fl
     return Classifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+def half_precision() -> bool:
+    """Whether this processor computes in bfloat16."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class Training:
     """A run of training: the network, what the optimizer remembers, and the best weights so far.
 
@@ -95,6 +102,11 @@ class Training:
         A file written after every epoch; a run that finds one goes on from it.
     identity
         What decides the run's numbers. A checkpoint of another run is refused.
+
+    Raises
+    ------
+    ScenarioError
+        The recipe asks for half precision, which this processor does not compute in.
     """
 
     def __init__(
@@ -112,6 +124,11 @@ class Training:
 
         self.recipe, self.seed = recipe, seed
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if recipe.precision == "bf16" and self.device.type == "cpu" and not half_precision():
+            raise ScenarioError(
+                "precision = bf16 needs a processor that computes in it (AVX-512 or AMX), and this "
+                "one does not; leave --training precision=f32"
+            )
         self.network: Any = network.to(self.device)
         self.checkpoint, self.identity = checkpoint, identity
         self.history: list[Epoch] = []
@@ -376,7 +393,7 @@ class Training:
             return np.zeros((0, int(self.network.head.out_features)))
         n = math.ceil(len(data.rows) / min(JUDGE, 4 * self.recipe.batch_size))
         found = []
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast(training=False):
             for _, maps in data.inputs.batches(np.array_split(data.rows, n), view):
                 found.append(self.network(self._to_device(maps)).float().cpu().numpy())
         return np.concatenate(found).astype(np.float64)
@@ -398,10 +415,11 @@ class Training:
         finally:
             self.network.load_state_dict(before)
 
-    def _autocast(self) -> Any:
+    def _autocast(self, *, training: bool = True) -> Any:
+        """Half precision: on a GPU always, elsewhere in training, for in use it is single."""
         import torch
 
-        half = self.recipe.precision == "bf16" or self.device.type == "cuda"
+        half = (training and self.recipe.precision == "bf16") or self.device.type == "cuda"
         return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def _to_device(self, values: torch.Tensor) -> torch.Tensor:

@@ -364,10 +364,12 @@ class FinetuneSetup:
         maps = torch.zeros(n, *shape).to(memory_format=torch.channels_last).to(device)
         target = torch.zeros(n, dtype=torch.long, device=device)
         network.to(device).train()
+        half = torch.autocast(device, torch.bfloat16, enabled=self.recipe.precision == "bf16")
         for step in range(steps + 1):
             if step == 1:  # the first one sets things up
                 began = time.perf_counter()
-            loss = functional.cross_entropy(network(maps), target)
+            with half:
+                loss = functional.cross_entropy(network(maps).float(), target)
             loss.backward()  # type: ignore[no-untyped-call]
         return steps * n / (time.perf_counter() - began)
 

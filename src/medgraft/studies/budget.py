@@ -13,8 +13,9 @@ from itertools import product
 import numpy as np
 
 from medgraft.learn.depth import rungs_of, searched
+from medgraft.learn.finetune import half_precision
 from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
-from medgraft.scenario import BEST
+from medgraft.scenario import BEST, INPUT, Finetune
 from medgraft.training_recipe import Recipe
 
 SEARCH = 0.35  # of the time left may be spent on finding the depth
@@ -26,6 +27,7 @@ MANY = 500
 ENOUGH = 0.7  # of the recipe's epochs: with fewer, a smaller input is the better buy
 MORE = 2  # times the recipe's epochs at most, from the time that is left
 EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
+PAYS = 1.15  # times as fast must half precision be
 READING = 120  # images a second through the frozen trunk, at least
 
 
@@ -33,7 +35,7 @@ READING = 120  # images a second through the frozen trunk, at least
 class Bought:
     """Input size, folds, epochs and rungs that fit the time, and the seconds they should take.
 
-    size : 0 is the backbone's own. steps : of the recipe.
+    size : 0 is the backbone's own. steps : of the recipe. precision : in which it is trained.
     """
 
     size: int
@@ -43,11 +45,28 @@ class Bought:
     rungs: str
     seconds: float
     fits: bool
+    precision: str = "f32"
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
         """As a scenario's `params`."""
-        return (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
+        params = (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
+        return params if self.precision == "f32" else (*params, ("precision", self.precision))
+
+
+def in_faster_precision(setup: FinetuneSetup) -> FinetuneSetup:
+    """The setup in bfloat16 where this processor trains faster in it, and nothing else was asked.
+
+    Timed at the whole network, of which every depth is a part.
+    """
+    training = setup.scenario.classifier
+    assert isinstance(training, Finetune)  # for the type checker
+    if "precision" in dict(training.settings) or not half_precision():
+        return setup
+    settings = (*training.settings, ("precision", "bf16"))
+    scenario = replace(setup.scenario, classifier=Finetune(settings))
+    half = FinetuneSetup.of(scenario, setup.development, setup.extractor, setup.weight, setup.view)
+    return half if half.speed(INPUT) >= PAYS * setup.speed(INPUT) else setup
 
 
 def buy(setup: FinetuneSetup, n_folds: int, seconds: float, *, fewer: bool = True) -> Bought:
@@ -79,10 +98,12 @@ def buy(setup: FinetuneSetup, n_folds: int, seconds: float, *, fewer: bool = Tru
                     if more > seconds:
                         break
                     epochs, total = epochs + 1, more
-                return Bought(size, folds, epochs, recipe.steps, rungs, total, True)
+                return Bought(
+                    size, folds, epochs, recipe.steps, rungs, total, True, recipe.precision
+                )
     slowest = replace(recipe, epochs=1, steps=0)
     _, total = _seconds(sized, speed, choices[-1], slowest, RUNGS[-1])
-    return Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds)
+    return Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds, recipe.precision)
 
 
 def _seconds(

@@ -269,8 +269,9 @@ def _cost_in_use(
     n_images, n_classes = shape
     one = _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes)
     decides = scenario.classifier
-    folds = isinstance(decides, Finetune) and decides.recipe.deploy == "folds"
-    networks = n_folds if folds else 1
+    networks = 1
+    if isinstance(decides, Finetune) and decides.recipe.deploy == "folds":
+        networks = n_folds * decides.recipe.networks
     return Cost(networks * one.multiply_adds, networks * one.parameters)
 
 

@@ -30,7 +30,7 @@ from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.scenario import TRAINED
-from medgraft.studies.budget import buy
+from medgraft.studies.budget import buy, in_faster_precision
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
 from medgraft.studies.session import Session
@@ -53,7 +53,8 @@ class Prepared:
     """What a study compares, and on what.
 
     options : with what a budget bought. table : the images that could be read, test included.
-    canvas : on which every image was looked at, giving `image_stats`. surface : predictions of the
+    shorter : pixels of the images' shorter side, which decides what sizes are planned. canvas : on
+    which every image was looked at, giving `image_stats`. surface : predictions of the
     development images by exposure, sharpness and frame alone. findings : on input sizes, on sites
     and on what the surface tells. sites : (n,) of the development images, where folds are sites.
     """
@@ -62,6 +63,7 @@ class Prepared:
     table: ImageTable
     development: Development
     planned: tuple[PlannedScenario, ...]
+    shorter: int
     canvas: FeatureSpec
     image_stats: ImageStats
     surface: Predictions
@@ -109,6 +111,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         table=table,
         development=Development(development, folds),
         planned=_plan(table, options, extractor, shorter),  # without what could not be read
+        shorter=shorter,
         canvas=canvas,
         image_stats=image_stats,
         surface=surface,
@@ -237,13 +240,13 @@ def _within_budget(
     if not options.budget or not trained:
         return options
     extractor = session.extractor
-    earlier = session.store.events("budget") if session.store is not None else []
-    if earlier:
+    if session.resumed:
+        earlier = session.earlier("budget")
         params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
         size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
     else:
         left = (options.budget - session.seconds) / len(trained) - RESERVE
-        setup = FinetuneSetup.of(trained[0], development, extractor)
+        setup = in_faster_precision(FinetuneSetup.of(trained[0], development, extractor))
         found = buy(setup, options.n_folds, left, fewer=not options.site)
         params, size, n_folds = found.params, found.size, found.n_folds
         extractor.progress.say(

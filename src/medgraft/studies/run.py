@@ -41,6 +41,7 @@ from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.session import Session
+from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import RunStore
 from medgraft.types import (
     Estimate,
@@ -109,7 +110,7 @@ def run_study(
     """
     session = Session(extractor, store)
     prepared = prepare(table, options, session)
-    judged = judge(prepared, session)
+    prepared, judged = spend(prepared, judge(prepared, session), session)
     chosen = choose(prepared, judged, session)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)

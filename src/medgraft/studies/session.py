@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from medgraft.features.extract import Extractor
 from medgraft.studies.store import RunStore
@@ -18,12 +19,24 @@ class Session:
     def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
         self.extractor, self.store = extractor, store
         self.step_seconds: dict[str, float] = {}
+        self._earlier = {
+            name: store.events(name) if store is not None else [] for name in ("budget", "networks")
+        }
         self._began = self._last = time.perf_counter()
 
     def event(self, name: str, **facts: object) -> None:
         """Write an event, where somebody keeps them."""
         if self.store is not None:
             self.store.event(name, **facts)
+
+    def earlier(self, name: str) -> list[dict[str, Any]]:
+        """What the clock decided before this session began: events `budget` or `networks`."""
+        return self._earlier[name]
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session decided what the budget buys; then nothing is decided anew."""
+        return bool(self._earlier["budget"])
 
     def end_step(self, step: str) -> None:
         """Note the seconds of a step that began when the one before ended."""

@@ -1,0 +1,73 @@
+"""What a budget has left once every scenario was judged: further networks in every fold.
+
+Networks that differ by chance answer better together than each alone (decision 0013), so more of
+them are the use of time that is always there. How many were trained is decided by the clock after
+each round and written down; a run that is resumed trains as many again, and no more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from medgraft.learn.cross_validation import CrossFitted
+from medgraft.learn.fit import cross_fitted_all
+from medgraft.studies.plan import plan
+from medgraft.studies.prepare import RESERVE, Prepared
+from medgraft.studies.session import Session
+
+REST = 0.05  # of a budget, for the audit of more networks and for what takes longer than before
+MOST = 5  # networks a fold
+
+
+def spend(
+    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session
+) -> tuple[Prepared, Mapping[str, CrossFitted]]:
+    """Train further networks while the budget holds them; the plan and what was judged, then."""
+    options = prepared.options
+    trained = [entry for entry in prepared.planned if entry.scenario.trained]
+    if not options.budget or not trained or "networks" in dict(options.training):
+        return prepared, judged
+    earlier = session.earlier("networks")
+    for networks in range(2, MOST + 1):
+        if session.resumed:
+            if networks - 2 >= len(earlier):
+                break
+        else:
+            keys = [e.scenario.key for e in prepared.planned if e.scenario.trained]
+            seconds = sum(judged[key].seconds for key in keys) / (networks - 1)
+            left = options.budget * (1 - REST) - RESERVE - session.seconds
+            if seconds > left:
+                break
+            session.event("networks", networks=networks, seconds=round(seconds), left=round(left))
+        session.extractor.progress.say(f"Time is left for {networks} networks in every fold.")
+        prepared = _with_networks(prepared, networks, session)
+        judged = _judged(prepared, judged, session)
+    session.end_step("train further networks")
+    return prepared, judged
+
+
+def _with_networks(prepared: Prepared, networks: int, session: Session) -> Prepared:
+    """The same study with so many networks a fold."""
+    training = [one for one in prepared.options.training if one[0] != "networks"]
+    options = dataclasses.replace(
+        prepared.options, training=(*training, ("networks", str(networks)))
+    )
+    table = prepared.development.table
+    planned = plan(options, session.extractor, len(table), len(table.classes), prepared.shorter)
+    return dataclasses.replace(prepared, options=options, planned=planned)
+
+
+def _judged(
+    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session
+) -> dict[str, CrossFitted]:
+    """What the plan holds, judged where it is not yet."""
+    keys = [entry.scenario.key for entry in prepared.planned]
+    lacking = [entry.scenario for entry in prepared.planned if entry.scenario.key not in judged]
+    found = {key: judged[key] for key in keys if key in judged}
+    for one in cross_fitted_all(lacking, prepared.development, session.extractor):
+        found[one.predictions.scenario] = one
+        session.event(
+            "scenario judged", key=one.predictions.scenario, seconds=round(one.seconds, 3)
+        )
+    return {key: found[key] for key in keys}
