@@ -78,7 +78,8 @@ def ranking(cells: Sequence[Row]) -> list[str]:
         "changed view* is that of decision 0012. *Several views*: histogram equalised, sharpened, "
         "eight grey levels, warped, speckled; no training view does these. *Kinds*: the sharpest "
         "tenth of each class, one cluster each of exposure, frame and colour, and of chest_xray "
-        "either germ, each judged by models that learned without it.",
+        "either germ, each judged by models that learned without it; a kind needs ten groups of "
+        f"every class. Kinds were: {_kinds(cells)}.",
         "",
         "*Rank correlation*: Spearman's, of the AUROC of the thirty by this way with that at the "
         "second source, the mean over the second sources of a set. *Against plain*: minus that of "
@@ -120,6 +121,15 @@ def _over_sets(cells: Sequence[Row]) -> list[list[str]]:
         gain, saved = (_t_interval([one[key]["value"] for one in mine]) for key in GAINS)
         found.append([way, str(len(mine)), figure(gain, 2), figure(saved, 4)])
     return found
+
+
+def _kinds(cells: Sequence[Row]) -> str:
+    """What was held out of each set."""
+    named = (
+        (cell["cell"], ", ".join(kind.removeprefix("kind ") for kind in cell["kinds"]))
+        for cell in cells
+    )
+    return "; ".join(f"{cell}: {kinds or 'none'}" for cell, kinds in named)
 
 
 def _sure(cells: Sequence[Row]) -> str:
