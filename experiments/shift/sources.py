@@ -83,6 +83,21 @@ def from_itself(name: str, most: int = 0) -> Iterator[Pair]:
         yield _edited(table, planted.operation, planted)
 
 
+def all_chest_pairs(most: int = 0) -> Iterator[Pair]:
+    """Every second source of chest_xray with one first, which is without the groups of all.
+
+    Shifts are planted into the first source's own copies of `chest_xray_aspect256`.
+    """
+    found = [processed(name) for name in PROCESSED]
+    taken = np.concatenate([pair.second.groups for pair in found])
+    first = thinned(found[0].first.select(~np.isin(found[0].first.groups, taken)), most)
+    for pair in found:
+        yield replace(pair, first=first)
+    twin = found[0].twin
+    for planted in PLANTED:
+        yield Pair(planted.operation, first, twin, twin, planted)
+
+
 def _edited(table: ImageTable, name: str, edit: Edit) -> Pair:
     """Some groups of a set are the second source; the same ones whatever is done to them."""
     second = holdout(table.groups, table.labels, SECOND)
