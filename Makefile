@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises results-layouts prove-audit prove-statistics fuzz lint format clean
+.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ results-layouts: $(READY) ## published layouts made small: how each is read; wri
 
 results-promises: $(READY) ## what two versions promise of real data, and what comes true; writes docs/results/promises.md
 	$(BIN)/python experiments/promises.py
+
+results-shift: $(READY) ## which way to judge ranks scenarios as a second source does; writes docs/results/shift.md
+	$(BIN)/python experiments/shift/ranking.py
+	$(BIN)/python experiments/shift_page.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)

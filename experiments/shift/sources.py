@@ -70,15 +70,35 @@ def thinned(table: ImageTable, most: int) -> ImageTable:
 def pairs(name: str, most: int = 0) -> Iterator[Pair]:
     """Every second source that a set has, from about `most` of its images (0 takes all)."""
     if name == "chest_xray":
-        for other in PROCESSED:
-            yield processed(other, most)
+        yield from (processed(other, most) for other in PROCESSED)
+    yield from from_itself(name, most)
+
+
+def from_itself(name: str, most: int = 0) -> Iterator[Pair]:
+    """Second sources made of groups that the first is without: the inset taken out, and planted."""
+    table = development(name, most)
     if name == "hyperkvasir5":
-        yield _from_itself(development(name, most), "inset", InsetMirrored())
+        yield _edited(table, "inset", InsetMirrored())
     for planted in PLANTED:
-        yield _from_itself(development(name, most), planted.operation, planted)
+        yield _edited(table, planted.operation, planted)
 
 
-def _from_itself(table: ImageTable, name: str, edit: Edit) -> Pair:
+def all_chest_pairs(most: int = 0) -> Iterator[Pair]:
+    """Every second source of chest_xray with one first, which is without the groups of all.
+
+    Shifts are planted into the first source's own copies of `chest_xray_aspect256`.
+    """
+    found = [processed(name) for name in PROCESSED]
+    taken = np.concatenate([pair.second.groups for pair in found])
+    first = thinned(found[0].first.select(~np.isin(found[0].first.groups, taken)), most)
+    for pair in found:
+        yield replace(pair, first=first)
+    twin = found[0].twin
+    for planted in PLANTED:
+        yield Pair(planted.operation, first, twin, twin, planted)
+
+
+def _edited(table: ImageTable, name: str, edit: Edit) -> Pair:
     """Some groups of a set are the second source; the same ones whatever is done to them."""
     second = holdout(table.groups, table.labels, SECOND)
     held = table.select(second)

@@ -814,6 +814,36 @@ class LowerEnd:
     reason: NotGiven = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SiteFigure:
+    """How one site was judged by models that learned from others.
+
+    fold : that the site was left out in; sites of one fold were left out together. estimate : of
+    the selection metric, its interval as wide as to hold for all sites at once; None where it is
+    not defined there (images of one class).
+    """
+
+    site: str
+    n_images: int
+    n_groups: int
+    fold: int
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFigures:
+    """The recommended scenario at each site, the worst first, those without a figure last.
+
+    asked : the column or pattern that names sites. worst : of the site that is worst in truth,
+    whichever it is: the ends are the worst ends of all sites' intervals. None where no site has a
+    figure.
+    """
+
+    asked: str
+    figures: tuple[SiteFigure, ...]
+    worst: Estimate | None
+
+
 Answer = Literal["better", "worse", "no difference seen"]
 
 
@@ -952,6 +982,7 @@ class StudyResult:
     """What a study found; `result.json` is this and nothing else.
 
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
+    by_site : of the recommended scenario, where folds were sites.
     """
 
     metric: str
@@ -967,6 +998,7 @@ class StudyResult:
     seconds: float
     questions: tuple[Question, ...] = ()
     lower_end: LowerEnd | None = None
+    by_site: SiteFigures | None = None
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import medgraft.learn.fit as fitting
 from medgraft import api
 from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
+from medgraft.data.split import keep_copies_together
 from medgraft.errors import DataError, LeakError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -100,6 +103,40 @@ def test_the_test_split_is_looked_at_after_everything_is_frozen(run: Path) -> No
     assert events.index("test split looked at") > events.index("recommended")
     assert events.index("recommended") > events.index("audited")
     assert events[-1] == "finished"
+
+
+def test_sites_are_left_out_one_at_a_time_and_the_worst_is_shown(
+    table: ImageTable, one_cache: Cache, tmp_path: Path
+) -> None:
+    groups = np.unique(keep_copies_together(table).groups, return_inverse=True)[1]
+    sites = np.array(["north", "south", "west"])[groups % 3]
+    placed = dataclasses.replace(table, metadata={"hospital": sites})
+    options = StudyOptions(heads=("logistic",), site="hospital", audit=False)
+    study = study_to_folder(placed, options, Extractor(one_cache, workers=2), tmp_path)
+    said = study.unchanged
+    site_of = dict(zip(table.ids.tolist(), sites.tolist(), strict=True))
+    mine = np.array([site_of[id] for id in said.ids.tolist()])
+    assert len(set(zip(mine.tolist(), said.fold.tolist(), strict=True))) == 3
+    kept = json.loads((tmp_path / "result.json").read_text())["by_site"]
+    assert {one["site"] for one in kept["sites"]} == {"north", "south", "west"}
+    for one in kept["sites"]:
+        own = said.select(mine == one["site"])
+        positive = said.classes.index(said.positive or "")
+        area = roc_auc_score(own.y_true == positive, own.y_prob[:, positive])
+        assert one["figure"]["value"] == pytest.approx(area)
+        assert one["n_images"] == len(own)
+    assert kept["worst"]["value"] == min(one["figure"]["value"] for one in kept["sites"])
+    assert '<h2 id="sites">' in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "config.json").read_text())["site"] == "hospital"
+
+
+def test_a_column_that_is_not_there_is_said_before_any_folder_is_made(
+    table: ImageTable, one_cache: Cache, tmp_path: Path
+) -> None:
+    options = dataclasses.replace(OPTIONS, site="scanner")
+    with pytest.raises(DataError, match="--site"):
+        study_to_folder(table, options, Extractor(one_cache, workers=2), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_predictions_say_who_judged_whom(run: Path, table: ImageTable) -> None:

@@ -172,6 +172,14 @@ def study(
             rich_help_panel=TRAINED,
         ),
     ] = "auto",
+    site: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN|regex:PATTERN",
+            help="What names the hospital, scanner or the like: each site is judged by models of "
+            "the others, and the worst is shown. regex: searches the images' paths.",
+        ),
+    ] = "",
     metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
@@ -210,6 +218,7 @@ def study(
         training_size=training_size,
         budget=seconds_of(budget),
         validate=validate,
+        site=site,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
         audit=audit_evidence,

@@ -16,6 +16,7 @@ from medgraft.types import (
     Finding,
     LowerEnd,
     ScenarioResult,
+    SiteFigures,
     StudyResult,
 )
 
@@ -43,6 +44,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             name: json_value(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
         "lower_end": result.lower_end and _lower_end(result.lower_end),
+        **({"by_site": _by_site(result.by_site)} if result.by_site else {}),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },
@@ -70,6 +72,23 @@ def _lower_end(found: LowerEnd) -> dict[str, Any]:
         **{name: json_value(getattr(found, name)) for name in numbers},
         "method": given and given["method"],
         "reason": found.reason or None,
+    }
+
+
+def _by_site(found: SiteFigures) -> dict[str, Any]:
+    return {
+        "by": found.asked,
+        "worst": json_value(found.worst),
+        "sites": [
+            {
+                "site": one.site,
+                "n_images": one.n_images,
+                "n_groups": one.n_groups,
+                "fold": one.fold,
+                "figure": json_value(one.estimate),
+            }
+            for one in found.figures
+        ],
     }
 
 

@@ -50,19 +50,19 @@ class Bought:
         return (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
 
 
-def buy(setup: FinetuneSetup, n_folds: int, seconds: float) -> Bought:
+def buy(setup: FinetuneSetup, n_folds: int, seconds: float, *, fewer: bool = True) -> Bought:
     """The best training of this scenario that `seconds` hold, the search for its depth included.
 
     The largest input at which most epochs of the recipe and a sound search fit, of its own size,
-    160 and 128; in three folds where all do not fit and classes are large. Where they fit at none,
-    fewer epochs at the smallest. What time is left buys more epochs. The slowest depth is reckoned
-    with, since which one wins is not known. Where not even one epoch fits, the least is bought and
-    `fits` is False.
+    160 and 128; where all do not fit and classes are large, in three folds, if there may be
+    `fewer`. Where they fit at none, fewer epochs at the smallest. What time is left buys more
+    epochs. The slowest depth is reckoned with, since which one wins is not known. Where not even
+    one epoch fits, the least is bought and `fits` is False.
     """
     own = setup.feature_plan.canvas.size
     sizes = [0, *(size for size in SMALLER if size < own and setup.backbone.any_size)]
     many = np.bincount(setup.development.labels).min() >= MANY
-    choices = [n_folds, FEWER] if many and n_folds > FEWER else [n_folds]
+    choices = [n_folds, FEWER] if many and fewer and n_folds > FEWER else [n_folds]
     recipe = setup.recipe
     for size in sizes:
         sized = setup.at_size(size) if size else setup

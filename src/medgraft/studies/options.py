@@ -45,7 +45,9 @@ class StudyOptions:
     `params`; they augment by the strong version of `augment`. training_size : input size of
     networks that are trained; 0 is their own. validate : out of fold images are judged as they are
     (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where networks
-    are trained and the surface tells much (`profile.shortcut_probe`). budget : seconds that the
+    are trained and the surface tells much (`profile.shortcut_probe`). site : a metadata column, or
+    `regex:PATTERN` of the images' paths, that names hospital, scanner or the like: folds are then
+    sites (`data.sites`), and `n_folds` is theirs. budget : seconds that the
     whole study may take, by which epochs and search of trained networks are cut; 0 cuts nothing.
     test_fraction : of the images, set aside where no test split is given. audit : whether the
     evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most. modality
@@ -68,6 +70,7 @@ class StudyOptions:
     training: tuple[tuple[str, str], ...] = ()
     training_size: int = 0
     validate: str = "auto"
+    site: str = ""
     budget: float = 0.0
     resize: ResizeRule = "squash"
     metric: str = DEFAULT_METRIC

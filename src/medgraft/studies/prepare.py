@@ -13,6 +13,7 @@ import numpy as np
 
 from medgraft.data.augment import judging_view
 from medgraft.data.pool.pool import shorter_side
+from medgraft.data.sites import leave_one_site_out
 from medgraft.data.split import (
     Development,
     keep_copies_together,
@@ -33,7 +34,15 @@ from medgraft.studies.budget import buy
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
 from medgraft.studies.session import Session
-from medgraft.types import Edit, FeatureSpec, Finding, Folds, ImageTable, Predictions
+from medgraft.types import (
+    Edit,
+    FeatureSpec,
+    Finding,
+    Folds,
+    ImageTable,
+    Predictions,
+    Strings,
+)
 
 LEAST_GROUPS = 3  # of each class: two to learn from and one to test
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
@@ -45,8 +54,8 @@ class Prepared:
 
     options : with what a budget bought. table : the images that could be read, test included.
     canvas : on which every image was looked at, giving `image_stats`. surface : predictions of the
-    development images by exposure, sharpness and frame alone. findings : on input sizes and on
-    what the surface tells.
+    development images by exposure, sharpness and frame alone. findings : on input sizes, on sites
+    and on what the surface tells. sites : (n,) of the development images, where folds are sites.
     """
 
     options: StudyOptions
@@ -57,6 +66,7 @@ class Prepared:
     image_stats: ImageStats
     surface: Predictions
     findings: tuple[Finding, ...]
+    sites: Strings | None = None
 
 
 def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepared:
@@ -72,7 +82,9 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     extractor = session.extractor
     whole = keep_copies_together(labelled(table))
     table = with_test_split(whole, options.test_fraction, options.seed)
-    make_folds(table.development, options.n_folds, options.seed)  # or fail before any image is read
+    # What cannot be judged fails before any image is read.
+    dealt, _, _ = _dealt(table.development, options)
+    options = dataclasses.replace(options, n_folds=dealt.n_folds) if options.site else options
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
@@ -87,7 +99,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     surface = predict_from_surface(
         image_stats.surface[table.splits != "test"], development, options.seed
     )
-    folds, telling = _folds(development, options, surface, extractor)
+    plain, sites, about_sites = _dealt(development, options)
+    folds, telling = _in_view(plain, options, surface, extractor)
     if folds.view is not None:
         options = _without_probe(options)
         extractor.prepare(development, *_changed(planned, folds.view, extractor))
@@ -99,7 +112,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         canvas=canvas,
         image_stats=image_stats,
         surface=surface,
-        findings=(*_about_sizes(options, extractor, shorter), *telling),
+        findings=(*_about_sizes(options, extractor, shorter), *about_sites, *telling),
+        sites=sites,
     )
 
 
@@ -116,8 +130,12 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     ------
     ScenarioError, BackboneError
         As `plan`.
+    DataError, FitError
+        What is said to name sites does not, or not so that they can judge.
     """
     _plan(table, options, extractor, shorter_side(table.development))
+    if options.site:
+        _dealt(divided(table, options).development, options)
 
 
 def _plan(
@@ -166,17 +184,27 @@ def _plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> F
     return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
 
 
-def _folds(
-    development: ImageTable, options: StudyOptions, surface: Predictions, extractor: Extractor
+def _dealt(
+    development: ImageTable, options: StudyOptions
+) -> tuple[Folds, Strings | None, tuple[Finding, ...]]:
+    """The folds that all scenarios share; by site where that was asked for, with the sites."""
+    if options.site:
+        found = leave_one_site_out(development, options.site, options.seed)
+        folds = dataclasses.replace(found.folds, metric=options.metric)
+        return folds, found.sites, found.findings
+    folds = make_folds(development, options.n_folds, options.seed)
+    return dataclasses.replace(folds, metric=options.metric), None, ()
+
+
+def _in_view(
+    plain: Folds, options: StudyOptions, surface: Predictions, extractor: Extractor
 ) -> tuple[Folds, tuple[Finding, ...]]:
-    """The folds that all scenarios share, and what is to be said where the surface was looked at.
+    """The folds with the view in which images are judged, and what the surface tells.
 
     Images are judged in changed views where that was asked for, or where a network is to be trained
     and the surface tells the classes so well that the images as they are could not tell who learned
     it from who learned the subject.
     """
-    plain = make_folds(development, options.n_folds, options.seed)
-    plain = dataclasses.replace(plain, metric=options.metric)
     trained = bool(set(TRAINED) & set(options.families))
     if options.validate == "plain" or (options.validate == "auto" and not trained):
         return plain, ()
@@ -216,7 +244,7 @@ def _within_budget(
     else:
         left = (options.budget - session.seconds) / len(trained) - RESERVE
         setup = FinetuneSetup.of(trained[0], development, extractor)
-        found = buy(setup, options.n_folds, left)
+        found = buy(setup, options.n_folds, left, fewer=not options.site)
         params, size, n_folds = found.params, found.size, found.n_folds
         extractor.progress.say(
             f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"

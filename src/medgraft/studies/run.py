@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medgraft.audit.evidence import Audit
+from medgraft.evaluate.by_site import figures_by_site
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
@@ -52,6 +53,7 @@ from medgraft.types import (
     LowerEnd,
     Predictions,
     ScenarioResult,
+    SiteFigures,
     StudyResult,
 )
 
@@ -126,7 +128,11 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},
-        **dataclasses.asdict(options),
+        **{
+            name: value
+            for name, value in dataclasses.asdict(options).items()
+            if name != "site" or value  # runs begun before there were sites go on
+        },
     }
 
 
@@ -139,7 +145,7 @@ class Chosen:
 
     estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
     crossed : of the recommended scenario; validation its Evaluation on images as they are, least
-    the lower end of what the surface leaves of it.
+    the lower end of what the surface leaves of it, by_site its figures where folds are sites.
     """
 
     choice: Recommendation
@@ -149,6 +155,7 @@ class Chosen:
     crossed: CrossFitted
     validation: Evaluation
     least: LowerEnd | None
+    by_site: SiteFigures | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +217,9 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         crossed=crossed,
         validation=evaluate(crossed.unchanged),
         least=lower_end(crossed.predictions, prepared.surface, options.metric),
+        by_site=None
+        if prepared.sites is None
+        else figures_by_site(crossed.unchanged, prepared.sites, options.site, options.metric),
     )
 
 
@@ -310,6 +320,7 @@ def _result(
         seconds=seconds,
         questions=answer([entry.scenario for entry in planned], chosen.drawn),
         lower_end=chosen.least,
+        by_site=chosen.by_site,
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,

@@ -21,6 +21,7 @@ from medgraft.report.sections import (
     performance,
     questions,
     scenarios,
+    sites,
     training,
 )
 from medgraft.report.sections.performance import Judged
@@ -37,6 +38,7 @@ PARTS = {
     "training": "What training added",
     "why": "Why this one",
     "exactly": "How good, exactly",
+    "sites": "At each site",
     "data": "The data",
     "repeat": "How to repeat it",
     "words": "Glossary",
@@ -66,6 +68,7 @@ def render(content: ReportInput) -> str:
     empty = {
         "helped": not (content.result.questions or content.families),
         "training": not content.trainings,
+        "sites": content.result.by_site is None,
     }
     return render_page(
         "study.html.j2",
@@ -77,6 +80,7 @@ def render(content: ReportInput) -> str:
             "gloss": verdicts.gloss(content.result.metric, content.judged),
             "operating_sentence": verdicts.operating_sentence(content.judged),
             "lower_end": lower_end.sentence(content.result),
+            **sites.section(content),
             "facts": _facts(content),
             "verdicts": verdicts.verdicts(content),
             "advice": verdicts.advice(content),

@@ -1,0 +1,69 @@
+"""How a scenario does at each site, and at the worst one.
+
+The worst of several figures looks worse than the worst site is, for chance had several tries. So
+the intervals of all sites hold at once (Bonferroni): then the truth of the worst site, whichever it
+is, lies between the worst of their lower and the worst of their upper ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.evaluate.calibration import require_development
+from medgraft.evaluate.estimates import estimate
+from medgraft.evaluate.intervals import DEFAULT, Sampling
+from medgraft.evaluate.metrics import METRICS, Case, judge
+from medgraft.types import Estimate, Predictions, SiteFigure, SiteFigures, Strings
+
+
+def figures_by_site(
+    predictions: Predictions, sites: Strings, asked: str, metric: str, sampling: Sampling = DEFAULT
+) -> SiteFigures:
+    """One metric of out-of-fold predictions at each site.
+
+    Parameters
+    ----------
+    predictions : of models that learned from other sites; of n images. sites : (n,).
+    asked : what named the sites.
+
+    Raises
+    ------
+    LeakError
+        Images of the test split are among them.
+    DataError
+        The predictions cannot be judged.
+    """
+    require_development([predictions], "the figures of sites")
+    whole = judge(predictions)
+    level = 1 - (1 - sampling.level) / max(len(np.unique(sites)), 1)
+    wide = dataclasses.replace(sampling, level=level)
+    found = []
+    for name in np.unique(sites).tolist():
+        case = _of_rows(whole, sites == name)
+        one = estimate(case, [metric], wide)[metric]
+        groups = len(np.unique(case.groups))
+        figure = one if np.isfinite(one.value) and len(case.present) > 1 else None
+        found.append(SiteFigure(name, len(case.y), groups, int(case.fold[0]), figure))
+    sign = METRICS[metric].sign
+    found.sort(key=lambda one: sign * one.estimate.value if one.estimate else np.inf)
+    return SiteFigures(asked, tuple(found), _worst(found, sign))
+
+
+def _of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:
+    columns = ("y", "labels", "prob", "groups", "fold")
+    return dataclasses.replace(case, **{name: getattr(case, name)[rows] for name in columns})
+
+
+def _worst(found: list[SiteFigure], sign: int) -> Estimate | None:
+    known = [one.estimate for one in found if one.estimate is not None]
+    if not known:
+        return None
+    pick = min if sign > 0 else max
+    value, low, high = (
+        pick(getattr(one, end) for one in known) for end in ("value", "low", "high")
+    )
+    method = f"worst of {len(known)} sites, from intervals that hold for all at once (Bonferroni)"
+    return Estimate(value, low, high, min(one.n for one in known), method)
