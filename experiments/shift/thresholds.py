@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from medgraft import Extractor
 from medgraft.bundle.adapt import is_another
@@ -29,7 +28,7 @@ from medgraft.errors import FitError
 from medgraft.evaluate.intervals import DEFAULT, bootstrap, percentile
 from medgraft.evaluate.prior import adjust, estimate_shares
 from medgraft.evaluate.threshold import choose_threshold
-from medgraft.evaluate.unlabelled import Labelled, expected_accuracy, matching_threshold
+from medgraft.evaluate.unlabelled import Labelled, expected_accuracy, halfway, matching_threshold
 from medgraft.features.cache import Cache
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.frozen import FittedFrozen
@@ -40,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from shift.planted import PLANTED
 from shift.sources import PROCESSED, SETS, Pair, development, pairs
+from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "thresholds.jsonl"
 MOST = 1500  # images of a set, for time
@@ -69,8 +69,8 @@ class Seen:
 
     y : (n,) bool. p : (n,) probability of the positive class, out of fold. new : (m,) the same of
     the second source. steady : the threshold chosen on the first. unlike : whether the images look
-    different within what is called one class, for sure (`bundle.adapt`). known : the true share of positives
-    there, for the one rule that asks who knows it.
+    different within what is called one class, for sure (`bundle.adapt`). known : the true share of
+    positives there, for the one rule that asks who knows it.
     """
 
     y: Mask
@@ -121,10 +121,9 @@ def quantile(seen: Seen) -> float:
     return matching_threshold(seen.new, float((seen.p >= seen.steady).mean()))
 
 
-def halfway(seen: Seen) -> float:
+def middle(seen: Seen) -> float:
     """Half of the way from the steady threshold to the quantile's, in log odds."""
-    both = np.clip([seen.steady, quantile(seen)], 1e-9, 1 - 1e-9)
-    return float(expit(logit(both).mean()))
+    return halfway(seen.steady, quantile(seen))
 
 
 def within_em(seen: Seen) -> float:
@@ -138,12 +137,12 @@ RULES: Mapping[str, Callable[[Seen], Mask]] = {
     "one half": lambda seen: seen.new >= 0.5,
     "share of positives": lambda seen: seen.new >= seen.share,
     "quantile": lambda seen: seen.new >= quantile(seen),
-    "halfway to the quantile": lambda seen: seen.new >= halfway(seen),
+    "halfway to the quantile": lambda seen: seen.new >= middle(seen),
     "quantile, where images look different": lambda seen: (
         seen.new >= (quantile(seen) if seen.unlike else seen.steady)
     ),
     "halfway, where images look different": lambda seen: (
-        seen.new >= (halfway(seen) if seen.unlike else seen.steady)
+        seen.new >= (middle(seen) if seen.unlike else seen.steady)
     ),
     "EM, most probable": lambda seen: _adjusted(seen, em(seen)),
     "BBSE, most probable": lambda seen: _adjusted(seen, bbse(seen)),
@@ -156,7 +155,7 @@ RULES: Mapping[str, Callable[[Seen], Mask]] = {
 
 
 def main() -> None:
-    done = {_name(row) for row in read()}
+    done = {_name(row) for row in read(RESULTS)}
     extractor = Extractor(Cache(), workers=os.cpu_count() or 1)
     for name in SETS:
         for pair in pairs(name, MOST):
@@ -172,12 +171,6 @@ def main() -> None:
                 _append(other_sort(name, other, extractor))
 
 
-def read() -> list[Row]:
-    """The cells that are done; a line cut short is none."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
 def planned() -> int:
     """How many cells there are when all are done."""
     sources = {"chest_xray": len(PROCESSED), "hyperkvasir5": 1}
@@ -190,10 +183,14 @@ def _name(row: Row) -> tuple[str, ...]:
 
 
 def _append(row: Row) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
     with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write("\n" * _is_cut() + json.dumps(row) + "\n")
     print(*_name(row), flush=True)
+
+
+def _is_cut() -> bool:
+    """Whether the last line of the results was cut short when a run was killed."""
+    return RESULTS.stat().st_size > 0 and not RESULTS.read_bytes().endswith(b"\n")
 
 
 def cells(name: str, pair: Pair, probe: str, extractor: Extractor) -> Iterator[Row]:

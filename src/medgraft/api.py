@@ -344,8 +344,8 @@ def adapt(
     images: ImageTable | Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str] | None = None,
-    threshold: str = "quantile",
-    prior: bool = False,
+    threshold: str = "auto",
+    class_shares: str = "training",
     group: str | None = None,
     extractor: Extractor | None = None,
 ) -> Adaptation:
@@ -360,10 +360,12 @@ def adapt(
     out
         A folder for a copy of the classifier with its threshold set anew; none by default.
     threshold
-        `quantile`: as many called positive as out of fold; `half`: the most probable class;
-        `steady`: as it is.
-    prior
-        Also set the probabilities to the class shares found in these images.
+        `auto`: `halfway` where the images look different, else `steady`, as it is. `quantile`: as
+        many called positive as out of fold; `halfway`: half of the way to there, in log odds;
+        `half`: the most probable class.
+    class_shares
+        What the probabilities are set to besides: `estimate`, found in these images, or shares
+        such as `0.3,0.7`, of which the threshold then makes as many positive.
     group
         A column of the table or `regex:PATTERN` on the names, that tells patients apart where
         paths are given; guessed from the names by default.
@@ -385,7 +387,7 @@ def adapt(
         extractor or Extractor(),
         out=None if out is None else Path(out),
         threshold=threshold,
-        prior=prior,
+        class_shares=class_shares,
     )
 
 

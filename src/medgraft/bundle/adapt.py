@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from medgraft.bundle.adapted_threshold import AUTO, HALFWAY, RULES, STEADY, set_threshold
+from medgraft.bundle.class_shares import TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder
 from medgraft.bundle.seen_before import recognise
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import BundleError, DataError, FitError, ScenarioError, UnreadableDataError
-from medgraft.evaluate.groups import by_group
-from medgraft.evaluate.intervals import number_groups, proportion, repeats
+from medgraft.evaluate.intervals import number_groups, proportion
 from medgraft.evaluate.metrics import give_labels
-from medgraft.evaluate.prior import PriorShift, adjust, estimate_shares
-from medgraft.evaluate.unlabelled import Labelled, expected_accuracy, matching_threshold
+from medgraft.evaluate.prior import PriorShift, estimate_shares
+from medgraft.evaluate.unlabelled import Labelled, expected_accuracy
 from medgraft.features.extract import Extractor, without
 from medgraft.features.weights import sha256_of
 from medgraft.files import StorageError, explained, write_json, written_folder
@@ -34,14 +35,13 @@ from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.fit import load
 from medgraft.profile.reference import EXPECTED, Reference
 from medgraft.profile.shift import CLEAR, SURE, Shift
-from medgraft.results.adaptation import Adaptation, ClassShare, NewThreshold, Verdict
+from medgraft.results.adaptation import Adaptation, ClassShare, Verdict
 from medgraft.studies.store import LearnedFrom
 from medgraft.types import (
     FittedScenario,
     Floats,
     ImageTable,
     Ints,
-    Operating,
     Predictions,
     SeenBefore,
     Skipped,
@@ -49,11 +49,7 @@ from medgraft.types import (
 
 LEAST = 20  # images of which anything is said
 LEAST_TO_SET = 100  # groups on which something is set: shares are then known to 5 points
-RULES = {
-    "quantile": "as many called positive as out of fold",
-    "half": "the most probable class",
-    "steady": "as before",
-}
+OTHER_SORT = 5 / 3  # of the median distance: other sorts had 1.8 and more, shifts at most 1.6
 
 
 class OtherSortError(DataError):
@@ -66,21 +62,22 @@ def adapt_model(
     extractor: Extractor,
     *,
     out: Path | None = None,
-    threshold: str = "quantile",
-    prior: bool = False,
+    threshold: str = AUTO,
+    class_shares: str = TRAINING,
 ) -> Adaptation:
     """What a table's images, without their labels, say of a saved classifier; write one for them.
 
     Parameters
     ----------
     out : the folder of the classifier to write; nothing is written where it is None.
-    threshold : how it is set (`RULES`). prior : also set the probabilities to the class shares
-    found here, which assumes that only these changed.
+    threshold : how it is set (`RULES`). class_shares : `training`, or what the probabilities are
+    set to besides, as in `class_shares_of`; where the shares are given, as many images are called
+    positive.
 
     Raises
     ------
     OtherSortError
-        Most images are unlike all that the classifier learned from.
+        Most images are of another sort than those that the classifier learned from.
     DataError
         There are too few images, it learned from all of them, or nothing is to be adapted.
     BundleError
@@ -96,28 +93,36 @@ def adapt_model(
     reference = _reference(folder)
     fitted = load(folder, extractor)
     new = _new_images(folder, fitted, table, extractor)
-    shares = estimate_shares(new.said.y_prob, reference.shares, new.said.groups)
-    after = _threshold(fitted, reference, new.said, shares if prior else None, threshold)
+    prob, groups, classes = new.said.y_prob, new.said.groups, fitted.classes
+    learned = dict(zip(classes, reference.counts.tolist(), strict=True))
+    seem = estimate_shares(prob, reference.shares, groups)
+    to = None
+    if class_shares != TRAINING:
+        to = class_shares_of(class_shares, classes, learned, prob, groups)
+    looks = _looks(fitted, reference, new, seem, extractor)
+    rule = threshold
+    if rule == AUTO:
+        rule = HALFWAY if looks["verdict"] == "other look" else STEADY
     found = Adaptation(
         scenario=fitted.scenario.key,
         n=len(new.said),
-        n_groups=number_groups(new.said.groups)[1],
+        n_groups=number_groups(groups)[1],
         learned=int(reference.counts.sum()),
-        labelled=_labelled(table, fitted.classes),
+        labelled=_labelled(table, classes),
         seen=new.seen,
         skipped=new.skipped,
-        **_looks(fitted, reference, new, shares, extractor),
+        **looks,
         **_expected(fitted, reference, new.said),
-        shares=tuple(map(ClassShare, fitted.classes, shares.training, shares.shares)),
-        p_shares=shares.p,
+        shares=tuple(map(ClassShare, classes, seem.training, seem.shares)),
+        p_shares=seem.p,
         operating=fitted.operating,
-        threshold=after,
+        threshold=set_threshold(fitted, reference, new.said, to, rule),
     )
     if out is None:
         return found
-    _refuse_to_set(found, prior)
-    _write(folder, out, found, new.table, shares if prior else None)
-    return dataclasses.replace(found, written=True, prior=prior)
+    _refuse_to_set(found, threshold, to)
+    _write(folder, out, found, new.table, to)
+    return dataclasses.replace(found, written=True, prior=to is not None)
 
 
 # --------------------------------------------------------------------------- what is asked
@@ -240,13 +245,14 @@ def is_another(shift: Shift) -> bool:
 
 
 def _refuse_other_sort(own: Floats, far: Floats) -> None:
-    """Refuse images most of which are farther from all learned from than these from each other."""
-    beyond = float((far > own.max()).mean())
-    if beyond > 0.5:
+    """Refuse images whose median distance to those learned from is far beyond what these have."""
+    ratio = float(np.median(far) / max(float(np.median(own)), 1e-9))
+    if ratio > OTHER_SORT:
         raise OtherSortError(
-            f"{100 * beyond:.0f} % of these images are unlike every image that the model learned "
-            "from, so they are of another sort, and nothing is said or adapted; give images of the "
-            "same kind and view, or study these on their own"
+            "these images are of another sort than those that the model learned from: typically "
+            f"{ratio:.1f} times as far from them as they are from each other, where another place "
+            f"has {OTHER_SORT:.1f} at most; nothing is said or adapted: give images of the same "
+            "kind and view"
         )
 
 
@@ -271,75 +277,38 @@ def _expected(fitted: FittedScenario, reference: Reference, said: Predictions) -
     return {"out_of_fold": found.out_of_fold, "atc": found.atc, "doc": found.doc}
 
 
-def _threshold(
-    fitted: FittedScenario,
-    reference: Reference,
-    said: Predictions,
-    shares: PriorShift | None,
-    rule: str,
-) -> NewThreshold | None:
-    """The threshold by a rule, at the probabilities for `shares`, if any; None for many classes."""
-    steady = fitted.operating
-    if steady is None or fitted.positive is None:
-        return None
-    column = fitted.classes.index(fitted.positive)
-    at_shares = (
-        said
-        if shares is None
-        else dataclasses.replace(said, y_prob=adjust(said.y_prob, shares.training, shares.values))
-    )
-
-    def by_rule(before: float, old: Floats, new: Floats) -> float:
-        """For one unit, an image or a group; old, new : its probabilities of the positive class."""
-        if rule == "half":
-            return 0.5
-        if rule == "quantile":
-            return matching_threshold(new, float((old >= before).mean()))
-        return before if shares is None else _carried(before, column, shares)
-
-    grouped = None
-    if steady.by_group is not None and repeats(said.groups):
-        learned = np.unique(reference.groups, return_inverse=True)[1].ravel()
-        means = np.bincount(learned, reference.prob[:, column]) / np.bincount(learned)
-        grouped = by_rule(steady.by_group, means, by_group(at_shares).y_prob[:, column])
-    found = by_rule(steady.threshold, reference.prob[:, column], at_shares.y_prob[:, column])
-    before = give_labels(said.y_prob, column, steady.threshold)
-    after = give_labels(at_shares.y_prob, column, found)
-    said_of = f"{RULES[rule]}, set on {len(said)} unlabelled images"
-    return NewThreshold(Operating(found, said_of, grouped), int((before != after).sum()))
-
-
-def _carried(threshold: float, column: int, shares: PriorShift) -> float:
-    """The threshold that gives the same labels once probabilities are those of other shares."""
-    both = np.full((1, 2), 1 - threshold)
-    both[0, column] = threshold
-    return float(adjust(both, shares.training, shares.values)[0, column])
-
-
 # --------------------------------------------------------------------------- what is written
 
 
-def _refuse_to_set(found: Adaptation, prior: bool) -> None:
+def _refuse_to_set(found: Adaptation, threshold: str, to: ClassShares | None) -> None:
     """Refuse to write where nothing is to be set, or too few images say how."""
     if found.n_groups < LEAST_TO_SET:
         raise DataError(
             f"{found.n_groups} images or patients are too few to set a threshold by; give at "
             f"least {LEAST_TO_SET}, or leave --out away to see what they say"
         )
+    if to is not None or (threshold != AUTO and found.threshold is not None):
+        return  # asked for by name
     if found.verdict == "same place":
         raise DataError(
-            "these images look like those that the model learned from, and classes are as common: "
+            "these images look like those that the model learned from, and classes seem as common: "
             "nothing to adapt; use the model as it is"
         )
-    if found.threshold is None and not prior:
+    if found.threshold is None:
         raise DataError(
-            f"a model of {len(found.shares)} classes has no threshold to set; with --prior its "
-            "probabilities are set to the class shares found here"
+            f"a model of {len(found.shares)} classes has no threshold to set; with --class-shares "
+            "its probabilities are set to the shares found here, or to those you know"
+        )
+    if found.verdict == "other mix":
+        raise DataError(
+            "only the mix of classes seems to differ, on which the threshold does not depend: "
+            "nothing to adapt but the probabilities, with --class-shares estimate or the shares "
+            "you know"
         )
 
 
 def _write(
-    folder: Path, out: Path, found: Adaptation, table: ImageTable, shares: PriorShift | None
+    folder: Path, out: Path, found: Adaptation, table: ImageTable, to: ClassShares | None
 ) -> None:
     """Copy the classifier with what was set anew, and a card that says on what."""
     path = folder / "bundle.json"
@@ -355,14 +324,12 @@ def _write(
         "verdict": found.verdict,
         "operating_before": content["operating"],
         "calibrator_before": content["calibrator"],
-        "class_shares": None
-        if shares is None
-        else dict(zip(content["classes"], shares.values.tolist(), strict=True)),
+        "class_shares": to and dict(zip(to.classes, to.used, strict=True)),
     }
     if found.threshold is not None:
         content["operating"] = dataclasses.asdict(found.threshold.operating)
-    if shares is not None:
-        moved = np.log(shares.values) - np.log(shares.training)
+    if to is not None:
+        moved = np.log(to.used) - np.log(to.training)
         biases = np.array(content["calibrator"]["biases"]) + moved
         content["calibrator"]["biases"] = (biases - biases.mean()).tolist()
     with written_folder(out) as temporary:

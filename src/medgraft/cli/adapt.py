@@ -35,19 +35,21 @@ def adapt(
     threshold: Annotated[
         str,
         typer.Option(
-            metavar="quantile|half|steady",
-            help="How the threshold is set: so that as many are called positive as out of fold, "
-            "where the class is the most probable, or as it is.",
+            metavar="auto|halfway|quantile|half|steady",
+            help="How the threshold is set. quantile: as many are called positive as out of fold, "
+            "best where classes are as common here; halfway: half of the way to there; half: the "
+            "most probable class; steady: as it is; auto: halfway where the images look different.",
         ),
-    ] = "quantile",
-    prior: Annotated[
-        bool,
+    ] = "auto",
+    class_shares: Annotated[
+        str,
         typer.Option(
-            "--prior",
-            help="Also set the probabilities to the class shares that these images seem to have, "
-            "which is right only where nothing but the mix of classes changed.",
+            "--class-shares",
+            metavar="training|estimate|0.3,0.7",
+            help="Also set the probabilities to classes that are as common as said, or as these "
+            "images seem to have them, which is right only where nothing but the mix changed.",
         ),
-    ] = False,
+    ] = "training",
     group: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +80,7 @@ def adapt(
         images,
         out=out,
         threshold=threshold,
-        prior=prior,
+        class_shares=class_shares,
         group=group,
         extractor=extractor_of(engine, workers, cache, progress),
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from medgraft.evaluate.intervals import (
     DEFAULT,
@@ -120,6 +121,16 @@ def matching_threshold(p: Floats, share: float) -> float:
     edges = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1])]])
     middle = float(edges[cut] + edges[cut + 1]) / 2
     return middle if middle > edges[cut] else float(edges[cut + 1])
+
+
+def halfway(before: float, after: float, part: float = 0.5) -> float:
+    """The threshold so far from one to another, in log odds; the other itself for all of the way.
+
+    >>> round(halfway(0.5, 0.9), 3)
+    0.75
+    """
+    both = special.logit(np.clip([before, after], 1e-9, 1 - 1e-9))
+    return after if part == 1 else float(special.expit(both[0] + part * (both[1] - both[0])))
 
 
 def _of_known(known: Labelled) -> Statistic:
