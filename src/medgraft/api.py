@@ -360,12 +360,13 @@ def adapt(
     out
         A folder for a copy of the classifier with its threshold set anew; none by default.
     threshold
-        `auto`: `halfway` where the images look different, else `steady`, as it is. `quantile`: as
-        many called positive as out of fold; `halfway`: half of the way to there, in log odds;
-        `half`: the most probable class.
+        `auto`: `quantile` where class shares are given, else `halfway` where the images look
+        different, and `steady`, as it is, where they do not. `quantile`: as many called positive
+        as out of fold, or as was said; `halfway`: half of the way to there, in log odds; `half`:
+        the most probable class.
     class_shares
-        What the probabilities are set to besides: `estimate`, found in these images, or shares
-        such as `0.3,0.7`, of which the threshold then makes as many positive.
+        How common the classes are there: shares that you know, such as `0.3,0.7`, or `estimate`,
+        from the images. The probabilities are set to them, too.
     group
         A column of the table or `regex:PATTERN` on the names, that tells patients apart where
         paths are given; guessed from the names by default.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.bundle.adapted_threshold import AUTO, HALFWAY, RULES, STEADY, set_threshold
+from medgraft.bundle.adapted_threshold import AUTO, RULES, auto_rule, set_threshold
 from medgraft.bundle.class_shares import TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder
 from medgraft.bundle.seen_before import recognise
@@ -100,9 +100,7 @@ def adapt_model(
     if class_shares != TRAINING:
         to = class_shares_of(class_shares, classes, learned, prob, groups)
     looks = _looks(fitted, reference, new, seem, extractor)
-    rule = threshold
-    if rule == AUTO:
-        rule = HALFWAY if looks["verdict"] == "other look" else STEADY
+    rule = auto_rule(looks["verdict"], to) if threshold == AUTO else threshold
     found = Adaptation(
         scenario=fitted.scenario.key,
         n=len(new.said),

@@ -16,7 +16,7 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.evaluate.unlabelled import halfway, matching_threshold
 from medgraft.profile.reference import Reference
-from medgraft.results.adaptation import NewThreshold
+from medgraft.results.adaptation import NewThreshold, Verdict
 from medgraft.types import FittedScenario, Floats, Operating, Predictions
 
 AUTO, HALFWAY, QUANTILE, HALF, STEADY = (
@@ -27,12 +27,19 @@ AUTO, HALFWAY, QUANTILE, HALF, STEADY = (
     "steady",
 )
 RULES = {
-    AUTO: "by what is found",
-    HALFWAY: "half of the way to as many positive as out of fold",
-    QUANTILE: "as many positive as out of fold",
+    AUTO: "by what is known and found",
+    HALFWAY: "half of the way to as many positive",
+    QUANTILE: "as many positive",
     HALF: "the most probable class",
     STEADY: "as before",
 }
+
+
+def auto_rule(verdict: Verdict, to: ClassShares | None) -> str:
+    """The rule that loses least: where images look as before the threshold holds for any mix."""
+    if verdict != "other look":
+        return STEADY
+    return HALFWAY if to is None or to.estimated else QUANTILE
 
 
 def set_threshold(
@@ -70,7 +77,10 @@ def set_threshold(
     found = by_rule(steady.threshold, reference.prob[:, column], at_shares.y_prob[:, column])
     before = give_labels(said.y_prob, column, steady.threshold)
     after = give_labels(at_shares.y_prob, column, found)
-    words = f"{RULES[rule]}, by {len(said)} unlabelled images"
+    words = RULES[rule]
+    if rule in (HALFWAY, QUANTILE):
+        aim = "out of fold" if given is None else "was said"
+        words = f"{words} as {aim}, set on {len(said)} unlabelled images"
     return NewThreshold(Operating(found, words, grouped), int((before != after).sum()))
 
 

@@ -37,8 +37,9 @@ def adapt(
         typer.Option(
             metavar="auto|halfway|quantile|half|steady",
             help="How the threshold is set. quantile: as many are called positive as out of fold, "
-            "best where classes are as common here; halfway: half of the way to there; half: the "
-            "most probable class; steady: as it is; auto: halfway where the images look different.",
+            "or as --class-shares says; halfway: half of the way to there; half: the most probable "
+            "class; steady: as it is; auto: quantile where shares are said, else halfway where the "
+            "images look different, else steady.",
         ),
     ] = "auto",
     class_shares: Annotated[
@@ -46,8 +47,9 @@ def adapt(
         typer.Option(
             "--class-shares",
             metavar="training|estimate|0.3,0.7",
-            help="Also set the probabilities to classes that are as common as said, or as these "
-            "images seem to have them, which is right only where nothing but the mix changed.",
+            help="How common the classes are there, in their order. Say it if you know it even "
+            "roughly: nothing helps the threshold more. estimate: as these images seem to have "
+            "them, right only where nothing but the mix changed. The probabilities are set, too.",
         ),
     ] = "training",
     group: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medgraft.evaluate.unlabelled import OFF, OFF_AT_WORST
-from medgraft.report.text.formatting import count, join, number, percent, plural
+from medgraft.report.text.formatting import count, number, percent, plural
 from medgraft.results.adaptation import Adaptation
 from medgraft.types import Estimate
 
@@ -35,64 +35,70 @@ def _ignored(found: Adaptation) -> Iterator[str]:
 
 def _images(found: Adaptation) -> str:
     """Whether they look like those learned from."""
-    told = "could not be tried for so few patients"
-    if found.shift is not None and found.p is not None:
-        told = f"AUROC {_between(found.shift)}, chance {found.p:.3f}"
-    unlike = f"{_percent(found.unlike)} are unlike nearly all it learned from, where 5 % would be"
     said = {
         "same place": "look like those learned from",
-        "other mix": "look like those learned from, but classes seem to be mixed otherwise",
-        "other look": "look different from those learned from, so figures measured there need not "
-        "hold here",
+        "other mix": "look like those learned from, and classes seem to be mixed otherwise",
+        "other look": "look different: figures measured elsewhere need not hold here",
     }[found.verdict]
-    return f"{plural(found.n, 'image')} {said} (told apart: {told}; {unlike})."
+    told = "too few patients to try whether they can be told apart"
+    if found.shift is not None:
+        low, high = number(found.shift.low), number(found.shift.high)
+        told = f"told apart with an AUROC of {number(found.shift.value)}, {low} to {high}"
+    return (
+        f"{plural(found.n, 'image')} {said} ({told}; {_share(found.unlike)} are unlike nearly all "
+        "learned from, 5 % is usual)."
+    )
 
 
 def _accuracy(found: Adaptation) -> str:
     """What is expected of labels, and how little that is worth."""
+    guess = f"{_share(found.atc)} by ATC, {_share(found.doc)} by DoC"
     return (
-        f"Right labels: {_percent(found.out_of_fold)} out of fold; here perhaps "
-        f"{_percent(found.atc)} by ATC, {_percent(found.doc)} by DoC. These are guesses from how "
-        f"sure the model is: where labels were known they were off by {100 * OFF:.0f} points in "
-        f"the middle and by {100 * OFF_AT_WORST:.0f} in one of ten."
+        f"Right labels: {_share(found.out_of_fold)} out of fold; guessed for here: {guess}. At "
+        f"places that look different such guesses missed by {100 * OFF:.0f} points in the middle, "
+        f"by {100 * OFF_AT_WORST:.0f} in one of ten."
     )
 
 
 def _shares(found: Adaptation) -> str:
-    largest = sorted(found.shares, key=lambda one: -abs(one.here.value - one.learned))
-    named = [
-        f"{one.name} {_percent(one.here)}, learned {percent(one.learned)}"
-        for one in largest[: 1 if len(largest) == 2 else MOST_CLASSES]
-    ]
-    sure = "surely other shares" if found.verdict == "other mix" else "by EM"
-    only = "if only the mix of classes changed"
-    return f"Classes: {join(named, 'and')} ({sure}, {only})."
+    """The class shares that these images seem to have."""
+    most = sorted(found.shares, key=lambda one: -abs(one.here.value - one.learned))
+    most = most[: 1 if len(most) == 2 else MOST_CLASSES]
+    named = [f"{one.name} {_share(one.here)}, learned {percent(one.learned)}" for one in most]
+    doubt = {
+        "same place": "no sure difference",
+        "other mix": "surely another mix, if nothing else changed",
+        "other look": "not to be believed where the look changed",
+    }[found.verdict]
+    return f"Classes by EM: {'; '.join(named)} ({doubt})."
 
 
 def _threshold(found: Adaptation) -> Iterator[str]:
     if found.operating is not None and found.threshold is not None:
         after = found.threshold.operating
+        changed = count(found.threshold.changed)
         yield (
-            f"Threshold: {found.operating.threshold:.3f}; here {after.threshold:.3f} ({after.rule})"
-            f", which changes {count(found.threshold.changed)} of {plural(found.n, 'label')}."
+            f"Threshold: {number(found.operating.threshold)}, here {number(after.threshold)} "
+            f"({after.rule}); {changed} of {plural(found.n, 'label')} would change."
         )
 
 
 def _end(found: Adaptation, out: str) -> str:
     if found.written:
-        probabilities = ", its probabilities for these class shares" if found.prior else ""
-        return f"Written: {out}{probabilities}. Judge it on labelled images before use."
+        return f"Written: {out}. Judge it on labelled images before it is used: medgraft evaluate."
     if found.verdict == "same place":
         return "Nothing to adapt: use the model as it is."
     return (
-        "Nothing was changed. --out DIR writes a model with that threshold; a hundred labelled "
-        "images say more than all of this (medgraft evaluate)."
+        "Nothing was changed; --out DIR writes a model set so. Best of all, say how common the "
+        "classes are here (--class-shares), or judge on labelled images (medgraft evaluate)."
     )
 
 
-def _between(one: Estimate) -> str:
-    return f"{number(one.value)} ({number(one.low)} to {number(one.high)})"
+def _share(one: Estimate) -> str:
+    """A share with its interval, in percent.
 
-
-def _percent(one: Estimate) -> str:
-    return f"{percent(one.value)} ({percent(one.low)} to {percent(one.high)})"
+    >>> _share(Estimate(0.947, 0.922, 0.966, 300, "Wilson"))
+    '94.7 % (92.2 to 96.6)'
+    """
+    low, high = (percent(end).removesuffix(" %") for end in (one.low, one.high))
+    return f"{percent(one.value)} ({low} to {high})"
