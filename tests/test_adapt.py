@@ -15,12 +15,14 @@ from scipy.special import expit, logit, softmax
 from medgraft import adapt
 from medgraft.bundle import adapt as module
 from medgraft.bundle.adapt import OtherSortError
+from medgraft.bundle.seen_before import shares_behind
 from medgraft.errors import BundleError, DataError, MedgraftError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.evaluate.prior import adjust
 from medgraft.files import StorageError
 from medgraft.profile.reference import WIDTH, Reference
 from medgraft.report.text.adaptation import lines
+from medgraft.studies.store import LearnedFrom
 from medgraft.types import (
     PLAIN,
     Floats,
@@ -186,6 +188,8 @@ def test_another_mix_is_found_and_its_probabilities_are_those_of_the_shares(
     new = Calibrator(1.0, tuple(content["calibrator"]["biases"]))(scores)
     wanted = adjust(prob, (1 - SHARE, SHARE), used)
     np.testing.assert_allclose(new, wanted)
+    behind = shares_behind(tmp_path / "new", LearnedFrom(by_class={"well": 7, "ill": 3}))
+    assert [behind[name] for name in CLASSES] == used  # by which --class-shares reckons from now on
     threshold = content["operating"]["threshold"]  # of the same labels, for a mix moves none
     np.testing.assert_array_equal(wanted[:, 1] >= threshold, prob[:, 1] >= SHARE)
     with pytest.raises(DataError, match="only the mix of classes seems to differ"):
