@@ -26,10 +26,9 @@ def lines(found: Adaptation, out: str = "") -> list[str]:
 
 def _ignored(found: Adaptation) -> Iterator[str]:
     if found.labelled:
-        labels = plural(found.labelled, "image")
         yield (
-            f"{labels} came with a label; labels are not looked at here. To measure how the model "
-            "does on them: medgraft evaluate."
+            f"{plural(found.labelled, 'image')} came with a label; labels are not looked at here "
+            "(medgraft evaluate does)."
         )
 
 
@@ -37,26 +36,28 @@ def _images(found: Adaptation) -> str:
     """Whether they look like those learned from."""
     said = {
         "same place": "look like those learned from",
-        "other mix": "look like those learned from, and classes seem to be mixed otherwise",
-        "other look": "look different: figures measured elsewhere need not hold here",
+        "other mix": "look like those learned from, and seem to be of another mix of classes",
+        "other look": "look different, so figures measured elsewhere need not hold here",
     }[found.verdict]
     told = "too few patients to try whether they can be told apart"
     if found.shift is not None:
         low, high = number(found.shift.low), number(found.shift.high)
-        told = f"told apart with an AUROC of {number(found.shift.value)}, {low} to {high}"
+        told = f"told apart: AUROC {number(found.shift.value)}, {low} to {high}"
     return (
-        f"{plural(found.n, 'image')} {said} ({told}; {_share(found.unlike)} are unlike nearly all "
-        "learned from, 5 % is usual)."
+        f"{plural(found.n, 'image')} {said} ({told}); {_share(found.unlike)} are unlike nearly all "
+        "learned from, 5 % is usual."
     )
 
 
 def _accuracy(found: Adaptation) -> str:
     """What is expected of labels, and how little that is worth."""
-    guess = f"{_share(found.atc)} by ATC, {_share(found.doc)} by DoC"
+    off = ""
+    if found.verdict == "other look":
+        often, seldom = f"{100 * OFF:.0f}", f"{100 * OFF_AT_WORST:.0f}"
+        off = f", which may well miss by {often} points, and one in ten by {seldom}"
     return (
-        f"Right labels: {_share(found.out_of_fold)} out of fold; guessed for here: {guess}. At "
-        f"places that look different such guesses missed by {100 * OFF:.0f} points in the middle, "
-        f"by {100 * OFF_AT_WORST:.0f} in one of ten."
+        f"Right labels: {_share(found.out_of_fold)} out of fold; guessed for here "
+        f"{_share(found.atc)} by ATC, {_share(found.doc)} by DoC{off}."
     )
 
 
@@ -67,15 +68,18 @@ def _shares(found: Adaptation) -> str:
     named = [f"{one.name} {_share(one.here)}, learned {percent(one.learned)}" for one in most]
     doubt = {
         "same place": "no sure difference",
-        "other mix": "surely another mix, if nothing else changed",
+        "other mix": "another mix, if nothing else changed",
         "other look": "not to be believed where the look changed",
     }[found.verdict]
-    return f"Classes by EM: {'; '.join(named)} ({doubt})."
+    return f"Classes by EM: {'; '.join(named)}: {doubt}."
 
 
 def _threshold(found: Adaptation) -> Iterator[str]:
     if found.operating is not None and found.threshold is not None:
         after = found.threshold.operating
+        if after.threshold == found.operating.threshold:
+            yield f"Threshold: {number(after.threshold)}, as before."
+            return
         changed = count(found.threshold.changed)
         yield (
             f"Threshold: {number(found.operating.threshold)}, here {number(after.threshold)} "
@@ -89,8 +93,8 @@ def _end(found: Adaptation, out: str) -> str:
     if found.verdict == "same place":
         return "Nothing to adapt: use the model as it is."
     return (
-        "Nothing was changed; --out DIR writes a model set so. Best of all, say how common the "
-        "classes are here (--class-shares), or judge on labelled images (medgraft evaluate)."
+        "Nothing was changed; --out DIR writes a model set so. Better: say how common the classes "
+        "are (--class-shares), or judge on labelled images (medgraft evaluate)."
     )
 
 
