@@ -820,7 +820,8 @@ class SiteFigure:
 
     fold : that the site was left out in; sites of one fold were left out together. estimate : of
     the selection metric, its interval as wide as to hold for all sites at once; None where it is
-    not defined there (images of one class).
+    not defined there (images of one class). few : it has so few groups of a class that its figure
+    says next to nothing, and does not count towards the worst.
     """
 
     site: str
@@ -828,15 +829,16 @@ class SiteFigure:
     n_groups: int
     fold: int
     estimate: Estimate | None
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFigures:
-    """The recommended scenario at each site, the worst first, those without a figure last.
+    """The recommended scenario at each site, the worst first, then the few, then the undefined.
 
     asked : the column or pattern that names sites. worst : of the site that is worst in truth,
-    whichever it is: the ends are the worst ends of all sites' intervals. None where no site has a
-    figure.
+    whichever it is: the ends are the worst ends of the intervals of all sites that count. None
+    where no site does.
     """
 
     asked: str

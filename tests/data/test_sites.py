@@ -59,11 +59,11 @@ def test_a_site_that_lacks_a_class_is_left_out_with_another() -> None:
     assert "z (only b)" in warned.text
 
 
-def test_sites_that_lack_different_classes_complete_each_other() -> None:
-    rows = {"x": [0, 1] * 8, "y": [2] * 9, "z": [0, 1, 2] * 9}
+def test_a_site_is_joined_with_the_one_that_completes_it_not_with_the_smallest() -> None:
+    rows = {"x": [0, 1] * 8, "y": [2] * 9, "z": [0, 1, 2] * 9, "d": [0] * 10, "s": [0, 1, 2] * 4}
     found = leave_one_site_out(table(rows), "hospital")
     fold = dict(zip(found.sites.tolist(), found.folds.assignment.tolist(), strict=True))
-    assert fold["x"] == fold["y"] != fold["z"]
+    assert fold["s"] == fold["y"] == fold["d"] != fold["x"] == fold["z"]
 
 
 @pytest.mark.parametrize("n", [MOST_FOLDS, MOST_FOLDS + 7])

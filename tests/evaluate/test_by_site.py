@@ -45,6 +45,19 @@ def test_a_site_of_one_class_has_no_figure_and_is_never_the_worst(make) -> None:
     assert "worst of 2 sites" in found.worst.method
 
 
+def test_a_site_of_a_handful_of_images_does_not_count(make) -> None:
+    y, p, sites = drawn(np.random.default_rng(3), 2, 60)
+    y, p = np.append(y, [1, 1, 0, 0]), np.append(p, [0.1, 0.2, 0.8, 0.9])
+    sites = np.append(sites, ["z"] * 4)
+    found = figures_by_site(make(y, p, fold=(sites == "s1") * 1), sites, "hospital", "auroc")
+    last = found.figures[-1]
+    assert (last.site, last.few, last.estimate.value) == ("z", True, 0.0)
+    assert found.worst.value == found.figures[0].estimate.value > 0.5
+    first = sites == found.figures[0].site  # two sites share the level, not three
+    low = delong(y[first] == 1, p[first], 0.975).low
+    assert found.figures[0].estimate.low == pytest.approx(low)
+
+
 def test_of_a_loss_the_highest_is_the_worst(make) -> None:
     y, p, sites = drawn(np.random.default_rng(2), 3, 60)
     fold = np.unique(sites, return_inverse=True)[1]

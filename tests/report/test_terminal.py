@@ -18,7 +18,14 @@ from medgraft import cli, terminal
 from medgraft.bundle import external_validation
 from medgraft.evaluate.estimates import evaluate
 from medgraft.report.text.questions import sentence
-from medgraft.types import Scenario, SeenBefore, StudyResult
+from medgraft.types import (
+    Estimate,
+    Scenario,
+    SeenBefore,
+    SiteFigure,
+    SiteFigures,
+    StudyResult,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +160,16 @@ def test_evaluate_writes_a_page_where_asked(
     assert written.exit_code == 0, written.output
     assert sorted(path.name for path in out.iterdir()) == ["evaluation.html", "evaluation.json"]
     assert f"written: {out / 'evaluation.html'}" in written.output
+
+
+def test_the_worst_site_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    worst = Estimate(0.83, 0.77, 0.87, 80, "worst of 2 sites")
+    figures = tuple(
+        SiteFigure(site, 80, 40, fold, dataclasses.replace(worst, value=value))
+        for fold, (site, value) in enumerate((("north", 0.83), ("south", 0.95)))
+    )
+    found = SiteFigures("hospital", figures, worst)
+    lines = shown(dataclasses.replace(fabricate.study().result, by_site=found), capsys)
+    text = " ".join(line.strip() for line in lines)
+    assert "from 0.830 (north) to 0.950 (south)" in text
+    assert "0.770–0.870" in text

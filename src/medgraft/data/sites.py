@@ -199,7 +199,7 @@ def _findings(
         f"({_some(largest)}), left out in {n_folds} folds."
     )
     together = [names[fold_of == fold].tolist() for fold in range(n_folds)]
-    shared = [" with ".join(some) for some in together if len(some) > 1]
+    shared = [" + ".join(some) for some in together if len(some) > 1]
     if shared:
         text += (
             " Left out together, for want of every class in each or because more than "

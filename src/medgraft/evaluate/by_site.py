@@ -2,7 +2,8 @@
 
 The worst of several figures looks worse than the worst site is, for chance had several tries. So
 the intervals of all sites hold at once (Bonferroni): then the truth of the worst site, whichever it
-is, lies between the worst of their lower and the worst of their upper ends.
+is, lies between the worst of their lower and the worst of their upper ends. Sites of a handful of
+images, whose intervals reach from chance to perfection, are shown and do not count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.evaluate.metrics import METRICS, Case, judge
 from medgraft.types import Estimate, Predictions, SiteFigure, SiteFigures, Strings
+
+FEWEST = 5  # groups of each class that a site has, below which its figure says next to nothing
 
 
 def figures_by_site(
@@ -38,18 +41,28 @@ def figures_by_site(
     """
     require_development([predictions], "the figures of sites")
     whole = judge(predictions)
-    level = 1 - (1 - sampling.level) / max(len(np.unique(sites)), 1)
+    cases = {name: _of_rows(whole, sites == name) for name in np.unique(sites).tolist()}
+    counted = {name for name, case in cases.items() if _groups_of_rarest(case) >= FEWEST}
+    level = 1 - (1 - sampling.level) / max(len(counted), 1)
     wide = dataclasses.replace(sampling, level=level)
     found = []
-    for name in np.unique(sites).tolist():
-        case = _of_rows(whole, sites == name)
+    for name, case in cases.items():
         one = estimate(case, [metric], wide)[metric]
         groups = len(np.unique(case.groups))
         figure = one if np.isfinite(one.value) and len(case.present) > 1 else None
-        found.append(SiteFigure(name, len(case.y), groups, int(case.fold[0]), figure))
+        few = figure is not None and name not in counted
+        found.append(SiteFigure(name, len(case.y), groups, int(case.fold[0]), figure, few))
     sign = METRICS[metric].sign
-    found.sort(key=lambda one: sign * one.estimate.value if one.estimate else np.inf)
+    found.sort(key=lambda one: (one.few, sign * one.estimate.value if one.estimate else np.inf))
+    found.sort(key=lambda one: one.estimate is None)
     return SiteFigures(asked, tuple(found), _worst(found, sign))
+
+
+def _groups_of_rarest(case: Case) -> int:
+    """Groups of the class, of those present, that has the fewest; 0 where there is one class."""
+    if len(case.present) < 2:
+        return 0
+    return min(len(np.unique(case.groups[case.y == k])) for k in case.present)
 
 
 def _of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:
@@ -58,7 +71,7 @@ def _of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:
 
 
 def _worst(found: list[SiteFigure], sign: int) -> Estimate | None:
-    known = [one.estimate for one in found if one.estimate is not None]
+    known = [one.estimate for one in found if one.estimate is not None and not one.few]
     if not known:
         return None
     pick = min if sign > 0 else max

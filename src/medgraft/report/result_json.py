@@ -86,6 +86,7 @@ def _by_site(found: SiteFigures) -> dict[str, Any]:
                 "n_groups": one.n_groups,
                 "fold": one.fold,
                 "figure": json_value(one.estimate),
+                "few": one.few,
             }
             for one in found.figures
         ],

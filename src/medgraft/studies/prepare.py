@@ -82,9 +82,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     extractor = session.extractor
     whole = keep_copies_together(labelled(table))
     table = with_test_split(whole, options.test_fraction, options.seed)
-    # What cannot be judged fails before any image is read.
-    dealt, _, _ = _dealt(table.development, options)
-    options = dataclasses.replace(options, n_folds=dealt.n_folds) if options.site else options
+    options = _foldable(table.development, options)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
@@ -95,6 +93,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
     development = table.development
+    options = _foldable(development, options) if options.site else options
     options = _within_budget(options, planned, development, session)
     surface = predict_from_surface(
         image_stats.surface[table.splits != "test"], development, options.seed
@@ -135,7 +134,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     """
     _plan(table, options, extractor, shorter_side(table.development))
     if options.site:
-        _dealt(divided(table, options).development, options)
+        _foldable(divided(table, options).development, options)
 
 
 def _plan(
@@ -194,6 +193,12 @@ def _dealt(
         return folds, found.sites, found.findings
     folds = make_folds(development, options.n_folds, options.seed)
     return dataclasses.replace(folds, metric=options.metric), None, ()
+
+
+def _foldable(development: ImageTable, options: StudyOptions) -> StudyOptions:
+    """The options with as many folds as there are sites, where folds are sites; or an error."""
+    folds, _, _ = _dealt(development, options)
+    return dataclasses.replace(options, n_folds=folds.n_folds) if options.site else options
 
 
 def _in_view(

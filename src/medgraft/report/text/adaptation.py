@@ -92,6 +92,11 @@ def _end(found: Adaptation, out: str) -> str:
         return f"Written: {out}. Judge it on labelled images before it is used: medgraft evaluate."
     if found.verdict == "same place":
         return "Nothing to adapt: use the model as it is."
+    if found.verdict == "other mix":
+        return (
+            "A mix alone moves no threshold: nothing to adapt but the probabilities, with "
+            "--class-shares (estimate, or as you know them) and --out DIR."
+        )
     return (
         "Nothing was changed; --out DIR writes a model set so. Better: say how common the classes "
         "are (--class-shares), or judge on labelled images (medgraft evaluate)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medgraft.evaluate.by_site import FEWEST
 from medgraft.report.text import formatting
 from medgraft.types import StudyResult
 
@@ -11,11 +12,11 @@ def sentence(result: StudyResult) -> str:
     found, metric = result.by_site, result.metric
     if found is None:
         return ""
-    judged = [one for one in found.figures if one.estimate is not None]
+    judged = [one for one in found.figures if one.estimate is not None and not one.few]
     if found.worst is None:
         return (
-            f"None of the {len(found.figures)} sites holds images of several classes, so how well "
-            "these are told apart at one of them cannot be said."
+            f"None of the {len(found.figures)} sites holds {FEWEST} patients or groups each of "
+            "several classes, so how well these are told apart at one of them cannot be said."
         )
     last, first = (judged[i].estimate for i in (0, -1))
     assert last is not None  # for the type checker
@@ -28,7 +29,13 @@ def sentence(result: StudyResult) -> str:
         f"worst in truth, the 95 % interval of its figure is "
         f"{formatting.interval(metric, found.worst)}."
     )
-    without = len(found.figures) - len(judged)
+    few = sum(one.few for one in found.figures)
+    if few:
+        text += (
+            f" {formatting.plural(few, 'site has', 'sites have')} fewer than {FEWEST} patients or "
+            "groups of a class and cannot be judged."
+        )
+    without = sum(one.estimate is None for one in found.figures)
     if without:
         text += f" {formatting.plural(without, 'site has', 'sites have')} images of one class only."
     return text
