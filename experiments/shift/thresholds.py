@@ -182,8 +182,17 @@ def _name(row: Row) -> tuple[str, ...]:
 
 def _append(row: Row) -> None:
     with RESULTS.open("a", encoding="utf-8") as file:
-        file.write("\n" * _is_cut() + json.dumps(row) + "\n")
+        file.write("\n" * _is_cut() + json.dumps(_rounded(row)) + "\n")
     print(*_name(row), flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    """The same with five decimals, which is more than any figure is known to."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(float(value), 5) if isinstance(value, float) else value
 
 
 def _is_cut() -> bool:

@@ -93,27 +93,16 @@ def adapt_model(
     reference = _reference(folder)
     fitted = load(folder, extractor)
     new = _new_images(folder, fitted, table, extractor)
-    prob, groups, classes = new.said.y_prob, new.said.groups, fitted.classes
-    learned = dict(zip(classes, reference.counts.tolist(), strict=True))
-    seem = estimate_shares(prob, reference.shares, groups)
+    learned = dict(zip(fitted.classes, reference.counts.tolist(), strict=True))
     to = None
     if class_shares != TRAINING:
-        to = class_shares_of(class_shares, classes, learned, prob, groups)
-    looks = _looks(fitted, reference, new, seem, extractor)
-    rule = auto_rule(looks["verdict"], to) if threshold == AUTO else threshold
-    found = Adaptation(
-        scenario=fitted.scenario.key,
-        n=len(new.said),
-        n_groups=number_groups(groups)[1],
-        learned=int(reference.counts.sum()),
-        labelled=_labelled(table, classes),
-        seen=new.seen,
-        skipped=new.skipped,
-        **looks,
-        **_expected(fitted, reference, new.said),
-        shares=tuple(map(ClassShare, classes, seem.training, seem.shares)),
-        p_shares=seem.p,
-        operating=fitted.operating,
+        prob, groups = new.said.y_prob, new.said.groups
+        to = class_shares_of(class_shares, fitted.classes, learned, prob, groups)
+    found = _examine(fitted, reference, new, extractor)
+    rule = auto_rule(found.verdict, to) if threshold == AUTO else threshold
+    found = dataclasses.replace(
+        found,
+        labelled=_labelled(table, fitted.classes),
         threshold=set_threshold(fitted, reference, new.said, to, rule),
     )
     if out is None:
@@ -206,6 +195,28 @@ def _refuse_few(n: int, what: str) -> None:
 
 
 # --------------------------------------------------------------------------- what is found
+
+
+def _examine(
+    fitted: FittedScenario, reference: Reference, new: _New, extractor: Extractor
+) -> Adaptation:
+    """What the images say, before anything is set by them."""
+    seem = estimate_shares(new.said.y_prob, reference.shares, new.said.groups)
+    return Adaptation(
+        scenario=fitted.scenario.key,
+        n=len(new.said),
+        n_groups=number_groups(new.said.groups)[1],
+        learned=int(reference.counts.sum()),
+        labelled=0,
+        seen=new.seen,
+        skipped=new.skipped,
+        **_looks(fitted, reference, new, seem, extractor),
+        **_expected(fitted, reference, new.said),
+        shares=tuple(map(ClassShare, fitted.classes, seem.training, seem.shares)),
+        p_shares=seem.p,
+        operating=fitted.operating,
+        threshold=None,
+    )
 
 
 def _looks(
