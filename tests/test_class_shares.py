@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medgraft.bundle import class_shares, external_validation, model, predict
+from medgraft.bundle import external_validation, model, predict, seen_before
 from medgraft.bundle.class_shares import MOST_PROBABLE, adjust_rows, class_shares_of
 from medgraft.bundle.external_validation import ExternalValidation, evaluate_model
 from medgraft.bundle.predict import Classification, Prediction
@@ -58,8 +58,7 @@ def images(n: int, ill: int) -> ImageTable:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Path:
-    for user in (external_validation, class_shares):
-        monkeypatch.setattr(user, "read_learned_from", lambda *_: LearnedFrom("auroc", LEARNED))
+    monkeypatch.setattr(seen_before, "read_learned_from", lambda *_: LearnedFrom("auroc", LEARNED))
     return Path("run")
 
 

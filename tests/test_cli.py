@@ -713,3 +713,31 @@ def test_training_settings_reach_the_study(monkeypatch: pytest.MonkeyPatch) -> N
     assert training_settings("", "") == ()
     with pytest.raises(typer.BadParameter, match="'rate' is no setting"):
         training_settings("", "rate")
+
+
+def test_adapt_says_what_unlabelled_images_say_and_the_new_model_is_served(
+    run: Path, elsewhere: Path, cache_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Darker images of other patients, by which a threshold is set."""
+    files = sorted(elsewhere.rglob("*.png"))
+    (tmp_path / "new").mkdir()
+    for number in range(100):
+        pixels = np.asarray(Image.open(files[number % len(files)]))
+        dark = pixels // 2 + number // len(files)
+        Image.fromarray(dark.astype(np.uint8)).save(tmp_path / "new" / f"{number}.png")
+    options = ["--cache", str(cache_folder), "--quiet"]
+    words = ["adapt", str(run), str(tmp_path / "new"), *options]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert "look different" in told
+    assert "Nothing was changed" in told
+    adapted = str(tmp_path / "adapted")
+    assert call(*words, "--json", "--out", adapted, monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "other look"
+    assert found["written"]
+    words = ["evaluate", adapted, str(elsewhere), "--json", *options]
+    assert call(*words, monkeypatch=monkeypatch) == 0
+    operating = json.loads(capsys.readouterr().out)["by_image"]["operating"]
+    assert operating == found["threshold"]["operating"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import audit_model, encode, load, study
+    from medgraft.api import adapt, audit_model, encode, load, study
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.model import load_model
     from medgraft.classifier import TransferClassifier
@@ -51,6 +51,7 @@ __all__ = [
     "StudyResult",
     "TransferClassifier",
     "__version__",
+    "adapt",
     "audit_model",
     "encode",
     "grad_cam",
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("audit_model", "encode", "load", "study"),
+    "api": ("adapt", "audit_model", "encode", "load", "study"),
     "audit.evidence": ("AuditOptions",),
     "bundle.model": ("load_model",),
     "classifier": ("TransferClassifier",),

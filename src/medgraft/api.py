@@ -14,10 +14,12 @@ import numpy as np
 
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.audit.evidence_view import evidence_view
+from medgraft.bundle.adapt import adapt_model
 from medgraft.bundle.model import bundle_folder, in_classes_of
 from medgraft.bundle.predict import find_images
-from medgraft.bundle.seen_before import recognise
+from medgraft.bundle.seen_before import learned_from, recognise
 from medgraft.data.dicom.identity import public_names
+from medgraft.data.groups.grouping import apply_grouping
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import shown
@@ -40,6 +42,7 @@ from medgraft.report.pages.data import write_findings
 from medgraft.report.pages.study import write_report
 from medgraft.report.result_json import audit_json, result_json
 from medgraft.report.training_json import training_json
+from medgraft.results.adaptation import Adaptation
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
@@ -47,7 +50,7 @@ from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
-from medgraft.studies.store import RunError, RunStore, read_learned_from, write_predictions
+from medgraft.studies.store import RunError, RunStore, write_predictions
 from medgraft.types import (
     ImageTable,
     Join,
@@ -179,7 +182,8 @@ def study_to_folder(
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))
     predictions = [*finished.oof.values(), *finished.test.values()]
-    store.save(result_json(finished.result), predictions, finished.fitted, finished.traces)
+    kept = (finished.traces, finished.reference)
+    store.save(result_json(finished.result), predictions, finished.fitted, *kept)
     extractor.cache.prune()
     return finished
 
@@ -236,6 +240,7 @@ def train_to_folder(
     with written_folder(out / "model") as folder:
         crossed.fitted.save(folder)
         found.traces.write(folder)
+        found.reference.write(folder)
     extractor.cache.prune()
     return found
 
@@ -310,7 +315,6 @@ def audit_model(
     options, extractor = options or AuditOptions(), extractor or Extractor()
     folder = bundle_folder(Path(model))
     fitted = load_bundle(folder, extractor)
-    learned_from = read_learned_from(folder.absolute().parent, fitted.scenario.key)
     unread = table.skipped
     if (table.splits == "test").any():
         table = table.test
@@ -330,9 +334,69 @@ def audit_model(
         scenario=fitted.scenario.key,
         audit=audit,
         images=len(table),
-        seen=recognise(folder, learned_from, table, extractor)[1],
+        seen=recognise(folder, learned_from(folder, fitted), table, extractor)[1],
         skipped=(*unread, *missing, *audit.skipped),
     )
+
+
+def adapt(
+    model: str | os.PathLike[str],
+    images: ImageTable | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    threshold: str = "auto",
+    class_shares: str = "training",
+    group: str | None = None,
+    extractor: Extractor | None = None,
+) -> Adaptation:
+    """What unlabelled images of another place say of a saved classifier there.
+
+    Parameters
+    ----------
+    model
+        The folder of a finished study, or its folder `model`. It stays as it is.
+    images
+        An `ImageTable`, whose labels are not looked at, or files, folders and patterns.
+    out
+        A folder for a copy of the classifier with its threshold set anew; none by default.
+    threshold
+        `auto`: `quantile` where class shares are given, else `halfway` where the images look
+        different, and `steady`, as it is, where they do not. `quantile`: as many called positive
+        as out of fold, or as was said; `halfway`: half of the way to there, in log odds; `half`:
+        the most probable class.
+    class_shares
+        How common the classes are there: shares that you know, such as `0.3,0.7`, or `estimate`,
+        from the images. The probabilities are set to them, too.
+    group
+        A column of the table or `regex:PATTERN` on the names, that tells patients apart where
+        paths are given; guessed from the names by default.
+
+    Raises
+    ------
+    OtherSortError, DataError, BundleError, StorageError
+        As `bundle.adapt.adapt_model`.
+
+    Examples
+    --------
+    >>> adapt("runs/a", ["new/"]).verdict  # doctest: +SKIP
+    'other look'
+    """
+    table = images if isinstance(images, ImageTable) else _grouped(_unlabelled(images), group)
+    return adapt_model(
+        Path(model),
+        table,
+        extractor or Extractor(),
+        out=None if out is None else Path(out),
+        threshold=threshold,
+        class_shares=class_shares,
+    )
+
+
+def _grouped(table: ImageTable, group: str | None) -> ImageTable:
+    """The table with its patients, as the names of its files tell them."""
+    none = np.full(len(table), "")
+    groups, grouping, _ = apply_grouping(table.ids, none, {}, none, group)
+    return replace(table, groups=groups, grouping=grouping)
 
 
 def audit_to_folder(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
+    from medgraft.results.adaptation import Adaptation
     from medgraft.results.data import DataAudit
     from medgraft.results.evidence import RegionEffect
     from medgraft.results.training import TrainedScenario
@@ -421,6 +422,19 @@ def show_class_shares(shares: ClassShares) -> None:
         word = "surely" if found.p < 0.05 else "not surely"
         typer.echo(f"They differ {word} from those of training (p = {found.p:.2g}).")
     typer.echo(f"Assumed is that {ASSUMPTION}.")
+
+
+def show_adaptation(found: Adaptation, out: Path | None) -> None:
+    """What unlabelled images say of a classifier at their place, in a few lines."""
+    from medgraft.data.listing import shown
+    from medgraft.report.text.adaptation import lines
+    from medgraft.report.text.seen_before import left_out
+
+    for line in lines(found, "" if out is None else shown(str(out))):
+        _console().print(line, markup=False)
+    if said := left_out(found.seen):
+        typer.echo(said, err=True)
+    show_skipped(found.skipped)
 
 
 def show_rows(

@@ -12,9 +12,9 @@ import numpy as np
 
 from medgraft.bundle.model import bundle_folder
 from medgraft.bundle.predict import Classification, Prediction
+from medgraft.bundle.seen_before import learned_from, shares_behind
 from medgraft.errors import DataError
 from medgraft.evaluate.prior import LEAST, PriorShift, adjust, check_shares, estimate_shares
-from medgraft.studies.store import read_learned_from
 from medgraft.types import FittedScenario, Floats, Operating, Strings
 
 TRAINING, ESTIMATE = "training", "estimate"  # words that --class-shares takes besides numbers
@@ -62,13 +62,14 @@ class ClassShares:
 
 
 def class_shares_of(
-    asked: str, classes: Sequence[str], learned: Mapping[str, int], prob: Floats, groups: Strings
+    asked: str, classes: Sequence[str], learned: Mapping[str, float], prob: Floats, groups: Strings
 ) -> ClassShares:
     """The shares asked for: `estimate`, from the images' probabilities, or such as `0.3,0.7`.
 
     Parameters
     ----------
-    learned : images of each class that the classifier learned from.
+    learned : how common each class is where the probabilities are right: images of each that the
+    classifier learned from, or shares.
     prob : (n_images, n_classes) of the images, calibrated. groups : (n_images,).
 
     Raises
@@ -119,10 +120,10 @@ def adjust_rows(
     DataError
         As `class_shares_of`.
     """
-    run = bundle_folder(Path(model)).absolute().parent
+    folder = bundle_folder(Path(model))
     read = [(row.source, row.answer.probabilities) for row in rows if row.answer]
     ids = np.array([source for source, _ in read], str)
-    learned = read_learned_from(run, fitted.scenario.key).by_class
+    learned = shares_behind(folder, learned_from(folder, fitted))
     before = [[p[name] for name in fitted.classes] for _, p in read]
     prob = np.array(before, float).reshape(len(read), len(fitted.classes))
     shares = class_shares_of(class_shares, fitted.classes, learned, prob, ids)

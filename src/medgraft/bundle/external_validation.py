@@ -11,7 +11,7 @@ from typing import Any
 
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder, in_classes_of
-from medgraft.bundle.seen_before import recognise
+from medgraft.bundle.seen_before import learned_from, recognise, shares_behind
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
 from medgraft.evaluate.curves import draw_curves
@@ -23,7 +23,6 @@ from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.report.result_json import calibration_json
 from medgraft.scenario import DEFAULT_METRIC
-from medgraft.studies.store import read_learned_from
 from medgraft.types import (
     Evaluation,
     Finding,
@@ -137,8 +136,8 @@ def evaluate_model(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
-    learned_from = read_learned_from(folder.absolute().parent, fitted.scenario.key)
-    met, seen = recognise(folder, learned_from, without(table, skipped), extractor)
+    learned = learned_from(folder, fitted)
+    met, seen = recognise(folder, learned, without(table, skipped), extractor)
     if met.all():
         raise DataError(
             f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
@@ -149,7 +148,8 @@ def evaluate_model(
     adjusted = None
     if class_shares != TRAINING:
         prob, groups = predictions.y_prob, predictions.groups
-        shares = class_shares_of(class_shares, fitted.classes, learned_from.by_class, prob, groups)
+        behind = shares_behind(folder, learned)
+        shares = class_shares_of(class_shares, fitted.classes, behind, prob, groups)
         adjusted = _adjusted(predictions, fitted.operating, shares)
     return ExternalValidation(
         predictions=predictions,
@@ -158,8 +158,8 @@ def evaluate_model(
         skipped=(*table.skipped, *skipped),
         seen=seen,
         with_seen=evaluate(everything, fitted.operating) if met.any() else None,
-        metric=learned_from.metric,
-        learned=learned_from.by_class,
+        metric=learned.metric,
+        learned=learned.by_class,
         adjusted=adjusted,
         findings=findings,
     )

@@ -9,10 +9,9 @@ file whether it was learned from; nobody can draw an image from it.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,10 @@ from numpy.typing import NDArray
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
-from medgraft.features.weights import sha256_of
-from medgraft.files import write_json
 from medgraft.profile.duplicates import CLEAR
 from medgraft.profile.hashes import Hashes, close_pairs
 from medgraft.profile.image_stats import ImageStats, identity_of
+from medgraft.profile.kept import keep, kept
 from medgraft.types import Canvas, FeatureSpec, ImageTable, ResizeRule, Strings
 
 FILE = "seen.safetensors"
@@ -105,19 +103,13 @@ class Traces:
 
     def write(self, folder: Path) -> None:
         """Add the traces to a bundle, with their sha256 in its `bundle.json`."""
-        from safetensors.numpy import save_file
-
-        path, bundle = folder / FILE, folder / "bundle.json"
         arrays = {
             "contents": self.contents,
             "pixels": self.pixels,
             "hashes": self.hashes,
             "clear": self.clear.astype(np.uint8),
         }
-        save_file(arrays, path, {"size": str(self.size), "resize": self.resize})
-        content = json.loads(bundle.read_text(encoding="utf-8"))
-        content["sha256"][FILE] = sha256_of(path)
-        write_json(bundle, content)
+        keep(folder, FILE, arrays, {"size": str(self.size), "resize": self.resize})
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -128,25 +120,21 @@ class Traces:
         BundleError
             They are damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = folder / FILE
-        if not path.is_file():
+        found = kept(folder, FILE)
+        if found is None:
             return None
+        arrays, words = found
         try:
-            with safe_open(path, "numpy") as file:
-                words = file.metadata()
-                found = cls(
-                    file.get_tensor("contents"),
-                    file.get_tensor("pixels"),
-                    file.get_tensor("hashes"),
-                    file.get_tensor("clear").astype(bool),
-                    int(words["size"]),
-                    words["resize"],
-                )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise BundleError.garbled(path, error) from error
-        return found
+            return cls(
+                arrays["contents"],
+                arrays["pixels"],
+                arrays["hashes"],
+                arrays["clear"].astype(bool),
+                int(words["size"]),
+                cast(ResizeRule, words["resize"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError.garbled(folder / FILE, error) from error
 
 
 def _short(names: Strings) -> Hashes:

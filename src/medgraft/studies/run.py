@@ -26,6 +26,7 @@ from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.profile import ProfileInputs, examine
+from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
@@ -68,7 +69,7 @@ class Study:
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. traces : by which the
-    images learned from are known.
+    images learned from are known; reference : to which those of another place are held.
     """
 
     result: StudyResult
@@ -86,6 +87,7 @@ class Study:
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
     traces: Traces
+    reference: Reference
 
 
 def run_study(
@@ -253,7 +255,8 @@ def assemble(
     session: Session,
 ) -> Study:
     """Check the data with what was found, and put the result together."""
-    findings = _findings(prepared, chosen.crossed.unchanged, session.extractor)
+    crossed, development = chosen.crossed, prepared.development.table
+    findings = _findings(prepared, crossed.unchanged, session.extractor)
     session.end_step("check the data")
     return Study(
         result=_result(prepared, judged, chosen, tested, findings, session.seconds),
@@ -262,15 +265,18 @@ def assemble(
         planned=prepared.planned,
         oof={key: one.predictions for key, one in judged.items()},
         test=tested.predictions,
-        unchanged=chosen.crossed.unchanged,
-        fitted=chosen.crossed.fitted,
+        unchanged=crossed.unchanged,
+        fitted=crossed.fitted,
         validation=chosen.validation,
         tested=tested.evaluation,
         by_patient=tested.by_patient,
         seconds=session.step_seconds,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
-        traces=Traces.of(prepared.development.table, prepared.image_stats, prepared.canvas),
+        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
+        reference=Reference.of(
+            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
+        ),
     )
 
 

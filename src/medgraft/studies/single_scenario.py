@@ -20,6 +20,7 @@ from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
 from medgraft.profile.image_stats import read_image_stats
+from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import INPUT, Finetune, Scenario
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
@@ -62,7 +63,7 @@ class SingleResult:
     table : the images that could be read. crossed : predictions of images not learned from, out
     of fold or of the one holdout, and the fitted classifier. validation, tested : their
     Evaluations; tested is None where no test split was looked at. traces : by which the images
-    learned from are known.
+    learned from are known; reference : to which those of another place are held.
     """
 
     table: ImageTable
@@ -73,6 +74,7 @@ class SingleResult:
     test: Predictions | None
     tested: Evaluation | None
     traces: Traces
+    reference: Reference
 
 
 def classic_scenario(
@@ -132,7 +134,8 @@ def run_single(
     spec = dataclasses.replace(feature_plan_of(scenario, extractor).canvas, edits=(), base=0)
     traces = Traces.of(development, read_image_stats(development, spec, extractor), spec)
     validation = evaluate(crossed.unchanged)
-    return SingleResult(table, options, folds, crossed, validation, test, tested, traces)
+    reference = Reference.of(development, crossed.unchanged, extractor, spec.resize)
+    return SingleResult(table, options, folds, crossed, validation, test, tested, traces, reference)
 
 
 def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> ImageTable:

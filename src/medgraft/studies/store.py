@@ -19,6 +19,7 @@ import numpy as np
 
 from medgraft.errors import BundleError, MedgraftError
 from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import FittedScenario, Predictions
@@ -88,12 +89,14 @@ class RunStore:
         predictions: list[Predictions],
         fitted: FittedScenario,
         traces: Traces,
+        reference: Reference,
     ) -> None:
         """Write what the study found, `result.json` last; `result` is what it holds."""
         write_predictions(self.folder / "predictions.parquet", predictions)
         with written_folder(self.folder / "model") as folder:
             fitted.save(folder)
             traces.write(folder)
+            reference.write(folder)
         write_json(self.folder / "result.json", result)
         self.event("finished", recommended=result["recommended"])
 

@@ -33,6 +33,11 @@ def of_audit(seen: SeenBefore) -> str:
     return f"{met}; audit it on others, for of images it knows by heart it may decide otherwise."
 
 
+def left_out(seen: SeenBefore) -> str:
+    """How many images were left out because they were learned from; '' where none were."""
+    return f"Left out: the model learned from {_of(seen.certain, seen.n)}." if seen.certain else ""
+
+
 def _images(seen: SeenBefore) -> str:
     if seen.same_file is None:
         return _without_traces(seen)
