@@ -520,7 +520,7 @@ def test_real_sets(name, splits, n_classes, positive, n_masks):
     assert table.positive == positive
     assert (table.masks != "").sum() == n_masks
     assert table.skipped == ()
-    assert {finding.check for finding in table.findings} <= {"table_beside"}
+    assert {finding.check for finding in table.findings} <= {"table"}
     if n_masks:
         polyps = table.labels == table.classes.index("polyp")
         assert ((table.masks != "") == polyps).all()

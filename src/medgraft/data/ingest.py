@@ -30,7 +30,7 @@ from medgraft.data.dicom.identity import nameless, withhold, write_ids
 from medgraft.data.folders.read_folder import read_folder
 from medgraft.data.groups.columns import PERSON
 from medgraft.data.groups.grouping import apply_grouping
-from medgraft.data.groups.keys import Candidate
+from medgraft.data.groups.keys import Candidate, known
 from medgraft.data.listing import (
     EMPTY,
     DicomHeader,
@@ -44,8 +44,9 @@ from medgraft.data.npz import read_npz
 from medgraft.data.pixel_rule import with_rule
 from medgraft.data.pixels.dicom_file import HEAD, is_dicom
 from medgraft.data.pixels.stored_header import StoredHeader, hash_and_look, sniff, sniff_array
+from medgraft.data.scan import TABLE_SUFFIXES
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.tables.files import LISTS, TABLE_SUFFIXES
+from medgraft.data.tables.files import LISTS
 from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import (
@@ -212,10 +213,13 @@ def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[s
 
 
 def _in_layout(rows: Sequence[Row], listing: Listing) -> Candidate | None:
-    """The groups that the layout of the folders gives."""
+    """The groups that the layout of the folders gives, or a table of patients."""
     keys = np.array([row.group for row in rows])
     if not keys.any():
         return None
+    if key := listing.key:
+        why = "its rows name patients or the like, and not images"
+        return Candidate(key, known(keys), f"by column '{key}'", "column", True, PERSON, why)
     source = "asked" if listing.reading.by == "layout" else "folder"
     by = "by the folders that they lie in"
     return Candidate(f"layout:{listing.reading.layout}", keys, by, source, True, rank=PERSON)

@@ -78,7 +78,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader found; `columns` names the values in each row's `extra`."""
+    """What a reader found; `columns` names the values in each row's `extra`, `key` the one of them
+    whose value is each row's `group`, '' where folders are.
+    """
 
     root: Path
     rows: list[Row]
@@ -86,6 +88,7 @@ class Listing:
     findings: list[Finding] = field(default_factory=list)
     columns: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    key: str = ""
 
 
 def bar(

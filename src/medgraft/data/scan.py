@@ -18,7 +18,7 @@ from medgraft.data.pixels.dicom_file import may_be_dicom
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff"}
 IMAGE_SUFFIXES |= {".bmp", ".webp", ".gif", ".pgm", ".ppm"}
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima", ".dic", ""}
-TABLE_SUFFIXES = {".csv", ".tsv", ".xlsx", ".parquet"}
+TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".psv", ".xlsx", ".xlsm", ".parquet", ".pq"}
 # What a person would call a picture and is not read, unlike notes and programs.
 UNREAD_PICTURES = {".heic", ".avif", ".jp2", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".svs"}
 UNREAD_PICTURES |= {".ndpi", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".mp4"}

@@ -21,8 +21,11 @@ from medgraft.data.listing import Listing, Row, shown
 from medgraft.data.names import is_about_data, kind_of, says_part, split_of, stem_of
 from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
 from medgraft.data.tables.files import LISTS
+from medgraft.data.tables.images import same_name
+from medgraft.data.tables.join import completed, with_columns
 from medgraft.data.tables.options import TableOptions
-from medgraft.data.tables.read_table import TableReading, tables_beside
+from medgraft.data.tables.read_table import tables_beside
+from medgraft.data.tables.reading import TableReading
 from medgraft.errors import AmbiguousDataError, DataError
 from medgraft.types import Finding, Reading, Severity, Skipped, Source
 
@@ -78,8 +81,9 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
             masks = MaskFiles(list(images), {}, [])  # a class of them is called like masks
     if not masks.images:
         raise DataError(_no_image(found))
-    tables = [] if given else _tables(found, masks.images, options)
-    table, layout = (None, given) if given else _chosen(found, masks.images, tables)
+    tables = _tables(found, masks.images, options)
+    table, layout = (None, given) if given else _chosen(found, masks.images, tables, options)
+    used: list[TableReading] = []
     if layout is not None:
         rows, outside = _rows(root, layout, masks)
         if not rows:
@@ -89,6 +93,7 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
                 f"nearest is {'/'.join(path)}: {why}{_would_fit(masks.images)}"
             )
         listing = Listing(root, sorted(rows, key=lambda row: row.id), outside)
+        listing, used = with_columns(listing, tables, options)
     else:
         assert table is not None
         listing = _with_splits(_with_masks(table.listing(), masks, root), root)
@@ -97,12 +102,12 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
         str(layout or ""),
         masks.by,
         (*left_out, *_droppings(found), *_not_named(table, masks.images)),
-        dict(sorted((found.others + _kinds(found, table)).items())),
+        dict(sorted((found.others + _kinds(found, [table] if table else used)).items())),
     )
     problems = [Skipped(shown("/".join(parts)), why) for parts, why in found.problems]
     findings = [
         *_unused(masks), *_unread(found, len(listing.rows)), *_copies(left_out),
-        *(_beside(tables) if table is None else []),
+        *(_beside([one for one in tables if one not in used]) if table is None else []),
     ]  # fmt: skip
     return replace(
         listing,
@@ -134,11 +139,10 @@ def _without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str
 
 
 def _tables(found: Scan, images: Sequence[Parts], options: FolderOptions) -> list[TableReading]:
-    """What the tables in a folder say of its images, but for those that name few or none."""
+    """What the tables in a folder say of its images."""
     paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
     files = [found.root.joinpath(*parts) for parts in images]
-    readings = tables_beside(found.root, paths, files, options) if paths else []
-    return [one for one in readings if one.n_images or _ties(one)]
+    return tables_beside(found.root, paths, files, options) if paths else []
 
 
 def _ties(one: TableReading) -> bool:
@@ -147,19 +151,21 @@ def _ties(one: TableReading) -> bool:
 
 
 def _chosen(
-    found: Scan, images: Sequence[Parts], tables: Sequence[TableReading]
+    found: Scan, images: Sequence[Parts], tables: Sequence[TableReading], options: FolderOptions
 ) -> tuple[TableReading | None, Layout | None]:
     """The table or the layout that gives the labels; exactly one of them is not None."""
     proposals = recognise(images)
-    about = [one for one in tables if one.sure and one.n_images >= NAMED * len(images)]
+    sure = len(proposals.layouts) == 1 and _n_classes(proposals.layouts[0], images) > 1
+    about = _about(found, tables, images, options, proposals.layouts[0] if sure else None)
     if len(about) == 1 and len(proposals.layouts) != 1 and (more := _of_others(about[0], tables)):
         ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in (*about, *more))
         raise AmbiguousDataError(
             f"{found.root} has {1 + len(more)} tables that label different images; put them into "
             f"one, with a column split if they are parts, or pass one as DATA:{ways}"
         )
-    if len(about) == len(proposals.layouts) == 1 and _n_classes(proposals.layouts[0], images) < 2:
-        return about[0], None
+    if len(about) == 1 and not sure:
+        others = [one for one in tables if _pass(one) != _pass(about[0])]
+        return completed(about[0], others, options), None
     if len(proposals.layouts) == 1:
         layout = proposals.layouts[0]
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -169,8 +175,6 @@ def _chosen(
             f"{found.root} can be read in two ways; say which:\n  --layout '{layout}'  "
             f"{_counts(layout, images)}\n  {other.path} as DATA  {_classes(other.classes)}"
         )
-    if len(about) == 1:
-        return about[0], None
     if len(about) > 1:
         ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in about)
         raise AmbiguousDataError(
@@ -189,18 +193,75 @@ def _chosen(
     )
 
 
+def _about(
+    found: Scan, tables: Sequence[TableReading], images: Sequence[Parts], options: FolderOptions,
+    folders: Layout | None,
+) -> list[TableReading]:  # fmt: skip
+    """The tables that label the images, and differ: by image; else, where folders do not, by
+    patient, or two together of which one names the images and one has the labels.
+
+    Of those that label by patient, beside `folders` only one whose patients are the classes.
+    """
+    many = [one for one in tables if one.n_images >= NAMED * len(images)]
+    by_image = [one for one in many if one.sure and not one.key]
+    by_patient = [one for one in many if one.sure and one.key]
+    if by_image:
+        return _unlike(by_image)
+    if folders is not None:
+        return [one for one in by_patient if _are_its_patients(found, folders, one)]
+    if by_patient:
+        return _unlike(by_patient)
+    together = [
+        completed(one, [other for other in tables if other is not one], options) for one in many
+    ]
+    for one in together:
+        if one.why_not and one.why_not in one.torn.values():
+            raise DataError(one.why_not)
+    return _unlike([one for one in together if one.sure])
+
+
+def _unlike(tables: Sequence[TableReading]) -> list[TableReading]:
+    """The tables without those that give no other classes, and of no other images, than one."""
+    kept: list[tuple[TableReading, dict[str, str]]] = []
+    if len(tables) < 2:
+        return list(tables)
+    for one in sorted(tables, key=lambda one: -one.n_images):
+        labels = _labels(one)
+        if not any(
+            labels.keys() <= others.keys()
+            and _one_to_one([(name, others[path]) for path, name in labels.items()])
+            for _, others in kept
+        ):
+            kept.append((one, labels))
+    return [one for one, _ in kept]
+
+
+def _one_to_one(pairs: Sequence[tuple[str, str]]) -> bool:
+    return len({a for a, _ in pairs}) == len({*pairs}) == len({b for _, b in pairs})
+
+
+def _are_its_patients(found: Scan, layout: Layout, table: TableReading) -> bool:
+    """Whether the folders that look like classes are what a table of patients names."""
+    said = [
+        (layout.read(Path(row.source.path).relative_to(found.root).parts), row.group)
+        for row in table.listing().rows
+    ]
+    return all(one and same_name(one.label) == same_name(patient) for one, patient in said)
+
+
 def _of_others(chosen: TableReading, tables: Sequence[TableReading]) -> list[TableReading]:
     """The tables that label images which the chosen one does not name."""
-    named = _labelled(chosen)
-    return [one for one in tables if one is not chosen and _labelled(one) - named]
+    named = _labels(chosen).keys()
+    rivals = [one for one in tables if bool(one.key) == bool(chosen.key)]
+    return [one for one in rivals if _labels(one).keys() - named]
 
 
-def _labelled(one: TableReading) -> set[str]:
-    """The images that a table gives a label, where it is sure."""
+def _labels(one: TableReading) -> dict[str, str]:
+    """The label of each image that a table gives one, where it is sure."""
     try:
-        return {row.source.path for row in one.listing().rows if row.label}
+        return {row.source.path: row.label for row in one.listing().rows if row.label}
     except DataError:
-        return set()
+        return {}
 
 
 def _pass(one: TableReading) -> str:
@@ -220,15 +281,13 @@ def _n_classes(layout: Layout, images: Sequence[Parts]) -> int:
 
 def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
     """Whether a table's labels are those of the folders, perhaps by other names."""
-    said: dict[str, set[str]] = defaultdict(set)
-    back: dict[str, set[str]] = defaultdict(set)
+    said = []
     for row in table.listing().rows:
         parts = Path(row.source.path).relative_to(found.root).parts
         meaning = layout.read(parts)
         if meaning is not None and row.label:
-            said[meaning.label].add(row.label)
-            back[row.label].add(meaning.label)
-    return all(len(names) == 1 for names in (*said.values(), *back.values()))
+            said.append((meaning.label, row.label))
+    return _one_to_one(said)
 
 
 def _with_masks(listing: Listing, masks: MaskFiles, root: Path) -> Listing:
@@ -307,10 +366,11 @@ def _joining(one: TableReading) -> list[str]:
     ]
 
 
-def _kinds(found: Scan, used: TableReading | None) -> Counter[str]:
+def _kinds(found: Scan, used: Sequence[TableReading]) -> Counter[str]:
     """The tables that were not used, by kind."""
     paths = {found.root.joinpath(*parts): kind_of(parts[-1]) for parts in found.tables}
-    return Counter(kind for path, kind in paths.items() if used is None or path != used.path)
+    read = {path for one in used for path in (one.path, *(path for path, _ in one.joined))}
+    return Counter(kind for path, kind in paths.items() if path not in read)
 
 
 def _classes(classes: Mapping[str, int]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medgraft.data.listing import file_problem
+from medgraft.data.missing import is_missing
 from medgraft.data.tables.column_names import IMAGE_NAMES, MASKS, describes, image_preference, plain
 from medgraft.data.tables.files import TableFile
 from medgraft.data.tables.images import SUFFIXES, ImageFiles, Matched
-from medgraft.data.tables.missing import is_missing
 from medgraft.data.tables.options import TableOptions
 from medgraft.errors import DataError
 
