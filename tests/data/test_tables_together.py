@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medgraft.data.ingest import LoadOptions, load
@@ -46,6 +47,7 @@ def findings(table: ImageTable, check: str) -> list[str]:
         ("subject", "{}/visit1/x{}.png"),
         ("patient_id", "{}_{}.png"),
         ("id", "{} ({}).png"),
+        ("slide", "{}-{}.png"),
         ("ID", "{}/{}.png"),
         ("folder", "{}/{}.png"),
     ],
@@ -177,6 +179,30 @@ def test_a_table_of_patients_beside_one_of_images(tmp_path, label_of):
         written(tmp_path, "patients.csv", "patient_id,dx,weight", [*people, "P003,a,3"])
         with pytest.raises(DataError, match=r"'b' and 'a' in its column 'dx'.*line 5 and 10"):
             load(tmp_path)
+
+
+def test_sheets_of_one_file_are_joined(tmp_path):
+    put(tmp_path, *(f"images/x{i}.png" for i in range(24)))
+    images = pd.DataFrame({"image": [f"x{i}" for i in range(24)],
+                           "patient": [PATIENTS[i // 3] for i in range(24)]})  # fmt: skip
+    people = pd.DataFrame({"patient_id": PATIENTS, "dx": list(RIGHT.values())})
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        images.to_excel(book, sheet_name="images", index=False)
+        people.to_excel(book, sheet_name="patients", index=False)
+    for data in (tmp_path, tmp_path / "t.xlsx"):
+        table = load(data)
+        for id_, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
+            assert table.classes[label] == RIGHT[PATIENTS[int(id_[8:-4]) // 3]]
+        assert len(set(table.groups.tolist())) == 8
+
+
+def test_ids_before_the_names_of_single_images_are_no_patients(tmp_path):
+    put(tmp_path, *(f"images/I{i:03d}_small.png" for i in range(24)))
+    rows = [f"I{i:03d},L{i // 2:04d},{'ab'[i // 2 % 2]}" for i in range(24)]
+    written(tmp_path, "t.csv", "image_id,lesion_id,dx", rows)
+    table = load(tmp_path)
+    assert table.grouping.rule == "lesion_id"
+    assert len(set(table.groups.tolist())) == 12
 
 
 def test_two_tables_that_label_alike_are_no_question(tmp_path):

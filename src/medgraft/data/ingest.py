@@ -28,7 +28,7 @@ from medgraft.data.dicom.headers import (
 )
 from medgraft.data.dicom.identity import nameless, withhold, write_ids
 from medgraft.data.folders.read_folder import read_folder
-from medgraft.data.groups.columns import PERSON
+from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.grouping import apply_grouping
 from medgraft.data.groups.keys import Candidate, known
 from medgraft.data.listing import (
@@ -218,8 +218,12 @@ def _in_layout(rows: Sequence[Row], listing: Listing) -> Candidate | None:
     if not keys.any():
         return None
     if key := listing.key:
+        keys = known(keys)
+        if len(np.unique(keys)) == len(keys):
+            return None  # an image's own id, written before its name
+        rank = THING if rank_of(key) == THING else PERSON
         why = "its rows name patients or the like, and not images"
-        return Candidate(key, known(keys), f"by column '{key}'", "column", True, PERSON, why)
+        return Candidate(key, keys, f"by column '{key}'", "column", True, rank, why)
     source = "asked" if listing.reading.by == "layout" else "folder"
     by = "by the folders that they lie in"
     return Candidate(f"layout:{listing.reading.layout}", keys, by, source, True, rank=PERSON)

@@ -49,6 +49,8 @@ class FolderOptions(TableOptions, Protocol):
 
     @property
     def layout(self) -> str: ...
+    @property
+    def one_class(self) -> bool: ...
 
 
 def read_folder(root: Path, options: FolderOptions) -> Listing:
@@ -166,6 +168,9 @@ def _chosen(
     if len(about) == 1 and not sure:
         others = [one for one in tables if _pass(one) != _pass(about[0])]
         return completed(about[0], others, options), None
+    unsure = [one for one in tables if not one.sure and one.n_images >= NAMED * len(images)]
+    if len(proposals.layouts) == 1 and not sure and unsure and not options.one_class:
+        raise DataError(f"{found.root} has one class only by its folders; {_remedy(found, unsure)}")
     if len(proposals.layouts) == 1:
         layout = proposals.layouts[0]
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -246,6 +251,8 @@ def _are_its_patients(found: Scan, layout: Layout, table: TableReading) -> bool:
         (layout.read(Path(row.source.path).relative_to(found.root).parts), row.group)
         for row in table.listing().rows
     ]
+    if len(table.classes) >= len({patient for _, patient in said}):
+        return False  # it says what the classes are called
     return all(one and same_name(one.label) == same_name(patient) for one, patient in said)
 
 

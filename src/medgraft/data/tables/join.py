@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medgraft.data.groups.columns import PERSON, THING, rank_of
+from medgraft.data.groups.keys import coded
 from medgraft.data.listing import Listing
 from medgraft.data.missing import NOBODY, is_missing
 from medgraft.data.tables.column_names import plain
@@ -76,13 +77,29 @@ def with_columns(
     rows = [replace(row, extra=extra) for row, extra in zip(listing.rows, values, strict=True)]
     if split is not None:
         rows = [replace(row, split=split.splits[at] or "") for at, row in enumerate(rows)]
+    others = [
+        f"{', '.join(one.label_columns)} of {one.path} could be the label too, with it as DATA"
+        for one in used
+        if one.sure and not _says_the_same(*_both_labels(listing, one))
+    ]
     text = (
-        f"The folders gave the labels; {'; '.join(text for _, text in found.joined)}."
+        f"The folders gave the labels; {'; '.join([*(t for _, t in found.joined), *others])}."
         + (f" Splits are by {', '.join(split.columns)}." if split else "")
     )  # fmt: skip
     finding = Finding("table", "info", text, {"images": len(rows)})
     findings = [*listing.findings, finding]
     return replace(listing, rows=rows, columns=tuple(columns), findings=findings), used
+
+
+def _both_labels(listing: Listing, one: TableReading) -> tuple[list[str], list[str]]:
+    """Of the images that a table labels, its label and the folder's."""
+    assert one.label is not None
+    assert one.images is not None
+    files = (str(file) for file in one.images.matched.files)
+    theirs = dict(zip(files, one.label.labels, strict=True))
+    return [theirs.get(row.source.path, "") for row in listing.rows], [
+        row.label for row in listing.rows
+    ]
 
 
 def _joined(one: TableReading, other: TableReading, options: TableOptions) -> TableReading:
@@ -130,30 +147,44 @@ def _by_image(one: TableReading, other: TableReading) -> _Match | None:
 
 
 def _by_key(one: TableReading, other: TableReading) -> _Match | None:
-    """The rows that name the same patients or the like, in columns called alike."""
+    """The rows that name the same patients or the like, where no row names an image."""
     assert one.table is not None
     assert other.table is not None
+    if other.n_images:
+        return None
     for name in one.table.header:
-        theirs = [their for their in other.table.header if plain(their) == plain(name)]
-        if len(theirs) != 1 or rank_of(name) not in (PERSON, THING):
+        keys = _keys(one.table, name)
+        if rank_of(name) not in (PERSON, THING) or len(keys) < 2:
             continue
-        keys, known = _keys(one.table, name), _keys(other.table, theirs[0])
-        if len(keys) > 1 and sum(key in known for key in keys) >= SHARED * len(keys):
-            rows: list[list[int]] = [[] for _ in one.table.rows]
-            for key, some in keys.items():
-                for row in some:
-                    rows[row] = known.get(key, [])
-            return _Match(rows, name, tuple(n for n in other.table.header if n != theirs[0]))
+        known = {}
+        for theirs in other.table.header:
+            if _are_alike(name, theirs, list(keys)):
+                rows_of = _keys(other.table, theirs)
+                if sum(key in rows_of for key in keys) >= SHARED * len(keys):
+                    known[theirs] = rows_of
+        if len(known) == 1:
+            ((column, rows_of),) = known.items()
+            rows = [rows_of.get(_key(cell), []) for cell in one.table.column(name)]
+            return _Match(rows, name, tuple(n for n in other.table.header if n != column))
     return None
+
+
+def _are_alike(name: str, theirs: str, keys: list[str]) -> bool:
+    """Whether two columns are of the same patients or the like, by what they are called."""
+    persons = rank_of(name) == rank_of(theirs) == PERSON
+    return persons or plain(name) == plain(theirs) or (plain(theirs) == "id" and coded(keys))
 
 
 def _keys(table: TableFile, column: str) -> Mapping[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for row, cell in enumerate(table.column(column)):
-        key = cell.strip().casefold().removesuffix(".0")
-        if key not in NOBODY:
+        if (key := _key(cell)) not in NOBODY:
             found[key].append(row)
     return found
+
+
+def _key(cell: str) -> str:
+    return cell.strip().casefold().removesuffix(".0")
 
 
 def _widened(
@@ -164,6 +195,7 @@ def _widened(
     assert table is not None
     header, cells = list(table.header), [list(row) for row in table.rows]
     added: list[str] = []
+    filled: list[str] = []
     torn: dict[str, str] = {}
     for name in columns:
         values, differ = _values(other, name, match.rows)
@@ -176,16 +208,19 @@ def _widened(
             for row, value in zip(cells, values, strict=True)
         ):
             for row, value in zip(cells, values, strict=True):
-                row[alike] = value if is_missing(row[alike]) else row[alike]
+                if value and is_missing(row[alike]):
+                    row[alike], filled = value, [*filled, *([name] if name not in filled else [])]
             continue
         header.append(name if alike is None else f"{name} ({other.path.stem})")
         added.append(header[-1])
         for row, value in zip(cells, values, strict=True):
             row.append(value)
-    if not added:
+    if not added and not filled:
         return one
     wider = replace(table, header=tuple(header), rows=[tuple(row) for row in cells])
-    said_of = other.path, f"{other.name} adds {', '.join(added)} (by {match.by})"
+    did = {"adds": ", ".join(added), "fills in": ", ".join(filled)}
+    does = " and ".join(f"{verb} {names}" for verb, names in did.items() if names)
+    said_of = other.path, f"{other.name} {does} (by {match.by})"
     return replace(one, table=wider, joined=(*one.joined, said_of), torn={**one.torn, **torn})
 
 

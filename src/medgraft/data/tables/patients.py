@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medgraft.data.groups.columns import PERSON, THING, rank_of
-from medgraft.data.groups.keys import coded
+from medgraft.data.groups.keys import FEW, coded
 from medgraft.data.missing import NOBODY
 from medgraft.data.names import image_of_mask, is_mask_folder, split_of
 from medgraft.data.tables.column_names import IMAGE_NAMES, holds_label_word, is_label_name, plain
@@ -63,10 +63,12 @@ def by_patient(table: TableFile, files: ImageFiles, wanted: str | None) -> Patie
     fits: list[tuple[str, str, Found]] = []
     for column, keys in columns.items():
         for way, tokens in words.items():
-            if way != "end" or coded(list(keys)):  # a number at the end counts images
-                found = _found(keys, tokens, pictures)
-                if found and _fits(found, keys, pictures):
-                    fits.append((column, way, found))
+            codes, bare = coded(list(keys)), plain(column) == "id"
+            if not codes and way == "end":
+                continue  # a number at the end counts images
+            found = _found(keys, tokens, pictures)
+            if found and _fits(found, keys, pictures, bare and not codes):
+                fits.append((column, way, found))
     if not fits:
         return None
     column, way, found = min(fits, key=lambda fit: sum(map(len, fit[2].values())))
@@ -116,7 +118,7 @@ def _may_be_key(column: str, keys: list[str], wanted: str | None) -> bool:
         return True  # `group` may be the arm of a trial, and its folders hold many patients
     known = rank_of(column) is not None or plain(column) in {*IMAGE_NAMES, *FOLDERS}
     label = is_label_name(column) or holds_label_word(column)
-    return known and not label and coded(keys)
+    return known and not label and (coded(keys) or (plain(column) == "id" and len(keys) >= FEW))
 
 
 def _folders(files: ImageFiles, file: Path) -> Iterable[str]:
@@ -166,11 +168,16 @@ def _number(text: str) -> str:
     return text.lstrip("0") or "0"
 
 
-def _fits(found: Found, keys: Mapping[str, tuple[int, ...]], pictures: Sequence[Path]) -> bool:
+def _fits(
+    found: Found, keys: Mapping[str, tuple[int, ...]], pictures: Sequence[Path], strict: bool
+) -> bool:
+    """Whether nearly all rows are found, or nearly all images by codes; `strict`: both."""
     rows = {row for some in found.values() for row in some}
     enough = len(rows) >= ROWS * sum(map(len, keys.values()))
-    every = len(found) >= ALL * len(pictures) and len(rows) > 1 and coded(list(keys))
-    return len(found) >= IMAGES * len(pictures) and (enough or every)
+    every = len(found) >= ALL * len(pictures) and len(rows) > 1
+    if strict:
+        return enough and every
+    return len(found) >= IMAGES * len(pictures) and (enough or (every and coded(list(keys))))
 
 
 def _spread(table: TableFile, column: str, way: str, found: Found) -> Patients:

@@ -71,8 +71,7 @@ def tables_beside(
         except DataError as error:
             found.append(TableReading(path, root, why_not=str(error)))
             continue
-        readings = [_reading(table, root, files, options) for table in tables]
-        found += [r for r in readings if r.n_images] or readings[:1]
+        found += [_reading(table, root, files, options) for table in tables]
     return found
 
 

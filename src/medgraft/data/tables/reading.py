@@ -230,7 +230,8 @@ def _nameless(reading: TableReading, table: TableFile, images: ImageColumn) -> F
     n = reading.n_nameless
     without = max(0, reading.n_known - reading.n_images)
     text = f"{n:,} rows of {table.name} name no image that is here"
-    many = n > MANY * len(table.rows)
+    part = not without and n > len(table.rows) - MANY * len(table.rows)  # of a large set, plainly
+    many = n > MANY * len(table.rows) and not part
     if many:
         text += f", such as '{cell}' ({table.unit} {table.lines[first]})"
         text += f"; {without:,} images have no row" if without else ""
