@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from medgraft.errors import DataError
 from medgraft.types import Finding, Progress, Reading, Skipped, Source, Split
 
 HASH_BYTES = 16
@@ -95,26 +94,6 @@ def bar(
     if progress is None:
         return contextlib.nullcontext(lambda steps: None)
     return progress.task(text, total)
-
-
-def with_class_names(listing: Listing, names: Sequence[tuple[str, str]]) -> Listing:
-    """The listing with classes called as `names` (label, name) says; others keep their own.
-
-    Raises
-    ------
-    DataError
-        A label that is given a name does not occur, or is given two.
-    """
-    if not names:
-        return listing
-    there = {row.label for row in listing.rows if row.label}
-    known = dict(names)
-    absent = [label for label in known if label not in there]
-    if absent or len(known) < len(names):
-        what = f"no image has the label '{absent[0]}'" if absent else "one label has two names"
-        raise DataError(f"--class-names: {what}; the labels are {', '.join(sorted(there)[:20])}")
-    rows = [replace(row, label=known.get(row.label, row.label)) for row in listing.rows]
-    return replace(listing, rows=rows)
 
 
 def file_problem(path: Path) -> str:
