@@ -1,6 +1,6 @@
 """What lies below a folder: pictures, tables, and everything else by its kind.
 
-Nothing is opened but what has no suffix or a DICOM's, whose first bytes say what it is.
+Nothing is opened but what has no suffix or a DICOM's: its first bytes say what it is.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 
 from medgraft.data.listing import file_problem
 from medgraft.data.names import is_dropping, kind_of
-from medgraft.data.pixels.dicom_file import may_be_dicom
+from medgraft.data.pixels.dicom_file import HEAD, is_dicom
+from medgraft.data.pixels.formats import begins_known
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff"}
 IMAGE_SUFFIXES |= {".bmp", ".webp", ".gif", ".pgm", ".ppm"}
-DICOM_SUFFIXES = {".dcm", ".dicom", ".ima", ".dic", ""}
+NAMED_PICTURES = IMAGE_SUFFIXES | {".dcm", ".dicom"}  # read or refused, whatever they hold
+UNSURE_SUFFIXES = {".ima", ".dic", ""}
 TABLE_SUFFIXES = {".csv", ".tsv", ".xlsx", ".parquet"}
 # What a person would call a picture and is not read, unlike notes and programs.
 UNREAD_PICTURES = {".heic", ".avif", ".jp2", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".svs"}
@@ -31,7 +33,7 @@ Parts = tuple[str, ...]
 class Scan:
     """The files below `root`, sorted, each as its path's parts.
 
-    images : that may be pictures, by their suffix or (DICOM) their first bytes. tables : that may
+    images : that may be pictures, by their suffix or their first bytes. tables : that may
     list images. problems : pictures or folders that cannot be read, and why. others : files of
     every other kind, counted by suffix. droppings : left by other programs or by us, counted.
     """
@@ -52,9 +54,9 @@ def scan(root: Path) -> Scan:
         if problem:
             found.problems.append((parts, problem))
         elif (
-            suffix in IMAGE_SUFFIXES
+            suffix in NAMED_PICTURES
             or (not suffix and root.joinpath(*parts).is_symlink())
-            or (suffix in DICOM_SUFFIXES and may_be_dicom(root.joinpath(*parts)))
+            or (suffix in UNSURE_SUFFIXES and _begins_as_picture(root.joinpath(*parts)))
         ):
             found.images.append(parts)
         elif suffix in TABLE_SUFFIXES:
@@ -62,6 +64,15 @@ def scan(root: Path) -> Scan:
         else:
             found.others[suffix] += 1
     return found
+
+
+def _begins_as_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError:
+        return False
+    return is_dicom(head) or begins_known(head)
 
 
 def entries_below(folder: Path) -> Iterator[tuple[Parts, str]]:

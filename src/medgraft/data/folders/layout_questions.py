@@ -87,7 +87,8 @@ def no_image(found: Scan) -> str:
     why = f"; {len(problems)} skipped, the first: {problems[0][1]}" if problems else ""
     others = f"; there are {by_kind(found.others)}" if found.others else ""
     kinds = " ".join(sorted(IMAGE_SUFFIXES))
-    return f"no image in {found.root} (read are {kinds}){others}{why}; expected class/image"
+    read = f"read are {kinds}, DICOM, and any of them without a suffix"
+    return f"no image in {found.root} ({read}){others}{why}; expected class/image"
 
 
 def by_kind(kinds: Mapping[str, int]) -> str:
