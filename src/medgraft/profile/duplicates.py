@@ -6,7 +6,7 @@ Files equal byte for byte are left to `leakage.identical_files`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,11 @@ class Pairs:
     same: NDArray[np.bool_]
     confirmed: bool
     refused: int
+
+    def without(self, images: NDArray[np.bool_]) -> Pairs:
+        """Those of which not both are among some images, given as (n,) of the table's rows."""
+        kept = ~images[self.rows].all(axis=1)
+        return replace(self, rows=self.rows[kept], apart=self.apart[kept], same=self.same[kept])
 
 
 def find_pairs(
