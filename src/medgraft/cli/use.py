@@ -225,14 +225,16 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            help="How a map is made: gradcam, gradcam++, hirescam, eigencam, layercam or scorecam "
-            "at each layer; occlusion (works with any model, slow); auto (one map, by the most "
-            "exact way this model has)."
+            help="How a map is made: auto (one map, by the most exact way this model has); "
+            "gradcam, gradcam++, hirescam, eigencam, layercam or scorecam (one at each layer; "
+            "gradcam where --taps is given); occlusion (works with any model, slow)."
         ),
-    ] = "gradcam",
+    ] = "",
     taps: Annotated[
         str,
-        typer.Option(help="Layers to look at, with commas; block 1 to 5 by default."),
+        typer.Option(
+            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default."
+        ),
     ] = "",
     target: Annotated[
         str | None,
@@ -247,7 +249,7 @@ def explain(
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
+    """Show where in an image MODEL's score comes from: one strip an image.
 
     Under the image stands what the model says, and whether that is right where the image lies in a
     folder named after its class.
@@ -257,6 +259,7 @@ def explain(
     from medgraft.bundle.explain import explain_files, explain_layers
     from medgraft.data.listing import shown
 
+    check_places(cache, folder=out)
     if layers:
         written, skipped = explain_layers(model, images, out, cache=cache)
     else:
