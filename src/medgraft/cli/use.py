@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
-from medgraft.cli.option_parsing import command_line, extractor_of, load_table, named, split_words
+from medgraft.cli.option_parsing import (
+    check_places,
+    command_line,
+    extractor_of,
+    load_table,
+    named,
+    split_words,
+)
 from medgraft.cli.options import (
     AS_JSON,
     CACHE,
@@ -58,6 +65,7 @@ def predict(
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files, write_predictions
 
+    check_places(cache, file=out)
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows = predict_files(fitted, paths)
     shares = None
@@ -104,6 +112,7 @@ def evaluate(
     """
     from medgraft.bundle.external_validation import evaluate_model, write_external
 
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
@@ -187,6 +196,7 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
