@@ -51,7 +51,9 @@ def change_classes(
         A class named is none, is renamed twice, or nothing is left.
     """
     renamed = _names_of(rows, rename)
-    kept = [replace(row, label=renamed.get(row.label, row.label)) for row in rows]
+    kept = list(rows)
+    if renamed:
+        kept = [replace(row, label=renamed.get(row.label, row.label)) for row in rows]
     counts = Counter(row.label for row in kept if row.label)
     for name in leave_out:
         if name not in counts and name not in renamed:

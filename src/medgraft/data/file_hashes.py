@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from medgraft.data.dicom.headers import read_header
 from medgraft.data.listing import EMPTY, DicomHeader, Row, bar
@@ -38,7 +38,7 @@ def hash_rows(
                     if problem:
                         skipped.append(Skipped(row.id, problem))
                     else:
-                        kept.append(replace(row, content_hash=name, dicom=found.dicom))
+                        kept.append(row.with_content(name, found.dicom))
                 advance(len(batch))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
@@ -56,6 +56,9 @@ class _Found:
     dicom: DicomHeader | None = None
 
 
+_NOTHING = _Found()
+
+
 def _of_batch(rows: Sequence[Row]) -> list[tuple[str, str, _Found]]:
     return [_of_row(row) for row in rows]
 
@@ -69,12 +72,13 @@ def _of_row(row: Row) -> tuple[str, str, _Found]:
     try:
         name, found = hash_and_look(row.source.path, _look)
     except OSError as error:
-        return "", f"cannot be read ({error.strerror})", _Found()
-    return ("", "empty file", _Found()) if name == EMPTY else (name, "", found)
+        return "", f"cannot be read ({error.strerror})", _NOTHING
+    return ("", "empty file", _NOTHING) if name == EMPTY else (name, "", found)
 
 
 def _look(content: bytes | mmap.mmap) -> _Found:
     if not is_dicom(content[:HEAD]):
-        return _Found(sniff(content))
+        stored = sniff(content)
+        return _NOTHING if stored is None else _Found(stored)
     header = read_header(bytes(content))
     return _Found(None if header.shown else StoredHeader("uint16"), header)

@@ -49,7 +49,7 @@ class Scan:
 def scan(root: Path) -> Scan:
     """Look at every name below `root`; links are followed, but not in circles."""
     found = Scan(root)
-    for parts, problem in _walk(root, (), frozenset(), found):
+    for parts, problem in _walk(os.fspath(root), (), frozenset(), found):
         suffix = kind_of(parts[-1]) if parts else ""
         if problem:
             found.problems.append((parts, problem))
@@ -82,7 +82,7 @@ def entries_below(folder: Path) -> Iterator[tuple[Parts, str]]:
 
 
 def _walk(
-    folder: Path, parts: Parts, above: frozenset[str], found: Scan
+    folder: str, parts: Parts, above: frozenset[str], found: Scan
 ) -> Iterator[tuple[Parts, str]]:
     real = os.path.realpath(folder)
     if real in above:
@@ -99,9 +99,9 @@ def _walk(
         if is_dropping(entry.name):
             found.droppings[entry.name] += 1
         elif _is_folder(entry):
-            yield from _walk(folder / entry.name, here, above | {real}, found)
+            yield from _walk(entry.path, here, above | {real}, found)
         elif (kind := kind_of(entry.name)) in IMAGE_SUFFIXES or (not kind and entry.is_symlink()):
-            yield here, file_problem(folder / entry.name)
+            yield here, file_problem(entry.path)
         else:
             yield here, ""
 

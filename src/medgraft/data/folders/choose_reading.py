@@ -25,9 +25,11 @@ MOST_TABLES = 20  # that are looked into
 
 def tables_about(found: Scan, images: Sequence[Parts], options: TableOptions) -> list[TableReading]:
     """What the tables in a folder say of its images, but for those that name few or none."""
+    if not found.tables:
+        return []
     paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
     files = [found.root.joinpath(*parts) for parts in images]
-    readings = tables_beside(found.root, paths, files, options) if paths else []
+    readings = tables_beside(found.root, paths, files, options)
     return [one for one in readings if one.n_images or ties(one)]
 
 
