@@ -203,10 +203,12 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
-    with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
     store = RunStore(out, asked, resume=resume)
-    finished = run_study(table, options, extractor, store)
+    try:
+        finished = run_study(table, options, extractor, store)
+    except MedgraftError:
+        store.leave_nothing()  # where it judged nothing: what cannot be read, say
+        raise
     write_report(out / "report.html", report_input(finished, extractor, command))
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))

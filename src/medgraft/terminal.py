@@ -292,6 +292,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
     from medgraft.report.text.calibration import figures, sentence
     from medgraft.report.text.formatting import name_metric
+    from medgraft.report.text.headline import caution
 
     table = Table(
         title=f"{title} (n = {evaluation.n_images:,})",
@@ -308,7 +309,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
             f"{estimate.n:,}",
         )
     _console().print(table)
-    if said := sentence(evaluation):
+    for said in filter(None, (caution(evaluation), sentence(evaluation))):
         _console().print(said, markup=False)
     if evaluation.operating is not None:
         threshold, rule = evaluation.operating.threshold, evaluation.operating.rule

@@ -395,5 +395,5 @@ def test_surnames_are_warned_of_and_never_joined(names, each, warned):
     ids, classes = (np.array([row[at] for row in rows]) for at in (0, 1))
     groups, _, findings = apply_grouping(ids, np.full(len(ids), ""), {}, classes)
     assert len(set(groups.tolist())) == len(ids)
-    assert [one.check for one in findings] == ["possible_groups"] * warned
-    assert not warned or "14 groups, such as brown, clark, davis" in findings[0].text
+    told = " ".join(one.text for one in findings if one.check == "possible_groups")
+    assert ("14 groups, such as" in told) == warned

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.data import ingest, scan
-from medgraft.data.ingest import LoadOptions, choose_positive, load
+from medgraft.data import file_hashes, scan
+from medgraft.data.class_names import choose_positive
+from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
 from named_files import put
@@ -542,6 +543,6 @@ def test_interrupt_stops_at_once(tmp_path, monkeypatch):
     def interrupt(row):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest, "_hash", interrupt)
+    monkeypatch.setattr(file_hashes, "_of_row", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(tmp_path)

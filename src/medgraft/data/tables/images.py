@@ -19,10 +19,9 @@ from urllib.parse import unquote
 from medgraft.data.listing import file_problem
 from medgraft.data.missing import is_missing
 from medgraft.data.names import SPLIT_NAMES
-from medgraft.data.scan import DICOM_SUFFIXES, IMAGE_SUFFIXES, entries_below
+from medgraft.data.scan import NAMED_PICTURES, entries_below
 from medgraft.data.tables.column_names import MASKS
 
-SUFFIXES = IMAGE_SUFFIXES | DICOM_SUFFIXES - {""}  # that a cell may have and its file another
 WAYS = {  # from the strictest, with the words for each
     "path": "by path",
     "tail": "by the end of the path",
@@ -253,7 +252,7 @@ def _stem(cell: str) -> str:
 
 
 def _has_suffix(cell: str) -> bool:
-    return Path(_parts(cell)[-1]).suffix.lower() in SUFFIXES
+    return Path(_parts(cell)[-1]).suffix.lower() in NAMED_PICTURES
 
 
 def _number(cell: str) -> int | None:

@@ -86,7 +86,7 @@ def with_columns(
         f"The folders gave the labels; {'; '.join([*(t for _, t in found.joined), *others])}."
         + (f" Splits are by {', '.join(split.columns)}." if split else "")
     )  # fmt: skip
-    finding = Finding("table", "info", text, {"images": len(rows)})
+    finding = Finding("table", "warn" if others else "info", text, {"images": len(rows)})
     findings = [*listing.findings, finding]
     return replace(listing, rows=rows, columns=tuple(columns), findings=findings), used
 

@@ -17,10 +17,11 @@ from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.keys import FEW, coded
 from medgraft.data.missing import NOBODY
 from medgraft.data.names import image_of_mask, is_mask_folder, split_of
+from medgraft.data.scan import NAMED_PICTURES
 from medgraft.data.tables.column_names import IMAGE_NAMES, holds_label_word, is_label_name, plain
 from medgraft.data.tables.files import TableFile
 from medgraft.data.tables.image_columns import ImageColumn
-from medgraft.data.tables.images import SUFFIXES, ImageFiles, Matched, same_name
+from medgraft.data.tables.images import ImageFiles, Matched, same_name
 
 ROWS = 0.9  # the share of the rows that must be found
 IMAGES = 0.5  # the share of the images that must be theirs
@@ -81,7 +82,7 @@ def by_patient(table: TableFile, files: ImageFiles, wanted: str | None) -> Patie
 def _names_files(table: TableFile) -> bool:
     """Whether a column holds names of image files: then rows are images, be they here or not."""
     return any(
-        2 * sum(Path(cell.strip()).suffix.lower() in SUFFIXES for cell in table.column(name))
+        2 * sum(Path(cell.strip()).suffix.lower() in NAMED_PICTURES for cell in table.column(name))
         >= len(table.rows)
         for name in table.header
     )
