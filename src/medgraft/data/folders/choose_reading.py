@@ -15,7 +15,6 @@ from medgraft.data.folders.layout_questions import (
 )
 from medgraft.data.folders.recognise import recognise
 from medgraft.data.scan import Parts, Scan
-from medgraft.data.tables.images import same_name
 from medgraft.data.tables.join import completed
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.read_table import tables_beside
@@ -160,13 +159,19 @@ def _one_to_one(pairs: Sequence[tuple[str, str]]) -> bool:
 
 def _are_its_patients(found: Scan, layout: Layout, table: TableReading) -> bool:
     """Whether the folders that look like classes are what a table of patients names."""
-    said = [
-        (layout.read(Path(row.source.path).relative_to(found.root).parts), row.group)
-        for row in table.listing().rows
-    ]
-    if len(table.classes) >= len({patient for _, patient in said}):
+    if table.table is None or table.images is None:
+        return False
+    patients = table.table.column(table.key)
+    if len(table.classes) >= len({*patients}):
         return False  # it says what the classes are called
-    return all(one and same_name(one.label) == same_name(patient) for one, patient in said)
+    said = []
+    for file, patient in zip(table.images.matched.files, patients, strict=True):
+        if file is not None:
+            meaning = layout.read(file.relative_to(found.root).parts)
+            if meaning is None:
+                return False
+            said.append((meaning.label, patient.strip()))
+    return _one_to_one(said)
 
 
 def _of_others(chosen: TableReading, tables: Sequence[TableReading]) -> list[TableReading]:
