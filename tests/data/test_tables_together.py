@@ -88,6 +88,7 @@ def test_masks_of_a_patient_are_no_images_of_it(tmp_path):
         ("patient_id,dx", [r.replace("P", "Q") for r in ROWS], "{}/x{}.png"),  # of other patients
         ("patient_id,dx", ROWS + [f"Z{i},a" for i in range(8)], "{}/x{}.png"),  # half, see below
         ("patient_id,dx", ROWS, "x{}y{}.png"),  # not a whole word
+        ("patient_id,dx", ROWS, "{}/P00{}/x.png"),  # of two patients
         ("patient_id,dx", [f"{i},{'ab'[i % 2]}" for i in range(1, 4)], "x{}_{}.png"),  # a count
         ("a_id,b_id,dx", [f"{p},P00{7 - i},a" for i, p in enumerate(PATIENTS)], "{}/x{}.png"),
         ("image,patient_id,dx", [f"q{i}.png,{r}" for i, r in enumerate(ROWS)], "{}/x{}.png"),
@@ -219,6 +220,13 @@ def test_two_tables_that_label_alike_are_no_question(tmp_path):
 
 
 # ------------------------------------------------------------------- beside class folders
+
+
+def test_a_copy_of_the_folders_class_is_no_column(tmp_path):
+    put(tmp_path, *(f"{'ab'[i % 2]}/x{i}.png" for i in range(12)))
+    rows = [f"x{i}.png,{'uv'[i % 2]},{'kl'[i % 3 % 2]}" for i in range(12)]  # two that may be it
+    written(tmp_path, "table.csv", "file,dx,outcome", rows)
+    assert set(load(tmp_path).metadata) == {"outcome"}
 
 
 @pytest.mark.parametrize("dx", [True, False])
