@@ -88,7 +88,6 @@ def test_masks_of_a_patient_are_no_images_of_it(tmp_path):
         ("patient_id,dx", [r.replace("P", "Q") for r in ROWS], "{}/x{}.png"),  # of other patients
         ("patient_id,dx", ROWS + [f"Z{i},a" for i in range(8)], "{}/x{}.png"),  # half, see below
         ("patient_id,dx", ROWS, "x{}y{}.png"),  # not a whole word
-        ("patient_id,dx", ROWS, "{}/P00{}/x.png"),  # of two patients
         ("patient_id,dx", [f"{i},{'ab'[i % 2]}" for i in range(1, 4)], "x{}_{}.png"),  # a count
         ("a_id,b_id,dx", [f"{p},P00{7 - i},a" for i, p in enumerate(PATIENTS)], "{}/x{}.png"),
         ("image,patient_id,dx", [f"q{i}.png,{r}" for i, r in enumerate(ROWS)], "{}/x{}.png"),
@@ -99,6 +98,15 @@ def test_what_is_not_sure_is_not_taken_for_patients(tmp_path, header, rows, file
     put(tmp_path, *(f"images/other_{i}.png" for i in range(3)))  # a part of the images has no row
     with pytest.raises(DataError, match=r"names no image|no column 'path'"):
         load(written(tmp_path, "labels.csv", header, rows))
+
+
+def test_a_path_of_two_patients_is_nobodys(tmp_path):
+    put(tmp_path, *(f"images/{p}/{i}.png" for p in PATIENTS for i in range(3)))
+    path = written(tmp_path, "labels.csv", "patient_id,dx", ROWS)
+    assert len(load(path)) == 24
+    put(tmp_path, "images/P001/P002/3.png")
+    with pytest.raises(DataError, match="no column 'path'"):
+        load(path)
 
 
 def test_a_table_of_more_patients_than_are_here(tmp_path):
