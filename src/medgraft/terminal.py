@@ -75,8 +75,9 @@ class RichProgress:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("·"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
         )
         with Progress(*columns, console=self.console) as bars:
             bar = bars.add_task(description, total=total)

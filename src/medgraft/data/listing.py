@@ -101,8 +101,8 @@ class Listing:
 def bar(
     progress: Progress | None, text: str, total: int
 ) -> AbstractContextManager[Callable[[int], None]]:
-    """A progress bar, or a silent one where nobody watches."""
-    if progress is None:
+    """A progress bar, or a silent one where nobody watches or there is nothing to do."""
+    if progress is None or not total:
         return contextlib.nullcontext(lambda steps: None)
     return progress.task(text, total)
 

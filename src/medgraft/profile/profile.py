@@ -165,6 +165,9 @@ def size_and_balance(table: ImageTable) -> tuple[Finding, ...]:
     ratio = float(images.max() / images.min())
     large, small = table.classes[int(images.argmax())], table.classes[int(images.argmin())]
     uneven = ratio >= IMBALANCE
+    if ratio == 1:
+        text = f"All classes to learn from have {counted(int(images.max()), 'image')}."
+        return size, Finding("balance", "info", text, {"ratio": ratio})
     balance = Finding(
         "balance",
         "warn" if uneven else "info",
