@@ -197,6 +197,18 @@ def _(out: Folder) -> None:
     out.table("stage_2_train_labels.csv", "patientId,x,y,width,height,Target", rows)
 
 
+@published("RSNA pneumonia, both tables", Right(asked="2 tables that label its images"))
+def _(out: Folder) -> None:
+    labels, kinds = [], []
+    for i in range(24):
+        name = f"{crc32(str(i).encode()):08x}-36a0-4b0c"
+        out.put(f"stage_2_train_images/{name}.png")
+        labels.append([name, int(i % 3 == 0)])
+        kinds.append([name, ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")[i % 3]])
+    out.table("stage_2_train_labels.csv", "patientId,Target", labels)
+    out.table("stage_2_detailed_class_info.csv", "patientId,class", kinds)
+
+
 @published("CheXpert (Irvin 2019)", Right(asked="train.csv"))
 def _(out: Folder) -> None:
     rows = []
@@ -248,6 +260,20 @@ def _(out: Folder) -> None:
         out.put(f"ISIC_2019_Training_Input/ISIC_2019_Training_Input/{name}.jpg")
         rows.append([name, *[float(j == i % 3) for j in range(9)]])
     out.table("ISIC_2019_Training_GroundTruth.csv", "image," + ",".join(names), rows)
+
+
+@published("ISIC 2019 with its metadata", Right(("BCC", "MEL", "NV"), (("train", 36),), 12))
+def _(out: Folder) -> None:
+    truth: list[list[object]] = []
+    rows: list[list[object]] = []
+    for i in range(36):
+        name = f"ISIC_{i:07d}"
+        out.put(f"ISIC_2019_Training_Input/{name}.jpg")
+        truth.append([name, *[float(j == i // 3 % 3) for j in range(3)]])
+        rows.append([name, 30 + i % 7, "anterior torso", f"BCN_{i // 3:07d}", "female"])
+    out.table("ISIC_2019_Training_GroundTruth.csv", "image,MEL,NV,BCC", truth)
+    header = "image,age_approx,anatom_site_general,lesion_id,sex"
+    out.table("ISIC_2019_Training_Metadata.csv", header, rows)
 
 
 @published("ISIC 2020 (Rotemberg 2021)", Right(("0", "1"), groups=12, asked="train.csv"))
@@ -587,6 +613,42 @@ def _(out: Folder) -> None:
         out.put(*[f"seg_train/seg_train/{name}/{100 + i}.jpg" for i in range(8)])
         out.put(*[f"seg_test/seg_test/{name}/{20000 + i}.jpg" for i in range(3)])
     out.put(*[f"seg_pred/seg_pred/{i}.jpg" for i in range(2)])
+
+
+def _clinic() -> tuple[list[str], list[list[object]]]:
+    names = [f"P{i:03d}" for i in range(1, 13)]
+    return names, [[p, ("normal", "glaucoma")[i % 2], 50 + i] for i, p in enumerate(names)]
+
+
+@published("a table of patients, a folder each", Right(("glaucoma", "normal"), groups=12))
+def _(out: Folder) -> None:
+    names, rows = _clinic()
+    out.put(*[f"images/{name}/visit{v}/{i}.png" for name in names for v in (1, 2) for i in (1, 2)])
+    out.table("labels.csv", "patient_id,diagnosis,age", rows)
+
+
+@published("a table of patients, in the file names", Right(("glaucoma", "normal"), groups=12))
+def _(out: Folder) -> None:
+    names, rows = _clinic()
+    out.put(*[f"{name}_{side}.png" for name in names for side in ("left", "right")])
+    out.table("clinical.csv", "Patient,Diagnosis,Age", rows)
+
+
+@published("tables of patients and of images", Right(("glaucoma", "normal"), groups=12))
+def _(out: Folder) -> None:
+    names, rows = _clinic()
+    out.put(*[f"scans/img{i:04d}.png" for i in range(36)])
+    out.table("images.csv", "file,patient", [[f"img{i:04d}.png", names[i // 3]] for i in range(36)])
+    out.table("patients.csv", "patient_id,diagnosis,age", rows)
+
+
+@published("class folders with a table of patients", Right(("glaucoma", "normal"), groups=12))
+def _(out: Folder) -> None:
+    names, rows = _clinic()
+    files = [f"{rows[i // 3][1]}/img{i:04d}.png" for i in range(36)]
+    out.put(*files)
+    rows = [[file.split("/")[1], names[i // 3], 50 + i // 3] for i, file in enumerate(files)]
+    out.table("metadata.csv", "filename,patient_id,age", rows)
 
 
 @published("five folds of two classes", Right(("melanoma", "nevus")))

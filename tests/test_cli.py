@@ -425,7 +425,7 @@ def test_demo_into_a_file_is_one_clear_line(
 ) -> None:
     (tmp_path / "f").write_text("precious")
     assert call("demo", "--out", str(tmp_path / "f"), "-q", monkeypatch=monkeypatch) == 1
-    assert "Not a directory; choose another folder" in capsys.readouterr().err
+    assert "Not a directory; choose another --out" in capsys.readouterr().err
 
 
 def test_a_warning_is_one_plain_line(
@@ -498,6 +498,48 @@ def test_bad_data_is_one_clear_line_and_exit_1(
     assert "Traceback" not in error
     assert len(error.strip()) > 40  # says what, why and what to do
     assert not (out / "result.json").exists()
+
+
+def test_a_study_of_nothing_but_damaged_images_leaves_no_run(
+    images: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    good = sorted((images / "lesion").iterdir())[0].read_bytes()
+    for i in range(12):
+        path = tmp_path / "data" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(good[: 200 + i])
+    words = ["study", str(tmp_path / "data"), "--quiet", "--cache", str(cache_folder), "--out"]
+    assert call(*words, str(tmp_path / "R"), monkeypatch=monkeypatch) == 4
+    assert "can be read" in capsys.readouterr().err
+    assert not (tmp_path / "R").exists()
+    (tmp_path / "mine").mkdir()
+    assert call(*words, str(tmp_path / "mine"), monkeypatch=monkeypatch) == 4
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict M a.png --out FILE/x.csv", "predict M a.png --out FOLDER",
+        "predict M a.png --cache FILE", "evaluate M D --out FILE", "explain M a.png --out FILE",
+        "explain M a.png --cache FILE/x", "audit M D --out FILE/x", "profile D --out FILE",
+        "encode a.png --out FOLDER", "views D --out FOLDER", "train D --recipe classic --out FILE",
+        "study D --out FILE/x", "study D --cache FILE",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_written_is_said_before_anything_is_read(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither model nor data are there, of which nothing is said."""
+    (tmp_path / "FILE").touch()
+    (tmp_path / "FOLDER").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert call(*words.split(), monkeypatch=monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"medgraft: cannot write {words.split()[-1]}: ")
+    assert f"another {words.split()[-2]}" in error
+    assert {path.name for path in tmp_path.iterdir()} == {"FILE", "FOLDER"}
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import medgraft
+from medgraft.data.ingest import LoadOptions
 
 HEAVY = ("torch", "sklearn", "numpy", "openvino", "pandas", "scipy", "matplotlib", "cv2", "PIL")
 
@@ -68,3 +72,21 @@ def test_help_comes_at_once() -> None:
     )
     assert found["heavy"] == []
     assert found["seconds"] < 2  # type: ignore[operator]  # of processor time: 0.3 s is usual
+
+
+def test_load_takes_what_the_command_line_takes(tmp_path: Path) -> None:
+    """Every option about reading, by the same name."""
+    asked = set(inspect.signature(medgraft.load).parameters) - {"data"}
+    assert asked == {field.name for field in dataclasses.fields(LoadOptions)} - {"one_class"}
+    for i in range(4):
+        Image.new("L", (8, 8), i).save(tmp_path / f"x{i}.png")
+    rows = "".join(f"x{i};{i % 2};u\n" for i in range(4))
+    table = tmp_path / "tables" / "t.psv"
+    table.parent.mkdir()
+    table.write_text(f"who;what;dx\n{rows}", encoding="utf-16")
+    read = medgraft.load(
+        table, images=tmp_path, path_column="who", label_column="what", encoding="utf-16",
+        class_names={0: "well", 1: "ill"},
+    )  # fmt: skip
+    assert read.classes == ("ill", "well")
+    assert read.metadata.keys() == {"dx"}

@@ -68,6 +68,15 @@ def load(
     data: str | os.PathLike[str],
     *,
     layout: str = "",
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    path_column: str | None = None,
+    label_column: str | None = None,
+    label_columns: Sequence[str] = (),
+    split_column: str | None = None,
+    class_names: Mapping[str, str] | Mapping[int, str] | None = None,
+    binarize: str | None = None,
+    encoding: str | None = None,
+    sheet: str | None = None,
     group: str | None = None,
     no_groups: bool = False,
     positive: str | None = None,
@@ -89,6 +98,19 @@ def load(
     layout
         What each level of the folders is, such as `split/class/group/image`; see
         `medgraft.data.folders.layout`.
+    images
+        The folder, or folders, below which the images of a table lie.
+    path_column, label_column, split_column
+        The table's columns, where their names and values do not say it; a `split_column` of 'none'
+        takes none.
+    label_columns
+        The table's columns of 0 and 1 of which each is a class.
+    class_names
+        What labels stand for, such as `{"0": "normal", "1": "ill"}`.
+    binarize
+        Two classes: images with this finding (`Mass`) or value (`>=50`), and the others.
+    encoding, sheet
+        How the table's text is encoded; which sheet of an Excel file it is.
     group
         A column's name or `regex:PATTERN` on the file names; guessed from the names by default.
     no_groups
@@ -114,8 +136,18 @@ def load(
     DataError
         There is nothing to learn from; the text says why and what to do.
     """
+    folders = [images] if isinstance(images, str | os.PathLike) else images
     options = LoadOptions(
         layout=layout,
+        images=tuple(os.fspath(folder) for folder in folders),
+        path_column=path_column,
+        label_column=label_column,
+        label_columns=tuple(label_columns),
+        split_column=split_column,
+        class_names=tuple((str(label), name) for label, name in (class_names or {}).items()),
+        binarize=binarize,
+        encoding=encoding,
+        sheet=sheet,
         group=group,
         no_groups=no_groups,
         positive=positive,
@@ -174,10 +206,12 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
-    with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
     store = RunStore(out, asked, resume=resume)
-    finished = run_study(table, options, extractor, store)
+    try:
+        finished = run_study(table, options, extractor, store)
+    except MedgraftError:
+        store.leave_nothing()  # where it judged nothing: what cannot be read, say
+        raise
     write_report(out / "report.html", report_input(finished, extractor, command))
     if finished.training:
         write_json(out / "training.json", training_json(finished.training))

@@ -48,6 +48,29 @@ def explained(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {reason}; {remedy}") from error
 
 
+def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose another") -> None:
+    """Try whether a file, or files in a folder, can be written, before the work for it begins.
+
+    Nothing is left on the disk: a folder that is not there yet is not made.
+
+    Raises
+    ------
+    StorageError
+        It cannot be; the text ends with `remedy`.
+    """
+    try:
+        if folder != path.is_dir() and path.exists():
+            raise OSError(errno.ENOTDIR if folder else errno.EISDIR, "")
+        above = path if folder else path.parent
+        while not above.exists() and above != above.parent:
+            above = above.parent
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise StorageError(f"cannot write {path}: {reason}; {remedy}") from error
+
+
 @contextmanager
 def written_file(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; on success it takes the place of `path`, else it goes.

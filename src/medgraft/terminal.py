@@ -76,8 +76,9 @@ class RichProgress:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("·"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
         )
         with Progress(*columns, console=self.console) as bars:
             bar = bars.add_task(description, total=total)
@@ -295,6 +296,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
     from medgraft.report.text.calibration import figures, sentence
     from medgraft.report.text.formatting import name_metric
+    from medgraft.report.text.headline import caution
 
     table = Table(
         title=f"{title} (n = {evaluation.n_images:,})",
@@ -311,7 +313,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
             f"{estimate.n:,}",
         )
     _console().print(table)
-    if said := sentence(evaluation):
+    for said in filter(None, (caution(evaluation), sentence(evaluation))):
         _console().print(said, markup=False)
     if evaluation.operating is not None:
         threshold, rule = evaluation.operating.threshold, evaluation.operating.rule

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from medgraft.types import Source
 MEGABYTES = 100
 SIDE = 20_000
 MEASURED = """
-import sys
+import os, sys
 from pathlib import Path
 from medgraft.data.pixels.decode import decode
 from medgraft.data.pixels.stored_header import hash_and_header
@@ -40,14 +40,21 @@ from medgraft.types import Source
 def peak():
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
 
-before = peak()
-try:
-    hash_and_header(sys.argv[1])
-    decode(Source(sys.argv[1]), (224, 224))
-except DecodeError as error:
-    print(error)
-print(peak() - before)
+for line in sys.stdin:
+    if os.fork():
+        os.wait()
+        print("end", flush=True)
+        continue
+    path, before = line.rstrip("\\n"), peak()
+    try:
+        hash_and_header(path)
+        decode(Source(path), (224, 224))
+    except DecodeError as error:
+        print(error)
+    print(peak() - before, flush=True)
+    os._exit(0)
 """
+Measure = Callable[[Path], tuple[str, int]]
 
 
 def png(width: int, height: int, bits: int, colour: int, *chunks: bytes) -> bytes:
@@ -126,18 +133,31 @@ LONG = ("jpeg", "tiff", OVERLAPPING, "bmp", "ppm", "no image")
 TAIL = 200 << 20
 
 
-def measured(file: Path) -> tuple[str, int]:
-    """The reason, '' for a picture, and by how many MB the process grew."""
-    run = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(file)], capture_output=True, text=True, check=True
-    )
-    *reason, growth = run.stdout.splitlines()
-    return " ".join(reason), int(growth)
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Measure]:
+    """Gives of a file the reason, '' for a picture, and by how many MB a process of its own grew,
+    forked from one that has loaded what decodes.
+    """
+    words = [sys.executable, "-c", MEASURED]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+
+        def measure(file: Path) -> tuple[str, int]:
+            asked.write(f"{file}\n")
+            asked.flush()
+            *reason, growth = iter(lambda: answers.readline().strip(), "end")
+            return " ".join(reason), int(growth)
+
+        yield measure
+        asked.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
+def test_a_bomb_is_refused_in_little_memory(name: str, measured: Measure, tmp_path: Path) -> None:
     make, words = BOMBS[name]
     file = tmp_path / "bomb"
     data = make()
@@ -152,7 +172,9 @@ def test_a_bomb_is_refused_in_little_memory(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_file_of_a_gigabyte_is_hashed_and_refused_in_little_memory(tmp_path: Path) -> None:
+def test_a_file_of_a_gigabyte_is_hashed_and_refused_in_little_memory(
+    measured: Measure, tmp_path: Path
+) -> None:
     file = tmp_path / "large.bmp"
     file.write_bytes(bmp(SIDE))
     os.truncate(file, 3 * SIDE * SIDE)
@@ -162,7 +184,7 @@ def test_a_file_of_a_gigabyte_is_hashed_and_refused_in_little_memory(tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_measure_sees_what_a_picture_takes(tmp_path: Path) -> None:
+def test_the_measure_sees_what_a_picture_takes(measured: Measure, tmp_path: Path) -> None:
     file = tmp_path / "large.png"
     Image.new("RGB", (6000, 6000)).save(file)
     assert measured(file)[1] > MEGABYTES

@@ -238,6 +238,19 @@ def test_files_that_are_not_read_are_counted_by_kind(tmp_path):
     assert finding.numbers == {"no suffix": 1, ".nii.gz": 2}
 
 
+def test_pictures_without_a_suffix_are_known_by_their_content(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i, kind in enumerate(("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")):
+            name = f"1.2.840.99.{i}" if label == "a" else f"IMG000{i}"
+            Image.new("L", (9, 8 + i)).save(tmp_path / label / name, kind)
+    (tmp_path / "a" / "README").write_text("Pictures of 2020.")
+    table = load(tmp_path)
+    assert len(table) == 14
+    assert table.reading.unread == {"": 1}
+    assert table.ids[0] == "a/1.2.840.99.0"
+
+
 def test_a_list_in_a_text_file_is_named_where_folders_say_nothing(tmp_path):
     put(tmp_path, "images/1.png", "images/2.png", "labels.txt")
     with pytest.raises(DataError, match=r"path,label \(a .txt file is one, passed as DATA\)$"):

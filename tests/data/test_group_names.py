@@ -342,3 +342,58 @@ def test_folders_may_be_named_by_those_who_know_the_layout():
     groups, grouping, _ = apply_grouping(ids, np.full(72, ""), {}, classes, folders=folders)
     assert partition(groups) == partition([i.split("/")[1] for i in ids.tolist()])
     assert grouping.rule == "regex:^[^/]+/([^/]+)/"
+
+
+SURNAMES = [
+    "smith",
+    "jones",
+    "brown",
+    "garcia",
+    "miller",
+    "davis",
+    "lopez",
+    "wilson",
+    "moore",
+    "taylor",
+    "lee",
+    "white",
+    "harris",
+    "clark",
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "each", "warned"),
+    [
+        (SURNAMES, 3, True),
+        (SURNAMES[:8], 3, False),  # as many kinds may have
+        (SURNAMES, 20, False),
+        (
+            [
+                "img",
+                "image",
+                "scan",
+                "slice",
+                "view",
+                "left",
+                "right",
+                "rot",
+                "flip",
+                "crop",
+                "lat",
+                "front",
+                "study",
+                "series",
+            ],
+            3,
+            False,
+        ),
+    ],
+)
+def test_surnames_are_warned_of_and_never_joined(names, each, warned):
+    rows = of(names, [f"{i:02d}" for i in range(1, each + 1)])
+    ids, classes = (np.array([row[at] for row in rows]) for at in (0, 1))
+    groups, _, findings = apply_grouping(ids, np.full(len(ids), ""), {}, classes)
+    assert len(set(groups.tolist())) == len(ids)
+    told = " ".join(one.text for one in findings if one.check == "possible_groups")
+    assert ("14 groups, such as" in told) == warned

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.data import ingest, scan
-from medgraft.data.ingest import LoadOptions, choose_positive, load
+from medgraft.data import file_hashes, scan
+from medgraft.data.class_names import choose_positive
+from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError
 from medgraft.types import ImageTable
 from named_files import put
@@ -520,7 +521,7 @@ def test_real_sets(name, splits, n_classes, positive, n_masks):
     assert table.positive == positive
     assert (table.masks != "").sum() == n_masks
     assert table.skipped == ()
-    assert {finding.check for finding in table.findings} <= {"table_beside"}
+    assert {finding.check for finding in table.findings} <= {"table"}
     if n_masks:
         polyps = table.labels == table.classes.index("polyp")
         assert ((table.masks != "") == polyps).all()
@@ -542,6 +543,6 @@ def test_interrupt_stops_at_once(tmp_path, monkeypatch):
     def interrupt(row):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ingest, "_hash", interrupt)
+    monkeypatch.setattr(file_hashes, "_of_row", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(tmp_path)

@@ -265,13 +265,15 @@ def test_eight_bits_among_sixteen_are_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------ pages
 
 
-def pages(root: Path, *stack: Array) -> Path:
+def pages(root: Path, *stack: Array, alike: bool = False) -> Path:
+    """Eight files whose pages are those of `stack`, each a little brighter but for `alike`."""
     for label in (0, 1):
         (root / str(label)).mkdir(parents=True)
         for i in range(4):
             with tifffile.TiffWriter(root / str(label) / f"{i}.tif") as file:
+                brighter = np.uint8(0 if alike else 4 * label + i)
                 for page in (*stack, picture(label, 10 * label + i).astype(np.uint8)):
-                    file.write(page, photometric="minisblack")
+                    file.write(page + brighter, photometric="minisblack")
     return root
 
 
@@ -284,6 +286,10 @@ def test_a_first_page_that_is_no_picture_is_said(tmp_path: Path) -> None:
     assert of(small, "pages").severity == "warn"
     stack = load(pages(tmp_path / "stack", picture(0, 1).astype(np.uint8)))
     assert of(stack, "pages").severity == "info"
+    same = load(pages(tmp_path / "same", picture(0, 1).astype(np.uint8), alike=True))
+    assert of(same, "pages").severity == "severe"
+    assert "In 8 of 8 it is the picture of another file, too" in of(same, "pages").text
+    assert of(load(tmp_path / "same", LoadOptions(page=2)), "pages").severity == "info"
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])

@@ -359,6 +359,51 @@ def test_splits_in_more_than_a_word(tmp_path):
     assert set(other.splits.tolist()) == {""}
 
 
+@pytest.mark.parametrize(
+    ("columns", "cells", "right"),
+    [
+        ("is_test", ["1", "0", "0"], ["test", "train", "train"]),
+        ("isTest", ["True", "False", "False"], ["test", "train", "train"]),
+        ("test", ["1", "0", "0"], ["test", "train", "train"]),
+        ("is_train", ["1", "0", "1"], ["train", "test", "train"]),
+        ("is_valid", ["false", "true", "false"], ["train", "val", "train"]),
+        ("train,validation", ["1,0", "0,1", "0,0"], ["train", "val", "test"]),
+        ("is_train,is_val,is_test", ["1,0,0", "0,1,0", "0,0,1"], ["train", "val", "test"]),
+        ("is_valid", ["1", "1", "0"], ["", "", ""]),  # most are: it is about the picture
+        ("prediction", ["1", "0", "0"], ["", "", ""]),
+    ],
+)
+def test_columns_of_0_and_1_that_say_the_split(tmp_path, columns, cells, right):
+    put(tmp_path, *(f"x{i:02d}.png" for i in N))
+    rows = [f"x{i:02d}.png,{'ab'[i % 2]},{cells[i % 3]}" for i in N]
+    table = load(written(tmp_path, f"path,label,{columns}", rows))
+    assert table.splits.tolist() == right * 4
+    assert bool(table.metadata) == (right[0] == "")
+
+
+def test_a_lone_column_of_a_test_is_the_label(tmp_path):
+    assert counts(of(tmp_path, "test", ZERO_ONE)) == {"0": 6, "1": 6}
+    with pytest.raises(DataError, match="has a 1 in is_train and is_test, and an image lies in on"):
+        of(tmp_path, "label,is_train,is_test", AB, ["1"] * 6 + ["0"] * 6, ["1"] * 2 + ["0"] * 10)
+
+
+def test_folds_are_said_to_be_no_split(tmp_path):
+    table = of(tmp_path, "label,fold", AB, [str(i % 5) for i in N])
+    assert set(table.splits.tolist()) == {""}
+    assert "'fold' of t.csv numbers folds (0 … 4) and says no split" in said(table, "folds")
+
+
+@pytest.mark.parametrize(
+    ("columns", "label"), [("diagnosis,severity", "diagnosis"), ("subtype,label", "label")]
+)
+def test_a_second_column_that_could_be_the_label_is_named(tmp_path, columns, label):
+    values = [AB, list("uvw") * 4]
+    table = of(tmp_path, columns, *(values if columns.startswith(label) else values[::-1]))
+    assert counts(table) == {"a": 6, "b": 6}
+    other = (set(columns.split(",")) - {label}).pop()
+    assert f"{other} could be the label too (--label-column '{other}')" in table.reading.by
+
+
 def test_two_columns_of_splits(tmp_path):
     with pytest.raises(DataError, match="--split-column 'phase' or --split-column 'usage'"):
         of(tmp_path, "label,phase,usage", AB, ["train", "test"] * 6, ["test", "train", "val"] * 4)
@@ -414,18 +459,6 @@ def test_a_table_beside_the_images(tmp_path):
     assert not two.sure
     assert two.n_images == 0
     assert "line 2 has 3 fields" in three.why_not
-
-
-@pytest.mark.parametrize("dx", [",dx", ""])
-def test_patients_in_a_table_beside_class_folders_are_warned_of(tmp_path, dx):
-    put(tmp_path, *(f"{'ab'[i % 2]}/x{i}.png" for i in N))
-    rows = [f"x{i}.png,P{i // 4}" + (f",{'ab'[i % 2]}" if dx else "") for i in N]
-    table = written(tmp_path, f"file,patient_id{dx}", rows)
-    (finding,) = [one for one in load(tmp_path).findings if one.check == "table_beside"]
-    assert finding.severity == "warn"
-    assert "Images of one patient_id may come to stand on both sides" in finding.text
-    assert f"pass it as DATA: {table}" in finding.remedy
-    assert ("Give it a column label" in finding.remedy) == (not dx)
 
 
 def test_a_table_whose_names_are_those_of_two_files_is_warned_of(tmp_path):

@@ -65,6 +65,16 @@ def test_every_method_writes_a_strip(
     assert words == "called red: right\nred: probability 0.62"
 
 
+@pytest.mark.parametrize(("taps", "kind"), [((), "auto"), (["second"], "cam")])
+def test_the_most_exact_way_is_taken_unless_layers_are_named(
+    taps: list[str], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(fitted_of(Linear(COEF / 100, np.zeros(2))), monkeypatch)
+    image = red_image(tmp_path / "red")
+    (file,), _ = explain.explain_files(tmp_path, [image], tmp_path / "out", taps=taps)
+    assert file.name == f"1-{kind}.png"
+
+
 def test_words_tell_wrong_from_unknown_and_name_the_threshold(
     strips: list[Strip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +95,7 @@ def test_what_cannot_be_explained_so_is_refused_with_what_can(
     use(fitted_of(Reddest()), monkeypatch)
     image = red_image(tmp_path / "red")
     with pytest.raises(ScenarioError, match="ask for occlusion, which any classifier has"):
-        explain.explain_files(tmp_path, [image], tmp_path)
+        explain.explain_files(tmp_path, [image], tmp_path, taps=["second"])
     with pytest.raises(ScenarioError, match="no method 'lime'; there are: gradcam, "):
         explain.explain_files(tmp_path, [image], tmp_path, method="lime")
     with pytest.raises(ScenarioError, match="looks at no single layer, and --taps names second"):

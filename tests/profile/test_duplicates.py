@@ -15,7 +15,9 @@ from medgraft.features.extract import Extractor
 from medgraft.profile import duplicates
 from medgraft.profile.duplicates import find_pairs, near_duplicates, suggest
 from medgraft.profile.image_stats import ImageStats, read_image_stats
+from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.suggestions import one_each
+from medgraft.results.data import DataAudit
 from medgraft.types import FeatureTable, ImageTable, Source
 
 PICTURES = 40
@@ -55,6 +57,24 @@ def seen(data: Path, tmp_path: Path) -> tuple[ImageTable, ImageStats]:
     table = load(data)
     spec = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=64)
     return table, read_image_stats(table, spec, extractor)
+
+
+def test_what_follows_from_a_page_that_is_no_picture_is_not_said_again(tmp_path: Path) -> None:
+    for i in range(24):
+        path = tmp_path / "data" / "ab"[i % 2] / f"{i}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        first = picture(0) if i % 4 < 2 else Image.new("L", (96, 96))
+        first.save(path, save_all=True, append_images=[picture(i)])
+    table, stats = seen(tmp_path / "data", tmp_path)
+    audit = DataAudit(table, examine(table, ProfileInputs(image_stats=stats)))
+    assert audit.findings[0].check == "pages"
+    assert not {"pixel_identical_across_classes", "empty_images"} & {
+        one.check for one in audit.findings
+    }
+    assert audit.checked.suggestions == ()
+    bare = replace(table, findings=())
+    others = {one.check for one in examine(bare, ProfileInputs(image_stats=stats)).findings}
+    assert others >= {"pixel_identical_across_classes", "empty_images"}
 
 
 def codes_of(table: ImageTable) -> FeatureTable:

@@ -137,6 +137,26 @@ def test_whether_the_images_were_learned_from_is_never_left_open(
     assert headline(changed).endswith(end)
 
 
+def test_no_more_is_claimed_than_the_images_show(content: EvaluationInput) -> None:
+    evaluation = content.evaluation
+
+    def said(n_groups: int, *ends: float) -> str:
+        estimates = {**evaluation.estimates, "auroc": Estimate(*ends, 90, "DeLong")}
+        changed = dataclasses.replace(evaluation, n_groups=n_groups, estimates=estimates)
+        return headline(dataclasses.replace(content, evaluation=changed))
+
+    assert said(8, 1.0, 0.63, 1.0) == (
+        "90 images of hospital b, of 8 groups, are too few to judge whether PNEUMONIA is told from "
+        "NORMAL: AUROC 1.00 (95 % interval 0.630–1.00)."
+    )
+    assert said(20, 0.7, 0.51, 0.9).startswith("PNEUMONIA is told from NORMAL with AUROC 0.700")
+    assert said(20, 0.6, 0.48, 0.7) == (
+        "It is not shown that PNEUMONIA is told from NORMAL: AUROC 0.600 (95 % interval "
+        "0.480–0.700, and guessing gives 0.500) on 90 images of hospital b."
+    )
+    assert said(20, 0.3, 0.2, 0.4).startswith("It is not shown that")
+
+
 def test_a_metric_these_data_leave_undefined_gives_way_to_accuracy(
     content: EvaluationInput,
 ) -> None:

@@ -122,8 +122,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
 
 
 @pytest.fixture(scope="module")
-def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
-    return Extractor(Cache(tmp_path_factory.mktemp("cache")), engine="torch", workers=2)
+def extractor(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Extractor:
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "graphs").symlink_to(graphs)
+    return Extractor(Cache(folder), workers=2)
 
 
 @pytest.fixture(scope="module")

@@ -29,15 +29,16 @@ def explain_files(
     images: Sequence[Path],
     out: Path,
     *,
-    method: str = "gradcam",
+    method: str = "",
     taps: Sequence[str] = (),
     target: str | None = None,
     cache: Path | None = None,
 ) -> tuple[list[Path], list[Skipped]]:
     """Write one strip an image: the image with the model's words, and its maps.
 
-    method : one of the CAM methods, a map for each tap; `occlusion`, one map; or `auto`, one map by
-    the most exact way that the scenario has.
+    method : `auto`, one map by the most exact way that the scenario has; one of the CAM methods, a
+    map for each tap; or `occlusion`, one map. By default `gradcam` where taps are named, else
+    `auto`.
 
     Returns
     -------
@@ -53,6 +54,7 @@ def explain_files(
     """
     from medgraft.report.charts.heatmap_strip import write_strip
 
+    method = method or ("gradcam" if taps else AUTO)
     if method not in (*METHODS, OCCLUSION, AUTO):
         raise ScenarioError(
             f"no method {method!r}; there are: {', '.join((*METHODS, OCCLUSION, AUTO))}"

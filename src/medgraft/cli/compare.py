@@ -10,6 +10,7 @@ import typer
 
 from medgraft import terminal
 from medgraft.cli.option_parsing import (
+    check_places,
     command_line,
     extractor_of,
     load_table,
@@ -226,6 +227,7 @@ def study(
         modality=modality,
         masks=masks is not None,
     )
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet)
     table = with_masks_of(
         load_table(data, progress, reading, positive=positive),
@@ -335,6 +337,7 @@ def train(
         if scenario
         else classic_scenario(training_settings(recipe, training), weights, start, seed)
     )
+    check_places(cache, folder=out)
     options = SingleOptions(holdout_only=holdout_only, cap=cap, validate=validate, test=test)
     progress = terminal.progress(quiet)
     table = load_table(data, progress, reading, positive=positive)
@@ -375,6 +378,7 @@ def demo(
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.store import RunError
 
+    check_places(cache, folder=out)
     images, run = out / "images", out / "run"
     progress = terminal.progress(quiet)
     with explained(out):

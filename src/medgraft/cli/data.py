@@ -9,6 +9,7 @@ import typer
 
 from medgraft import terminal
 from medgraft.cli.option_parsing import (
+    check_places,
     command_line,
     extractor_of,
     load_table,
@@ -74,6 +75,7 @@ def profile(
 
     if fail_on not in ("", "severe", "warn"):
         raise typer.BadParameter(f"--fail-on takes severe or warn, not {fail_on!r}")
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, positive=positive, one_class=True)
     extractor = extractor_of(engine, workers, cache, progress)
@@ -111,8 +113,10 @@ def views(
     Look at it before `study --augment`: a view that no patient could give teaches nothing.
     """
     from medgraft.data.augment import PRESETS
+    from medgraft.files import check_writable
     from medgraft.report.pages.views import views_page
 
+    check_writable(out, remedy="choose another --out")
     table = load_table(data, terminal.progress(quiet), reading)
     views_page(table, split_words(presets) or tuple(PRESETS), 2, 6, 224, out)
     typer.echo(f"written: {out}")
@@ -154,6 +158,7 @@ def encode(
     from medgraft.api import encode as run_encode
     from medgraft.features.backbones import DEFAULT
 
+    check_places(cache, file=out)
     name = backbone or DEFAULT
     extractor = extractor_of(engine, workers, cache, terminal.progress(quiet))
     extractor.weights = {name: weights} if weights else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -175,17 +174,25 @@ def extractor_of(
     """What computes codes, by the options about the machine."""
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
-    from medgraft.files import StorageError, cache_folder
 
-    folder = cache or cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise StorageError(
-            f"the cache folder {folder} cannot be written; pass another --cache DIR, or set "
-            "MEDGRAFT_CACHE"
-        )
     return Extractor(Cache(cache), engine=engine, workers=workers, progress=progress)
+
+
+def check_places(
+    cache: Path | None = None, *, folder: Path | None = None, file: Path | None = None
+) -> None:
+    """Refuse what could not be written after the work: the cache, and what --out names.
+
+    Raises
+    ------
+    StorageError
+        One of them cannot be written.
+    """
+    from medgraft.files import cache_folder, check_writable
+
+    other = "pass another --cache DIR, or set MEDGRAFT_CACHE"
+    check_writable(cache or cache_folder(), folder=True, remedy=other)
+    if folder is not None:
+        check_writable(folder, folder=True, remedy="choose another --out")
+    if file is not None:
+        check_writable(file, remedy="choose another --out")

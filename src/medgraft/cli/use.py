@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
-from medgraft.cli.option_parsing import command_line, extractor_of, load_table, named, split_words
+from medgraft.cli.option_parsing import (
+    check_places,
+    command_line,
+    extractor_of,
+    load_table,
+    named,
+    split_words,
+)
 from medgraft.cli.options import (
     AS_JSON,
     CACHE,
@@ -58,6 +65,7 @@ def predict(
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files, write_predictions
 
+    check_places(cache, file=out)
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
     rows = predict_files(fitted, paths)
     shares = None
@@ -104,6 +112,7 @@ def evaluate(
     """
     from medgraft.bundle.external_validation import evaluate_model, write_external
 
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
@@ -187,6 +196,7 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
@@ -225,14 +235,16 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            help="How a map is made: gradcam, gradcam++, hirescam, eigencam, layercam or scorecam "
-            "at each layer; occlusion (works with any model, slow); auto (one map, by the most "
-            "exact way this model has)."
+            help="How a map is made: auto (one map, by the most exact way this model has); "
+            "gradcam, gradcam++, hirescam, eigencam, layercam or scorecam (one at each layer; "
+            "gradcam where --taps is given); occlusion (works with any model, slow)."
         ),
-    ] = "gradcam",
+    ] = "",
     taps: Annotated[
         str,
-        typer.Option(help="Layers to look at, with commas; block 1 to 5 by default."),
+        typer.Option(
+            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default."
+        ),
     ] = "",
     target: Annotated[
         str | None,
@@ -247,7 +259,7 @@ def explain(
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Show where in an image MODEL's score comes from: one strip an image, layer by layer.
+    """Show where in an image MODEL's score comes from: one strip an image.
 
     Under the image stands what the model says, and whether that is right where the image lies in a
     folder named after its class.
@@ -257,6 +269,7 @@ def explain(
     from medgraft.bundle.explain import explain_files, explain_layers
     from medgraft.data.listing import shown
 
+    check_places(cache, folder=out)
     if layers:
         written, skipped = explain_layers(model, images, out, cache=cache)
     else:

@@ -7,59 +7,52 @@ room `profile`.
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from medgraft.data.class_names import change_classes
+from medgraft.data.class_names import (
+    change_classes,
+    choose_positive,
+    classes_of,
+    label_findings,
+    with_class_names,
+)
 from medgraft.data.dicom.headers import (
     COLUMNS,
     dicom_groups,
     header_findings,
     one_row_a_frame,
-    read_header,
     with_pictures,
 )
 from medgraft.data.dicom.identity import nameless, withhold, write_ids
+from medgraft.data.file_hashes import hash_rows
 from medgraft.data.folders.read_folder import read_folder
-from medgraft.data.groups.columns import PERSON
+from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.grouping import apply_grouping
-from medgraft.data.groups.keys import Candidate
+from medgraft.data.groups.keys import Candidate, known
 from medgraft.data.listing import (
-    EMPTY,
-    DicomHeader,
     Listing,
     Row,
-    bar,
-    with_class_names,
 )
-from medgraft.data.names import is_negative
 from medgraft.data.npz import read_npz
 from medgraft.data.pixel_rule import with_rule
-from medgraft.data.pixels.dicom_file import HEAD, is_dicom
-from medgraft.data.pixels.stored_header import StoredHeader, hash_and_look, sniff, sniff_array
+from medgraft.data.scan import TABLE_SUFFIXES
 from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.tables.files import LISTS, TABLE_SUFFIXES
+from medgraft.data.tables.files import LISTS
 from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.types import (
     Finding,
     Grouping,
     ImageTable,
-    Ints,
     Progress,
     Skipped,
     Strings,
 )
-
-MANY_CLASSES, FEW_IMAGES = 15, 10  # of so few images each: people rather than classes
-BATCH = 64  # files hashed by one thread at a go, so that handing over costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +127,7 @@ def load(
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
     listing = with_class_names(listing, options.class_names)
-    rows, unread, headers = _hashed(listing.rows, progress)
+    rows, unread, headers = hash_rows(listing.rows, progress)
     rows, without_picture = with_pictures(rows)
     dicom = any(row.dicom for row in rows)
     unread += without_picture if dicom else nameless(without_picture)
@@ -150,7 +143,7 @@ def load(
     rows, changed = change_classes(
         rows, options.leave_out, options.rename, options.drop_classes_below
     )
-    classes = _classes(rows, data, options.one_class)
+    classes = classes_of(rows, data, options.one_class)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
     positive, guess = choose_positive(classes, options.positive)
     ids = np.array([row.id for row in rows])
@@ -188,7 +181,7 @@ def load(
             *changed,
             *guess,
             *possible,
-            *_label_findings(labels, classes, ids.tolist()),
+            *label_findings(labels, classes, ids.tolist()),
             *lost,
         ),
         reading=listing.reading,
@@ -212,10 +205,17 @@ def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[s
 
 
 def _in_layout(rows: Sequence[Row], listing: Listing) -> Candidate | None:
-    """The groups that the layout of the folders gives."""
+    """The groups that the layout of the folders gives, or a table of patients."""
     keys = np.array([row.group for row in rows])
     if not keys.any():
         return None
+    if key := listing.key:
+        keys = known(keys)
+        if len(np.unique(keys)) == len(keys):
+            return None  # an image's own id, written before its name
+        rank = THING if rank_of(key) == THING else PERSON
+        why = "its rows name patients or the like, and not images"
+        return Candidate(key, keys, f"by column '{key}'", "column", True, rank, why)
     source = "asked" if listing.reading.by == "layout" else "folder"
     by = "by the folders that they lie in"
     return Candidate(f"layout:{listing.reading.layout}", keys, by, source, True, rank=PERSON)
@@ -246,186 +246,3 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
         f"{path} is neither a folder nor a .csv, .tsv, .xlsx, .parquet or .npz file; put the "
         "images into class folders, or list them in a CSV with the columns path,label"
     )
-
-
-def _hashed(
-    rows: Sequence[Row], progress: Progress | None
-) -> tuple[list[Row], list[Skipped], dict[str, StoredHeader]]:
-    """Fill in each row's content hash; a file that is empty or cannot be read is skipped.
-
-    With it, by that hash, what the files store that is more than a picture of eight bits.
-    """
-    headers: dict[str, StoredHeader] = {}
-    kept: list[Row] = []
-    skipped: list[Skipped] = []
-    batches = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
-    pool = ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1)))  # slow disks like a queue
-    try:
-        with bar(progress, "Reading images", len(rows)) as advance:
-            for batch, hashes in zip(batches, pool.map(_hash_all, batches), strict=True):
-                for row, (name, problem, found) in zip(batch, hashes, strict=True):
-                    if name and found.stored is not None:
-                        headers[name] = found.stored
-                    if problem:
-                        skipped.append(Skipped(row.id, problem))
-                    else:
-                        kept.append(replace(row, content_hash=name, dicom=found.dicom))
-                advance(len(batch))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files still queued
-    return kept, skipped, headers
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the bytes of a file say before they are decoded.
-
-    stored : where it is more than a picture of eight bits; dicom : of a DICOM file.
-    """
-
-    stored: StoredHeader | None = None
-    dicom: DicomHeader | None = None
-
-
-def _hash_all(rows: Sequence[Row]) -> list[tuple[str, str, _Found]]:
-    return [_hash(row) for row in rows]
-
-
-def _hash(row: Row) -> tuple[str, str, _Found]:
-    """(hash of the bytes, '', what they say) or ('', why there is none, nothing)."""
-    if row.content_hash:
-        member = row.source.member
-        stored = sniff_array(row.source.path, member) if member else None
-        return row.content_hash, "", _Found(stored)
-    try:
-        name, found = hash_and_look(row.source.path, _look)
-    except OSError as error:
-        return "", f"cannot be read ({error.strerror})", _Found()
-    return ("", "empty file", _Found()) if name == EMPTY else (name, "", found)
-
-
-def _look(content: bytes | mmap.mmap) -> _Found:
-    if not is_dicom(content[:HEAD]):
-        return _Found(sniff(content))
-    header = read_header(bytes(content))
-    return _Found(None if header.shown else StoredHeader("uint16"), header)
-
-
-def _classes(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:
-    """The classes by name; where all names are whole numbers, by value."""
-    names = {row.label for row in rows if row.label}
-    numbered = all(name.isdecimal() for name in names)
-    classes = tuple(sorted(names, key=lambda name: (int(name) if numbered else 0, name)))
-    twins: dict[str, list[str]] = {}
-    for name in classes:
-        twins.setdefault(name.casefold(), []).append(name)
-    alike = [names for names in twins.values() if len(names) > 1]
-    if alike:
-        flags = [f"--rename '{name}={names[-1]}'" for names in alike for name in names[:-1]]
-        raise DataError(
-            f"the classes {'; '.join(', '.join(names) for names in alike)} differ only in case, so "
-            f"one class may stand under two names; join them with {' '.join(flags)}"
-        )
-    if not classes:
-        raise DataError(f"no image in {data} has a label; fill in the label column")
-    if len(classes) == 1 and not one_class:
-        raise DataError(
-            f"{data} has one class only ({classes[0]}), two are needed; add images of another "
-            "class, or say with --layout which folder is the class"
-        )
-    return classes
-
-
-def choose_positive(
-    classes: tuple[str, ...], wanted: str | None = None
-) -> tuple[str | None, tuple[Finding, ...]]:
-    """The positive class of two, and a warning where it was guessed.
-
-    It is the one whose name does not say that nothing was found (`names.is_negative`: normal_lung,
-    no_finding, NonDemented, without_polyp), or 1 against 0; where that leaves none or both, the
-    last by name.
-
-    Raises
-    ------
-    DataError
-        `wanted` is no class, or there are not two classes.
-
-    Examples
-    --------
-    >>> choose_positive(("NORMAL", "PNEUMONIA"))
-    ('PNEUMONIA', ())
-    >>> choose_positive(("abnormal", "no finding"))[0]
-    'abnormal'
-    """
-    if wanted is not None:
-        if len(classes) != 2:
-            raise DataError(
-                f"a positive class ('{wanted}') needs two classes, and there are {len(classes)} "
-                f"({', '.join(classes)}); leave --positive out"
-            )
-        chosen = [name for name in classes if name.casefold() == wanted.casefold()]
-        if not chosen:
-            raise DataError(
-                f"the positive class '{wanted}' is none of {', '.join(classes)}; pass one of them "
-                "to --positive"
-            )
-        return chosen[0], ()
-    if len(classes) != 2:
-        return None, ()
-    if set(classes) == {"0", "1"}:
-        return "1", ()
-    candidates = [name for name in classes if not is_negative(name)]
-    if len(candidates) == 1:
-        return candidates[0], ()
-    guess = classes[-1]
-    return guess, (
-        Finding(
-            "positive_class",
-            "warn",
-            f"'{guess}' was guessed to be the positive class, because it is the last by name.",
-            remedy=f"Pass --positive {classes[0]} or --positive {guess}.",
-        ),
-    )
-
-
-def _label_findings(labels: Ints, classes: tuple[str, ...], ids: list[str]) -> list[Finding]:
-    """What is thin about the labels: images that have none, and classes of a single image."""
-    findings = []
-    missing = [ids[i] for i in np.flatnonzero(labels == -1)]
-    if missing:
-        findings.append(
-            Finding(
-                "missing_label",
-                "warn",
-                f"{len(missing)} of {len(ids)} images have no label and cannot be learned from.",
-                {"n": len(missing)},
-                tuple(missing),
-                "Fill in their labels, or leave the rows out.",
-            )
-        )
-    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    for index in np.flatnonzero(counts == 1):
-        findings.append(
-            Finding(
-                "class_of_one",
-                "warn",
-                f"The class '{classes[index]}' has a single image.",
-                {"n": 1},
-                (ids[int(np.flatnonzero(labels == index)[0])],),
-                "Add images of it, or leave it out: --drop-classes-below 2.",
-            )
-        )
-    seen = counts[counts > 0]
-    if len(seen) >= MANY_CLASSES and np.median(seen) <= FEW_IMAGES:
-        findings.append(
-            Finding(
-                "many_small_classes",
-                "warn",
-                f"{len(seen)} classes have {int(np.median(seen))} images each in the median, as "
-                "patients' folders do.",
-                {"classes": len(seen), "median": int(np.median(seen))},
-                remedy="If they are patients, give the labels in a table; if they are classes, "
-                "--drop-classes-below N leaves out the thin ones.",
-            )
-        )
-    return findings

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import to_canvas
+from medgraft.data.scan import IMAGE_SUFFIXES
 from medgraft.errors import DataError
 from medgraft.types import Geometry, ImageTable, Source
 
 Mask = NDArray[np.bool_]
 Key = TypeVar("Key", Path, str)
 SAME_SHAPE = 0.02  # by which the aspect of a mask of another size may differ from its image's
-SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg")
 
 
 def with_masks(table: ImageTable, folder: Path) -> ImageTable:
@@ -34,7 +34,7 @@ def with_masks(table: ImageTable, folder: Path) -> ImageTable:
     """
     if not folder.is_dir():
         raise DataError(f"no folder of masks at {folder}; --masks takes the folder they lie in")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     by_path = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     by_name = _unique({file: file.stem for file in files})
     paths = [PurePosixPath(id_).with_suffix("").as_posix() for id_ in table.ids.tolist()]

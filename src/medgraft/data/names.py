@@ -182,7 +182,7 @@ def is_mask_folder(name: str) -> bool:
 
 
 _MASK = r"(?:mask|masks|segmentation|seg|gt|ground[_ -]?truth|annotations?|anno|labels?|manual\d?)"
-_MASK_ALONE = re.compile(rf"(?i){_MASK}")
+_MASK_WORD = re.compile(rf"(?i){_MASK}")
 _MASK_AFTER = (
     re.compile(rf"(?i)(.+)[ _.-]+{_MASK}(?:[ _.-]?\(?\d*\)?)"),
     re.compile(rf"(?i)(.+?)[ _.-]+(?:[A-Za-z]+[ _-])?{_MASK}(?:[ _.-]?\(?\d*\)?)"),
@@ -213,7 +213,9 @@ def image_of_mask(stem: str) -> tuple[str, ...]:
     >>> image_of_mask("mask")[:2]
     ('image', 'img')
     """
-    if _MASK_ALONE.fullmatch(stem):
+    if not _MASK_WORD.search(stem):
+        return ()
+    if _MASK_WORD.fullmatch(stem):
         return _IMAGE_ALONE
     after = [match[1] for pattern in _MASK_AFTER if (match := pattern.fullmatch(stem))]
     if after:

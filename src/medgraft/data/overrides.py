@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from medgraft.data.missing import is_missing
 from medgraft.data.tables.column_names import plain
 from medgraft.data.tables.files import TableFile, read_table_file
 from medgraft.data.tables.images import ImageFiles
-from medgraft.data.tables.missing import is_missing
 from medgraft.errors import DataError
 from medgraft.types import Finding, ImageTable, Skipped
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.listing import content_hash
 from medgraft.data.pixels.stored_header import PLAIN_KIND, StoredHeader
 from medgraft.data.pixels.values import DEPTHS
 from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DecodeError
-from medgraft.types import Finding, ImageTable, Ints, PixelRule, Severity, Source, StoredRange
+from medgraft.types import Finding, ImageTable, Ints, PixelRule, Severity, StoredRange
 
 APART = 2.0  # times as large: depths that differ, and not brightness
 TELLS = 0.3  # Cramér's V from which on a property tells the class
@@ -169,33 +170,46 @@ def page_findings(
     which = "the first" if page is None else f"page {page}"
     text = f"{len(rows):,} files hold several pages ({each} each), of which {which} is read."
     odd = [row for row in rows if headers[names[row]].odd] if page is None else []
-    with DecodePool(1) as decoders:
-        blank = [row for row in rows[:LOOKED_AT] if _blank(table.sources[row], decoders)]
+    blank, same = _no_pictures(table, rows[:LOOKED_AT])
+    looked_at = min(len(rows), LOOKED_AT)
     if odd:
         text += f" In {len(odd):,} it is smaller than another, or not of its size."
     if blank:
-        text += f" In {len(blank):,} of {min(len(rows), LOOKED_AT):,} it is of one grey throughout."
-    grave = 2 * len(blank) > min(len(rows), LOOKED_AT)
-    severity: Severity = "severe" if grave else "warn" if odd or blank else "info"
+        text += f" In {len(blank):,} of {looked_at:,} it is of one grey throughout."
+    if same:
+        text += f" In {len(same):,} of {looked_at:,} it is the picture of another file, too."
+    grave = 2 * (len(blank) + len(same)) > looked_at
+    severity: Severity = "severe" if grave else "warn" if odd or blank or same else "info"
+    suspect = rows if grave else sorted({*odd, *blank, *same}) or rows
+    numbers = {"odd": len(odd), "blank": len(blank), "same": len(same)}
     return [
         Finding(
             "pages",
             severity,
             text,
-            {"n": len(rows), "pages": max(counts), "odd": len(odd), "blank": len(blank)},
-            tuple(table.ids[blank or odd or rows].tolist()),
+            {"n": len(rows), "pages": max(counts), **numbers},
+            tuple(table.ids[suspect].tolist()),
             "Pass --page N to read another page, counted from 1.",
         )
     ]
 
 
-def _blank(source: Source, decoders: DecodePool) -> bool:
-    """Whether the picture that is read is of one value throughout."""
-    try:
-        values = decoders.stored_values(source).values
-    except DecodeError:
-        return False
-    return bool(values.min() == values.max())
+def _no_pictures(table: ImageTable, rows: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The rows of which is read what is of one value throughout, or what another file shows too."""
+    blank: list[int] = []
+    shown: dict[str, list[int]] = {}
+    with DecodePool(1) as decoders:
+        for row in rows:
+            try:
+                values = decoders.stored_values(table.sources[row]).values
+            except DecodeError:
+                continue
+            if values.min() == values.max():
+                blank.append(row)
+            else:
+                shown.setdefault(content_hash(values.tobytes()), []).append(row)
+    alike = [rows for rows in shown.values() if len(set(table.byte_hashes[rows].tolist())) > 1]
+    return blank, [row for rows in alike for row in rows]
 
 
 # --------------------------------------------------------------------------- other data

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from medgraft.data.linked import linked, linked_by
 from medgraft.data.pixel_rule import found_again
 from medgraft.errors import DataError, FitError, LeakError
 from medgraft.types import Finding, Floats, Folds, ImageTable, Ints, Skipped, Strings
@@ -71,10 +70,8 @@ def keep_copies_together(table: ImageTable) -> ImageTable:
     if not len(rows):
         return table
     hashes = np.where(table.content_hashes == "", table.ids, table.content_hashes)[rows]
-    names, group_of = np.unique(table.groups[rows], return_inverse=True)
-    copy_of = np.unique(hashes, return_inverse=True)[1]
-    held = coo_array((np.ones(len(rows)), (group_of, copy_of))).tocsr()
-    joined_of = connected_components(held @ held.T, directed=False)[1].astype(np.int64)
+    names, first, group_of = np.unique(table.groups[rows], return_index=True, return_inverse=True)
+    joined_of = linked_by(table.groups[rows].tolist(), hashes.tolist())[first]
     return _joined(table, rows, names, group_of, joined_of, "identical files")
 
 
@@ -87,9 +84,7 @@ def keep_near_copies_together(table: ImageTable, pairs: Ints) -> ImageTable:
         With a finding that counts what was joined, or `table` itself where nothing was.
     """
     names, group_of = np.unique(table.groups, return_inverse=True)
-    shape = (len(names), len(names))
-    edges = coo_array((np.ones(len(pairs)), (group_of[pairs[:, 0]], group_of[pairs[:, 1]])), shape)
-    joined_of = connected_components(edges, directed=False)[1].astype(np.int64)
+    joined_of = linked(len(names), group_of[pairs])
     rows = np.arange(len(table))
     return _joined(table, rows, names, group_of, joined_of, "near copies of an image")
 

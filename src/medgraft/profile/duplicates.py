@@ -6,13 +6,12 @@ Files equal byte for byte are left to `leakage.identical_files`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from medgraft.data.linked import linked
 from medgraft.data.pool.pool import DecodePool
 from medgraft.profile.hashes import RADIUS, close_pairs, evenly_drawn, unit
 from medgraft.profile.image_stats import ImageStats, pixel_hash
@@ -42,6 +41,11 @@ class Pairs:
     same: NDArray[np.bool_]
     confirmed: bool
     refused: int
+
+    def without(self, images: NDArray[np.bool_]) -> Pairs:
+        """Those of which not both are among some images, given as (n,) of the table's rows."""
+        kept = ~images[self.rows].all(axis=1)
+        return replace(self, rows=self.rows[kept], apart=self.apart[kept], same=self.same[kept])
 
 
 def find_pairs(
@@ -269,7 +273,7 @@ def suggest(table: ImageTable, pairs: Pairs) -> Iterator[Suggestion]:
     exact = np.concatenate(
         [_equal_pairs(table.content_hashes, np.arange(len(table))), pairs.rows[pairs.same]]
     )
-    set_of = _linked(len(table), exact)
+    set_of = linked(len(table), exact)
     for rows in (np.flatnonzero(set_of == one) for one in np.unique(set_of[exact.ravel()])):
         test = rows[table.splits[rows] == "test"]
         if len(np.unique(table.labels[rows][table.labels[rows] >= 0])) > 1:
@@ -290,12 +294,6 @@ def suggest(table: ImageTable, pairs: Pairs) -> Iterator[Suggestion]:
     yield from _joined(table, every[_across(table, every)["groups"]])
 
 
-def _linked(n: int, pairs: Ints) -> Ints:
-    """(n,) the number of the set that each of n things is in, linked over any number of pairs."""
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
-
-
 def _exclude(table: ImageTable, row: int, why: str, check: str) -> Suggestion:
     return Suggestion(str(table.ids[row]), "exclude", "", why, check)
 
@@ -309,10 +307,10 @@ def _joined(table: ImageTable, rows: Ints) -> Iterator[Suggestion]:
         return
     names, group_of = np.unique(table.groups, return_inverse=True)
     links = group_of[rows]  # (m, 2)
-    part = _linked(len(names), links)
+    part = linked(len(names), links)
     first = np.unique(part, return_index=True)[1]
-    linked = np.isin(part, part[links.ravel()])
-    for row in np.flatnonzero(linked[group_of] & (table.splits != "test")):
+    joins = np.isin(part, part[links.ravel()])
+    for row in np.flatnonzero(joins[group_of] & (table.splits != "test")):
         target = str(names[first[part[group_of[row]]]])
         if target != table.groups[row]:
             why = "its group shares a copy with this one"

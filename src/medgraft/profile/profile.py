@@ -109,10 +109,16 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     findings += metadata_probe(table, read_properties(table, image_stats), seed)
     suggestions: list[Suggestion] = []
     unchecked = []
+    # What is seen of a page that is not the picture says nothing of the picture.
+    pages = [one for one in table.findings if one.check == "pages" and one.severity != "info"]
+    misread = {id for one in pages for id in one.images}
     if image_stats is not None:
         pairs = duplicates.find_pairs(table, image_stats, codes, seed)
-        findings += [*duplicates.near_duplicates(table, pairs), *quality.quality(image_stats)]
-        suggestions += [*duplicates.suggest(table, pairs), *quality.suggest(image_stats)]
+        pairs = pairs.without(np.isin(table.ids, list(misread)))
+        seen = [*duplicates.near_duplicates(table, pairs), *quality.quality(image_stats)]
+        findings += [one for one in seen if not misread.issuperset(one.images) or not one.images]
+        done = [*duplicates.suggest(table, pairs), *quality.suggest(image_stats)]
+        suggestions += [one for one in done if one.path not in misread]
     else:
         unchecked.append("near copies and picture quality (the images were not looked at)")
     if codes is not None:
@@ -159,6 +165,9 @@ def size_and_balance(table: ImageTable) -> tuple[Finding, ...]:
     ratio = float(images.max() / images.min())
     large, small = table.classes[int(images.argmax())], table.classes[int(images.argmin())]
     uneven = ratio >= IMBALANCE
+    if ratio == 1:
+        text = f"All classes to learn from have {counted(int(images.max()), 'image')}."
+        return size, Finding("balance", "info", text, {"ratio": ratio})
     balance = Finding(
         "balance",
         "warn" if uneven else "info",

@@ -41,8 +41,8 @@ class DataAudit:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What reading the data and checking it found, the most severe first."""
-        return tuple(gravest_first((*self.checked.findings, *self.table.findings)))
+        """The most severe first; of equal ones those on how the data were read first."""
+        return tuple(gravest_first((*self.table.findings, *self.checked.findings)))
 
     def at_least(self, severity: str) -> bool:
         """Whether a finding is that severe, or more."""

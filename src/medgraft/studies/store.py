@@ -50,6 +50,7 @@ class RunStore:
 
     def __init__(self, folder: Path, config: Mapping[str, object], *, resume: bool = False) -> None:
         self.folder = folder
+        self._made = not folder.exists()
         path = folder / "config.json"
         wanted = json.loads(json.dumps(config))
         if path.is_file():
@@ -71,6 +72,14 @@ class RunStore:
         line = json.dumps({"time": round(time.time(), 3), "event": name, **facts}, default=str)
         with explained(path), path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def leave_nothing(self) -> None:
+        """Remove what a run has written that failed before a scenario was judged."""
+        if not _has_results(self.folder):
+            for file in ("config.json", "run.jsonl"):
+                (self.folder / file).unlink(missing_ok=True)
+            if self._made:
+                self.folder.rmdir()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of that name in `run.jsonl`, in order; a line cut short is none."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medgraft.data.linked import linked_by
 from medgraft.data.listing import DicomHeader, Row, content_hash
 from medgraft.data.pixels.dicom_codecs import frames_of
 from medgraft.data.pixels.dicom_file import guarded, no_picture, read_dataset
@@ -132,10 +133,10 @@ def dicom_groups(
         others, by, possible = otherwise()
         if by.rule == "none":
             return groups, how, possible
-        return np.array(_joined(others.tolist(), studies, paths)), by, possible
+        return _joined(others.tolist(), studies, paths), by, possible
     others, by, possible = otherwise()
     columns = (nothing, nothing) if none else (others.tolist(), studies)
-    return np.array(_joined(*columns, paths)), by, possible
+    return _joined(*columns, paths), by, possible
 
 
 def group_by_header(rows: Sequence[Row], key: str = "") -> tuple[Strings, Grouping]:
@@ -167,26 +168,12 @@ def group_by_header(rows: Sequence[Row], key: str = "") -> tuple[Strings, Groupi
         patients = [""] * len(rows)
     groups = _joined(patients, studies, own)
     how = "PatientID" if any(patients) else "StudyInstanceUID"
-    return np.array(groups), Grouping(how, True, text)
+    return groups, Grouping(how, True, text)
 
 
-def _joined(*columns: Sequence[str]) -> list[str]:
-    """Join rows that share a value of any column, '' sharing nothing; the last has no ''."""
-    parent: dict[tuple[int, str], tuple[int, str]] = {}
-
-    def root(node: tuple[int, str]) -> tuple[int, str]:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    firsts = []
-    for values in zip(*columns, strict=True):
-        nodes = [(i, value) for i, value in enumerate(values) if value]
-        for other in nodes[1:]:
-            parent[root(other)] = root(nodes[0])
-        firsts.append(nodes[0])
-    return ["\0".join(map(str, root(node))) for node in firsts]
+def _joined(*columns: Sequence[str]) -> Strings:
+    """A group (n,) for each row: rows that share a value of any column, '' sharing nothing."""
+    return linked_by(*columns).astype(np.str_)
 
 
 # --------------------------------------------------------------------------- findings

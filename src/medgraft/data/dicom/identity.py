@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.dicom.headers import KEYS, read_header
+from medgraft.data.groups.columns import PERSON, rank_of
 from medgraft.data.listing import Row
 from medgraft.data.pixels.dicom_file import HEAD, is_dicom
 from medgraft.files import StorageError, cache_folder
@@ -146,7 +147,9 @@ def withhold(
         metadata={
             name: values
             for name, values in table.metadata.items()
-            if not PERSONAL.search(name) and not _names_files(values, rows)
+            if not PERSONAL.search(name)
+            and rank_of(name) != PERSON
+            and not _names_files(values, rows)
         },
         root="",
         grouping=replace(table.grouping, text=scrub(table.grouping.text)),

@@ -61,14 +61,19 @@ class Sentence:
     def _pattern(self) -> re.Pattern[str]:
         return re.compile(_joined(list(self.levels)), re.DOTALL)
 
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        """The word that each group of the pattern is of."""
+        return tuple(name.split("_", 1)[0] for name in self._pattern.groupindex)
+
     def read(self, parts: Parts) -> Meaning | None:
         """What the path says, or None where it does not fit the sentence."""
         match = self._pattern.fullmatch("/".join(parts))
         if match is None:
             return None
         said: dict[str, list[str]] = {}
-        for name, value in match.groupdict().items():
-            said.setdefault(name.split("_", 1)[0], []).append(value)
+        for word, value in zip(self._words, match.groups(), strict=True):
+            said.setdefault(word, []).append(value)
         split = short_split_of(said["split"][0]) if "split" in said else ""
         if "split" in said and not split:
             return None

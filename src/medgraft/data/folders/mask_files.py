@@ -57,9 +57,8 @@ def _find(files: Sequence[Parts], looker: _Looker) -> MaskFiles:
         by.append("pictures of two values named like those beside them")
     elif roots:
         by.append("folders " + ", ".join(sorted({path[-1] for path in roots})))
-    below = {path: _below(path, roots) for path in files}
-    images = [path for path in files if not below[path]]
-    masks = {path: below[path] for path in files if below[path]}
+    masks = {path: below for path in files if (below := _below(path, roots))} if roots else {}
+    images = [path for path in files if path not in masks]
     named = _named_masks(images) or _drawn_twins(images, looker)
     stems = {} if named else _drawn_affixed(images, looker)
     named |= set(stems)
@@ -81,6 +80,8 @@ def _mask_folders(files: Sequence[Parts], looker: _Looker) -> set[Parts]:
     """Folders named `masks`; folders named like masks beside one that is not, with its names or
     with pictures of two values.
     """
+    if not any(map(is_mask_folder, {name for path in files for name in path[:-1]})):
+        return set()
     stems: dict[Parts, set[str]] = defaultdict(set)
     children: dict[Parts, set[Parts]] = defaultdict(set)
     for path in files:
@@ -106,14 +107,16 @@ def _drawn_below(folder: Parts, files: Iterable[Parts], looker: _Looker) -> bool
 
 def _named_masks(images: Sequence[Parts]) -> set[Parts]:
     """Files whose name is another's with a word for masks; and their like, if most have one."""
+    said = ((path, image_of_mask(stem_of(path[-1]))) for path in images)
+    candidates = {path: stems for path, stems in said if stems}
+    if not candidates:
+        return set()
     folders: dict[Parts, set[str]] = defaultdict(set)
     everywhere: set[str] = set()
     for path in images:
         stem = stem_of(path[-1])
         folders[path[:-1]].add(stem)
         everywhere.add(stem)
-    candidates = {path: image_of_mask(stem_of(path[-1])) for path in images}
-    candidates = {path: stems for path, stems in candidates.items() if stems}
     paired = {
         path
         for path, stems in candidates.items()
@@ -128,6 +131,8 @@ def _matched(
     """By image, its masks; `masks` holds each with the folder of masks that it lies in, `stems` the
     image's stem where the mask's own does not say it.
     """
+    if not masks:
+        return {}
     named: dict[str, list[Parts]] = defaultdict(list)
     only: dict[Parts, Parts | None] = {}  # the image below a folder, None where there are several
     for path in images:
@@ -211,6 +216,8 @@ def _twins(beside: set[Parts], stems: Mapping[Parts, Mapping[str, Parts]]) -> li
 
 def _drawn_twins(images: Sequence[Parts], looker: _Looker) -> set[Parts]:
     """Of files that differ in their suffix only, those of the suffix whose pictures are masks."""
+    if len({(path[:-1], stem_of(path[-1])) for path in images}) == len(images):
+        return set()
     twins: dict[tuple[Parts, str], list[Parts]] = defaultdict(list)
     for path in images:
         twins[path[:-1], stem_of(path[-1])].append(path)

@@ -1,51 +1,37 @@
-"""Images in folders: which reading of the tree is right, and the rows that it gives."""
+"""Images in folders: the rows that the one right reading of a tree gives."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from medgraft.data.folders.copied_folders import without_copies
-from medgraft.data.folders.layout import Layout, Meaning
-from medgraft.data.folders.mask_files import MaskFiles, find_masks
-from medgraft.data.folders.recognise import recognise
-from medgraft.data.groups.columns import PERSON, THING, rank_of
-from medgraft.data.groups.keys import known
-from medgraft.data.listing import Listing, Row, shown
-from medgraft.data.names import is_about_data, kind_of, says_part, split_of, stem_of
-from medgraft.data.scan import IMAGE_SUFFIXES, UNREAD_PICTURES, Scan, scan
-from medgraft.data.tables.files import LISTS
-from medgraft.data.tables.options import TableOptions
-from medgraft.data.tables.read_table import TableReading, tables_beside
-from medgraft.errors import AmbiguousDataError, DataError
-from medgraft.types import Finding, Reading, Severity, Skipped, Source
-
-Parts = tuple[str, ...]
-NAMED = 0.5  # the share of the images that a table must name to be the one about them
-ABOUT = 0.2  # the share of the images that pictures about them may be
-MOST_TABLES = 20  # that are looked into
-SHOWN = 6  # classes of a reading that an error lists
-NAMED_BY_CLASS = (
-    (r".*\d.*_(\d|[A-Za-z]+)", "{*}_{class}"),
-    (r".*\d.*-(\d|[A-Za-z]+)", "{*}-{class}"),
-    (r"([A-Za-z]+)\..*\d.*", "{class}.{*}"),
-    (r"([A-Za-z]+)_.*\d.*", "{class}_{*}"),
-    (r"([A-Za-z]+)-.*\d.*", "{class}-{*}"),
-    (r"([A-Za-z]+) ?\(?\d+\)?", "{class}{*}"),
+from medgraft.data.folders.choose_reading import (
+    FolderOptions,
+    choose_reading,
+    n_classes,
+    tables_about,
 )
-
-
-class FolderOptions(TableOptions, Protocol):
-    """The part of `ingest.LoadOptions` that folders, and tables in them, are read by."""
-
-    @property
-    def layout(self) -> str: ...
+from medgraft.data.folders.folder_findings import (
+    left_out_findings,
+    mask_findings,
+    table_findings,
+    unread_findings,
+)
+from medgraft.data.folders.layout import Layout
+from medgraft.data.folders.layout_masks import masks_by_layout
+from medgraft.data.folders.layout_questions import no_image, would_fit
+from medgraft.data.folders.left_out_folders import without_copies, without_documents
+from medgraft.data.folders.mask_files import MaskFiles, find_masks
+from medgraft.data.listing import Listing, Row, shown
+from medgraft.data.names import kind_of, split_of
+from medgraft.data.scan import Parts, Scan, scan
+from medgraft.data.tables.join import with_columns
+from medgraft.data.tables.reading import TableReading
+from medgraft.errors import DataError
+from medgraft.types import Reading, Skipped, Source
 
 
 def read_folder(root: Path, options: FolderOptions) -> Listing:
@@ -65,45 +51,37 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
     for parts, problem in found.problems:
         if not parts:
             raise DataError(f"{root}: {problem}; check the path and its permissions")
-    images, left_out = without_copies(found)
     given = Layout.parse(options.layout) if options.layout else None
+    images, left_out = without_copies(found)
     if given is None:
-        images, about = _without_documents(images)
-        left_out += about
-    if given is not None and "mask" in given.words:
-        masks = _masks_by(given, images)
-    else:
-        masks = find_masks(root, images)
-        if given and _n_classes(given, masks.images) < 2 <= _n_classes(given, images):
-            masks = MaskFiles(list(images), {}, [])  # a class of them is called like masks
+        images, papers = without_documents(images)
+        left_out += papers
+    masks = _masks(root, images, given)
     if not masks.images:
-        raise DataError(_no_image(found))
-    tables = [] if given else _tables(found, masks.images, options)
-    table, layout = (None, given) if given else _chosen(found, masks.images, tables)
-    if layout is not None:
-        rows, outside = _rows(root, layout, masks)
-        if not rows:
-            path, why = layout.nearest(masks.images)
-            raise DataError(
-                f"none of the {len(masks.images):,} images in {root} fits --layout '{layout}'; the "
-                f"nearest is {'/'.join(path)}: {why}{_would_fit(masks.images)}"
-            )
-        listing = Listing(root, sorted(rows, key=lambda row: row.id), outside)
+        raise DataError(no_image(found))
+    tables = tables_about(found, masks.images, options)
+    chosen = choose_reading(found, masks.images, tables, options) if given is None else given
+    used: list[TableReading] = []
+    if isinstance(chosen, Layout):
+        table, layout = None, str(chosen)
+        listing, used = with_columns(_of_layout(chosen, masks, root), tables, options)
     else:
-        assert table is not None
-        listing = _with_splits(_with_masks(table.listing(), masks, root), root)
+        table, layout = chosen, ""
+        listing = _of_table(chosen, masks, root)
     reading = Reading(
         table.sentence if table else "layout" if given else "folders",
-        str(layout or ""),
+        layout,
         masks.by,
         (*left_out, *_droppings(found), *_not_named(table, masks.images)),
-        dict(sorted((found.others + _kinds(found, table)).items())),
+        dict(sorted((found.others + _unused_tables(found, [table] if table else used)).items())),
     )
     problems = [Skipped(shown("/".join(parts)), why) for parts, why in found.problems]
     findings = [
-        *_unused(masks), *_unread(found, len(listing.rows)), *_copies(left_out),
-        *(_beside(tables) if table is None else []),
-    ]  # fmt: skip
+        *mask_findings(masks),
+        *unread_findings(found, len(listing.rows)),
+        *left_out_findings(left_out),
+        *(table_findings([one for one in tables if one not in used]) if table is None else []),
+    ]
     return replace(
         listing,
         root=root,
@@ -113,122 +91,62 @@ def read_folder(root: Path, options: FolderOptions) -> Listing:
     )
 
 
-def _without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str, int, str]]]:
-    """The images without the few in folders such as `docs` beside two or more of others."""
-    total = Counter(path[:i] for path in images for i in range(1, len(path)))
-    found = []
-    for folder in sorted(one for one in total if is_about_data(one[-1])):
-        beside = [
-            n for one, n in total.items() if one[:-1] == folder[:-1] and not is_about_data(one[-1])
-        ]
-        few = total[folder] < ABOUT * len(images)
-        if few and len(beside) > 1 and 2 * total[folder] < min(beside):  # else a class of papers
-            found.append(folder)
-    outermost = [one for one in found if not any(one[:i] in found for i in range(1, len(one)))]
-    why = "by its name about the data, and no part of it"
-    kept = [path for path in images if not any(path[: len(one)] == one for one in outermost)]
-    return kept, [("/".join(one), total[one], why) for one in outermost]
+def _masks(root: Path, images: Sequence[Parts], given: Layout | None) -> MaskFiles:
+    """Images and masks told apart, as a layout says or by what they are."""
+    if given is not None and "mask" in given.words:
+        return masks_by_layout(given, images)
+    masks = find_masks(root, images)
+    if given and n_classes(given, masks.images) < 2 <= n_classes(given, images):
+        return MaskFiles(list(images), {}, [])  # a class of them is called like masks
+    return masks
 
 
-# --------------------------------------------------------------------------- which reading
+# --------------------------------------------------------------------------- rows by folders
 
 
-def _tables(found: Scan, images: Sequence[Parts], options: FolderOptions) -> list[TableReading]:
-    """What the tables in a folder say of its images, but for those that name few or none."""
-    paths = [found.root.joinpath(*parts) for parts in found.tables[:MOST_TABLES]]
-    files = [found.root.joinpath(*parts) for parts in images]
-    readings = tables_beside(found.root, paths, files, options) if paths else []
-    return [one for one in readings if one.n_images or _ties(one)]
-
-
-def _ties(one: TableReading) -> bool:
-    """Whether a table names images, but each of its names is that of several."""
-    return one.images is not None and bool(one.images.matched.unsure)
-
-
-def _chosen(
-    found: Scan, images: Sequence[Parts], tables: Sequence[TableReading]
-) -> tuple[TableReading | None, Layout | None]:
-    """The table or the layout that gives the labels; exactly one of them is not None."""
-    proposals = recognise(images)
-    about = [one for one in tables if one.sure and one.n_images >= NAMED * len(images)]
-    if len(about) == 1 and len(proposals.layouts) != 1 and (more := _of_others(about[0], tables)):
-        ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in (*about, *more))
-        raise AmbiguousDataError(
-            f"{found.root} has {1 + len(more)} tables that label different images; put them into "
-            f"one, with a column split if they are parts, or pass one as DATA:{ways}"
+def _of_layout(layout: Layout, masks: MaskFiles, root: Path) -> Listing:
+    """The rows of the images that a layout reads, which are some."""
+    rows, outside = _rows(root, layout, masks)
+    if not rows:
+        path, why = layout.nearest(masks.images)
+        raise DataError(
+            f"none of the {len(masks.images):,} images in {root} fits --layout '{layout}'; the "
+            f"nearest is {'/'.join(path)}: {why}{would_fit(masks.images)}"
         )
-    if len(about) == len(proposals.layouts) == 1 and _n_classes(proposals.layouts[0], images) < 2:
-        return about[0], None
-    if len(proposals.layouts) == 1:
-        layout = proposals.layouts[0]
-        other = next((one for one in about if not _same_classes(found, layout, one)), None)
-        if other is None or len(other.classes) < 2:
-            return None, layout
-        raise AmbiguousDataError(
-            f"{found.root} can be read in two ways; say which:\n  --layout '{layout}'  "
-            f"{_counts(layout, images)}\n  {other.path} as DATA  {_classes(other.classes)}"
-        )
-    if len(about) == 1:
-        return about[0], None
-    if len(about) > 1:
-        ways = "".join(f"\n  {_pass(one)}  {_classes(one.classes)}" for one in about)
-        raise AmbiguousDataError(
-            f"{found.root} has {len(about)} tables that label its images; pass one as DATA:{ways}"
-        )
-    if proposals.layouts:
-        ways = "".join(f"\n  --layout '{one}'  {_counts(one, images)}" for one in proposals.layouts)
-        raise AmbiguousDataError(
-            f"{found.root} can be read in {len(proposals.layouts)} ways; pass the one that is "
-            f"right:{ways}"
-        )
-    why = proposals.why or "they all lie in one folder"
-    raise DataError(
-        f"{found.root} does not say which class each image has: {why}{_in_names(images)}; "
-        f"{_remedy(found, tables)}"
-    )
+    return Listing(root, sorted(rows, key=lambda row: row.id), outside)
 
 
-def _of_others(chosen: TableReading, tables: Sequence[TableReading]) -> list[TableReading]:
-    """The tables that label images which the chosen one does not name."""
-    named = _labelled(chosen)
-    return [one for one in tables if one is not chosen and _labelled(one) - named]
-
-
-def _labelled(one: TableReading) -> set[str]:
-    """The images that a table gives a label, where it is sure."""
-    try:
-        return {row.source.path for row in one.listing().rows if row.label}
-    except DataError:
-        return set()
-
-
-def _pass(one: TableReading) -> str:
-    """What to pass to have this table, or this sheet of it, read."""
-    part = one.table.part if one.table else ""
-    return f"{one.path}" + (f" --sheet '{part}'" if part else "")
-
-
-def _would_fit(images: Sequence[Parts]) -> str:
-    layouts = recognise(images).layouts
-    return f"; --layout '{layouts[0]}' would fit" if len(layouts) == 1 else ""
-
-
-def _n_classes(layout: Layout, images: Sequence[Parts]) -> int:
-    return len({meaning.label for path in images if (meaning := layout.read(path))} - {""})
-
-
-def _same_classes(found: Scan, layout: Layout, table: TableReading) -> bool:
-    """Whether a table's labels are those of the folders, perhaps by other names."""
-    said: dict[str, set[str]] = defaultdict(set)
-    back: dict[str, set[str]] = defaultdict(set)
-    for row in table.listing().rows:
-        parts = Path(row.source.path).relative_to(found.root).parts
+def _rows(root: Path, layout: Layout, masks: MaskFiles) -> tuple[list[Row], list[Skipped]]:
+    """A row for each image that the layout reads; the others, with why not."""
+    rows, outside = [], []
+    base = os.fspath(root)  # joined as text: a `Path` an image takes longer than all else here
+    for parts in masks.images:
         meaning = layout.read(parts)
-        if meaning is not None and row.label:
-            said[meaning.label].add(row.label)
-            back[row.label].add(meaning.label)
-    return all(len(names) == 1 for names in (*said.values(), *back.values()))
+        if meaning is None or meaning.is_mask:
+            outside.append(Skipped("/".join(parts), _why_outside(layout, parts)))
+            continue
+        paths = [os.path.join(base, *mask) for mask in masks.masks_of.get(parts, ())]  # noqa: PTH118
+        source = Source(os.path.join(base, *parts))  # noqa: PTH118
+        rows.append(
+            Row("/".join(parts), source, meaning.label, meaning.split, "\0".join(paths),
+                group=meaning.group)
+        )  # fmt: skip
+    return rows, outside
+
+
+def _why_outside(layout: Layout, parts: Parts) -> str:
+    least = min(len(one.levels) for one in layout.sentences)
+    if len(parts) < least:
+        return "lies in no class folder, so has no label"
+    return f"does not fit the layout {layout}"
+
+
+# --------------------------------------------------------------------------- rows by a table
+
+
+def _of_table(table: TableReading, masks: MaskFiles, root: Path) -> Listing:
+    """The rows of a table, with what the folders of its images say besides."""
+    return _with_splits(_with_masks(table.listing(), masks, root), root)
 
 
 def _with_masks(listing: Listing, masks: MaskFiles, root: Path) -> Listing:
@@ -257,175 +175,14 @@ def _with_splits(listing: Listing, root: Path) -> Listing:
     return listing
 
 
-def _not_named(table: TableReading | None, images: Sequence[Parts]) -> list[tuple[str, int, str]]:
-    left = len(images) - table.n_images if table else 0
-    assert table is not None or not left
-    return [("images", left, f"{table.path.name} does not name them")] if table and left else []
-
-
-def _beside(tables: Sequence[TableReading]) -> list[Finding]:
-    """A table that names the images and was not used, because the folders give the labels; a
-    warning where it says which of them are of one patient.
-    """
-    found = []
-    for one in tables:
-        if _ties(one) and not one.n_images:
-            text = f"{one.path.name} may be about the images, and was not used: {one.why_not}."
-            remedy = f"Mend it, and pass it as DATA: {one.path}."
-            found.append(Finding("table_beside", "warn", text, remedy=remedy))
-        if not one.further or not one.n_images:
-            continue
-        text = (
-            f"{one.path.name} names {one.n_images:,} of the images; the folders gave the labels, "
-            f"and what else it says was not used ({', '.join(one.further[:8])})."
-        )
-        remedy = f"To use its columns, pass it as DATA: {one.path}."
-        if not one.sure:
-            remedy = f"Give it a column label, and pass it as DATA: {one.path}."
-        if people := _joining(one):
-            text += (
-                f" Images of one {people[0]} may come to stand on both sides of a split, which "
-                "makes every number too good."
-            )
-        severity: Severity = "warn" if people else "info"
-        found.append(
-            Finding("table_beside", severity, text, {"images": one.n_images}, remedy=remedy)
-        )
-    return found
-
-
-def _joining(one: TableReading) -> list[str]:
-    """The columns of a table, named as a patient's or the like, that name several images each."""
-    if one.table is None:
-        return []
-    return [
-        name
-        for name in one.further
-        if rank_of(name) in (PERSON, THING)
-        and len(keys := [key for key in known(np.array(one.table.column(name, one.rows))) if key])
-        > len(set(keys))
-    ]
-
-
-def _kinds(found: Scan, used: TableReading | None) -> Counter[str]:
-    """The tables that were not used, by kind."""
-    paths = {found.root.joinpath(*parts): kind_of(parts[-1]) for parts in found.tables}
-    return Counter(kind for path, kind in paths.items() if used is None or path != used.path)
-
-
-def _classes(classes: Mapping[str, int]) -> str:
-    """Classes with their images, as an error shows them."""
-    named = [f"{name} {n:,}" for name, n in sorted(classes.items())][:SHOWN]
-    return f"{len(classes)} classes: {', '.join([*named, *['…'] * (len(classes) > SHOWN)])}"
-
-
-def _counts(layout: Layout, images: Sequence[Parts]) -> str:
-    """The classes of a reading, and how many groups it makes, as an error shows them."""
-    said = [meaning for path in images if (meaning := layout.read(path))]
-    groups = {meaning.group for meaning in said if meaning.group}
-    text = _classes(Counter(meaning.label for meaning in said))
-    return text + (f"; {len(groups):,} groups" if groups else "")
-
-
-def _in_names(images: Sequence[Parts]) -> str:
-    """Where files, not folders, are named by class, the flag that reads them so."""
-    stems = [stem_of(path[-1]) for path in images]
-    for pattern, written in NAMED_BY_CLASS:
-        matches = [re.fullmatch(pattern, stem) for stem in stems]
-        classes = Counter(match[1] for match in matches if match)
-        if all(map(says_part, classes)):
-            continue
-        if all(matches) and 1 < len(classes) <= max(2, min(20, len(images) // 5)):
-            layout = "/".join(["*"] * (len(images[0]) - 1) + [written])
-            counts = ", ".join(f"{name} {n:,}" for name, n in sorted(classes.items())[:SHOWN])
-            return f"; the file names may say it: --layout '{layout}' ({counts})"
-    return ""
-
-
-def _remedy(found: Scan, tables: Sequence[TableReading]) -> str:
-    if any(one.n_images for one in tables):
-        most = max(tables, key=lambda one: one.n_images)
-        if most.sure:
-            return (
-                f"{most.path.name} labels {most.n_images:,} of its images; to study those, pass it "
-                f"as DATA: {most.path}"
-            )
-        return f"{most.path} names {most.n_images:,} of its images, but: {most.why_not}"
-    if found.tables:
-        paths = [str(found.root.joinpath(*table)) for table in found.tables]
-        more = f" (or {', '.join(paths[1:4])})" if len(paths) > 1 else ""
-        return f"if a table gives the labels, pass it as DATA: {paths[0]}{more}"
-    lists = " or ".join(sorted(LISTS & found.others.keys()))
-    return (
-        "put each class into a folder of its own (class/image), say how the folders are meant "
-        "(--layout 'split/class/group/image'), or give a table with the columns path,label"
-        + (f" (a {lists} file is one, passed as DATA)" if lists else "")
-    )
-
-
-def _no_image(found: Scan) -> str:
-    problems = found.problems
-    why = f"; {len(problems)} skipped, the first: {problems[0][1]}" if problems else ""
-    others = f"; there are {_by_kind(found.others)}" if found.others else ""
-    kinds = " ".join(sorted(IMAGE_SUFFIXES))
-    return f"no image in {found.root} (read are {kinds}){others}{why}; expected class/image"
-
-
-def _rows(root: Path, layout: Layout, masks: MaskFiles) -> tuple[list[Row], list[Skipped]]:
-    """A row for each image that the layout reads; the others, with why not."""
-    rows, outside = [], []
-    for parts in masks.images:
-        meaning = layout.read(parts)
-        if meaning is None or meaning.is_mask:
-            outside.append(Skipped("/".join(parts), _why_outside(layout, parts)))
-            continue
-        paths = [str(root.joinpath(*mask)) for mask in masks.masks_of.get(parts, ())]
-        source = Source(str(root.joinpath(*parts)))
-        rows.append(
-            Row("/".join(parts), source, meaning.label, meaning.split, "\0".join(paths),
-                group=meaning.group)
-        )  # fmt: skip
-    return rows, outside
-
-
-def _why_outside(layout: Layout, parts: Parts) -> str:
-    least = min(len(one.levels) for one in layout.sentences)
-    if len(parts) < least:
-        return "lies in no class folder, so has no label"
-    return f"does not fit the layout {layout}"
-
-
-# --------------------------------------------------------------------------- masks by a layout
-
-
-def _masks_by(layout: Layout, files: Sequence[Parts]) -> MaskFiles:
-    """Masks that a layout names, each with the image of its name, class, group and split."""
-    said = {path: meaning for path in files if (meaning := layout.read(path))}
-    masks = {path: meaning for path, meaning in said.items() if meaning.is_mask}
-    named: dict[str, list[tuple[Parts, Meaning]]] = defaultdict(list)
-    for path, meaning in said.items():
-        if not meaning.is_mask:
-            named[meaning.name].append((path, meaning))
-    found: dict[Parts, list[Parts]] = defaultdict(list)
-    for mask, meaning in masks.items():
-        options = [path for path, other in named[meaning.name] if _agree(meaning, other)]
-        if len(options) == 1:
-            found[options[0]].append(mask)
-    used = {mask for of_image in found.values() for mask in of_image}
-    return MaskFiles(
-        [path for path in files if path not in masks],
-        {image: tuple(sorted(of_image)) for image, of_image in found.items()},
-        [mask for mask in masks if mask not in used],
-        ("the layout",),
-    )
-
-
-def _agree(mask: Meaning, image: Meaning) -> bool:
-    pairs = ((mask.split, image.split), (mask.label, image.label), (mask.group, image.group))
-    return all(a == b or not a or not b for a, b in pairs)
-
-
 # --------------------------------------------------------------------------- what is left out
+
+
+def _not_named(table: TableReading | None, images: Sequence[Parts]) -> list[tuple[str, int, str]]:
+    """The images that the table chosen does not name."""
+    if table is None or not (left := len(images) - table.n_images):
+        return []
+    return [("images", left, f"{table.path.name} does not name them")]
 
 
 def _droppings(found: Scan) -> tuple[tuple[str, int, str], ...]:
@@ -433,54 +190,8 @@ def _droppings(found: Scan) -> tuple[tuple[str, int, str], ...]:
     return tuple((name, n, "a result of medgraft") for name, n in sorted(ours.items()))
 
 
-def _by_kind(kinds: dict[str, int]) -> str:
-    return ", ".join(
-        f"{n:,} {kind or 'without a suffix'}"
-        for kind, n in sorted(kinds.items(), key=lambda p: -p[1])
-    )
-
-
-def _unread(found: Scan, n_images: int) -> list[Finding]:
-    """Files that a person would call pictures, and that are not read, by their kind."""
-    kinds = {kind: n for kind, n in found.others.items() if kind in UNREAD_PICTURES}
-    total = sum(kinds.values())
-    if not total:
-        return []
-    return [
-        Finding(
-            "unread",
-            "warn" if total > n_images / 20 else "info",
-            f"{total:,} files beside the {n_images:,} images are of kinds that are not read: "
-            f"{_by_kind(kinds)}.",
-            {kind or "no suffix": n for kind, n in kinds.items()},
-            remedy="Convert them to PNG if they are images, or leave them where they are.",
-        )
-    ]
-
-
-def _unused(masks: MaskFiles) -> list[Finding]:
-    total = len(masks.unused) + sum(map(len, masks.masks_of.values()))
-    if not masks.unused:
-        return []
-    return [
-        Finding(
-            "masks",
-            "info",
-            f"{len(masks.unused):,} of {total:,} masks belong to no image, or to several.",
-            {"unused": len(masks.unused), "masks": total},
-            remedy="Name each mask like its image, with the same folders below masks/.",
-        )
-    ]
-
-
-def _copies(left_out: Sequence[tuple[str, int, str]]) -> list[Finding]:
-    return [
-        Finding(
-            "copied_folder",
-            "info",
-            f"The folder {what} was left out: {n:,} images, {why}.",
-            {"n": n},
-            remedy="Delete it, or pass it as DATA if it is the one that counts.",
-        )
-        for what, n, why in left_out
-    ]
+def _unused_tables(found: Scan, used: Sequence[TableReading]) -> Counter[str]:
+    """The tables that were not used, by kind."""
+    paths = {found.root.joinpath(*parts): kind_of(parts[-1]) for parts in found.tables}
+    read = {path for one in used for path in (one.path, *(path for path, _ in one.joined))}
+    return Counter(kind for path, kind in paths.items() if path not in read)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.missing import NOBODY
 from medgraft.types import Ints, Strings
 
 MIN_FIT = 0.95  # the share of images that must have a key
@@ -22,14 +23,6 @@ MANY = 10  # so many keys are not batches or folds
 LARGEST = 0.2  # no key has more than this share of the images
 LARGEST_KNOWN = 0.5  # nor more than this where names or words make it a patient's
 DENSE = 0.5  # numbers from 1 of which so many are used are a numbering
-
-# Words that stand for "not known"; images are never joined on them.
-MISSING = {
-    "", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil", "nat", "unknown", "unk",
-    "missing", "undefined", "unspecified", "unidentified", "not available", "not applicable",
-    "not known", "not specified", "anonymous", "anonymized", "anonymised", "?", "-", "--", ".",
-    "-1",
-}  # fmt: skip
 DATE = re.compile(
     r"(19|20)\d\d([-_./]?(0[1-9]|1[0-2])([-_./]?(0[1-9]|[12]\d|3[01]))?)?([-_ T]?\d{4,6})?"
     r"|(0?[1-9]|[12]\d|3[01])[-_./](0?[1-9]|[12]\d|3[01])[-_./]((19|20)?\d\d)"
@@ -159,7 +152,7 @@ def known(values: Strings) -> Strings:
     ['7', '7', '']
     """
     bare = np.strings.strip(values.astype(np.str_))
-    found = np.where(np.isin(np.strings.lower(bare), list(MISSING)), "", bare)
+    found = np.where(np.isin(np.strings.lower(bare), list(NOBODY)), "", bare)
     unique = [key for key in np.unique(found).tolist() if key]
     whole = {key: match[1] for key in unique if (match := re.fullmatch(r"(\d+)(?:\.0+)?", key))}
     if len(whole) < len(unique) or len({*whole.values()}) == len(whole):

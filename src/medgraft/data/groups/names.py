@@ -36,10 +36,18 @@ from medgraft.data.groups.readings import (
     file_readings,
     folder_readings,
 )
-from medgraft.data.groups.words import NUMBERED_OTHERWISE, OTHERS, PATIENTS, SPOKEN, runs
+from medgraft.data.groups.words import (
+    COPIES,
+    NUMBERED_OTHERWISE,
+    OTHERS,
+    PATIENTS,
+    SPOKEN,
+    runs,
+)
 from medgraft.types import Strings
 
 COLLIDING = 0.3  # so many of the images that share a key elsewhere share the rest of the name too
+MANY_NAMES, MOST_OF_A_NAME = 12, 12  # surnames at least, images of one at most
 MIN_JOINED = 0.05  # the share of images that a reading joins, to be worth a question
 
 
@@ -244,7 +252,10 @@ def _judged(reading: Reading, paths: Paths) -> Candidate | None:
     if not _in_sample(reading.pattern(paths.depth), paths):
         return None
     bare = keys = keys_by(reading.pattern(paths.depth), paths.ids, paths.folders)
-    if not _possible(keys, paths) or not _may_name_patients(reading, keys):
+    if not _possible(keys, paths):
+        return None
+    spelled = _may_be_surnames(reading, keys, paths)
+    if not spelled and not _may_name_patients(reading, keys):
         return None
     levels = range(paths.depth if reading.level == -1 else reading.level)
     scopes = _scopes(keys, paths, levels, reading.kind in ("copies", "views"))
@@ -258,8 +269,9 @@ def _judged(reading: Reading, paths: Paths) -> Candidate | None:
         if not _possible(keys, paths):
             return None
     sure = _sure(reading, bare, keys, paths)
-    if sure is None:
+    if sure is None or (spelled and not sure):
         return None
+    sure = sure and not spelled  # kinds of a disease are numbered so too
     named = paths.level(reading.level) if reading.level >= 0 else [p[-1] for p in paths.parts]
     by = (
         f"by the names of {'folders' if reading.level >= 0 else 'files'} such as "
@@ -293,6 +305,19 @@ def _may_name_patients(reading: Reading, keys: Strings) -> bool:
         for key, words in zip(unique.tolist(), last, strict=True)
     ]
     return sum(counting) < 0.5 * len(counting)
+
+
+def _may_be_surnames(reading: Reading, keys: Strings, paths: Paths) -> bool:
+    """Whether the keys are many words of few images each, none of which says anything here."""
+    if reading.kind != "prefix" or reading.level != -1:
+        return False
+    unique, size = np.unique(keys[keys != ""], return_counts=True)
+    if len(unique) < MANY_NAMES or size.max() > MOST_OF_A_NAME:
+        return False
+    known = (SPOKEN | OTHERS | PATIENTS | COPIES).union(paths.constant, *set(paths.class_words))
+    names = [key.casefold() for key in unique.tolist()]
+    strange = [name.isalpha() and len(name) > 2 and name not in known for name in names]
+    return bool(sum(strange) >= MIN_FIT * len(names))
 
 
 def _sure(reading: Reading, bare: Strings, keys: Strings, paths: Paths) -> bool | None:

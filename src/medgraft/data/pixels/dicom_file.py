@@ -12,7 +12,6 @@ import re
 import struct
 import warnings
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -71,15 +70,6 @@ def is_dicom(head: bytes) -> bool:
         return True
     (length,) = struct.unpack_from("<I", head, 4)
     return bool(group == 0x0008 and 0 < length <= 64 and length % 2 == 0)
-
-
-def may_be_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its first bytes, or says so by its name and is to be refused."""
-    try:
-        with path.open("rb") as stream:
-            return is_dicom(stream.read(HEAD)) or path.suffix.lower() in (".dcm", ".dicom")
-    except OSError:
-        return path.suffix.lower() in (".dcm", ".dicom")
 
 
 def _is_envelope(head: bytes) -> bool:

@@ -10,7 +10,6 @@ numbers and bytes of a fixed form, never pickles.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import struct
@@ -66,7 +65,7 @@ class Job:
         source = self.source
         words: dict[str, object] = {
             "at_least": self.at_least,
-            "rule": dataclasses.astuple(self.rule),
+            "rule": (self.rule.low, self.rule.high, self.rule.page, self.rule.window),
         }
         if isinstance(source, bytes):
             words["bytes"] = len(source)

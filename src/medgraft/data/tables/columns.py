@@ -1,4 +1,4 @@
-"""Which column of a table is the label, which the split; a question where two could be."""
+"""Which column of a table is the label; a question where two could be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from medgraft.data.names import says_only_split
 from medgraft.data.tables.column_names import (
     describes,
     holds_label_word,
@@ -24,7 +23,6 @@ from medgraft.data.tables.labels import (
     kind_of,
     spelling_finding,
 )
-from medgraft.data.tables.missing import is_missing
 from medgraft.data.tables.one_hot import (
     LabelChoice,
     binary_columns,
@@ -32,44 +30,48 @@ from medgraft.data.tables.one_hot import (
     one_hot_labels,
 )
 from medgraft.data.tables.options import TableOptions
+from medgraft.data.tables.reading import TableReading
+from medgraft.data.tables.splits import choose_split
 from medgraft.errors import DataError
-from medgraft.types import Finding, Split
+from medgraft.types import Finding
 
 
-def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> str | None:
-    """The column that says train, val or test.
-
-    Without a wish: `split`, else the only one that holds nothing else. 'none' options for none.
+def with_split(reading: TableReading, options: TableOptions) -> TableReading:
+    """The same with the columns that say the split, if any do.
 
     Raises
     ------
     DataError
-        The wanted column is absent, or two columns divide the rows differently.
+        As `choose_split`.
     """
-    if wanted is not None and wanted.casefold() in ("", "none") and wanted not in table.header:
-        return None
-    if wanted is not None:
-        return table.named(wanted, "--split-column")
-    for name in table.header:
-        if plain(name) == "split" and name not in taken:
-            return name
-    found: dict[tuple[Split | None, ...], str] = {}
-    for name in table.header:
-        if name not in taken:
-            cells = table.column(name)
-            split = {cell: split_of(cell) for cell in {*cells}}
-            if None not in split.values() and len({*split.values()} - {""}) > 1:
-                splits = tuple(split[cell] for cell in cells)
-                found.setdefault(splits, name)
-    if len(found) > 1:
-        flags = " or ".join(f"--split-column '{name}'" for name in found.values())
-        raise DataError(f"two columns of {table.name} divide the rows into splits; pass {flags}")
-    return next(iter(found.values()), None)
+    assert reading.table is not None
+    taken = {*_taken(reading), *reading.label_columns}
+    return replace(reading, split=choose_split(reading.table, options.split_column, taken))
 
 
-def split_of(cell: str) -> Split | None:
-    """The split that a cell names, '' where it says nothing; None: it names none."""
-    return "" if is_missing(cell) else says_only_split(cell) or None
+def with_label(reading: TableReading, options: TableOptions) -> TableReading:
+    """The same with the label that its columns give the rows that name images.
+
+    Raises
+    ------
+    DataError
+        As `choose_labels`.
+    """
+    table, images = reading.table, reading.images
+    assert table is not None
+    assert images is not None
+    rows = [row for row, file in enumerate(images.matched.files) if file is not None]
+    label = choose_labels(table, rows, _taken(reading), options)
+    labels = dict(zip(rows, label.labels, strict=True))
+    every = [labels.get(row, "") for row in range(len(table.rows))]
+    return replace(reading, label=replace(label, labels=every), why_not="")
+
+
+def _taken(reading: TableReading) -> set[str]:
+    """The columns that cannot be the label."""
+    images = reading.images.columns[-1:] if reading.images else ()
+    split = reading.split.columns if reading.split else ()
+    return {*images, *split, reading.mask_column or "", reading.key} - {""}
 
 
 def choose_labels(
@@ -98,7 +100,8 @@ def choose_labels(
     if options.binarize is not None and (hit := _flag_named(flags, options.binarize)):
         return _named(table, rows, hit, options, False)
     if len(explicit) == 1:
-        return _without_copies(_named(table, rows, explicit[0], options, False), free, labels)
+        chosen = _named(table, rows, explicit[0], options, False)
+        return _with_others(_without_copies(chosen, free, labels), free, labels, kinds, flags)
     block = one_hot_columns(table, rows, free)
     named = _sounding(free, kinds, flags)
     if (block or len(flags) > 1) and all(kinds[name] in ("text", "measured") for name in named):
@@ -117,7 +120,7 @@ def choose_labels(
     if len(candidates) > 1:
         raise DataError(which_column(table, candidates))
     chosen = _named(table, rows, candidates[0][0][0], options, False)
-    return _without_copies(chosen, free, labels, compared)
+    return _with_others(_without_copies(chosen, free, labels, compared), free, labels, kinds, flags)
 
 
 def _sounding(free: Sequence[str], kinds: Mapping[str, Kind], flags: Sequence[str]) -> list[str]:
@@ -149,6 +152,23 @@ def _without_copies(
         and (name in block or _pattern(labels[name]) == pattern)
     ]
     return replace(choice, copies=tuple(copies))
+
+
+def _with_others(
+    choice: LabelChoice, free: Sequence[str], labels: Mapping[str, list[str]],
+    kinds: Mapping[str, Kind], flags: Sequence[str],
+) -> LabelChoice:  # fmt: skip
+    """The choice, with the columns that could be the label too, though their names say it less."""
+    several = len(flags) > 1  # of 0 and 1: findings beside the label
+    others = [
+        name
+        for name in free
+        if name not in (*choice.columns, *choice.copies)
+        and kinds[name] == "classes"
+        and not (several and name in flags)
+        and (_is_called_label(name, labels[name]) or is_last_label_name(name))
+    ]
+    return replace(choice, others=tuple(others))
 
 
 def _is_called_label(name: str, values: Sequence[str]) -> bool:

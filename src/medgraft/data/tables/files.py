@@ -18,7 +18,6 @@ from medgraft.data.tables.column_names import plain
 from medgraft.data.tables.text import Records, read_text_table
 from medgraft.errors import DataError
 
-TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".psv", ".xlsx", ".xlsm", ".parquet", ".pq"}
 LISTS = {".txt", ".lst", ".dat"}  # are tables where they are given as one
 INDEX_NAMES = re.compile(r"|index|unnamed: ?\d+|level_0", re.IGNORECASE)
 

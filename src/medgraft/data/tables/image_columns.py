@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medgraft.data.listing import file_problem
+from medgraft.data.missing import is_missing
+from medgraft.data.scan import NAMED_PICTURES
 from medgraft.data.tables.column_names import IMAGE_NAMES, MASKS, describes, image_preference, plain
 from medgraft.data.tables.files import TableFile
-from medgraft.data.tables.images import SUFFIXES, ImageFiles, Matched
-from medgraft.data.tables.missing import is_missing
+from medgraft.data.tables.images import ImageFiles, Matched
 from medgraft.data.tables.options import TableOptions
 from medgraft.errors import DataError
 
@@ -76,7 +77,8 @@ def _likely(table: TableFile, rows: Sequence[int]) -> list[str]:
     files = [
         name
         for name, column in cells.items()
-        if 2 * sum(Path(cell.strip()).suffix.lower() in SUFFIXES for cell in column) >= len(rows)
+        if 2 * sum(Path(cell.strip()).suffix.lower() in NAMED_PICTURES for cell in column)
+        >= len(rows)
     ]
     least = min(20, len(rows) / 3)
     return files or [name for name, column in cells.items() if len({*column}) >= least]

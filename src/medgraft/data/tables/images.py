@@ -17,18 +17,20 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from medgraft.data.listing import file_problem
+from medgraft.data.missing import is_missing
 from medgraft.data.names import SPLIT_NAMES
-from medgraft.data.scan import IMAGE_SUFFIXES, entries_below
+from medgraft.data.scan import NAMED_PICTURES, entries_below
 from medgraft.data.tables.column_names import MASKS
-from medgraft.data.tables.missing import is_missing
 
-SUFFIXES = IMAGE_SUFFIXES | {".dcm", ".dicom"}  # that a cell may have and its file another
 WAYS = {  # from the strictest, with the words for each
     "path": "by path",
     "tail": "by the end of the path",
     "name": "by file name",
     "id": "by name without suffix",
     "number": "by number, noughts before it aside",
+    "folder": "the name of a folder around them",  # of a table that names patients
+    "beginning": "the beginning of their names",
+    "end": "the end of their names",
 }
 
 Parts = tuple[str, ...]
@@ -108,19 +110,19 @@ class ImageFiles:
 
     @cached_property
     def folder_names(self) -> set[str]:
-        """The names of the folders that hold images, as `_same` writes them."""
+        """The names of the folders that hold images, as `same_name` writes them."""
         folders = {os.path.dirname(file) for file in self.files}  # noqa: PTH120
-        return {_same(os.path.basename(folder)) for folder in folders}  # noqa: PTH119
+        return {same_name(os.path.basename(folder)) for folder in folders}  # noqa: PTH119
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """The images of each file name."""
-        return _index((_same(file.name), file) for file in self.files)
+        return _index((same_name(file.name), file) for file in self.files)
 
     @cached_property
     def by_stem(self) -> dict[str, list[Path]]:
         """The images of each name without suffix; `scan.nii.gz` has the stem `scan.nii`."""
-        return _index((_same(os.path.splitext(file.name)[0]), file) for file in self.files)  # noqa: PTH122
+        return _index((same_name(os.path.splitext(file.name)[0]), file) for file in self.files)  # noqa: PTH122
 
     @cached_property
     def by_number(self) -> dict[int, list[Path]]:
@@ -168,7 +170,7 @@ class ImageFiles:
         """The candidates that share the longest tail with a cell, at least `depth` parts."""
         if not candidates:
             return []
-        folders = [_same(part) for part in _parts(cell)[:-1]]
+        folders = [same_name(part) for part in _parts(cell)[:-1]]
         tails = [1 + _common(folders, file.parts[:-1]) for file in candidates]
         longest = max(tails)
         found = [f for f, tail in zip(candidates, tails, strict=True) if tail == longest]
@@ -187,13 +189,13 @@ class ImageFiles:
         name = _parts(cell)[-1]
         for better in (
             lambda file: file.name == name or file.stem == name,
-            lambda file: not any(MASKS.search(part) for part in self._below(file)),
+            lambda file: not any(MASKS.search(part) for part in self.below_base(file)),
         ):
             if len(found) > 1 and any(map(better, found)):
                 found = [file for file in found if better(file)]
         return found
 
-    def _below(self, file: Path) -> Parts:
+    def below_base(self, file: Path) -> Parts:
         """The parts of a file's path below the folder that it was found in."""
         base = next((base for base in self.bases if file.is_relative_to(base)), None)
         return file.relative_to(base).parts if base else file.parts[-2:]
@@ -216,7 +218,7 @@ def _index(pairs: Iterable[tuple[str | int, Path]]) -> dict:  # type: ignore[typ
     return dict(found)
 
 
-def _same(name: str) -> str:
+def same_name(name: str) -> str:
     """A name as file systems that do not tell capitals or accents' spellings apart see it."""
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -236,7 +238,7 @@ def _parts(cell: str) -> Parts:
 
 
 def _last(cell: str) -> str:
-    return _same(_parts(cell)[-1])
+    return same_name(_parts(cell)[-1])
 
 
 def _stem(cell: str) -> str:
@@ -246,11 +248,11 @@ def _stem(cell: str) -> str:
     ('x', '1.2.840')
     """
     name = _parts(cell)[-1]
-    return _same(Path(name).stem if _has_suffix(name) else name)
+    return same_name(Path(name).stem if _has_suffix(name) else name)
 
 
 def _has_suffix(cell: str) -> bool:
-    return Path(_parts(cell)[-1]).suffix.lower() in SUFFIXES
+    return Path(_parts(cell)[-1]).suffix.lower() in NAMED_PICTURES
 
 
 def _number(cell: str) -> int | None:
@@ -262,7 +264,7 @@ def _common(folders: Sequence[str], parents: Sequence[str]) -> int:
     """How many folders agree, from the nearest outwards."""
     shared = 0
     for a, b in zip(reversed(folders), reversed(parents), strict=False):
-        if a != _same(b):
+        if a != same_name(b):
             break
         shared += 1
     return shared
@@ -274,7 +276,7 @@ def _telling_depth(cells: Sequence[str]) -> int:
     >>> _telling_depth(["x/p1/0.png", "x/p2/0.png"])
     2
     """
-    paths = {tuple(_same(part) for part in _parts(cell)) for cell in cells}
+    paths = {tuple(same_name(part) for part in _parts(cell)) for cell in cells}
     most = max(map(len, paths))
     for depth in range(1, most):
         if max(Counter(path[-depth:] for path in paths).values()) == 1:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from medgraft.data.tables.missing import is_missing
+from medgraft.data.missing import is_missing
 from medgraft.errors import DataError
 from medgraft.types import Finding
 

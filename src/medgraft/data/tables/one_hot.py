@@ -21,7 +21,7 @@ WORDS = {"": 0, "false": 0, "true": 1, "no": 0, "yes": 1, "n": 0, "y": 1}
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
     """The class (n,) of each row, '' where it has none; `columns` gave it, `copies` say the same;
-    `empty` are one-hot columns without a row, `told` what a person should know.
+    `empty` are one-hot columns without a row, `others` could be the label too.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +29,7 @@ class LabelChoice:
     copies: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
+    others: tuple[str, ...] = ()
 
 
 def one_hot_columns(table: TableFile, rows: Sequence[int], free: Sequence[str]) -> tuple[str, ...]:

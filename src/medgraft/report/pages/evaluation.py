@@ -12,7 +12,8 @@ from medgraft import files
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import performance
 from medgraft.report.sections.performance import Judged
-from medgraft.report.text import formatting, seen_before, verdicts
+from medgraft.report.text import formatting, seen_before
+from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
 from medgraft.types import Estimate, Evaluation, SeenBefore, Skipped
 
@@ -77,8 +78,8 @@ def render_evaluation(content: EvaluationInput) -> str:
             "content": content,
             "skipped": content.skipped,
             "headline": headline(content),
-            "gloss": verdicts.gloss(metric, evaluation),
-            "operating_sentence": verdicts.operating_sentence(evaluation),
+            "gloss": gloss(metric, evaluation),
+            "operating_sentence": operating_sentence(evaluation),
             "facts": _facts(content),
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
@@ -95,13 +96,9 @@ def headline(content: EvaluationInput) -> str:
     new = " that it has not seen" if content.seen.certain else ""
     named = content.seen.same_name if content.seen.same_file is None else 0
     doubt = f", and it may have learned from {formatting.count(named)} of them" if named else ""
-    return formatting.sentence(
-        f"{verdicts.subject(evaluation.classes, evaluation.positive)} with "
-        f"{formatting.name_metric(metric)} {formatting.value(metric, estimate.value)} (95 % "
-        f"interval {formatting.interval(metric, estimate)}) on "
-        f"{formatting.plural(estimate.n, 'image')} of "
-        f"{Path(content.data).name or content.data}{new}{doubt}"
-    )
+    of = Path(content.data).name or content.data
+    images = f"{formatting.plural(estimate.n, 'image')} of {of}{new}"
+    return formatting.sentence(claim(evaluation, metric, estimate, images) + doubt)
 
 
 def _leading(content: EvaluationInput) -> tuple[str, Estimate]:

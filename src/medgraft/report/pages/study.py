@@ -25,7 +25,14 @@ from medgraft.report.sections import (
     training,
 )
 from medgraft.report.sections.performance import Judged
-from medgraft.report.text import formatting, lower_end, recommendation, scenario_names, verdicts
+from medgraft.report.text import (
+    formatting,
+    headline,
+    lower_end,
+    recommendation,
+    scenario_names,
+    verdicts,
+)
 from medgraft.results.study import ReportInput
 from medgraft.types import ImageTable
 
@@ -76,9 +83,9 @@ def render(content: ReportInput) -> str:
             "parts": [(link, title) for link, title in PARTS.items() if not empty.get(link)],
             "result": content.result,
             "how": content.how,
-            "headline": verdicts.headline(content),
-            "gloss": verdicts.gloss(content.result.metric, content.judged),
-            "operating_sentence": verdicts.operating_sentence(content.judged),
+            "headline": headline.headline(content),
+            "gloss": headline.gloss(content.result.metric, content.judged),
+            "operating_sentence": headline.operating_sentence(content.judged),
             "lower_end": lower_end.sentence(content.result),
             **sites.section(content),
             "facts": _facts(content),

@@ -1,4 +1,4 @@
-"""What the report says in sentences: the headline, whether it may be believed, what would help.
+"""What the report says in sentences: whether its headline may be believed, what would help.
 
 Every verdict states the rule it was given by, so that a reader can disagree with it. Nothing here
 chooses anything; these are words about numbers that are already there.
@@ -7,7 +7,7 @@ chooses anything; these are words about numbers that are already there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
 from medgraft.report.text import audit_findings, calibration, formatting
+from medgraft.report.text.headline import headline_estimate
 from medgraft.results.study import ReportInput
-from medgraft.types import Comparison, Estimate, Evaluation, Finding, gravest_first
+from medgraft.types import Comparison, Evaluation, Finding, gravest_first
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
 
@@ -35,78 +36,6 @@ class VerdictCard:
     text: str
     link: str
     see: str
-
-
-def headline_estimate(content: ReportInput) -> Estimate:
-    """The number the report leads with: of the test, else corrected for having been chosen."""
-    result = content.result
-    if content.test_evaluation is None:
-        return result.corrected
-    return content.test_evaluation.estimates[result.metric]
-
-
-def headline(content: ReportInput) -> str:
-    """What was found, how sure it is, on how many images: one sentence."""
-    metric, table = content.result.metric, content.result.table
-    estimate = headline_estimate(content)
-    if content.test_evaluation is None:
-        images = f"{formatting.plural(estimate.n, 'image')} judged out of fold, there being no test"
-    else:
-        images = f"{formatting.plural(estimate.n, 'test image')} never used for any choice"
-    return formatting.sentence(
-        f"{subject(table.classes, table.positive)} with {formatting.name_metric(metric)} "
-        f"{formatting.value(metric, estimate.value)} (95 % interval "
-        f"{formatting.interval(metric, estimate)}) on {images}"
-    )
-
-
-def subject(classes: Sequence[str], positive: str | None) -> str:
-    """What is told from what.
-
-    >>> subject(("benign", "cancer"), "cancer"), subject(("a", "b", "c"), None)
-    ('cancer is told from benign', '3 classes are told apart')
-    """
-    if positive is not None and len(classes) == 2:
-        other = next(name for name in classes if name != positive)
-        return f"{positive} is told from {other}"
-    return f"{len(classes)} classes are told apart"
-
-
-def gloss(metric: str, judged: Evaluation) -> str:
-    """What the headline's number means, for whoever does not use it every day."""
-    if metric != "auroc":
-        return formatting.GLOSSARY.get(metric, "")
-    if judged.positive is not None and len(judged.classes) == 2:
-        other = next(name for name in judged.classes if name != judged.positive)
-        return (
-            f"AUROC is the chance that an image of {judged.positive} gets a higher score than one "
-            f"of {other}, both drawn at random: 0.5 is guessing, 1 is no mistake in the order."
-        )
-    return (
-        "AUROC is the chance that an image of a class gets a higher score for it than an image of "
-        "another class, both drawn at random, as a mean over the classes: 0.5 is guessing, 1 is "
-        "no mistake in the order."
-    )
-
-
-def operating_sentence(judged: Evaluation) -> str:
-    """What the classifier does at its threshold, for two classes; else its accuracy."""
-    found, cleared = (judged.estimates.get(name) for name in ("sensitivity", "specificity"))
-    if judged.positive is None or found is None or cleared is None:
-        accuracy = judged.estimates.get("accuracy")
-        if accuracy is None:
-            return ""
-        return (
-            f"The most probable class is the right one for {formatting.percent(accuracy.value)} of "
-            f"the images (95 % interval {formatting.interval('accuracy', accuracy)})."
-        )
-    other = formatting.join((name for name in judged.classes if name != judged.positive), "or")
-    return (
-        f"{formatting.percent(found.value)} of the {judged.positive} images are found "
-        f"(sensitivity, 95 % interval {formatting.interval('sensitivity', found)}), and "
-        f"{formatting.percent(cleared.value)} of the {other} images are left alone (specificity, "
-        f"{formatting.interval('specificity', cleared)})."
-    )
 
 
 def all_findings(content: ReportInput) -> list[Finding]:

@@ -1,18 +1,18 @@
-"""Folders that hold once more what lies around them or beside them, as packed twice or copied."""
+"""Folders that are no part of the data: copies of what lies around or beside them, and papers."""
 
 from __future__ import annotations
 
 import filecmp
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
-from medgraft.data.names import split_of
-from medgraft.data.scan import Scan
+from medgraft.data.names import is_about_data, split_of
+from medgraft.data.scan import Parts, Scan
 
-Parts = tuple[str, ...]
+ABOUT = 0.2  # the share of the images that pictures about them may be
 LOOKED_AT = 32  # files of two folders that are compared byte by byte
 MOST = 64  # folders beside each other that are compared
 COPY = re.compile(
@@ -120,3 +120,20 @@ def _same(root: Path, folder: Parts, path: Parts) -> bool:
         return inner == root.joinpath(*folder[:-1], *path).stat().st_size
     except OSError:
         return False
+
+
+def without_documents(images: list[Parts]) -> tuple[list[Parts], list[tuple[str, int, str]]]:
+    """The images without the few in folders such as `docs` beside two or more of others."""
+    total = Counter(path[:i] for path in images for i in range(1, len(path)))
+    found = []
+    for folder in sorted(one for one in total if is_about_data(one[-1])):
+        beside = [
+            n for one, n in total.items() if one[:-1] == folder[:-1] and not is_about_data(one[-1])
+        ]
+        few = total[folder] < ABOUT * len(images)
+        if few and len(beside) > 1 and 2 * total[folder] < min(beside):  # else a class of papers
+            found.append(folder)
+    outermost = [one for one in found if not any(one[:i] in found for i in range(1, len(one)))]
+    why = "by its name about the data, and no part of it"
+    kept = [path for path in images if not any(path[: len(one)] == one for one in outermost)]
+    return kept, [("/".join(one), total[one], why) for one in outermost]
