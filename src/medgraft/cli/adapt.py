@@ -71,7 +71,7 @@ def adapt(
     and where would the threshold lie? With --out a model with that threshold is written.
     """
     from medgraft.api import adapt as adapt_to
-    from medgraft.data.tables.files import TABLE_SUFFIXES
+    from medgraft.data.scan import TABLE_SUFFIXES
     from medgraft.files import json_value
 
     progress = terminal.progress(quiet or as_json)
