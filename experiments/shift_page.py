@@ -126,7 +126,7 @@ def _five_folds() -> list[str]:
     gains = ", ".join(f"{way} {figure(one['gain'], 2)}" for way, one in cell["mean"].items())
     return [
         f"The first cell, {cell['cell']}, was run once before, in five folds instead of three; "
-        "then folds and images were cut for time and one way to judge was added. Its rank correlations "
+        "then folds and images were cut for time and one way to judge was added. Its correlations "
         f"against plain folds ({figure(cell['mean'][PLAIN]['rho'], 2)}) were: {gains}. How folds "
         "are dealt moves them as much as the ways to judge do, and no interval here covers that.",
         "",
