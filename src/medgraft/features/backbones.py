@@ -337,8 +337,6 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     network = build(name)
     config = network.pretrained_cfg
     dense = is_vgg(network) and (state is None or any(key in state for key in DENSE_LAYERS))
-    if state is not None:
-        state = fitted(state, build(name, dense=dense), source, name)
     card = Card(
         name,
         source,
@@ -350,7 +348,11 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
         std=tuple(config["std"]),
         dense=dense,
     )
-    return Backbone(card, lambda: state, notes)
+
+    def own() -> sources.StateDict | None:
+        return None if state is None else fitted(state, build(name, dense=dense), source, name)
+
+    return Backbone(card, own, notes)
 
 
 def _named_weights(name: str, weights: str) -> tuple[str, str, sources.StateDict | None]:
