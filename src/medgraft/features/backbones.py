@@ -8,11 +8,13 @@ stands in `weights.py`, what a tap is in `taps.py`, how networks are run fast in
 from __future__ import annotations
 
 import bisect
+import copy
 import dataclasses
 import functools
 import importlib.metadata
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
-from medgraft.features.taps import DENSE, STAGES, Tap, at_size, describe, is_vgg
+from medgraft.features.added import added_card, added_names, added_state, is_added
+from medgraft.features.fitting import DENSE_LAYERS, fitted, without_prefix
+from medgraft.features.taps import (
+    DENSE,
+    STAGES,
+    TOKENS,
+    Tap,
+    at_size,
+    describe,
+    is_vgg,
+    set_size,
+)
 from medgraft.files import StorageError, write_json
 from medgraft.types import Card, Cost, digest
 
@@ -31,7 +44,7 @@ DEFAULT = "tf_efficientnet_lite0"
 HYBRIDS = {"hybrid_vgg16": "vgg16", "hybrid_vgg19": "vgg19"}  # ours, and whose weights they take
 ALIASES = {"xception": "legacy_xception"}  # usual names that timm has given up
 HYBRID_VERSION = 1  # raise it when the weights that are drawn become others
-TAPS_VERSION = 3  # raise it when taps are named or described otherwise
+TAPS_VERSION = 4  # raise it when taps are named or described otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +103,8 @@ class Backbone:
         for tap in self.taps:
             if tap.name == name:
                 return tap
+            if name == f"{tap.name}{TOKENS}" and tap.layout == "NLC":
+                return tap.sequence
         names = ", ".join(tap.name for tap in self.taps)
         vgg = self.taps[0].name == "block1_conv1" and self.card.name not in HYBRIDS
         if name in DENSE and vgg:
@@ -100,6 +115,19 @@ class Backbone:
             )
         raise BackboneError(f"{self.name} has no tap {name!r}; it has: {names}")
 
+    def tap_at(self, name: str, size: int) -> Tap:
+        """The tap of that name as it is for images of `size` px.
+
+        Raises
+        ------
+        BackboneError
+            There is no such tap, or it has no map at that size.
+        """
+        tap = self.tap(name)
+        self.check_size(size, tap.name.removesuffix(TOKENS))
+        found = next(known for known in self.taps_at(size) if known.module == tap.module)
+        return dataclasses.replace(tap, cost=found.cost, side=found.side)
+
     def cost(self, tap: str, size: int) -> Cost:
         """What a forward pass up to `tap` costs for images of `size` px.
 
@@ -108,8 +136,7 @@ class Backbone:
         BackboneError
             There is no such tap, or it has no map at that size.
         """
-        self.check_size(size, tap)
-        return next(known.cost for known in self.taps_at(size) if known.name == tap)
+        return self.tap_at(tap, size).cost
 
     def check_size(self, size: int, *taps: str) -> None:
         """Refuse an input size at which one of `taps` (of all taps, by default) has no map.
@@ -132,6 +159,14 @@ class Backbone:
                 f"{self.name} takes images of {self.card.size} px only, not {size}; leave --sizes "
                 f"away, or choose a convolutional backbone such as {DEFAULT}"
             )
+        patch = self._patch
+        if size % patch:
+            below, above = size // patch * patch, -(-size // patch) * patch
+            either = f"{below} or {above}" if below else f"{above}"
+            raise BackboneError(
+                f"{self.name} cuts an image into patches of {patch} px, which do not fill {size}; "
+                f"pass --sizes {either}"
+            )
         smallest = self._smallest_size(lacking[0])
         rule = (
             f"it needs {smallest} or more" if size < smallest else "the map cannot be cut from it"
@@ -146,13 +181,54 @@ class Backbone:
         """Whether the network runs at other sizes than its own."""
         return len(self.taps_at(2 * self.card.size)) == len(self.taps)
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether it cuts images into patches (ViT, Swin), and so is made for one input size."""
+        return _of_tokens(self.taps)
+
+    @property
+    def _patch(self) -> int:
+        """The pixels whose multiples an input size must be."""
+        return self.taps[0].stride if self.of_tokens else 1
+
+    def at(self, size: int) -> Backbone:
+        """The same backbone made for images of `size` px, under the same key.
+
+        Itself, where it takes any size; of tokens one with what `taps.set_size` makes of the
+        weights.
+        """
+        if size == self.card.size or not self.of_tokens:
+            return self
+        if size not in self._at:
+            card = dataclasses.replace(self.card, size=size)
+            self._at[size] = Backbone(card, lambda: self._state_at(size), self.notes, self.verified)
+        return self._at[size]
+
+    @functools.cached_property
+    def _at(self) -> dict[int, Backbone]:
+        return {}
+
+    def _state_at(self, size: int) -> sources.StateDict:
+        network: Any = copy.deepcopy(self.network)
+        set_size(network, size)
+        return network.state_dict()  # type: ignore[no-any-return]
+
+    def with_network(self, network: nn.Module) -> Backbone:
+        """The same backbone with this network in the place of its own."""
+        other = dataclasses.replace(self)
+        other.__dict__.update(self.__dict__)  # the taps that are known already
+        other.__dict__.pop("_at", None)
+        other.__dict__["network"] = network
+        return other
+
     def _smallest_size(self, tap: Tap) -> int:
         """The smallest input size, in pixels, at which that tap has a map: mostly its stride."""
-        network = _build(self.card.name, dense=self.card.dense)
 
         def works(size: int) -> bool:
-            return bool(at_size(network, [tap], size))
+            return any(known.name == tap.name for known in self.taps_at(size))
 
+        if self.of_tokens:
+            return next(size for size in itertools.count(self._patch, self._patch) if works(size))
         least = max(tap.stride, 1)
         if works(least):
             return least
@@ -189,11 +265,14 @@ class Backbone:
         """
         import torch
 
-        network: Any = _build(self.card.name, dense=self.card.dense)
+        make = functools.partial(build, self.card.name, self.card.size, dense=self.card.dense)
+        network: Any = make()
         state = self.state()
+        if any(buffer.is_meta for buffer in _unsaved(network)):
+            network = make(device="cpu")  # no state dict holds them: they must be computed
         if state is None:  # random weights, for tests of structure
             torch.manual_seed(0)
-            network = _build(self.card.name, device="cpu", dense=self.card.dense)
+            network = make(device="cpu")
         else:
             head = tuple(_classifier_names(network, dense=self.card.dense))
             state = {name: value for name, value in state.items() if not name.startswith(head)}
@@ -215,7 +294,8 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     Parameters
     ----------
     name
-        Any network of timm, or one of `HYBRIDS`, whose weights are then those of its VGG.
+        Any network of timm, one of `HYBRIDS`, whose weights are then those of its VGG, or a name
+        that `medgraft weights add` gave.
     weights
         '' for weights that came by pip; `hub` to download timm's; a path of a .safetensors or
         state-dict file; `random` for untrained ones (tests of structure).
@@ -229,6 +309,14 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
     """
     if name in HYBRIDS:
         return _load_hybrid(name, weights, notes)
+    if is_added(name):
+        if weights:
+            raise BackboneError(
+                f"{name} was added with weights of its own (medgraft weights list); leave "
+                f"--weights {weights} away, or name a network of timm with --backbone"
+            )
+        card = added_card(name)
+        return Backbone(card, lambda: added_state(card), notes)
     packaged = sources.PACKAGED.get(name)
     if packaged is not None and not weights:
         packaged.locate()
@@ -241,14 +329,14 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
             packaged.size,
             packaged.mean,
             packaged.std,
+            pretraining=packaged.pretraining,
         )
         return Backbone(card, packaged.load, notes)
     _check_name(name)
     source, sha256, state = _named_weights(name, weights)
-    network = _build(name)
-    if state is not None and is_vgg(network):
-        state = sources.dense_as_convolutions(state)
+    network = build(name)
     config = network.pretrained_cfg
+    dense = is_vgg(network) and (state is None or any(key in state for key in DENSE_LAYERS))
     card = Card(
         name,
         source,
@@ -258,9 +346,13 @@ def load_backbone(name: str = DEFAULT, weights: str = "", notes: Path | None = N
         size=int(config["input_size"][1]),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        dense=is_vgg(network) and (state is None or "pre_logits.fc1.weight" in state),
+        dense=dense,
     )
-    return Backbone(card, lambda: state, notes)
+
+    def own() -> sources.StateDict | None:
+        return None if state is None else fitted(state, build(name, dense=dense), source, name)
+
+    return Backbone(card, own, notes)
 
 
 def _named_weights(name: str, weights: str) -> tuple[str, str, sources.StateDict | None]:
@@ -272,11 +364,12 @@ def _named_weights(name: str, weights: str) -> tuple[str, str, sources.StateDict
         return "timm hub", sha256, state
     if weights:
         path = Path(weights)
-        return f"file {path.name}", sources.sha256_of(path), sources.load_file(path)
+        return f"file {path.name}", sources.sha256_of(path), without_prefix(sources.load_file(path))
     known = ", ".join(sources.PACKAGED)
     raise BackboneError(
         f"no weights for {name} come by pip (those that do: {known}); "
-        "pass --weights FILE, or --weights hub to download timm's"
+        "pass --weights FILE, or --weights hub to download timm's; or keep a file for always: "
+        "medgraft weights add FILE"
     )
 
 
@@ -326,10 +419,15 @@ def _check_name(name: str) -> None:
     """Refuse a name that timm does not know, with its nearest neighbours."""
     import difflib
 
-    known = [*sources.import_timm().list_models(), *HYBRIDS, *ALIASES]
+    known = [*known_names(), *added_names()]
     if name not in known:
         close = ", ".join(difflib.get_close_matches(name, known, n=5)) or "see `timm.list_models`"
         raise BackboneError(f"timm has no network {name!r}; close names: {close}")
+
+
+def known_names() -> tuple[str, ...]:
+    """The names of timm's networks, its earlier names for some, and those of our own."""
+    return (*sources.import_timm().list_models(), *HYBRIDS, *ALIASES)
 
 
 @contextmanager
@@ -344,10 +442,17 @@ def _kept_random_state() -> Iterator[None]:
         torch.set_rng_state(before)
 
 
-def _build(name: str, device: str = "meta", *, dense: bool = False) -> Any:
+def _unsaved(network: Any) -> Iterator[Any]:
+    """The buffers that a network computes when it is built, and leaves out of its state dict."""
+    saved = network.state_dict().keys()
+    return (buffer for name, buffer in network.named_buffers() if name not in saved)
+
+
+def build(name: str, size: int = 0, device: str = "meta", *, dense: bool = False) -> Any:
     """Build a network without its classifier; on the meta device it costs no memory.
 
-    timm's `pre_logits` are VGG's fc6 and fc7: 120 million weights, there only if `dense`.
+    size : of the images that a network of tokens is made for; 0 for its own. timm's `pre_logits`
+    are VGG's fc6 and fc7: 120 million weights, there only if `dense`.
     """
     import torch
     from torch import nn
@@ -359,6 +464,8 @@ def _build(name: str, device: str = "meta", *, dense: bool = False) -> Any:
 
             return HybridVGG(HYBRIDS[name]).eval()
         network = timm.create_model(ALIASES.get(name, name), pretrained=False, num_classes=0)
+        if size:
+            set_size(network, size)
     if is_vgg(network) and not dense:
         network.pre_logits = nn.Identity()
     return network.eval()
@@ -384,7 +491,16 @@ def _read_note(note: Path) -> tuple[Tap, ...]:
 @functools.cache
 def _taps(name: str, own_size: int, dense: bool, size: int) -> tuple[Tap, ...]:
     """Every tap of a network that has a map at `size`, named and ordered as at its own size."""
-    network = _build(name, dense=dense)
     if size == own_size:
-        return describe(network, size)
-    return at_size(network, _taps(name, own_size, dense, own_size), size)
+        return describe(build(name, size, dense=dense), size)
+    own = _taps(name, own_size, dense, own_size)
+    try:
+        network = build(name, size if _of_tokens(own) else 0, dense=dense)
+    except (AssertionError, ValueError):  # the patches do not fill such an image
+        return ()
+    return at_size(network, own, size)
+
+
+def _of_tokens(taps: Sequence[Tap]) -> bool:
+    """Whether these are taps of a network that cuts images into patches."""
+    return taps[0].layout != "NCHW"

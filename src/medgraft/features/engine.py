@@ -98,7 +98,7 @@ def make_engine(
     if name == "openvino":
         return OpenVINOEngine(backbone, outputs, size, workers=workers, graphs=graphs)
     if name == "torch":
-        return TorchEngine(backbone, outputs, workers=workers)
+        return TorchEngine(backbone.at(size), outputs, workers=workers)
     raise MedgraftError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
 
 
@@ -336,7 +336,7 @@ def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of shapes that are constant here
         model = ov.convert_model(
-            tap_network(backbone, outputs), example_input=torch.zeros(1, 3, size, size)
+            tap_network(backbone.at(size), outputs), example_input=torch.zeros(1, 3, size, size)
         )
     model.reshape([1, 3, size, size])
     steps = PrePostProcessor(model)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.backbones import Backbone
-from medgraft.features.taps import Tap, to_grid
+from medgraft.features.taps import NORM, Tap, from_grid, to_grid
 from medgraft.scenario import INPUT
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def freeze_points(backbone: Backbone) -> tuple[str, ...]:
     """Where a trunk may end, from the image itself to the deepest tap with weights behind it.
 
     Ends of stages, since within a stage depth changes little but the time that training takes; and
-    where a pool follows, behind it, for its map is smaller and as good. Taps that later layers read
-    past (inside of a residual block) are left out.
+    where a pool follows, behind it, for its map is smaller and as good. A ViT, all of whose blocks
+    are alike, is divided into quarters. Taps that later layers read past (inside of a residual
+    block) are left out.
 
     Raises
     ------
@@ -35,20 +36,30 @@ def freeze_points(backbone: Backbone) -> tuple[str, ...]:
         The network cannot be traced, so that no part of it can be trained.
     """
     end = last_map(backbone)
-    deepest = {tap.cost.parameters: tap for tap in backbone.taps if tap.layout == "NCHW"}
+    deepest = {tap.cost.parameters: tap for tap in backbone.taps if tap.stride}
     found = [
         deepest[stage.cost.parameters]
-        for stage in backbone.stages
-        if stage.layout == "NCHW" and stage.cost.parameters < end.cost.parameters
+        for stage in _quarters(backbone) or backbone.stages
+        if stage.cost.parameters < end.cost.parameters
+        and stage.cost.multiply_adds < end.cost.multiply_adds
     ]
     graph, path_of = _traced(backbone.network, backbone.name)
     last = _last_node(graph, path_of, end.module)
 
+    settings = set(_settings(graph))
+
     def cuts(tap: Tap) -> bool:
-        needed = _needed(last, {_last_node(graph, path_of, tap.module)})
+        needed = _needed(last, {_last_node(graph, path_of, tap.module), *settings})
         return all(node.op != "placeholder" for node in needed)
 
     return (INPUT, *(tap.name for tap in found if cuts(tap)))
+
+
+def _quarters(backbone: Backbone) -> list[Tap]:
+    """The ends of the quarters of a ViT's blocks; none where a network has stages."""
+    blocks = [tap for tap in backbone.taps if tap.layout == "NLC" and tap.name != NORM]
+    ends = {-(-len(blocks) * quarter // 4) - 1 for quarter in (1, 2, 3, 4)}
+    return [tap for i, tap in enumerate(blocks) if i in ends]
 
 
 def last_map(backbone: Backbone) -> Tap:
@@ -59,9 +70,10 @@ def last_map(backbone: Backbone) -> Tap:
 def tail_of(backbone: Backbone, start: str) -> nn.Module:
     """A trainable copy of the layers behind `start`, up to the last map.
 
-    Takes what `start` gives, (batch, channels, rows, columns), or normalised images for `INPUT`;
-    gives the last map as (batch, channels, rows, columns). Parameters keep the names they have in
-    the network, and require gradients.
+    Takes what `start` gives, (batch, channels, rows, columns), of tokens what its `Tap.sequence`
+    gives, (batch, channels, tokens, 1), or normalised images for `INPUT`; gives the last map as
+    (batch, channels, rows, columns). Parameters keep the names they have in the network, and
+    require gradients.
 
     Raises
     ------
@@ -71,12 +83,11 @@ def tail_of(backbone: Backbone, start: str) -> nn.Module:
     from torch import nn
 
     network, end = copy.deepcopy(backbone.network).requires_grad_(True), last_map(backbone)
-    prefix = int(getattr(network, "num_prefix_tokens", 0))
     begin = None if start == INPUT else backbone.tap(start)
-    if begin is not None and begin.layout != "NCHW":
+    if begin is not None and not begin.stride:
         raise BackboneError(
-            f"{backbone.name} cannot be cut at {start}, which holds tokens; train it whole, from "
-            f"{INPUT}"
+            f"{backbone.name} cannot be cut at {start}, which is one token of many; train it from "
+            f"{start.removesuffix('.cls')}, or whole, from {INPUT}"
         )
     layers = _between(network, begin.module if begin else "", end.module, backbone.name)
 
@@ -86,7 +97,8 @@ def tail_of(backbone: Backbone, start: str) -> nn.Module:
             self.layers = layers
 
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
-            return to_grid(self.layers(maps), end, prefix)
+            given = maps if begin is None else from_grid(maps, begin)
+            return to_grid(self.layers(given), end)
 
     return Tail()
 
@@ -99,11 +111,8 @@ def _between(network: Any, start: str, end: str, name: str) -> fx.GraphModule:
     last = {path: _last_node(graph, path_of, path) for path in (start, end) if path}
     part = fx.Graph()
     entry = part.placeholder("maps")
-    if start:
-        known: dict[fx.Node, Any] = {last[start]: entry}
-    else:  # besides the image a network may take settings, which keep their defaults
-        image, *settings = [node for node in graph.nodes if node.op == "placeholder"]
-        known = {image: entry, **{node: node.args[0] if node.args else None for node in settings}}
+    begin = last[start] if start else next(iter(graph.nodes))
+    known: dict[fx.Node, Any] = {begin: entry, **_settings(graph)}
     for node in _needed(last[end], set(known)):
         if node.op == "placeholder":
             raise BackboneError(
@@ -112,7 +121,19 @@ def _between(network: Any, start: str, end: str, name: str) -> fx.GraphModule:
             )
         known[node] = part.node_copy(node, lambda old: known[old])
     part.output(known[last[end]])
-    return fx.GraphModule(network, part)
+    found = fx.GraphModule(network, part)
+    saved = network.state_dict().keys()
+    for path, _ in list(found.named_buffers()):  # a Swin's masks, which are no weights
+        if path not in saved:
+            owner, _, leaf = path.rpartition(".")
+            found.get_submodule(owner)._non_persistent_buffers_set.add(leaf)
+    return found
+
+
+def _settings(graph: fx.Graph) -> dict[fx.Node, Any]:
+    """What a network takes besides the image (a mask of attention), with its default."""
+    _, *others = [node for node in graph.nodes if node.op == "placeholder"]
+    return {node: node.args[0] if node.args else None for node in others}
 
 
 def _traced(network: Any, name: str) -> tuple[fx.Graph, dict[fx.Node, str]]:

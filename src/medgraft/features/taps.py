@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 STAGES = "stages"  # stands for all stages of a backbone side by side, wherever a tap is named
+TOKENS = ".tokens"  # ends the name of a tap's whole sequence, which a part of a network continues
 DENSE = {"fc6": "pre_logits.act1", "fc7": "pre_logits.act2"}  # VGG's dense layers, as convolutions
+NORM = "norm"  # behind a transformer's last block; what linear probes of their authors read
 # The stem, every halving, the ends of the entry and the middle flow, and the end (Chollet 2017).
 XCEPTION = ("act2", "block1", "block2", "block3", "block11", "act4")
 
@@ -30,11 +33,12 @@ XCEPTION = ("act2", "block1", "block2", "block3", "block11", "act4")
 class Tap:
     """A layer whose output is read.
 
-    module : the submodule's path in the network. layout : NCHW, NHWC, NLC (patch tokens) or CLS
-    (the class token, without extent). stride : input pixels a position; 0 without extent.
-    cost : of one forward pass from the input up to here. side : rows, and columns, of its map.
-    block : k where this is the last tap at stride 2^k (Oxford's block for VGG), else None.
+    module : the submodule's path in the network. layout : NCHW, NHWC, NLC (patch tokens), CLS
+    (the class token, without extent) or SEQ (all tokens, which only `Tap.sequence` gives).
+    stride : input pixels a position; 0 without extent. cost : of one forward pass from the input up
+    to here. block : k where this is the last tap at stride 2^k (Oxford's block for VGG), else None.
     stage : whether it is the end of a stage; a code of all stages side by side is the tap `stages`.
+    side : rows, and columns, of its map. prefix : class and register tokens before the patches.
     """
 
     name: str
@@ -46,6 +50,24 @@ class Tap:
     block: int | None = None
     stage: bool = False
     side: int = 1
+    prefix: int = 0
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns of what is read; a sequence of tokens is one column."""
+        return (self.side**2 + self.prefix, 1) if self.layout == "SEQ" else (self.side, self.side)
+
+    @property
+    def sequence(self) -> Tap:
+        """What the layers behind this tap read: the tap, of tokens with those before the patches.
+
+        >>> tap = Tap("blocks.5", "blocks.5", "NLC", 192, 16, Cost(0, 0), side=14, prefix=5)
+        >>> tap.sequence.name, tap.sequence.extent
+        ('blocks.5.tokens', (201, 1))
+        """
+        if self.layout != "NLC":
+            return self
+        return dataclasses.replace(self, name=f"{self.name}{TOKENS}", layout="SEQ", stage=False)
 
 
 def is_vgg(network: Any) -> bool:
@@ -92,7 +114,7 @@ def _pass(network: Any, size: int) -> dict[str, tuple[tuple[int, ...], Cost]]:
     modules = dict(network.named_modules())
     wanted = {path for _, path in _tap_modules(network)}
     seen: dict[str, tuple[tuple[int, ...], Cost]] = {}
-    parameters = 0
+    parameters = sum(p.numel() for p in network.parameters(recurse=False))  # class token, positions
 
     def count(path: str, module: Any, output: Any) -> None:
         nonlocal parameters
@@ -142,10 +164,10 @@ def _tap_modules(network: Any) -> list[tuple[str, str]]:
     modules = [info["module"] for info in network.feature_info]
     if family == "XceptionAligned":
         modules = [module.partition(".stack")[0] for module in modules]
-    pairs = [(module, module) for module in modules]
-    if hasattr(network, "cls_token") and network.cls_token is not None:
-        pairs += [(f"{name}.cls", module) for name, module in pairs]
-    return pairs
+    if hasattr(network, "patch_embed") and "Norm" in type(getattr(network, NORM, None)).__name__:
+        modules.append(NORM)
+    token = getattr(network, "cls_token", None) is not None
+    return [(name, path) for path in modules for name in (path, *[f"{path}.cls"] * token)]
 
 
 def _vgg_tap_modules(network: Any) -> Iterator[tuple[str, str]]:
@@ -175,8 +197,9 @@ def _tap(
     """Name the layout of one output and count its stride."""
     if len(shape) == 3:
         layout = "CLS" if name.endswith(".cls") else "NLC"
+    elif hasattr(network, "output_fmt"):
+        layout = str(getattr(network.output_fmt, "value", network.output_fmt))
     else:
-        # Channels exceed the extent behind the stem, and NHWC networks (Swin) say so in their norm.
         layout = "NHWC" if shape[1] == shape[2] and shape[3] != shape[2] else "NCHW"
     channels = shape[1] if layout == "NCHW" else shape[-1]
     side = _side(shape, layout, network)
@@ -188,7 +211,8 @@ def _tap(
         stride = 32  # a valid convolution steps as its input does, and has fewer positions
     else:
         stride = 2 ** round(math.log2(size / side))  # an odd size leaves 240 / 8 = 30 for 32
-    return Tap(name, path, layout, channels, stride, cost, side=side)
+    prefix = int(getattr(network, "num_prefix_tokens", 0)) if layout == "NLC" else 0
+    return Tap(name, path, layout, channels, stride, cost, side=side, prefix=prefix)
 
 
 def _side(shape: tuple[int, ...], layout: str, network: Any) -> int:
@@ -226,10 +250,10 @@ def _with_stages(taps: Iterator[Tap]) -> Iterator[Tap]:
     probes of Caron et al. (2021).
     """
     known = list(taps)
-    patches = [tap.name for tap in known if tap.layout == "NLC"][-4:]
+    patches = [tap.name for tap in known if tap.layout == "NLC" and tap.name != NORM][-4:]
     oxford = _has_oxford_names(known)
     for tap in known:
-        stage = tap.name not in {"stem", "conv_head"} and tap.stride > 0
+        stage = tap.name not in {"stem", "conv_head", NORM} and tap.stride > 0
         if oxford:
             stage = tap.block is not None
         elif patches:
@@ -290,18 +314,59 @@ def read_taps(
                 f"{tap.name} has no map for images of {images.shape[-2]} × {images.shape[-1]} px; "
                 "give images of 224 px or more"
             )
-    prefix = int(getattr(network, "num_prefix_tokens", 0))
-    return {tap.name: to_grid(outputs[tap.module], tap, prefix) for tap in taps}
+    return {tap.name: to_grid(outputs[tap.module], tap) for tap in taps}
 
 
-def to_grid(output: torch.Tensor, tap: Tap, prefix: int) -> torch.Tensor:
+def to_grid(output: torch.Tensor, tap: Tap) -> torch.Tensor:
     """Bring a tap's output to (batch, channels, rows, columns), whatever the network's layout."""
     if tap.layout == "NHWC":
         return output.permute(0, 3, 1, 2)
     if tap.layout == "CLS":
         return output[:, 0, :, None, None]
+    if tap.layout == "SEQ":
+        return output.transpose(1, 2).unsqueeze(3)
     if tap.layout == "NLC":
-        tokens = output[:, prefix:].transpose(1, 2)  # (batch, channels, positions)
+        tokens = output[:, tap.prefix :].transpose(1, 2)  # (batch, channels, positions)
         side = int(tokens.shape[2] ** 0.5)
         return tokens.reshape(tokens.shape[0], tokens.shape[1], side, side)
     return output
+
+
+def from_grid(maps: torch.Tensor, tap: Tap) -> torch.Tensor:
+    """A tap's output from what `to_grid` made of it; of tokens from those of `Tap.sequence`."""
+    if tap.layout == "NHWC":
+        return maps.permute(0, 2, 3, 1)
+    if tap.layout == "NLC":
+        return maps.flatten(2).transpose(1, 2)
+    return maps
+
+
+# --------------------------------------------------------------------------- input sizes
+
+
+def set_size(network: Any, size: int) -> None:
+    """Have a network of tokens take images of `size` px; one of convolutions takes any.
+
+    A ViT's position embeddings are interpolated (bicubic, as timm does). A Swin keeps its windows,
+    whose biases are then used as they were learned; timm pads where they do not fill the map, and
+    shrinks those larger than the map.
+
+    Raises
+    ------
+    AssertionError, ValueError
+        The patches do not fill such an image.
+    """
+    resizable = getattr(network, "set_input_size", None)
+    if resizable is None or not hasattr(network, "patch_embed"):
+        return
+    if tuple(network.patch_embed.img_size) == (size, size):
+        return
+    if any(size % side for side in network.patch_embed.patch_size):
+        raise ValueError(f"{size} px hold no whole number of patches")
+    windows = {}
+    if hasattr(network, "layers"):
+        inside = [block.window_size[0] for layer in network.layers for block in layer.blocks]
+        windows = {"window_size": (max(inside),) * 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of what timm does to interpolate
+        resizable(img_size=(size, size), **windows)

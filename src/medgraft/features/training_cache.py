@@ -7,6 +7,7 @@ folds, depths and later runs share them. Their size is known before anything is 
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Sequence
 
@@ -25,11 +26,9 @@ def bytes_of_maps(table: ImageTable, specs: Sequence[FeatureSpec], extractor: Ex
     """What is still to be written for one tap's maps of the table, over all views `specs`."""
     numbers = 0
     for spec in specs:
-        (tap,) = (
-            t for t in extractor.backbone(spec.backbone).taps_at(spec.size) if t.name in spec.taps
-        )
+        tap = extractor.backbone(spec.backbone).tap_at(spec.taps[0], spec.size)
         lacking = table.content_hashes[_lacking(table, spec, extractor)]
-        numbers += tap.side**2 * tap.channels * len(np.unique(lacking))
+        numbers += math.prod(tap.extent) * tap.channels * len(np.unique(lacking))
     return numbers * np.dtype(np.float16).itemsize
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 StateDict = dict[str, "torch.Tensor"]
+# Where training scripts keep the network in a checkpoint; of DINO's two the teacher is used.
+NESTS = ("state_dict", "model", "model_state_dict", "model_ema", "teacher", "student")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class PackagedWeights:
     licence: str
     credit: str
     extra: str = ""
+    pretraining: str = "ImageNet-1k"
 
     def locate(self) -> Path:
         """Find the file without importing the package that holds it.
@@ -113,15 +116,36 @@ def load_file(path: Path) -> StateDict:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickle protocols, which we refuse or read
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:  # whatever a garbled file makes a reader say
         raise BackboneError(
-            f"{path.name} cannot be read as tensors alone and was not opened further (a file that "
-            "must run code to load is refused); save it as safetensors or as a plain state dict"
+            f"{path.name} is cut short, or cannot be read as tensors alone and was not opened "
+            "further (a file that must run code to load is refused); get it whole, or save it as "
+            "safetensors or as a plain state dict"
         ) from error
-    nested = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not nested or not all(isinstance(value, torch.Tensor) for value in nested.values()):
+    while isinstance(content, Mapping):
+        inside = [content[nest] for nest in NESTS if isinstance(content.get(nest), Mapping)]
+        if not inside:
+            break
+        content = inside[0]
+    if not isinstance(content, Mapping) or not content:
         raise BackboneError(f"{path.name} holds no state dict (a mapping of names to tensors)")
-    return {name.removeprefix("module."): value for name, value in nested.items()}
+    wrong = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if wrong or not all(isinstance(name, str) for name in content):
+        raise BackboneError(
+            f"{path.name} holds no state dict (a mapping of names to tensors): "
+            f"{', '.join(map(str, wrong[:3]))} is none; save the network's state_dict() alone"
+        )
+    return dict(content)
 
 
 # The packages name EfficientNet's layers after the TensorFlow port; timm names them by role.
@@ -229,7 +253,7 @@ def _lite(number: int, sha256: str) -> PackagedWeights:
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         licence="Apache-2.0",
-        credit="Tan & Le 2019 (EfficientNet), Liu 2020 (EfficientNet-Lite), trained on ImageNet-1k",
+        credit="Tan & Le 2019 (EfficientNet), Liu 2020 (EfficientNet-Lite)",
     )
 
 
@@ -252,7 +276,7 @@ PACKAGED: Mapping[str, PackagedWeights] = {
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
         std=(1 / 255, 1 / 255, 1 / 255),
         licence="CC BY 4.0",
-        credit="Simonyan & Zisserman 2015 (VGG, Oxford), convolutions only, trained on ImageNet-1k",
+        credit="Simonyan & Zisserman 2015 (VGG, Oxford), convolutions only",
         extra="vgg16",
     ),
 }

@@ -165,7 +165,7 @@ def plan_from(content: dict[str, Any], backbone: Backbone, extractor: Extractor)
 def _card(content: dict[str, Any]) -> Card:
     """The card of the bundle's backbone; its words become names of files, so they must be names."""
     card = Card(**{key: _tuple(value) for key, value in content.items()})
-    for word in (card.name, card.sha256, card.tuned or "none"):
+    for word in (card.name, card.sha256, card.tuned or "none", card.alias or "none"):
         if not re.fullmatch(r"\w[\w.-]*", word):
             raise ValueError(f"{word!r} cannot name a backbone or its weights")
     return card

@@ -46,11 +46,15 @@ def rungs_of(rungs: str) -> tuple[tuple[int, int], ...]:
 def searched(setup: FinetuneSetup) -> tuple[str, ...]:
     """The depths that are compared: the image, and freeze points whose maps are not large."""
     size = setup.feature_plan.canvas.size
-    bytes_of = {t.name: 2 * t.channels * t.side**2 for t in setup.backbone.taps_at(size)}
+
+    def bytes_of(depth: str) -> int:
+        tap = setup.backbone.tap_at(depth, size)
+        return 2 * tap.channels * tap.side**2
+
     return tuple(
         depth
         for depth in freeze_points(setup.backbone)
-        if depth == INPUT or bytes_of[depth] <= LARGE * 3 * size**2
+        if depth == INPUT or bytes_of(depth) <= LARGE * 3 * size**2
     )
 
 

@@ -77,7 +77,11 @@ def tail_with_head(layers: nn.Module, channels: int, n_classes: int, dropout: fl
             logits: torch.Tensor = self.head(self.drop(self.codes(maps)))
             return logits
 
-    return Classifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    classifier = Classifier()
+    for parameter in classifier.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return classifier
 
 
 def half_precision() -> bool:

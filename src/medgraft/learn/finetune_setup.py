@@ -143,11 +143,12 @@ class FinetuneSetup:
         training = scenario.classifier
         if not isinstance(training, Finetune):
             raise ScenarioError(f"{scenario.key} trains no network")
+        plan = feature_plan_of(scenario, extractor)
         return cls(
             scenario,
             training.recipe,
-            extractor.backbone(scenario.backbone),
-            feature_plan_of(scenario, extractor),
+            extractor.backbone(scenario.backbone).at(plan.canvas.size),
+            plan,
             development,
             extractor,
             np.ones(len(development)) if sample_weight is None else sample_weight,
@@ -259,7 +260,8 @@ class FinetuneSetup:
 
         chain, views : of which views, and how many; those of training by default.
         """
-        canvas = dataclasses.replace(self.feature_plan.canvas, taps=(depth,), edits=())
+        trunk = depth if depth in ("", INPUT) else self.backbone.tap(depth).sequence.name
+        canvas = dataclasses.replace(self.feature_plan.canvas, taps=(trunk,), edits=())
         chain = chain or self.training_edits
         views = views or (VIEWS if self.scenario.pixels.views else 1)
         return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
@@ -355,8 +357,8 @@ class FinetuneSetup:
         size, n = self.feature_plan.canvas.size, self.recipe.batch_size
         shape = (3, size, size)
         if depth != INPUT:
-            (tap,) = [t for t in self.backbone.taps_at(size) if t.name == depth]
-            shape = (tap.channels, tap.side, tap.side)
+            tap = self.backbone.tap_at(depth, size).sequence
+            shape = (tap.channels, *tap.extent)
         network = tail_with_head(
             tail_of(self.backbone, depth), last_map(self.backbone).channels, 2, 0.0
         )

@@ -88,6 +88,8 @@ class Images:
 class CachedMaps:
     """Maps of a frozen trunk as they lie in the cache, (b, channels, side, side).
 
+    Of tokens their sequence, (b, channels, tokens, 1).
+
     views : rows of maps, view 0 first. In epoch e view e is given, the last followed by the first.
     """
 
@@ -101,8 +103,7 @@ class CachedMaps:
 
         def make(part: Ints) -> torch.Tensor:
             values = torch.from_numpy(rows[part]).float()
-            side = round((values.shape[1] / self.channels) ** 0.5)
-            return values.view(len(part), side, side, self.channels).permute(0, 3, 1, 2)
+            return _as_maps(values.view(len(part), -1, self.channels))
 
         yield from _ahead(make, parts)
 
@@ -131,10 +132,16 @@ class ComputedMaps:
             stream = self.extractor.run(canvases, spec)
             kept = [half(values[block]) for _, values in stream]  # rounded as the cache does
             maps = torch.from_numpy(np.stack(kept)).float()
-            side = round(maps.shape[1] ** 0.5)
-            return maps.view(len(part), side, side, self.channels).permute(0, 3, 1, 2)
+            return _as_maps(maps)
 
         yield from _ahead(make, parts)
+
+
+def _as_maps(values: torch.Tensor) -> torch.Tensor:
+    """(b, positions, channels) as square maps, or as one column where tokens are a sequence."""
+    side = round(values.shape[1] ** 0.5)
+    columns = side if side**2 == values.shape[1] else 1
+    return values.view(len(values), -1, columns, values.shape[2]).permute(0, 3, 1, 2)
 
 
 def _ahead(

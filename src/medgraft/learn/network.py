@@ -305,10 +305,7 @@ def _with_coef(head: Head, coef: Floats) -> Head:
 
 def _holding(fitted: NetworkWithHead, network: nn.Module) -> Extractor:
     """An extractor of its own, by torch, that has this network under the backbone's name."""
-    backbone = fitted.backbone
-    other = dataclasses.replace(backbone)
-    other.__dict__.update(backbone.__dict__)  # the taps that are known already
-    other.__dict__["network"] = network
+    other = fitted.backbone.with_network(network)
     extractor = Extractor(fitted.extractor.cache, engine="torch", workers=fitted.extractor.workers)
     extractor.adopt(other)
     return extractor
@@ -323,7 +320,7 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     import torch
     from torch import nn
 
-    backbone = fitted.backbone
+    backbone = fitted.backbone.at(fitted.spec.size)
     outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
     coef: NDArray[np.floating[Any]] = fitted.head.coef_
     intercept = fitted.head.intercept_
