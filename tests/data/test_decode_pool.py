@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from PIL import Image
 from medgraft.data.pixels.decode import Decoded, decode
 from medgraft.data.pool import worker_process
 from medgraft.data.pool.pool import DecodePool
+from medgraft.data.pool.processes import DecodeProcesses
+from medgraft.data.pool.worker import Answer, Job
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DataError, DecodeError
 from medgraft.types import Canvas, Skipped, Source
@@ -311,6 +313,41 @@ def test_a_worker_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")
+class Ready:
+    """A worker that answers at once."""
+
+    ready = True
+
+    def work(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        yield from (Answer("refused", "no") for _ in jobs)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_iterator_may_end_while_its_own_thread_holds_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the garbage collector ends one that was left, in a thread that takes a worker."""
+    monkeypatch.setattr("medgraft.data.pool.processes.WorkerProcess", Ready)
+    workers = DecodeProcesses()
+    job = Job(Source("x.png"))
+    left = workers.answers([job, job])
+    assert isinstance(left, Generator)
+    next(left)
+
+    def collect() -> None:
+        with workers._lock:
+            left.close()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(workers._idle) == 1
+    workers.close()
+
+
 def test_nothing_is_left_of_a_pool(started: list[int]) -> None:
     running, open_files = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
     with DecodePool(2, safe=True) as pool:
@@ -349,7 +386,8 @@ worker_process.PROGRAM = sys.argv[1]
 popen = worker_process.subprocess.Popen
 def noted(*args, **kwargs):
     process = popen(*args, **kwargs)
-    print(process.pid, flush=True)
+    sys.stdout.write(f"{process.pid}\\n")  # at once: threads start workers beside each other
+    sys.stdout.flush()
     return process
 worker_process.subprocess.Popen = noted
 with DecodePool(2, safe=True) as pool:

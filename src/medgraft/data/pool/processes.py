@@ -16,7 +16,9 @@ class DecodeProcesses:
     """Worker processes, each used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may end an iterator that somebody left, and so give its
+        # worker back, at any line of a thread that holds the lock already.
+        self._lock = threading.RLock()
         self._idle: list[WorkerProcess] = []
         self._all: set[WorkerProcess] = set()
         self._closed = threading.Event()
@@ -66,7 +68,11 @@ class DecodeProcesses:
                 return None
             if self._idle and not fresh:
                 return self._idle.pop()
-            worker = WorkerProcess()  # milliseconds; it loads what it needs while nobody waits
+        worker = WorkerProcess()  # milliseconds; it loads what it needs while nobody waits
+        with self._lock:
+            if self._closed.is_set():
+                worker.close()
+                return None
             self._all.add(worker)
             if self._watch is None:
                 self._watch = threading.Thread(target=self._look_after, daemon=True)
