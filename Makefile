@@ -45,7 +45,8 @@ results-layouts: $(READY) ## published layouts made small: how each is read; wri
 results-promises: $(READY) ## what two versions promise of real data, and what comes true; writes docs/results/promises.md
 	$(BIN)/python experiments/promises.py
 
-results-shift: $(READY) ## what ranks scenarios, and which threshold holds, at a second source; writes docs/results/shift.md
+results-shift: $(READY) ## what training, ranking and threshold hold at a second source (hours, goes on); writes docs/results/shift.md
+	$(BIN)/python experiments/shift/effects.py
 	$(BIN)/python experiments/shift/ranking.py
 	$(BIN)/python experiments/shift/thresholds.py
 	$(BIN)/python experiments/shift_page.py

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from page import figure, lines
+from shift.effects_section import effects
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -24,6 +25,7 @@ CHEST = "chest_xray"
 CELLS = 5  # of the ranking
 GAINS = ("gain", "saved")
 THRESHOLD_CELLS = 188
+EFFECT_CELLS = 72
 RULE_HEAD = (
     "rule", "accuracy", "against steady", "worst", "surely better, worse",
     "balanced accuracy", "against steady", "worst", "surely better, worse",
@@ -45,10 +47,17 @@ def write_page() -> None:
         "Written by `make results-shift`; do not edit. Everything here is measured on development "
         "images; no official test split was looked at.",
         "",
+        *_effects(),
         *ranking(read(RESULTS / "ranking.jsonl")),
         *thresholds(read(RESULTS / "thresholds.jsonl")),
     ]
     PAGE.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+
+
+def _effects() -> list[str]:
+    known = RESULTS / "effects_design.json"
+    design = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    return effects(read(RESULTS / "effects.jsonl"), design, EFFECT_CELLS)
 
 
 def read(path: Path) -> list[Row]:

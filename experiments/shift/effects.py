@@ -24,6 +24,7 @@ import numpy as np
 
 import medgraft
 from medgraft.data.augment import FIRST_VIEW, PRESETS, SAME, Preset, View, apply, draw
+from medgraft.files import write_json
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.inputs import Chain, Images, Inputs
@@ -40,6 +41,7 @@ from shift.sources import SHARED, Pair, processed, thinned
 from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "effects.jsonl"
+DESIGN = Path(__file__).parents[1] / "results" / "effects_design.json"
 MOST = 1600  # images learned from, about
 VIRAL = 800  # images that judge a virus, about
 SEEDS = (0, 1, 2)
@@ -242,6 +244,17 @@ def _judge(
 # --------------------------------------------------------------------------- the command
 
 
+def _judges(of: Design) -> dict[str, dict[str, list[int]]]:
+    """By set that judges, of each image its class and a number for its patient."""
+    return {
+        held.name: {
+            "y": held.table.labels.tolist(),
+            "group": np.unique(held.table.groups, return_inverse=True)[1].tolist(),
+        }
+        for held in of.held
+    }
+
+
 def main() -> None:
     """Train what the results lack: every setting with seed 0 first, then with the other seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -253,6 +266,8 @@ def main() -> None:
     cache = medgraft.Cache(Path(asked.cache) if asked.cache else None)
     extractor = medgraft.Extractor(cache, progress=progress(False))
     of = design(extractor)
+    if not DESIGN.is_file():
+        write_json(DESIGN, _judges(of))
     chosen = asked.only.split(",") if asked.only else list(SETTINGS)
     base = [("base", seed) for seed in SEEDS]
     cells = base + [(name, seed) for seed in SEEDS for name in chosen if name != "base"]
