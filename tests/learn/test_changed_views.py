@@ -60,7 +60,7 @@ class Filled:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
     folder = tmp_path_factory.mktemp("images")
-    write_phantoms(folder, n_patients=18)
+    write_phantoms(folder, n_patients=12)
     return load(folder)
 
 

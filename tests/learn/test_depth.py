@@ -22,7 +22,7 @@ SCENARIO = Scenario.from_key(f"finetune/tf_efficientnet_lite0/best/s64/rungs{RUN
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
     folder = tmp_path_factory.mktemp("depth") / "images"
-    write_phantoms(folder, n_patients=40, seed=3)
+    write_phantoms(folder, n_patients=24, seed=3)
     return load(folder).development
 
 

@@ -112,6 +112,8 @@ def reasons() -> list[Rationale]:
         dataclasses.replace(plain, recommended=third, n_groups=plain.n_images, by_tap=()),
         dataclasses.replace(plain, loss=0.03, cost=0.0021),
         dataclasses.replace(plain, loss=0.03, cost=-0.001),
+        dataclasses.replace(plain, recommended=third, margin=0.0, by_tap=()),
+        dataclasses.replace(plain, loss=0.03, cost=0.0021, margin=0.0, by_tap=()),
         dataclasses.replace(plain, by_tap=(), audits=audited(b="PASS")),
         dataclasses.replace(plain, by_tap=(), audits={second: one_class}),
         dataclasses.replace(plain, by_tap=(), audits=audited(a="FAIL", b="INCONCLUSIVE")),

@@ -47,19 +47,24 @@ def _choice(facts: Rationale, names: Mapping[str, str]) -> str:
     if facts.recommended == facts.best:
         return (
             f"{names[facts.recommended]} has the best {name}, {_figure(facts.figure)}, and no "
-            f"simpler one can be expected to lose less than the {facts.margin:.4f} that is "
-            f"allowed{fit_for}."
+            f"simpler one can be expected to lose {_allowed(facts, 'less than')}{fit_for}."
         )
     promise = (
         "is surely close to the best"
         if facts.non_inferior
-        else f"can be expected to lose no more than the {facts.margin:.4f} that is allowed"
+        else f"can be expected to lose {_allowed(facts, 'no more than')}"
     )
     return (
         f"{names[facts.recommended]} is the simplest that {promise}{fit_for}: its {name} is "
         f"{_figure(facts.figure)} against {_figure(facts.best_figure)} of {names[facts.best]}, "
         f"{_lost(facts)}."
     )
+
+
+def _allowed(facts: Rationale, bound: str) -> str:
+    """The loss that simplicity may cost; nothing where the best has nothing left to perfection."""
+    margin = f"{facts.margin:.4f}"
+    return f"{bound} the {margin} that is allowed" if float(margin) else "nothing"
 
 
 def _lost(facts: Rationale) -> str:
