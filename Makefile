@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts prove-audit prove-statistics fuzz lint format clean
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ test-all: $(READY) ## every test, the slow ones too
 
 bench: $(READY) ## paired timings against the usual script; writes bench/results/
 	$(BIN)/python bench/run.py
+
+bench-gpu: $(READY) ## a GPU against the CPU, in rates and answers (minutes); writes docs/results/gpu.md
+	$(BIN)/python bench/gpu.py
 
 results-frozen: $(READY) ## every frozen scenario on the real data sets; writes docs/results/frozen.md
 	$(BIN)/python experiments/frozen.py

@@ -27,9 +27,9 @@ from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import import_timm
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.types import Canvas, Scenario
+from medgraft.types import Canvas, ImageTable, Scenario
 
-IMAGES, BATCH, ROUNDS = 64, 8, 3
+IMAGES, SIZE, BATCH, ROUNDS = 64, 224, 8, 3
 TAP = "conv_head"
 TOLERANCE = 1e-4
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -37,13 +37,9 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 Maps = NDArray[np.float32]
 
 
-def probe(shared: Path) -> tuple[FittedFrozen, list[Canvas]]:
-    """A logistic probe of lite0's last map, and 64 radiographs as it sees them."""
-    table = load(shared / "data" / "chest_xray")
-    rows = np.random.default_rng(0).permutation(len(table.development))[:IMAGES]
-    chosen = table.development.select(np.sort(rows))
-    extractor = Extractor(engine="torch")
-    spec = extractor.spec(DEFAULT, [TAP])
+def probe(chosen: ImageTable, extractor: Extractor, size: int) -> tuple[FittedFrozen, list[Canvas]]:
+    """A logistic probe of lite0's last map, and the images as it sees them."""
+    spec = extractor.spec(DEFAULT, [TAP], size=size)
     codes, _ = extractor.codes(chosen, spec)
     head = LogisticHead(1e-3).fit(codes.matrix(), chosen.labels)
     fitted = FittedFrozen(
@@ -119,7 +115,9 @@ def apart(ours: list[dict[str, Maps]], theirs: dict[str, Maps]) -> float:
 
 def main(shared: Path = SHARED) -> None:
     import_timm()  # beside a CPU build of torch, torchvision needs it before the library does
-    fitted, canvases = probe(shared)
+    table = load(shared / "data" / "chest_xray").development
+    rows = np.random.default_rng(0).permutation(len(table))[:IMAGES]
+    fitted, canvases = probe(table.select(np.sort(rows)), Extractor(engine="torch"), SIZE)
     taps = list(block_taps(fitted).values())
     target = fitted.classes[0]
     load_average = os.getloadavg()[0]

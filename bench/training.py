@@ -112,7 +112,7 @@ def whole(table: ImageTable, extractor: Extractor) -> dict[str, object]:
     print(
         f"everything trained at 160 px: {found.a.median:.0f} images/s in half precision, "
         f"{found.b.median:.0f} in single: {found.ratio} times as fast (aim 1.5); views alone take "
-        f"{len(table) / views.median:.0f} images/s, {100 * share:.0f} % of an epoch's time"
+        f"{len(table) / views.median:.0f} images/s, {100 * share:.0f} % of an epoch"
     )
     return {"half against single": found, "views, share of an epoch": share}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import nn
 
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import Calibrator
-from medgraft.explain.cam import block_taps, grad_cam
+from medgraft.explain import cam
+from medgraft.explain.cam import block_taps, cam_maps, grad_cam
+from medgraft.explain.methods import METHODS
 from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
@@ -100,6 +103,36 @@ def test_the_other_class_has_the_other_place(canvas: Canvas) -> None:
 def test_no_target_means_the_class_with_the_highest_score(canvas: Canvas) -> None:
     (maps,) = grad_cam(hand_made(LINEAR), [canvas])
     assert maps["second"].target == "green"  # scores are .25 and -.25 by the hand above
+
+
+def test_elsewhere_than_on_the_cpu_a_copy_computes_the_same(canvas: Canvas) -> None:
+    """`cpu:0` is a device of another name, whose numbers can be held to those of `cpu`."""
+    fitted = hand_made(LINEAR)
+    asked = ([canvas] * 3, METHODS, ["first", "second"], "red")
+    for a, b in zip(cam_maps(fitted, *asked), cam_maps(fitted, *asked, "cpu:0"), strict=True):
+        for method, tap in itertools.product(METHODS, ("first", "second")):
+            np.testing.assert_array_equal(a[method][tap].map, b[method][tap].map)
+
+
+def test_everything_computes_where_the_network_lies(
+    canvas: Canvas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device stands for a GPU: it refuses what lies elsewhere, and has no numbers."""
+    places: list[str] = []
+
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        places.append(tensor.device.type)
+        return torch.ones(tensor.shape)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    methods = [method for method in METHODS if method != "scorecam"]  # it looks at numbers
+    monkeypatch.setattr(cam, "torch_device", lambda: "meta")
+    fitted = hand_made(LINEAR)
+    (found,) = cam_maps(fitted, [canvas], methods, ["first", "second"])
+    assert set(places) == {"meta"}
+    assert fitted.backbone.network.second.weight.device.type == "cpu"
+    for method, tap in itertools.product(methods, ("first", "second")):
+        np.testing.assert_array_equal(found[method][tap].map, np.ones((4, 4)))
 
 
 def test_the_network_comes_back_as_it_was(canvas: Canvas) -> None:

@@ -806,15 +806,17 @@ def test_scores_by_hand() -> None:
 # ------------------------------------------------------------------ wherever it runs
 
 
-def test_half_precision_on_a_cpu_learns() -> None:
+def test_half_precision_learns_and_is_judged_in_single() -> None:
     maps, y = images([i % 2 for i in range(96)])
     maps.values[:, 0] += 2 * torch.from_numpy(y)[:, None, None]
     train, holdout = data(maps, y, range(64)), data(maps, y, range(64, 96))
-    seen: list[torch.dtype] = []
+    seen: set[tuple[bool, torch.dtype]] = set()
     training = Training(tiny(), replace(PLAIN, precision="bf16", rate=0.02, epochs=6), seed=0)
-    training.network.layers[0].register_forward_hook(lambda m, i, o: seen.append(o.dtype))
+    training.network.layers[0].register_forward_hook(
+        lambda m, i, o: seen.add((m.training, o.dtype))
+    )
     history = run(training, train, holdout)
-    assert set(seen) == {torch.bfloat16}
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
     assert all(p.dtype == torch.float32 for p in training.network.parameters())
     assert history[0].holdout[0] > 0.6
     assert history[-1].holdout[0] < 0.2

@@ -10,6 +10,7 @@ honest one for a scenario, in `attribute.py`.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from medgraft.explain.methods import (
     score_cam_map,
 )
 from medgraft.features.backbones import Backbone
-from medgraft.features.engine import to_rgb
+from medgraft.features.engine import float32, to_rgb, torch_device
 from medgraft.features.taps import Tap, to_grid
 from medgraft.types import Attribution, Canvas, FittedNetwork, FittedScenario, Maps
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH = 8  # more is not faster on a CPU, whose caches a batch's maps leave
+BATCH_GPU = 32
 
 Targets = str | Sequence[str] | None
 
@@ -46,6 +48,7 @@ def grad_cam(
     canvases: Sequence[Canvas],
     taps: Sequence[str] | None = None,
     target: Targets = None,
+    device: str | None = None,
 ) -> list[dict[str, Attribution]]:
     """Grad-CAM maps of each canvas at each tap (Selvaraju et al. 2017).
 
@@ -59,7 +62,7 @@ def grad_cam(
     list of dict
         For each canvas tap → Attribution, the map (height, width) float32.
     """
-    found = cam_maps(fitted, canvases, ["gradcam"], taps, target)
+    found = cam_maps(fitted, canvases, ["gradcam"], taps, target, device)
     return [methods["gradcam"] for methods in found]
 
 
@@ -69,6 +72,7 @@ def cam_maps(
     methods: Sequence[str] = ("gradcam",),
     taps: Sequence[str] | None = None,
     target: Targets = None,
+    device: str | None = None,
 ) -> list[dict[str, dict[str, Attribution]]]:
     """Maps of each canvas by each method at each tap, all of them from one pass a batch.
 
@@ -82,6 +86,8 @@ def cam_maps(
         The head's own taps by default.
     target
         The class explained, one for all or one for each canvas; by default the one predicted.
+    device
+        Where torch computes; the best there is by default.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def cam_maps(
             f"no CAM method {', '.join(unknown) or 'given'}; there are: {', '.join(METHODS)}"
         )
     found: list[dict[str, dict[str, Attribution]]] = []
-    for canvas, signed in _signed(fitted, canvases, methods, taps, target):
+    for canvas, signed in _signed(fitted, canvases, methods, taps, target, device):
         shape = canvas.pixels.shape[:2]
         found.append(
             {
@@ -187,15 +193,16 @@ def _signed(
     methods: Sequence[str],
     taps: Sequence[str] | None,
     target: Targets,
+    device: str | None = None,
 ) -> Iterator[tuple[Canvas, _Signed]]:
     """The maps of each canvas, the mean over networks; errors come before the first."""
     networks = _networks(fitted)
     if len(networks) == 1:
-        yield from _signed_of_one(networks[0], canvases, methods, taps, target)
+        yield from _signed_of_one(networks[0], canvases, methods, taps, target, device)
         return
     if target is None:
         target = [fitted.classes[row] for row in fitted.scores(canvases).argmax(axis=1)]
-    each = [_signed_of_one(one, canvases, methods, taps, target) for one in networks]
+    each = [_signed_of_one(one, canvases, methods, taps, target, device) for one in networks]
     for together in zip(*each, strict=True):
         (canvas, first), maps = together[0], [signed.maps for _, signed in together]
         mean = {
@@ -226,12 +233,13 @@ def _signed_of_one(
     methods: Sequence[str],
     taps: Sequence[str] | None,
     target: Targets,
+    device: str | None,
 ) -> Iterator[tuple[Canvas, _Signed]]:
     """The maps of each canvas by one network."""
     backbone: Backbone = fitted.backbone.at(fitted.spec.size)
     with _as_it_was(backbone.network):
-        graph = fitted.torch_graph()
-        if graph is None:
+        whole = fitted.torch_graph()
+        if whole is None:
             raise ScenarioError(
                 f"{fitted.scenario.key} has no gradient from its scores to one canvas, so no CAM "
                 "exists for it; choose a probe of one size and edit whose head is linear (svm, "
@@ -241,14 +249,35 @@ def _signed_of_one(
             _usable(backbone, name, fitted.spec.taps[-1]) for name in taps or fitted.spec.taps
         ]
         names = [target] * len(canvases) if isinstance(target, str) or target is None else target
-        for start in range(0, len(canvases), BATCH):
-            batch = canvases[start : start + BATCH]
-            wanted = names[start : start + BATCH]
-            passed = _pass(graph, backbone, chosen, batch, (fitted.classes, wanted, methods))
-            maps = {method: _by(method, passed, graph, backbone) for method in methods}
+        graph = _Graph.on(device or torch_device(), whole, backbone.network)
+        size = BATCH if graph.device == "cpu" else BATCH_GPU
+        for start in range(0, len(canvases), size):
+            batch = canvases[start : start + size]
+            wanted = names[start : start + size]
+            with float32():
+                passed = _pass(graph, chosen, batch, (fitted.classes, wanted, methods))
+                maps = {method: _by(method, passed, graph, backbone) for method in methods}
             for i, canvas in enumerate(batch):
                 own = {m: {tap: map[i] for tap, map in found.items()} for m, found in maps.items()}
                 yield canvas, _Signed(passed.rows[i], own)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Graph:
+    """Network and head where they compute; `network` is the part that has the taps."""
+
+    scores: nn.Module
+    network: nn.Module
+    device: str
+
+    @classmethod
+    def on(cls, device: str, scores: nn.Module, network: nn.Module) -> _Graph:
+        """As they are on a CPU, elsewhere a copy: for others the network stays where it is."""
+        if device == "cpu":
+            return cls(scores, network, device)
+        copies: dict[int, Any] = {}
+        scores = copy.deepcopy(scores, copies).to(device)
+        return cls(scores, copies[id(network)], device)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -265,8 +294,7 @@ class _Passed:
 
 
 def _pass(
-    graph: nn.Module,
-    backbone: Backbone,
+    graph: _Graph,
     taps: Sequence[Tap],
     batch: Sequence[Canvas],
     asked: tuple[tuple[str, ...], Sequence[str | None], Sequence[str]],
@@ -275,11 +303,12 @@ def _pass(
     import torch
 
     classes, names, methods = asked
-    images = _images(batch)
+    images = _images(batch).to(graph.device)
     backward = any(method not in WITHOUT_GRADIENT for method in methods)
-    with torch.set_grad_enabled(backward), _captured(backbone, taps, backward) as outputs:
-        scores = graph(images)
-    rows = [_class_index(classes, name, row) for name, row in zip(names, scores, strict=True)]
+    with torch.set_grad_enabled(backward), _captured(graph.network, taps, backward) as outputs:
+        scores = graph.scores(images)
+    here = scores.detach().cpu()
+    rows = [_class_index(classes, name, row) for name, row in zip(names, here, strict=True)]
     modules = list(dict.fromkeys(tap.module for tap in taps))
     slopes: dict[str, torch.Tensor] = {}
     if backward:
@@ -294,33 +323,33 @@ def _pass(
     )
 
 
-def _by(method: str, passed: _Passed, graph: nn.Module, backbone: Backbone) -> dict[str, Maps]:
+def _by(method: str, passed: _Passed, graph: _Graph, backbone: Backbone) -> dict[str, Maps]:
     """The maps (batch, rows, columns) of one method at each tap."""
     import torch
 
     found = {}
     with torch.no_grad():
-        mean = torch.tensor(backbone.card.mean).view(1, 3, 1, 1) * 255
+        mean = torch.tensor(backbone.card.mean, device=graph.device).view(1, 3, 1, 1) * 255
         for tap, features in passed.features.items():
             if method == SCORE_CAM:
-                maps = score_cam_map(graph, passed.images, features, passed.rows, mean)
+                maps = score_cam_map(graph.scores, passed.images, features, passed.rows, mean)
             else:
                 # Eigen-CAM takes a gradient like the others, and looks at the features alone.
                 maps = FORMULAS[method](features, passed.gradients.get(tap, features))
-            found[tap] = maps.numpy().astype(np.float32)
+            found[tap] = maps.cpu().numpy().astype(np.float32)
     return found
 
 
 @contextmanager
 def _captured(
-    backbone: Backbone, taps: Sequence[Tap], backward: bool
+    network: nn.Module, taps: Sequence[Tap], backward: bool
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Keep the outputs of the taps' modules during a forward pass; no hook stays behind.
 
     What runs before the first tap has nothing to differentiate, so torch keeps nothing of it. What
     goes on is a copy, for a next layer may work in place.
     """
-    modules = dict(backbone.network.named_modules())
+    modules = dict(network.named_modules())
     outputs: dict[str, torch.Tensor] = {}
     owner = threading.get_ident()  # threads share a network, and a hook sees the passes of all
 

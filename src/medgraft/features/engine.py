@@ -65,11 +65,11 @@ def versions(name: str) -> tuple[str, ...]:
     For torch also the kind of device, which no version tells.
     """
     found = (f"{name} {importlib.metadata.version(name)}", *decoders())
-    return (*found, _torch_device()) if name == "torch" else found
+    return (*found, torch_device()) if name == "torch" else found
 
 
-def _torch_device() -> str:
-    """The device that torch computes on."""
+def torch_device() -> str:
+    """The device that torch computes on: a GPU where there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -164,7 +164,7 @@ class TorchEngine:
     ) -> None:
         import torch
 
-        self.device = torch.device(device or _torch_device())
+        self.device = torch.device(device or torch_device())
         self.batch_size = batch_size
         self.workers = workers
         self.network: Any = tap_network(backbone, outputs)
@@ -180,7 +180,7 @@ class TorchEngine:
             pixels = np.zeros((max(2, len(batch)), height, width, 3), np.uint8)
             for row, canvas in enumerate(batch):
                 to_rgb(canvas.pixels, pixels[row])
-            with torch.inference_mode(), _float32(), _threads(self.workers):
+            with torch.inference_mode(), float32(), _threads(self.workers):
                 images = torch.from_numpy(pixels).to(self.device, non_blocking=True)
                 # (batch, height, width, 3) seen as NCHW is channels-last already.
                 results = self.network(images.permute(0, 3, 1, 2).float())
@@ -190,7 +190,7 @@ class TorchEngine:
 
 
 @contextmanager
-def _float32() -> Iterator[None]:
+def float32() -> Iterator[None]:
     """Have CUDA compute in float32, not in TF32 with its 10 bits, and leave torch as it was."""
     import torch
 

@@ -25,6 +25,7 @@ from scipy.special import log_softmax
 
 from medgraft.errors import FitError, ScenarioError
 from medgraft.evaluate.metrics import auroc
+from medgraft.features.engine import float32, torch_device
 from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
 from medgraft.results.training import Epoch, Scores
@@ -127,7 +128,7 @@ class Training:
         import torch
 
         self.recipe, self.seed = recipe, seed
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or torch_device())
         if recipe.precision == "bf16" and self.device.type == "cpu" and not half_precision():
             raise ScenarioError(
                 "precision = bf16 needs a processor that computes in it (AVX-512 or AMX), and this "
@@ -397,7 +398,7 @@ class Training:
             return np.zeros((0, int(self.network.head.out_features)))
         n = math.ceil(len(data.rows) / min(JUDGE, 4 * self.recipe.batch_size))
         found = []
-        with torch.inference_mode(), self._autocast(training=False):
+        with torch.inference_mode(), float32():  # as it will be used, whatever trained it
             for _, maps in data.inputs.batches(np.array_split(data.rows, n), view):
                 found.append(self.network(self._to_device(maps)).float().cpu().numpy())
         return np.concatenate(found).astype(np.float64)
@@ -419,11 +420,11 @@ class Training:
         finally:
             self.network.load_state_dict(before)
 
-    def _autocast(self, *, training: bool = True) -> Any:
-        """Half precision: on a GPU always, elsewhere in training, for in use it is single."""
+    def _autocast(self) -> Any:
+        """Half precision in training, on a GPU always; in use it is single."""
         import torch
 
-        half = (training and self.recipe.precision == "bf16") or self.device.type == "cuda"
+        half = self.recipe.precision == "bf16" or self.device.type == "cuda"
         return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def _to_device(self, values: torch.Tensor) -> torch.Tensor:

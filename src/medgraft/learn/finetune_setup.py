@@ -23,7 +23,7 @@ from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
 from medgraft.features.cache import arrays_under
-from medgraft.features.engine import versions
+from medgraft.features.engine import torch_device, versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.subnetwork import last_map, tail_of
@@ -362,17 +362,20 @@ class FinetuneSetup:
         network = tail_with_head(
             tail_of(self.backbone, depth), last_map(self.backbone).channels, 2, 0.0
         )
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch_device()
         maps = torch.zeros(n, *shape).to(memory_format=torch.channels_last).to(device)
         target = torch.zeros(n, dtype=torch.long, device=device)
         network.to(device).train()
-        half = torch.autocast(device, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+        precise = self.recipe.precision == "f32" and device == "cpu"
+        half = torch.autocast(device, torch.bfloat16, enabled=not precise)
         for step in range(steps + 1):
             if step == 1:  # the first one sets things up
                 began = time.perf_counter()
             with half:
                 loss = functional.cross_entropy(network(maps).float(), target)
             loss.backward()  # type: ignore[no-untyped-call]
+            if device == "cuda":  # which computes on while the next line is read
+                torch.cuda.synchronize()
         return steps * n / (time.perf_counter() - began)
 
     def _draw(self, judge: Ints) -> int:
