@@ -134,7 +134,8 @@ def test_two_networks_a_fold_judge_together_and_the_first_are_not_trained_again(
     np.testing.assert_allclose(two.fitted.scores(canvases), np.mean(networks, axis=0), atol=1e-5)
     for judges, rows in unseen_models(TWO, development, extractor):
         said = judges.predict(table.select(rows))[0]
-        np.testing.assert_allclose(said.scores, two.predictions.scores[rows], atol=1e-3)
+        # Out of fold the trunk's maps were kept in float16.
+        np.testing.assert_allclose(said.scores, two.predictions.scores[rows], rtol=0.01, atol=0.02)
     assert two.training is not None
     assert list(two.training.histories)[:2] == ["fold 1", "fold 1, network 2"]
 
