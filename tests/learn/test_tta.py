@@ -18,6 +18,7 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_cv import held_out
+from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.learn.trained import FittedTrained
 from medgraft.scenario import views_of
@@ -120,10 +121,20 @@ def test_cross_validation_judges_each_fold_by_all_views(
         "logits",
         lambda self, data, view=0: asked.append((len(data.rows), view)) or logits(self, data, view),
     )
+    held = []
+    trained = FinetuneSetup.trained
+
+    def noted(self: FinetuneSetup, task: TrainingTask) -> Trained:
+        run = trained(self, task)
+        held.extend(run.held.tolist())
+        return run
+
+    monkeypatch.setattr(FinetuneSetup, "trained", noted)
     fresh = dataclasses.replace(VIEWED, seed=7)  # no other test has trained it
     crossed = cross_fitted(fresh, Development(table, make_folds(table, 3)), extractor)
-    assert sum(n for n, view in asked if view == 1) == len(table)
-    assert sum(n for n, view in asked if view == 2) == len(table)
+    assert held  # they tell how far networks differ
+    assert sum(n for n, view in asked if view == 1) == len(table) + len(held)
+    assert sum(n for n, view in asked if view == 2) == len(table) + len(held)
     assert np.isfinite(crossed.predictions.y_prob).all()
 
 
