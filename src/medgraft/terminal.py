@@ -442,12 +442,15 @@ def show_adaptation(found: Adaptation, out: Path | None) -> None:
 def show_rows(
     headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
 ) -> None:
-    """A table of plain words."""
+    """A table of plain words; what the first column names is shown whole however narrow it is."""
     from rich.table import Table
 
     table = Table(title=title and _plain(title), box=None, header_style="bold")
-    for heading in headings:
-        table.add_column(_plain(heading))
+    rows = list(rows)
+    first = max((len(row[0]) for row in rows), default=0)
+    for i, heading in enumerate(headings):
+        width = len(heading) if i else first
+        table.add_column(_plain(heading), overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*map(_plain, row))
     _console().print(table)
