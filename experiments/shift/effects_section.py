@@ -65,8 +65,7 @@ def effects(cells: Sequence[Row], design: Mapping[str, Any], planned: int) -> li
         "shifts. The table gives AUROC less that of the base with the same seed, means over seeds, "
         f"in thousandths; *unlike* is the mean over {len(names)} sets, *worst* their lowest AUROC, "
         f"*alike* the same 600 as they are. Brackets hold 95 % of {RESAMPLES} resamples of "
-        "patients; they do not hold the chance of training: bases that differ in the seed alone "
-        f"lie {1000 * _chance(list(base.values())):.1f} apart in *unlike* (standard deviation).",
+        f"patients; they do not hold the chance of training.{_chance(list(base.values()))}",
         "",
         *lines(["changed", "seeds", "unlike", "worst", "alike", *names], rows),
     ]
@@ -132,8 +131,12 @@ def _gain(pairs: Sequence[tuple[Curves, Curves]]) -> list[str]:
     return found
 
 
-def _chance(several: Sequence[Curves]) -> float:
-    """Standard deviation of `unlike` between seeds; nan of one."""
+def _chance(several: Sequence[Curves]) -> str:
+    """How far trainings lie apart that differ in the seed alone."""
     if len(several) < 2:
-        return float("nan")
-    return float(np.std([_summaries(one)[0][0] for one in several], ddof=1))
+        return ""
+    spread = 1000 * np.std([_summaries(one)[0][0] for one in several], ddof=1)
+    return (
+        f" Bases that differ in the seed alone lie {spread:.1f} apart in *unlike* (standard "
+        "deviation)."
+    )
