@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -14,9 +14,11 @@ from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
 
 Arrays = Mapping[str, NDArray[Any]]
+Words = Mapping[str, str]
+T = TypeVar("T")
 
 
-def keep(folder: Path, name: str, arrays: Arrays, words: Mapping[str, str]) -> None:
+def keep(folder: Path, name: str, arrays: Arrays, words: Words) -> None:
     """Add a file of arrays and words to a bundle, with its sha256 in `bundle.json`."""
     from safetensors.numpy import save_file
 
@@ -27,8 +29,8 @@ def keep(folder: Path, name: str, arrays: Arrays, words: Mapping[str, str]) -> N
     write_json(bundle, content)
 
 
-def kept(folder: Path, name: str) -> tuple[Arrays, Mapping[str, str]] | None:
-    """What `keep` wrote; None where the bundle has no such file.
+def kept(folder: Path, name: str, build: Callable[[Arrays, Words], T]) -> T | None:
+    """What `build` makes of what `keep` wrote; None where the bundle has no such file.
 
     Raises
     ------
@@ -42,6 +44,7 @@ def kept(folder: Path, name: str) -> tuple[Arrays, Mapping[str, str]] | None:
         return None
     try:
         with safe_open(path, "numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return build(arrays, file.metadata() or {})
+    except (KeyError, OSError, SafetensorError, TypeError, ValueError) as error:
         raise BundleError.garbled(path, error) from error

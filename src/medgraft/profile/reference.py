@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.errors import BackboneError, BundleError
+from medgraft.errors import BackboneError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
@@ -197,12 +197,10 @@ class Reference:
         BundleError
             It is damaged.
         """
-        found = kept(folder, FILE)
-        if found is None:
-            return None
-        arrays, words = found
-        try:
-            return cls(
+        return kept(
+            folder,
+            FILE,
+            lambda arrays, words: cls(
                 arrays["codes"].astype(np.float32),
                 arrays["prob"],
                 arrays["truth"],
@@ -212,9 +210,8 @@ class Reference:
                 arrays["scale"],
                 words["weights"],
                 cast(ResizeRule, words["resize"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError.garbled(folder / FILE, error) from error
+            ),
+        )
 
 
 def _spec(extractor: Extractor, resize: ResizeRule) -> FeatureSpec:

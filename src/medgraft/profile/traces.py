@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.preprocess import CanvasRecipe
-from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
 from medgraft.profile.duplicates import CLEAR
 from medgraft.profile.hashes import Hashes, close_pairs
@@ -120,21 +119,18 @@ class Traces:
         BundleError
             They are damaged.
         """
-        found = kept(folder, FILE)
-        if found is None:
-            return None
-        arrays, words = found
-        try:
-            return cls(
+        return kept(
+            folder,
+            FILE,
+            lambda arrays, words: cls(
                 arrays["contents"],
                 arrays["pixels"],
                 arrays["hashes"],
                 arrays["clear"].astype(bool),
                 int(words["size"]),
                 cast(ResizeRule, words["resize"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError.garbled(folder / FILE, error) from error
+            ),
+        )
 
 
 def _short(names: Strings) -> Hashes:
