@@ -25,6 +25,7 @@ import numpy as np
 import medgraft
 from medgraft.data.augment import FIRST_VIEW, PRESETS, SAME, Preset, View, apply, draw
 from medgraft.files import write_json
+from medgraft.learn.checkpoint import State, mean_state
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.learn.inputs import Chain, Images, Inputs
@@ -173,7 +174,7 @@ def measure(
     network = first.network(INPUT, inputs[setting.sizes[0][0]], rows)
     training = Training(network, setting.recipe, seed=seed)
     began = time.perf_counter()
-    recent: list[dict[str, Any]] = []
+    recent: list[State] = []
     for size, until in setting.sizes:
         data, nobody = (sized[size].data(inputs[size], some) for some in (rows, rows[:0]))
         for epoch in training.epochs(data, nobody):
@@ -181,7 +182,7 @@ def measure(
             recent = [*recent, {k: v.clone() for k, v in training.best.items()}][-setting.last :]
             if epoch.number >= until:
                 break
-    network.load_state_dict(_mean(recent))
+    network.load_state_dict(mean_state(recent))
     seconds = time.perf_counter() - began
     size = setting.sizes[-1][0]
     scores = {
@@ -214,16 +215,6 @@ def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Input
         return (Varied(setting.preset, View("strong", FIRST_VIEW + view - 1, seed)),)
 
     return _images(setup, chain)
-
-
-def _mean(states: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of networks' weights; of one, it itself."""
-    import torch
-
-    return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
-        for name, last in states[-1].items()
-    }
 
 
 def _judge(

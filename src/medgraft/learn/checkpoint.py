@@ -6,7 +6,7 @@ The file is safetensors, written whole or not at all. Which tensors make a run i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,3 +78,13 @@ def _sum(tensors: State) -> str:
         values: Any = tensors[name].numpy()
         found = zlib.crc32(values, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
+
+
+def mean_state(states: Sequence[State]) -> State:
+    """The mean of networks' weights, summed in double precision; of one, it itself."""
+    import torch
+
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
+        for name, last in states[-1].items()
+    }

@@ -26,7 +26,7 @@ from scipy.special import log_softmax
 from medgraft.errors import FitError, ScenarioError
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.engine import float32, torch_device
-from medgraft.learn.checkpoint import State, read_checkpoint, write_checkpoint
+from medgraft.learn.checkpoint import State, mean_state, read_checkpoint, write_checkpoint
 from medgraft.learn.inputs import Inputs
 from medgraft.results.training import Epoch, Scores
 from medgraft.training_recipe import Recipe
@@ -246,16 +246,9 @@ class Training:
 
     def _try_average(self, holdout: Data, lowest: float) -> bool:
         """Take the mean of the last epochs' weights where the holdout says it is better."""
-        import torch
-
         if len(self.recent) < 2:
             return False
-        mean = {
-            name: torch.stack([state[name].double() for state in self.recent])
-            .mean(0)
-            .to(last.dtype)
-            for name, last in self.recent[-1].items()
-        }
+        mean = mean_state(self.recent)
         with self._weights(mean):
             better = score(self.logits(holdout), _labels(holdout))[0] < lowest
         if better:
