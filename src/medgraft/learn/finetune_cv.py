@@ -74,19 +74,24 @@ def fold_networks(
 ) -> tuple[FittedTrained | FittedEnsemble, ...]:
     """Of every fold what judged it, with the study's calibrator and threshold.
 
-    That is its network, or the mean of its networks. The trainings are those of
-    `cross_fit_finetune`, from the cache.
+    That is its network, or the mean of its networks. They are what `cross_fit_finetune` deploys;
+    where it deploys another, they come from the cache.
     """
     deployed = cross_fit_finetune(scenario, development, extractor).fitted
     assert isinstance(deployed, FittedTrained | FittedEnsemble)  # for the type checker
-    setup = _setup(scenario, development, extractor)
-    depth, _ = _depth(setup, development.folds)
-
-    def of_fold(runs: Sequence[Trained]) -> FittedTrained | FittedEnsemble:
-        networks = [_fitted(setup, run, deployed.calibrator) for run in runs]
-        return dataclasses.replace(_together(setup, networks), operating=deployed.operating)
-
-    return tuple(of_fold(runs) for runs in _in_folds(setup, depth, development.folds))
+    setup, folds = _setup(scenario, development, extractor), development.folds
+    if isinstance(deployed, FittedEnsemble):  # fold by fold
+        networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
+    else:
+        runs = _in_folds(setup, _depth(setup, folds)[0], folds)
+        networks = [_fitted(setup, run, deployed.calibrator) for fold in runs for run in fold]
+    each = setup.recipe.networks
+    return tuple(
+        dataclasses.replace(
+            _together(setup, networks[k * each : (k + 1) * each]), operating=deployed.operating
+        )
+        for k in range(folds.n_folds)
+    )
 
 
 def held_out(
