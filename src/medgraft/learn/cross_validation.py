@@ -24,7 +24,7 @@ from medgraft.types import (
     digest,
 )
 
-OUT_OF_FOLD_CACHE_VERSION = "11"  # raise it when a change of code changes out-of-fold numbers
+OUT_OF_FOLD_CACHE_VERSION = "12"  # raise it when a change of code changes out-of-fold numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,12 @@ from medgraft.errors import FitError, ScenarioError
 from medgraft.evaluate.metrics import auroc
 from medgraft.features.engine import float32, torch_device
 from medgraft.learn.checkpoint import State, mean_state, read_checkpoint, write_checkpoint
+from medgraft.learn.fast_steps import (
+    computing,
+    half_precision,
+    keep_freed_memory,
+    return_freed_memory,
+)
 from medgraft.learn.inputs import Inputs
 from medgraft.results.training import Epoch, Scores
 from medgraft.training_recipe import Recipe
@@ -83,13 +89,6 @@ def tail_with_head(layers: nn.Module, channels: int, n_classes: int, dropout: fl
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return classifier
-
-
-def half_precision() -> bool:
-    """Whether this processor computes in bfloat16."""
-    import torch
-
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Training:
@@ -170,6 +169,7 @@ class Training:
         """
         import torch
 
+        keep_freed_memory()
         batches = self._n_batches(len(train.rows))
         weight = self._weight(train)
         judges = (_glance(train, max(len(holdout.rows) // 2, GLANCE)), holdout)
@@ -192,6 +192,7 @@ class Training:
                     break
                 tick(len(rows))
             yield self._end_epoch(number, rate, began, judges, until, bad)
+        return_freed_memory()
 
     def _end_epoch(
         self,
@@ -279,7 +280,7 @@ class Training:
             other = torch.from_numpy(rng.permutation(len(batch))).to(self.device)
             batch = share * batch + (1 - share) * batch[other]
             target = share * target + (1 - share) * target[other]
-        with self._autocast():
+        with computing(self.device, self.recipe.precision):
             logits = self.network(batch).float()
         loss: torch.Tensor = -(target * functional.log_softmax(logits, dim=1)).sum()
         return loss / target.sum().clamp(min=1e-12)
@@ -412,13 +413,6 @@ class Training:
             yield
         finally:
             self.network.load_state_dict(before)
-
-    def _autocast(self) -> Any:
-        """Half precision in training, on a GPU always; in use it is single."""
-        import torch
-
-        half = self.recipe.precision == "bf16" or self.device.type == "cuda"
-        return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def _to_device(self, values: torch.Tensor) -> torch.Tensor:
         return values.to(self.device, non_blocking=True)

@@ -35,6 +35,7 @@ from medgraft.features.training_cache import (
     prepare_maps,
 )
 from medgraft.learn.estimators import LogisticHead
+from medgraft.learn.fast_steps import computing, keep_freed_memory
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
 from medgraft.results.training import Epoch, best_epoch
@@ -42,7 +43,7 @@ from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING_CACHE_VERSION = "5"  # raise it when a change of code changes what training gives
+TRAINING_CACHE_VERSION = "6"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
@@ -366,12 +367,11 @@ class FinetuneSetup:
         maps = torch.zeros(n, *shape).to(memory_format=torch.channels_last).to(device)
         target = torch.zeros(n, dtype=torch.long, device=device)
         network.to(device).train()
-        precise = self.recipe.precision == "f32" and device == "cpu"
-        half = torch.autocast(device, torch.bfloat16, enabled=not precise)
+        keep_freed_memory()
         for step in range(steps + 1):
             if step == 1:  # the first one sets things up
                 began = time.perf_counter()
-            with half:
+            with computing(torch.device(device), self.recipe.precision):
                 loss = functional.cross_entropy(network(maps).float(), target)
             loss.backward()  # type: ignore[no-untyped-call]
             if device == "cuda":  # which computes on while the next line is read

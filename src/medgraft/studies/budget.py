@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from medgraft.learn.depth import rungs_of, searched
-from medgraft.learn.finetune import half_precision
+from medgraft.learn.fast_steps import half_precision
 from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
 from medgraft.scenario import BEST, INPUT, Finetune
 from medgraft.training_recipe import Recipe

@@ -1,0 +1,147 @@
+"""What makes a training step fast on a CPU: freed memory kept, half precision where it is fast.
+
+Neither changes what is learned beyond rounding. Measured by `bench/training.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process use freed memory again instead of asking the kernel anew; whether it does.
+
+    glibc maps every large array from the kernel and gives it back when it is freed. A training step
+    makes and frees about three hundred activations and gradients, and the kernel then spends more
+    time zeroing pages than some layers take to compute. `return_freed_memory` gives all back at the
+    end of a training. Only where the C library is glibc.
+    """
+    library = _glibc()
+    if library is None:
+        return False
+    return bool(library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def return_freed_memory() -> None:
+    """Give what `keep_freed_memory` kept back to the kernel."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> Any:
+    """The C library of this process where it is glibc, else None."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def half_precision() -> bool:
+    """Whether this processor computes in bfloat16."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextmanager
+def computing(device: torch.device, precision: str) -> Iterator[None]:
+    """The forward pass of a training step; half precision where asked, and on a GPU always."""
+    import torch
+
+    half = precision == "bf16" or device.type == "cuda"
+    if not half:
+        yield
+        return
+    depthwise = _depthwise_mode()() if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16), depthwise:
+        yield
+
+
+@functools.cache
+def _depthwise_mode() -> Any:
+    """A mode in which depthwise convolutions find their gradients in single precision.
+
+    oneDNN has no fast kernels for these gradients in bfloat16: with a stride, and for the weights
+    of 5 x 5 filters, they take three to fifty times as long as in single precision, more than
+    everything else of a step together. The forward pass stays in bfloat16.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Depthwise(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any,
+            x: torch.Tensor,
+            weight: torch.Tensor,
+            bias: torch.Tensor | None,
+            *where: Any,  # stride, padding, dilation, groups
+        ) -> torch.Tensor:
+            x, weight = x.bfloat16(), weight.bfloat16()
+            ctx.save_for_backward(x, weight)
+            ctx.where, ctx.bias = where, None if bias is None else list(bias.shape)
+            return torch.conv2d(x, weight, None if bias is None else bias.bfloat16(), *where)
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> Any:
+            x, weight = ctx.saved_tensors
+            stride, padding, dilation, groups = ctx.where
+            wanted = (*ctx.needs_input_grad[:2], ctx.bias is not None)
+            found = torch.ops.aten.convolution_backward(
+                *(part.float() for part in (grad, x, weight)),
+                ctx.bias, stride, padding, dilation, False, [0, 0], groups, wanted,
+            )  # fmt: skip
+            at_x = None if found[0] is None else found[0].bfloat16()
+            return at_x, *found[1:], None, None, None, None
+
+    apply: Any = Depthwise.apply
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.conv2d and _is_depthwise(*args, **(kwargs or {})):
+                return apply(*_whole(*args, **(kwargs or {})))
+            return func(*args, **(kwargs or {}))
+
+    return Mode
+
+
+def _is_depthwise(
+    input: torch.Tensor,  # torch's own names
+    weight: torch.Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> bool:
+    return groups > 1 and weight.shape[1] == 1 and not isinstance(padding, str)
+
+
+def _whole(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Any, ...]:
+    """All of a convolution's arguments, in order, two numbers for two directions."""
+    pairs = [
+        (some, some) if isinstance(some, int) else some for some in (stride, padding, dilation)
+    ]
+    return input, weight, bias, *pairs, groups
