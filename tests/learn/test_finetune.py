@@ -186,7 +186,7 @@ def test_kept_maps_take_the_steps_of_the_whole_network(lite0: Backbone) -> None:
         training = made()
         training.network.train()
         ((_, batch),) = CachedMaps((kept,), 192).batches([order[0]], 0)
-        target = training._target(y[order[0]], np.ones(8, np.float32))
+        target = training._target(data(inputs, y, range(24)), order[0], np.ones(24, np.float32))
         training._loss(batch, target, rng).backward()
         gradients = {name: p.grad for name, p in training.network.named_parameters()}
         assert gradients.keys() == first.keys()
@@ -326,6 +326,23 @@ def test_the_running_mean_of_the_weights_is_by_formula() -> None:
     torch.testing.assert_close(training.best[name], training.ema[name])  # and is what is kept
 
 
+def test_targets_take_turns_with_views_and_are_learned_by_cross_entropy() -> None:
+    """By hand: minus the sum of target · log probability, weighted; epoch 3 of two views is 1."""
+    train, _ = halves()
+    rng = np.random.default_rng(0)
+    soft = rng.dirichlet([1, 1], (2, 24))
+    training = Training(tiny().eval(), replace(PLAIN, smoothing=0.1), seed=0)
+    maps: Any = train.inputs
+    weight = np.linspace(1, 2, 24).astype(np.float32)
+    rows = np.array([3, 0, 7])
+    target = training._target(replace(train, targets=soft), rows, weight, number=3)
+    ours = training._loss(maps.values[rows], target, rng)
+    logits = training.network(maps.values[rows]).detach().numpy().astype(np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    each = -(soft[1, rows] * log_p).sum(axis=1)
+    assert float(ours.detach()) == pytest.approx(np.average(each, weights=weight[rows]), abs=1e-6)
+
+
 def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
     """Against Zhang's form: share · loss(own label) + (1 - share) · loss(the other's label)."""
     train, _ = halves()
@@ -333,7 +350,8 @@ def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
     maps: Any = train.inputs
     batch, y = maps.values[:6], train.y[:6]
     weight = np.array([1, 2, 3, 1, 1, 5], np.float32)
-    ours = training._loss(batch, training._target(y, weight), np.random.default_rng(5))
+    target = training._target(train, np.arange(6), weight)
+    ours = training._loss(batch, target, np.random.default_rng(5))
     rng = np.random.default_rng(5)
     share, other = rng.beta(0.4, 0.4), rng.permutation(6)
     assert 0 < share < 1

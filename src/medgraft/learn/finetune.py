@@ -52,7 +52,9 @@ NOTHING: Scores = (math.nan, math.nan, math.nan)
 class Data:
     """Images that are learned from or judged by: `rows` (n,) of what `inputs` holds.
 
-    y, weight, ids : of everything that `inputs` holds, and so are looked up by row.
+    y, weight, ids : of everything that `inputs` holds, and so are looked up by row. targets :
+    (views, n, n_classes) of the same, probabilities to learn instead of `y`, of the views that
+    `inputs` gives in turn (one: of every view); rows sum to 1.
     """
 
     inputs: Inputs
@@ -60,6 +62,7 @@ class Data:
     y: Ints
     weight: Floats
     ids: Strings
+    targets: Floats | None = None
 
 
 def tail_with_head(layers: nn.Module, channels: int, n_classes: int, dropout: float) -> nn.Module:
@@ -184,7 +187,7 @@ class Training:
             self._train_mode()
             for step, (rows, batch) in enumerate(self._batches(train, number)):
                 rate = self._set_rate((number - 1) * batches + step, batches)
-                target = self._target(train.y[rows], weight[rows])
+                target = self._target(train, rows, weight, number)
                 loss = self._loss(batch, target, np.random.default_rng([self.seed, number, step]))
                 if not self._step(loss):
                     which = _named(_suspects(batch, train.ids[rows]))
@@ -258,15 +261,23 @@ class Training:
 
     # ----------------------------------------------------------------------- a step
 
-    def _target(self, y: Ints, weight: Floats) -> torch.Tensor:
-        """(batch, n_classes) smoothed labels; a row sums to the weight of its image."""
+    def _target(self, train: Data, rows: Ints, weight: Floats, number: int = 0) -> torch.Tensor:
+        """(batch, n_classes) smoothed labels, or targets; a row sums to the weight of its image.
+
+        Targets are not smoothed: those who gave them learned from smoothed labels. number : of the
+        epoch, which says what view its images are seen in.
+        """
         import torch
         from torch.nn import functional
 
-        n_classes = int(self.network.head.out_features)
-        target = functional.one_hot(torch.from_numpy(y), n_classes).float()
-        target = (1 - self.recipe.smoothing) * target + self.recipe.smoothing / n_classes
-        return self._to_device(target * torch.from_numpy(weight)[:, None])
+        if train.targets is not None:
+            soft = train.targets[number % len(train.targets)][rows]
+            target = torch.from_numpy(soft).float()
+        else:
+            n_classes = int(self.network.head.out_features)
+            target = functional.one_hot(torch.from_numpy(train.y[rows]), n_classes).float()
+            target = (1 - self.recipe.smoothing) * target + self.recipe.smoothing / n_classes
+        return self._to_device(target * torch.from_numpy(weight[rows])[:, None])
 
     def _loss(
         self, batch: torch.Tensor, target: torch.Tensor, rng: np.random.Generator

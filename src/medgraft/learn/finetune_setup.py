@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.augment import FIRST_VIEW, MILD, View
+from medgraft.data.listing import content_hash
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
@@ -58,7 +59,8 @@ class TrainingTask:
     inputs : what enters the layers (`FinetuneSetup.inputs`). rows, judge : of the setup's images,
     to learn from and to judge. what : its name in the progress. epochs : end after so many, without
     a holdout, 0 being the network as it starts; by default images are held out of `rows` and
-    training stops by them.
+    training stops by them. targets : (views, n, n_classes) probabilities of the setup's images to
+    learn instead of their labels, see `Data`.
     """
 
     depth: str
@@ -67,6 +69,7 @@ class TrainingTask:
     judge: Ints
     what: str
     epochs: int | None = None
+    targets: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +287,7 @@ class FinetuneSetup:
             learned, held = self._held_out(task)
             recipe = self.recipe.for_images(len(learned))
             training = Training(
-                self.network(task.depth, task.inputs, learned),
+                self.network(task.depth, task.inputs, learned, _labels(task)),
                 recipe,
                 seed=self.seed,
                 stages=self._stages(task.depth),
@@ -293,7 +296,8 @@ class FinetuneSetup:
             )
             unseen = self.judging_inputs(task.depth, task.inputs, changed=True)
             stopping = self.data(unseen, held)
-            history = self._run(training, task, self.data(task.inputs, learned), stopping, cap)
+            learning = dataclasses.replace(self.data(task.inputs, learned), targets=task.targets)
+            history = self._run(training, task, learning, stopping, cap)
             kept = {
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
@@ -402,6 +406,7 @@ class FinetuneSetup:
             self.weight.tolist(),
             *([self.view.key] if self.view else []),
             *([self.number] if self.number else []),
+            *([] if task.targets is None else [content_hash(task.targets.tobytes())]),
             length=32,
         )
 
@@ -410,8 +415,11 @@ class FinetuneSetup:
         table = self.development
         return Data(inputs, rows, table.labels, self.weight, table.ids)
 
-    def network(self, depth: str, inputs: Inputs, rows: Ints) -> Any:
-        """The layers behind `depth` with a head that begins as a linear probe."""
+    def network(self, depth: str, inputs: Inputs, rows: Ints, labels: Ints | None = None) -> Any:
+        """The layers behind `depth` with a head that begins as a linear probe.
+
+        labels : that the probe learns, of all images; their own by default.
+        """
         import torch
 
         channels = last_map(self.backbone).channels
@@ -423,14 +431,15 @@ class FinetuneSetup:
         if self.backbone.card.name in HYBRIDS:  # its new batch norms have not seen any map yet
             stream = inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0)
             torch.optim.swa_utils.update_bn((maps for _, maps in stream), network.layers)
-        if self.recipe.probe:
+        told = self.development.labels[rows] if labels is None else labels[rows]
+        if self.recipe.probe and (labels is None or len(np.unique(told)) > 1):
             network.eval()
             codes = []
             with torch.inference_mode():
                 for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
                     codes.append(network.codes(maps).cpu().numpy())
             head = LogisticHead(PROBE_C, class_weight="balanced")
-            head.fit(np.concatenate(codes), self.development.labels[rows], self.weight[rows])
+            head.fit(np.concatenate(codes), told, self.weight[rows])
             there = torch.from_numpy(np.asarray(head.classes_))  # a rare class may be missing
             bias = np.asarray(head.intercept_)
             with torch.no_grad():
@@ -451,6 +460,11 @@ class FinetuneSetup:
             module = name.removeprefix("layers.").rpartition(".")[0]
             found[f"layers.{name}"] = 1 + sum(end >= place[module] for end in ends)
         return found
+
+
+def _labels(task: TrainingTask) -> Ints | None:
+    """The most probable class by the targets, where there are any: a label must not slip in."""
+    return None if task.targets is None else task.targets[0].argmax(axis=1)
 
 
 def _line(what: str, epoch: Epoch) -> str:
