@@ -13,6 +13,7 @@ import medgraft.studies.budget as budget
 import medgraft.studies.spend_budget as spend_budget
 from medgraft.cli import app
 from medgraft.cli.option_parsing import seconds_of
+from medgraft.results.training import DEPLOYED
 from medgraft.training_recipe import recipe_of
 
 N, FOLDS = 5000, 5
@@ -147,19 +148,31 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return SimpleNamespace(**{**vars(prepared), "number": n})
 
     def judged(prepared: Any, before: Any, session: Spent) -> Any:
-        session.seconds += 600
-        return {"trained": SimpleNamespace(seconds=600.0 * prepared.number)}
+        session.seconds += 600 + prepared.further
+        return {
+            "trained": SimpleNamespace(
+                seconds=600.0 * prepared.number + prepared.further,
+                training=_log(prepared.further),
+            )
+        }
 
     monkeypatch.setattr(spend_budget, "_with_networks", with_networks)
     monkeypatch.setattr(spend_budget, "_judged", judged)
     return planned
 
 
-def spent(session: Spent, budget: float = 3600.0, training: tuple[Any, ...] = ()) -> None:
+def _log(seconds: float) -> Any:
+    """Of a network that was trained after those of the folds, in one epoch."""
+    return SimpleNamespace(histories={DEPLOYED: (SimpleNamespace(seconds=seconds),)})
+
+
+def spent(
+    session: Spent, budget: float = 3600.0, training: tuple[Any, ...] = (), further: float = 0.0
+) -> None:
     entry = SimpleNamespace(scenario=SimpleNamespace(key="trained", trained=True))
     options = SimpleNamespace(budget=budget, training=training)
-    prepared = SimpleNamespace(options=options, planned=[entry], number=1)
-    judged = {"trained": SimpleNamespace(seconds=600.0)}
+    prepared = SimpleNamespace(options=options, planned=[entry], number=1, further=further)
+    judged = {"trained": SimpleNamespace(seconds=600.0 + further, training=_log(further))}
     spend_budget.spend(prepared, judged, session)  # type: ignore[arg-type]
 
 
@@ -172,6 +185,14 @@ def test_time_that_is_left_buys_networks_and_never_more_than_there_is(
     assert networks == [2, 3, 4]
     assert session.seconds <= 3600 * 0.95
     assert [event["networks"] for event in session.events] == [2, 3, 4]
+
+
+def test_a_network_that_is_distilled_is_distilled_again_of_more(networks: list[int]) -> None:
+    """Each round takes 600 and 180 seconds: of 3,360 two end at 2,660, and a third at 3,440."""
+    session = Spent(1100)
+    spent(session, further=180.0)
+    assert networks == [2, 3]
+    assert [event["seconds"] for event in session.events] == [780, 780]
 
 
 def test_no_time_left_or_no_budget_or_a_number_asked_for_buys_none(networks: list[int]) -> None:

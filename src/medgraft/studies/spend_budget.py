@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
+from medgraft.results.training import DEPLOYED
 from medgraft.studies.plan import plan
 from medgraft.studies.prepare import RESERVE, Prepared
 from medgraft.studies.session import Session
@@ -35,7 +36,7 @@ def spend(
                 break
         else:
             keys = [e.scenario.key for e in prepared.planned if e.scenario.trained]
-            seconds = sum(judged[key].seconds for key in keys) / (networks - 1)
+            seconds = sum(_seconds(judged[key], networks) for key in keys)
             left = options.budget * (1 - REST) - RESERVE - session.seconds
             if seconds > left:
                 break
@@ -45,6 +46,13 @@ def spend(
         judged = _judged(prepared, judged, session)
     session.end_step("train further networks")
     return prepared, judged
+
+
+def _seconds(one: CrossFitted, networks: int) -> float:
+    """What one network more in every fold takes, and what is trained on all images after it."""
+    last = one.training.histories.get(DEPLOYED, ()) if one.training else ()
+    further = sum(epoch.seconds for epoch in last)
+    return (one.seconds - further) / (networks - 1) + further
 
 
 def _with_networks(prepared: Prepared, networks: int, session: Session) -> Prepared:
