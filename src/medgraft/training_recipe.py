@@ -42,7 +42,8 @@ class Recipe:
     mild views of it; 1 is the image alone.
     networks : that are trained in every fold, with other seeds, and answer together.
     deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
-    or one network, trained once more on all images (`once`), which answers as many times faster.
+    or one network, which answers as many times faster: trained on all images' labels (`once`), or
+    on what the folds' networks answered for the images they have not seen (`distilled`).
     precision : `bf16` computes in half precision where that is safe; a GPU always does.
     """
 
@@ -68,7 +69,7 @@ class Recipe:
     rungs: str = "1200x2+2400x3"
     tta: int = 1
     networks: int = 1
-    deploy: Literal["folds", "once"] = "folds"
+    deploy: Literal["folds", "once", "distilled"] = "folds"
     precision: Literal["f32", "bf16"] = "f32"
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Recipe:
             "rungs": bool(re.fullmatch(r"[1-9]\d*x[1-9]\d*(\+[1-9]\d*x[1-9]\d*)*", self.rungs)),
             "tta": 1 <= self.tta <= 64,
             "networks": 1 <= self.networks <= 64,
-            "deploy": self.deploy in ("folds", "once"),
+            "deploy": self.deploy in ("folds", "once", "distilled"),
             "precision": self.precision in ("f32", "bf16"),
         }
         for name, holds in rules.items():

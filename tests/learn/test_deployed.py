@@ -12,6 +12,7 @@ from medgraft.data.ingest import load as load_table
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
+from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
 from medgraft.features.cache import Cache
@@ -30,6 +31,7 @@ KEY = "finetune/tf_efficientnet_lite0/blocks.6/s64/epochs1/steps0/rate0.002/smoo
 TUNED = Scenario.from_key(f"{KEY}/logistic")
 TWO = Scenario.from_key(f"{KEY}/networks2/logistic")
 ONCE = Scenario.from_key(f"{KEY}/deployonce/logistic")
+DISTILLED = Scenario.from_key(f"{KEY}/deploydistilled/logistic")
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,57 @@ def test_once_trains_one_more_network_and_none_of_the_folds_again(
     assert once.training is not None
     assert list(once.training.histories)[-1] == "all images"
     np.testing.assert_array_equal(once.predictions.scores, crossed.predictions.scores)
+
+
+def test_a_distilled_network_learns_what_those_said_that_had_not_seen_an_image(
+    crossed: CrossFitted, table: ImageTable, folds: Folds, extractor: Extractor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Targets by the networks themselves, asked again; not one label is told."""
+    tasks = []
+    train = FinetuneSetup.trained
+
+    def noted(self: FinetuneSetup, task: TrainingTask) -> Trained:
+        tasks.append(task)
+        return train(self, task)
+
+    monkeypatch.setattr(FinetuneSetup, "trained", noted)
+    development = Development(table, folds)
+    one = cross_fitted(DISTILLED, development, extractor)
+    assert isinstance(one.fitted, FittedTrained)
+    np.testing.assert_array_equal(one.predictions.scores, crossed.predictions.scores)
+    np.testing.assert_array_equal(one.predictions.y_prob, crossed.predictions.y_prob)
+    *learned, last = tasks
+    assert last.targets is not None
+    networks = [fitted for fitted, _ in unseen_models(TUNED, development, extractor)]
+    said = np.stack([network.predict(table)[0].scores for network in networks])
+    runs = [train(FinetuneSetup.of(TUNED, table, extractor), task) for task in learned]
+    away = np.stack([np.isin(np.arange(len(table)), [*task.judge, *run.held])
+                     for task, run in zip(learned, runs, strict=True)])  # fmt: skip
+    assert set(away.sum(axis=0)) == {1, 2, 3}  # some were held out elsewhere, too
+    for row, of_image in enumerate(np.exp(said).transpose(1, 0, 2)):
+        odds = np.prod(of_image[away[:, row]], axis=0) ** (1 / away[:, row].sum())
+        np.testing.assert_allclose(last.targets[0, row], odds / odds.sum(), atol=2e-3)
+    scores = one.fitted.predict(table)[0].scores
+    again = fit_calibrator(scores, table.labels)
+    assert one.probabilities.calibrator.slope == pytest.approx(again.slope, rel=0.01)
+
+
+def test_a_distilled_network_does_not_know_a_label_but_from_the_folds(
+    crossed: CrossFitted, table: ImageTable, extractor: Extractor
+) -> None:
+    """The same answers of the folds and other labels: the same network."""
+    rows, nobody = np.arange(len(table)), np.arange(0)
+    targets = np.random.default_rng(0).dirichlet(np.ones(len(table.classes)), (1, len(table)))
+    other = dataclasses.replace(table, labels=table.labels[::-1].copy())
+    states = []
+    for images in (table, other):
+        scenario = Scenario.from_key(f"{KEY}/balancenone/logistic")
+        setup = FinetuneSetup.of(scenario, images, extractor)
+        inputs = setup.inputs("blocks.6")
+        task = TrainingTask("blocks.6", inputs, rows, nobody, "", 1, targets)
+        states.append(setup.trained(task).state["head.weight"])
+    np.testing.assert_array_equal(states[0], states[1])
 
 
 def test_networks_that_were_trained_otherwise_are_judged_anew(

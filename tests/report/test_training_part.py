@@ -85,6 +85,22 @@ def test_the_page_tells_how_training_went(page: Page) -> None:
     assert "fold 3 4 of 6" in page.words
 
 
+@pytest.mark.parametrize(
+    ("deploy", "last", "said"),
+    [
+        ("distilled", 4, "It answers in one pass an image, where the mean of those 3 networks"),
+        ("once", 4, "trained once more on all development images, for 3 epochs"),
+        ("folds", 3, "An image costs 3 passes, with --training deploy=distilled one."),
+    ],
+)
+def test_what_is_deployed_is_told_with_what_it_costs_in_use(
+    deploy: str, last: int, said: str
+) -> None:
+    runs = dict(list(fabricate.training_log().histories.items())[:last])
+    scenario = dataclasses.replace(fabricate.TRAINED, classifier=Finetune((("deploy", deploy),)))
+    assert said in training._deployed(runs, scenario)
+
+
 def test_the_chosen_depth_stands_with_its_margin_and_how_sure_it_is(page: Page) -> None:
     assert (
         "Chosen was blocks.4 (the last 2 of 7 stages are trained), in the last round before "

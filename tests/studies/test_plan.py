@@ -307,3 +307,14 @@ def test_words_of_encoders() -> None:
     assert encoding_of("fisher16.pca64") == Encoded("fisher", (16,), pca=64)
     key = Scenario("n", "t", Head("svm"), code=encoding_of("pyramid1-2-4")).key
     assert key == "vlad/n/t/pyramid1-2-4/svm"
+
+
+@pytest.mark.parametrize(("deploy", "networks"), [("folds", 5 * 2), ("once", 1), ("distilled", 1)])
+def test_one_network_in_use_costs_a_share_of_the_mean_of_the_folds(
+    extractor: Extractor, deploy: str, networks: int
+) -> None:
+    training = (("networks", "2"), ("deploy", deploy))
+    found = planned(extractor, 224, families=("finetune",), training=training)
+    (entry,) = found.values()
+    one = extractor.backbone(NET).cost("conv_head", 224)
+    assert entry.cost.multiply_adds == networks * one.multiply_adds

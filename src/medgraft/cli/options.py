@@ -98,7 +98,8 @@ TRAINING = Annotated[
     typer.Option(
         "--training",
         metavar="rate=1e-4,epochs=5",
-        help="Settings of training that differ from the recipe's, with commas.",
+        help="Settings of training that differ from the recipe's, with commas; deploy=distilled "
+        "uses one network that learned what those of the folds answer, in one pass an image.",
         rich_help_panel=TRAINED,
     ),
 ]

@@ -2,8 +2,9 @@
 
 Every fold trains a copy of the layers behind the frozen trunk, or several, which stop by an inner
 holdout of whole groups, and judge the images that they have not seen. Deployed is the mean of all
-folds' networks, or one that is trained once more on all development images, for the mean best epoch
-of the folds; what is calibrated is as close to what is deployed (`network_mean.py`). A network
+folds' networks, or one that is trained on all development images: on their labels, for the mean
+best epoch of the folds, or on what those networks answered out of fold. What is calibrated is as
+close to what is deployed (`network_mean.py`). A network
 that was trained is a backbone of its own with a linear head, so that everything that knows frozen
 networks knows it too.
 """
@@ -16,6 +17,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
@@ -33,7 +35,7 @@ from medgraft.learn.depth import search_depth, searched
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
-from medgraft.learn.network_mean import as_mean_of, variance_between
+from medgraft.learn.network_mean import as_mean_of, mean_of_unseen, variance_between
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.trained import FittedTrained, finetuned_backbone
 from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
@@ -52,10 +54,13 @@ def cross_fit_finetune(
     runs = _in_folds(setup, depth, folds)
     histories = {name: run.history for name, run in _named(runs).items()}
     further = []
-    if setup.recipe.deploy == "once":
-        further = [_once_more(setup, depth, [run for fold in runs for run in fold])]
+    if setup.recipe.deploy != "folds":
+        another = _once_more if setup.recipe.deploy == "once" else _distilled
+        further = [another(setup, depth, runs, folds)]
         histories[DEPLOYED] = further[0].history
     out = _out_of_fold(runs, folds, development.table.labels, deployed=len(further))
+    if setup.recipe.deploy == "distilled":
+        out = dataclasses.replace(out, final=further[0].scores)
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)
     everything = [*(run for fold in runs for run in fold), *further]
@@ -186,7 +191,16 @@ def _out_of_fold(
         for fold in runs
         if fold[0].changed is not None
     ]
-    unseen = [
+    unseen = _unseen(runs, folds)
+    final = as_mean_of(
+        scores, y, variance_between(unseen, len(y)), len(runs[0]), deployed or len(unseen)
+    )
+    return OutOfFold(scores, None, final, gather(changed) if changed else None)
+
+
+def _unseen(runs: Sequence[Sequence[Trained]], folds: Folds) -> list[tuple[Ints, Floats]]:
+    """Of every network the rows that it has not learned from, and their scores."""
+    return [
         (
             np.concatenate([np.flatnonzero(folds.assignment == k), run.held]),
             np.concatenate([run.scores, run.held_scores]),
@@ -194,15 +208,32 @@ def _out_of_fold(
         for k, fold in enumerate(runs)
         for run in fold
     ]
-    final = as_mean_of(
-        scores, y, variance_between(unseen, len(y)), len(runs[0]), deployed or len(unseen)
+
+
+def _distilled(
+    setup: FinetuneSetup, depth: str, runs: Sequence[Sequence[Trained]], folds: Folds
+) -> Trained:
+    """One network that learns on all images what the folds' networks said of those unseen.
+
+    No image's label is told, to the network or to those that answered for it, so that its scores of
+    these images calibrate it; and as nothing can be learned by heart that is not true, the whole
+    schedule is run.
+    """
+    everything = np.arange(len(setup.development))
+    epochs = setup.recipe.for_images(len(everything)).epochs
+    targets = softmax(mean_of_unseen(_unseen(runs, folds), len(everything)), axis=1)
+    what = f"Training from {depth} on all images, to answer as the folds' networks"
+    inputs = setup.inputs(depth)
+    return setup.trained(
+        TrainingTask(depth, inputs, everything, everything, what, epochs, targets[None])
     )
-    return OutOfFold(scores, None, final, gather(changed) if changed else None)
 
 
-def _once_more(setup: FinetuneSetup, depth: str, runs: Sequence[Trained]) -> Trained:
+def _once_more(
+    setup: FinetuneSetup, depth: str, runs: Sequence[Sequence[Trained]], folds: Folds
+) -> Trained:
     """The training on all images, for the best epoch of the folds as a share of their schedule."""
-    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
+    share = float(np.mean([run.best_epoch / run.epochs for fold in runs for run in fold]))
     everything = np.arange(len(setup.development))
     epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
     what = f"Training from {depth} on all images"

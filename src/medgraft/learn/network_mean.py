@@ -49,6 +49,19 @@ def variance_between(unseen: Sequence[tuple[Ints, Floats]], n: int) -> float:
     return float(about.sum() / (count[several] - 1).sum())
 
 
+def mean_of_unseen(unseen: Sequence[tuple[Ints, Floats]], n: int) -> Floats:
+    """The mean score (n, n_classes) of each image over the networks that have not learned from it.
+
+    Parameters as of `variance_between`; every image was scored by one network or more.
+    """
+    count = np.zeros((n, 1))
+    total = np.zeros((n, unseen[0][1].shape[1]))
+    for rows, scores in unseen:
+        count[rows] += 1
+        total[rows] += scores
+    return np.asarray(total / count)
+
+
 def as_mean_of(scores: Floats, y: Ints, variance: float, judged: int, deployed: int) -> Floats:
     """Scores of n images as the mean of `deployed` networks would spread, from means of `judged`.
 

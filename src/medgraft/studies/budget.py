@@ -111,7 +111,7 @@ def _seconds(
 ) -> tuple[float, float]:
     """Of the search for a depth, and of everything."""
     n_images = len(setup.development)
-    learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy == "once")  # times all images
+    learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy != "folds")  # times all images
     epochs = recipe.for_images(n_images).epochs
     passes = n_images * learned / min(speed.values())
     kept = VIEWS * n_images / READING

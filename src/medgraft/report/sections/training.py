@@ -71,7 +71,7 @@ def _shown(one: TrainedScenario, scenario: Scenario, name: str, i: int) -> dict[
         },
         "gap": gap_sentence(one.gap) if one.gap else "",
         "unmoved": _unmoved(runs),
-        "deployed": _deployed(one.log.histories),
+        "deployed": _deployed(one.log.histories, scenario),
         "runs": [_run(label, run) for label, run in runs.items()],
         "depth": search
         and {
@@ -202,16 +202,29 @@ def _unmoved(runs: Histories) -> str:
     return f"{where} no epoch was better than the network before training."
 
 
-def _deployed(runs: Histories) -> str:
+def _deployed(runs: Histories, scenario: Scenario) -> str:
+    """What is used, and at what cost an image beside the mean of the folds' networks."""
     run = runs.get(DEPLOYED, ())
     if not run and len(runs) > 1:
         return (
             f"What is deployed is the mean of the scores of these {len(runs)} networks: what one "
-            "learned by chance, the others outvote. No further network was trained."
+            "learned by chance, the others outvote. No further network was trained. An image costs "
+            f"{len(runs)} passes, with --training deploy=distilled one."
         )
     if len(runs) <= 1:
         return ""
     epochs = formatting.plural(len(run) - 1, "epoch")
+    if (
+        isinstance(scenario.classifier, Finetune)
+        and scenario.classifier.recipe.deploy == "distilled"
+    ):
+        return (
+            "The network that is deployed was trained on all development images, for "
+            f"{epochs}, to give the probabilities that the networks of the folds gave of images "
+            "they had not learned from (distillation). It answers in one pass an image, where the "
+            f"mean of those {len(runs) - 1} networks takes {len(runs) - 1}. Figures out of fold "
+            "are of the networks of the folds."
+        )
     return (
         f"The network that is deployed was trained once more on all development images, for "
         f"{epochs}, about the mean best epoch of the folds; nothing was held out from it."
