@@ -52,6 +52,7 @@ results-shift: $(READY) ## what training, ranking and threshold hold at a second
 	$(BIN)/python experiments/shift/effects.py
 	$(BIN)/python experiments/shift/ranking.py
 	$(BIN)/python experiments/shift/thresholds.py
+	$(BIN)/python experiments/shift/distill.py
 	$(BIN)/python experiments/shift_page.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from page import figure, lines
+from page import difference, figure, lines
 from shift.effects_section import effects
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +26,9 @@ CELLS = 5  # of the ranking
 GAINS = ("gain", "saved")
 THRESHOLD_CELLS = 188
 EFFECT_CELLS = 72
+DISTILL_CELLS = 6
+CALIBRATORS = {"one": "", "own": "; own", "mean": "; mean", "answers": "; answers"}
+LOOKED_AT = ("log loss", "slope")
 RULE_HEAD = (
     "rule", "accuracy", "against steady", "worst", "surely better, worse",
     "balanced accuracy", "against steady", "worst", "surely better, worse",
@@ -50,6 +53,7 @@ def write_page() -> None:
         *_effects(),
         *ranking(read(RESULTS / "ranking.jsonl")),
         *thresholds(read(RESULTS / "thresholds.jsonl")),
+        *distilled(read(RESULTS / "distill.jsonl")),
     ]
     PAGE.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
@@ -204,6 +208,89 @@ def _by_second(cells: Sequence[Row]) -> list[list[str]]:
         for cell in cells
         for pair in cell["pairs"]
     ]
+
+
+# --------------------------------------------------------------------------- one of many
+
+
+def distilled(cells: Sequence[Row]) -> list[str]:
+    """What one network keeps of the mean of many, by what it learned, and what calibrates it."""
+    if not cells:
+        return []
+    text = [
+        "## One network that answers as the mean of many",
+        "",
+        f"{len(cells)} of {DISTILL_CELLS} cells done. About 1,000 development images a set; each "
+        "third is held out once (whole groups), the others are studied in five folds: lite0 from "
+        "`blocks.4` on, 128 px, strong views. *Mean of the networks*: the five of the folds, as "
+        "deployed by default. The others are one network each, trained on all images studied. "
+        "*Labels, epochs of the folds*: as `deploy=once`, which ends at the folds' mean best "
+        "epoch; all others run the whole schedule. *All*: it learns the probabilities of the mean "
+        "of all five (Hinton et al. 2015), *out of fold*: of those alone that have not learned "
+        "from the image, of the image *as it is* or in *the view* that is learned from; *and "
+        "label*: half of each. Pooled over the thirds, differences paired, 95 % intervals. "
+        "*Changed*: in the view of decision 0012.",
+        "",
+    ]
+    for cell in cells:
+        ways = cell["ways"]
+        if cell["cell"].endswith(", in use"):
+            text += [f"**{cell['cell']}**: as a study deploys them, of images held out.", ""]
+            text += lines(
+                ["deployed", "AUROC", "against the mean", "log loss", "against the mean", "slope"],
+                [_in_use(way, one) for way, one in ways.items()],
+            )
+            continue
+        alone = [way for way in ways if "; " not in way]
+        text += [f"**{cell['cell']}** ({cell['images']:,} images, {cell['groups']:,} groups)", ""]
+        text += lines(
+            ["learned", "AUROC", "against labels", "against the mean", "changed", "against labels",
+             "against the mean"],
+            [_ranked(way, ways[way]) for way in alone],
+        )  # fmt: skip
+        text += [
+            "Log loss and slope (below 1: too extreme) of images held out, as they are, under the "
+            "calibrator of one network of the folds (of the mean: its own), of the network's own "
+            "scores of the images that it learned from, of the mean, and of the network's own "
+            "scores fitted to the probabilities given out of fold:",
+            "",
+            *lines(
+                ["learned", *(f"{what}, {name}" for name in CALIBRATORS for what in LOOKED_AT)],
+                [_calibrated(way, ways) for way in alone],
+            ),
+        ]
+    return text
+
+
+def _ranked(way: str, one: Mapping[str, Any]) -> list[str]:
+    row = [way]
+    for found in (one["auroc as they are"], one["auroc changed"]):
+        row.append(f"{found['metric']:.4f}")
+        for gain in (found["one"], found["mean"]):
+            same = gain["low"] == gain["high"] == 0
+            row.append("" if same else difference({**gain, "difference": gain["value"]}))
+    return row
+
+
+def _in_use(way: str, one: Mapping[str, Any]) -> list[str]:
+    row = [way]
+    for metric in ("auroc", "log_loss"):
+        gain = one[metric]["mean"]
+        same = gain["low"] == gain["high"] == 0
+        shown = "" if same else difference({**gain, "difference": gain["value"]})
+        row += [f"{one[metric]['metric']:.4f}", shown]
+    return [*row, "" if one["slope"] is None else figure(one["slope"], 2)]
+
+
+def _calibrated(way: str, ways: Mapping[str, Any]) -> list[str]:
+    row = [way]
+    for ending in CALIBRATORS.values():
+        one = ways.get(way + ending)
+        if one is None:
+            row += ["", ""]
+            continue
+        row += [f"{one['log_loss as they are']['metric']:.4f}", figure(one["slope as they are"], 2)]
+    return row
 
 
 # --------------------------------------------------------------------------- thresholds

@@ -43,7 +43,7 @@ class Recipe:
     networks : that are trained in every fold, with other seeds, and answer together.
     deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
     or one network, which answers as many times faster: trained on all images' labels (`once`), or
-    on what the folds' networks answered for the images they have not seen (`distilled`).
+    to answer as those of the folds do (`distilled`).
     precision : `bf16` computes in half precision where that is safe; a GPU always does.
     """
 

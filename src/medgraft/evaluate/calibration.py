@@ -8,6 +8,7 @@ theirs without it, nested where inner scores are there. The operating threshold 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -78,16 +79,26 @@ def fit_calibrator(scores: Floats, y: Ints) -> Calibrator:
     FitError
         Fewer than two classes among the images.
     """
-    n, n_classes = scores.shape
-    counts = np.bincount(y, minlength=n_classes)
+    counts = np.bincount(y, minlength=scores.shape[1])
     if (counts > 0).sum() < 2:
         raise FitError(
-            f"{n} images of one class cannot calibrate probabilities; at least one image of a "
+            f"{len(y)} images of one class cannot calibrate probabilities; at least one image of a "
             "second class must be scored out of fold: use fewer folds or more groups"
         )
+    return calibrator_towards(scores, smoothed_targets(y, counts))
+
+
+def calibrator_towards(scores: Floats, targets: Floats) -> Calibrator:
+    """Fit slope and biases by log loss against probabilities (n, n_classes) that are known.
+
+    Raises
+    ------
+    FitError
+        The scores hold what is no number.
+    """
+    n, n_classes = scores.shape
     scale = float(np.std(scores - scores.mean(axis=1, keepdims=True))) or 1.0
     unit = np.asarray(scores, np.float64) / scale
-    targets = smoothed_targets(y, counts)
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         log_p = special.log_softmax(theta[0] * unit + theta[1:], axis=1)
@@ -110,6 +121,19 @@ def fit_calibrator(scores: Floats, y: Ints) -> Calibrator:
     if not (np.isfinite(slope) and np.isfinite(biases).all()):
         raise FitError("calibration did not converge: the scores hold nan or infinite values")
     return Calibrator(slope, tuple(float(b) for b in biases))
+
+
+def halfway(a: Calibrator, b: Calibrator) -> Calibrator:
+    """The calibrator between two of the same scores.
+
+    Its slope is the geometric mean of theirs, and classes are even where they are on average.
+
+    >>> halfway(Calibrator(1.0, (1.0, -1.0)), Calibrator(4.0, (0.0, 0.0)))
+    Calibrator(slope=2.0, biases=(1.0, -1.0))
+    """
+    slope = math.sqrt(a.slope * b.slope)
+    even = [(x / a.slope + y / b.slope) / 2 for x, y in zip(a.biases, b.biases, strict=True)]
+    return Calibrator(slope, tuple(slope * place for place in even))
 
 
 def smoothed_targets(y: Ints, counts: Ints) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from medgraft.errors import FitError, ScenarioError
@@ -407,6 +408,12 @@ class Training:
             for _, maps in data.inputs.batches(np.array_split(data.rows, n), view):
                 found.append(self.network(self._to_device(maps)).float().cpu().numpy())
         return np.concatenate(found).astype(np.float64)
+
+    def load(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Give the network weights that were kept as arrays."""
+        import torch
+
+        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
 
     def restore_best(self) -> None:
         """Give the network the weights that were best on the holdout."""

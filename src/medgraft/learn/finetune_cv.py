@@ -3,10 +3,9 @@
 Every fold trains a copy of the layers behind the frozen trunk, or several, which stop by an inner
 holdout of whole groups, and judge the images that they have not seen. Deployed is the mean of all
 folds' networks, or one that is trained on all development images: on their labels, for the mean
-best epoch of the folds, or on what those networks answered out of fold. What is calibrated is as
-close to what is deployed (`network_mean.py`). A network
-that was trained is a backbone of its own with a linear head, so that everything that knows frozen
-networks knows it too.
+best epoch of the folds, or to answer as those networks do (`distillation.py`). What is calibrated
+is as close to what is deployed (`network_mean.py`). A network that was trained is a backbone of its
+own with a linear head, so that everything that knows frozen networks knows it too.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError
@@ -32,10 +30,11 @@ from medgraft.learn.cross_validation import (
     unpack_cross_fitted,
 )
 from medgraft.learn.depth import search_depth, searched
+from medgraft.learn.distillation import distilled
 from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
-from medgraft.learn.network_mean import as_mean_of, mean_of_unseen, variance_between
+from medgraft.learn.network_mean import as_mean_of, variance_between
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.trained import FittedTrained, finetuned_backbone
 from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
@@ -55,12 +54,16 @@ def cross_fit_finetune(
     histories = {name: run.history for name, run in _named(runs).items()}
     further = []
     if setup.recipe.deploy != "folds":
-        another = _once_more if setup.recipe.deploy == "once" else _distilled
-        further = [another(setup, depth, runs, folds)]
+        every = [run for fold in runs for run in fold]
+        if setup.recipe.deploy == "once":
+            further = [_once_more(setup, depth, every)]
+        else:
+            away = [rows for rows, _ in _unseen(runs, folds)]
+            further = [distilled(setup, depth, every, away)]
         histories[DEPLOYED] = further[0].history
     out = _out_of_fold(runs, folds, development.table.labels, deployed=len(further))
     if setup.recipe.deploy == "distilled":
-        out = dataclasses.replace(out, final=further[0].scores)
+        out = dataclasses.replace(out, learned=further[0].scores)
     key = key_of(scenario, out.fingerprint, development)
     kept = extractor.cache.get("predictions", key)
     everything = [*(run for fold in runs for run in fold), *further]
@@ -210,30 +213,9 @@ def _unseen(runs: Sequence[Sequence[Trained]], folds: Folds) -> list[tuple[Ints,
     ]
 
 
-def _distilled(
-    setup: FinetuneSetup, depth: str, runs: Sequence[Sequence[Trained]], folds: Folds
-) -> Trained:
-    """One network that learns on all images what the folds' networks said of those unseen.
-
-    No image's label is told, to the network or to those that answered for it, so that its scores of
-    these images calibrate it; and as nothing can be learned by heart that is not true, the whole
-    schedule is run.
-    """
-    everything = np.arange(len(setup.development))
-    epochs = setup.recipe.for_images(len(everything)).epochs
-    targets = softmax(mean_of_unseen(_unseen(runs, folds), len(everything)), axis=1)
-    what = f"Training from {depth} on all images, to answer as the folds' networks"
-    inputs = setup.inputs(depth)
-    return setup.trained(
-        TrainingTask(depth, inputs, everything, everything, what, epochs, targets[None])
-    )
-
-
-def _once_more(
-    setup: FinetuneSetup, depth: str, runs: Sequence[Sequence[Trained]], folds: Folds
-) -> Trained:
+def _once_more(setup: FinetuneSetup, depth: str, runs: Sequence[Trained]) -> Trained:
     """The training on all images, for the best epoch of the folds as a share of their schedule."""
-    share = float(np.mean([run.best_epoch / run.epochs for fold in runs for run in fold]))
+    share = float(np.mean([run.best_epoch / run.epochs for run in runs]))
     everything = np.arange(len(setup.development))
     epochs = round(share * setup.recipe.for_images(len(everything)).epochs)
     what = f"Training from {depth} on all images"

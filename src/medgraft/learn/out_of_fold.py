@@ -15,8 +15,10 @@ from medgraft.data.listing import content_hash
 from medgraft.evaluate.calibration import (
     Calibrator,
     calibrate_folds,
+    calibrator_towards,
     fit_calibrator,
     fold_calibrators,
+    halfway,
 )
 from medgraft.types import Floats, Ints, digest
 
@@ -32,18 +34,22 @@ class OutOfFold:
     scores : (n, n_classes) by each fold's model, of the images as they are. inner, final :
     (n_folds, n, n_classes) and (n, n_classes), see `learn.heads.NestedScores`; where nothing was
     chosen in the folds, there is no `inner` and `final` is `scores`. changed : (n, n_classes) of
-    the images in the view in which they are judged (`Folds.view`), where there is one.
+    the images in the view in which they are judged (`Folds.view`), where there is one. learned :
+    (n, n_classes) by the deployed model itself, which was told half of their labels' weight; only
+    to calibrate it (`halfway`), where `final` is no stand-in for its scores.
     """
 
     scores: Floats
     inner: Floats | None
     final: Floats
     changed: Floats | None = None
+    learned: Floats | None = None
 
     @property
     def fingerprint(self) -> str:
         """A hash of all of them."""
-        return _digest(self.scores, self.inner, self.final, self.changed)
+        more = [] if self.learned is None else [self.learned]
+        return _digest(self.scores, self.inner, self.final, self.changed, *more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +58,8 @@ class Probabilities:
 
     unchanged : (n, n_classes) of images as they are, each fold's by a calibrator without it.
     inner : (n_folds, n, n_classes) given without fold k and without the image, nan in fold k; None
-    where there are none. final : (n, n_classes) by `calibrator`. changed : as `OutOfFold.changed`,
-    by the calibrators of `unchanged`.
+    where there are none. final : (n, n_classes), of `OutOfFold.final`. changed : as
+    `OutOfFold.changed`, by the calibrators of `unchanged`.
     """
 
     unchanged: Floats
@@ -98,10 +104,15 @@ def calibrated(found: OutOfFold, y: Ints, fold: Ints) -> Probabilities:
         changed = calibrate_folds(own, found.changed, fold)
     if found.inner is not None:
         inner = np.stack([own[k](scores) for k, scores in enumerate(found.inner)])
+    unchanged, final = calibrate_folds(own, found.scores, fold), calibrator(found.final)
+    if found.learned is not None:
+        calibrator = halfway(
+            fit_calibrator(found.learned, y), calibrator_towards(found.learned, unchanged)
+        )
     return Probabilities(
-        unchanged=calibrate_folds(own, found.scores, fold),
+        unchanged=unchanged,
         inner=inner,
-        final=calibrator(found.final),
+        final=final,
         changed=changed,
         calibrator=calibrator,
     )

@@ -219,11 +219,11 @@ def _deployed(runs: Histories, scenario: Scenario) -> str:
         and scenario.classifier.recipe.deploy == "distilled"
     ):
         return (
-            "The network that is deployed was trained on all development images, for "
-            f"{epochs}, to give the probabilities that the networks of the folds gave of images "
-            "they had not learned from (distillation). It answers in one pass an image, where the "
-            f"mean of those {len(runs) - 1} networks takes {len(runs) - 1}. Figures out of fold "
-            "are of the networks of the folds."
+            f"The network that is deployed was trained on all development images, for {epochs}, "
+            "half on their labels and half on what the networks of the folds said of images they "
+            "had not learned from (distillation). It answers in one pass an image, where the mean "
+            f"of those {len(runs) - 1} networks takes {len(runs) - 1}. Figures out of fold are of "
+            "the networks of the folds."
         )
     return (
         f"The network that is deployed was trained once more on all development images, for "
