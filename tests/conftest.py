@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -28,6 +29,14 @@ def shared() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the user's cache."""
     os.environ["MEDGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_network() -> Iterator[None]:
+    """Studies of tests compare the default network alone, whatever extras are installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medgraft.studies.second_network._installed", lambda backbone: False)
+        yield
 
 
 @pytest.fixture(scope="session")

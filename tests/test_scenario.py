@@ -56,6 +56,8 @@ KEYS = (
     f"ensemble/{NET}/blocks.5/gem/raw,clahe2-8/svm/mean",
     "ensemble/net/s2/raw,clahe2-8/svm/mean",  # a tap that is named like a size
     "ensemble/net/s2/s64+96/raw,clahe2-8/svm/mean",
+    "ensemble/net+other/stages/gem/clahe2-8/svm/mean",
+    "ensemble/net+other+third/stages/s64/knn/stack",
 )
 
 
@@ -152,6 +154,8 @@ def test_the_longest_setting_is_meant() -> None:
         ("probe/net/svm", "must be FAMILY"),
         ("nonsense/net/tap/svm", "must be FAMILY"),
         ("ensemble/net/best/stack", "run it in a study"),
+        ("ensemble/net+net/t/svm/mean", "is not written as keys are"),
+        ("ensemble/net+other/t/svm/vote", "run it in a study"),
         ("probe/net/tap/forest", "its head must be svm or"),
         ("finetune/net/best/svm", "its head must be logistic"),
         ("probe/net/tap/k64/svm", "'k64' says nothing about"),

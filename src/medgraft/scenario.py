@@ -6,7 +6,8 @@ written and read in this file and nowhere else:
 
     FAMILY/BACKBONE/TAP[/POOLING][/sSIZE+SIZE][/mean][/RESIZE][/EDIT…][/VIEWS][/SETTING…]/HEAD
 
-What is as usual is left out. How a scenario is named in words stands in
+What is as usual is left out. A probe of several networks whose probabilities are joined reads
+`ensemble/NET+NET/TAP/HEAD/mean`. How a scenario is named in words stands in
 `report/text/scenario_names.py`.
 """
 
@@ -198,14 +199,24 @@ class Ensemble:
     def of_one_kind(self) -> bool:
         """Whether the mean is of one probe that reads images under several edits."""
         kinds = {one.with_pixels(edits=()) for one in self.members}
-        plain = all(
+        return self.how == "mean" and len(kinds) == 1 and self._of_plain_probes
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether it joins one probe of several networks, each of them once."""
+        kinds = {dataclasses.replace(one, backbone="") for one in self.members}
+        several = len({one.backbone for one in self.members}) == len(self.members)
+        return len(kinds) == 1 and several and self._of_plain_probes
+
+    @property
+    def _of_plain_probes(self) -> bool:
+        return len(self.members) > 1 and all(
             isinstance(one.code, Pooled)
             and isinstance(one.classifier, Head)
             and one.pixels.views is None
             and len(one.pixels.edits) < 2
             for one in self.members
         )
-        return self.how == "mean" and len(self.members) > 1 and len(kinds) == 1 and plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +256,7 @@ class Scenario:
     def joining(cls, how: Joint, members: Sequence[Scenario]) -> Scenario:
         """The ensemble of some scenarios; its other parts are the first one's."""
         first, decides = members[0], Ensemble(how, tuple(members))
-        if decides.of_one_kind:
+        if decides.of_one_kind or decides.of_networks:
             return dataclasses.replace(first, classifier=decides)
         pixels = dataclasses.replace(first.pixels, join="concat", views=None)
         return cls(first.backbone, BEST, decides, pixels, seed=first.seed)
@@ -287,6 +298,16 @@ class Scenario:
     def members(self) -> tuple[Scenario, ...]:
         """Of an ensemble."""
         return self.classifier.members if isinstance(self.classifier, Ensemble) else ()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The backbones that it reads images with, each once."""
+        return tuple(dict.fromkeys(one.backbone for one in self.members or (self,)))
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether it joins one probe of several networks."""
+        return isinstance(self.classifier, Ensemble) and self.classifier.of_networks
 
     @property
     def trained(self) -> bool:
@@ -336,7 +357,11 @@ def _written(scenario: Scenario) -> str:
     if pixels.sizes:
         parts.append("s" + "+".join(map(str, pixels.sizes)))
     parts += [word for word in (pixels.join, pixels.resize) if word not in ("concat", "squash")]
-    if isinstance(decides, Ensemble) and decides.of_one_kind:
+    if scenario.of_networks:
+        parts[1] = "+".join(scenario.networks)
+        parts += ["+".join(ways) for ways in pixels.edits]
+        parts.append(scenario.members[0].head)
+    elif isinstance(decides, Ensemble) and decides.of_one_kind:
         ways = ["+".join(*one.pixels.edits or [("raw",)]) for one in decides.members]
         parts += [",".join(ways), decides.members[0].head]
     else:
@@ -364,7 +389,7 @@ def _read(key: str, seed: int) -> Scenario:
             "keys of a study"
         )
     if family == "ensemble":
-        return _read_mean(key, parts, seed)
+        return _read_joined(key, parts, seed)
     backbone, tap, *words, head = parts
     known = ("logistic",) if family in TRAINED else HEADS
     if head not in known:
@@ -420,8 +445,15 @@ def _says_nothing(word: str, key: str, family: str) -> str:
     return f"{key}: {word!r} says nothing about a scenario of the family {family}"
 
 
-def _read_mean(key: str, parts: Sequence[str], seed: int) -> Scenario:
-    """An ensemble of one scenario under several edits, whose key names them all."""
+def _read_joined(key: str, parts: Sequence[str], seed: int) -> Scenario:
+    """An ensemble of one scenario with several networks or edits, whose key names them all."""
+    networks, *rest, how = parts
+    if "+" in networks and how in get_args(Joint):
+        probes = ["/".join(["probe", name, *rest]) for name in networks.split("+")]
+        joined = Scenario.joining(cast(Joint, how), [_read(one, seed) for one in probes])
+        if joined.key != key:
+            raise ScenarioError(f"{key} is not written as keys are; write {joined.key}")
+        return joined
     *place, edits, head, how = parts
     if how != "mean" or "," not in edits:
         raise ScenarioError(

@@ -216,9 +216,13 @@ def show_questions(result: StudyResult) -> None:
     """What the study answers for these images: does this way help, and does that family?"""
     from rich.table import Table
 
+    from medgraft.report.text import second_network
     from medgraft.report.text.formatting import between, difference, name_metric, p_value
     from medgraft.report.text.questions import sentence
 
+    if about := second_network.sentence(result.second):
+        _console().print(_plain(about))
+        _console().print()
     if not result.questions:
         return
     table = Table(

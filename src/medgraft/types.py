@@ -854,7 +854,7 @@ class SiteFigures:
 Answer = Literal["better", "worse", "no difference seen"]
 
 
-VariationKind = Literal["instead", "beside", "averaged", "views", "sizes", "family"]
+VariationKind = Literal["instead", "beside", "averaged", "views", "sizes", "family", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -862,8 +862,9 @@ class Variation:
     """What is done otherwise, of which a study asks whether it helps.
 
     kind : `edits` instead of the raw image, beside it, or with the probabilities of both averaged;
-    augmented `views` (`xray4`); inputs of other `sizes`, with several joined as `join` says; or the
-    best of another `family` instead of the best probe.
+    augmented `views` (`xray4`); inputs of other `sizes`, with several joined as `join` says; the
+    best of another `family` instead of the best probe; or another `network` instead of that of the
+    question, or several joined: the best that has these `networks`.
     """
 
     kind: VariationKind
@@ -872,6 +873,7 @@ class Variation:
     sizes: tuple[int, ...] = ()
     join: Join = "concat"
     family: str = ""
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -880,7 +882,8 @@ class Question:
 
     Its p is corrected for the number of questions of the study. corrected : there was a choice of
     what is compared, and the comparison discounts it. tap, head, backbone : where it was asked; ''
-    of a family, and the backbone '' where all scenarios have one. `report/text/questions.py` says
+    of a family, and the backbone '' where all scenarios have one; of networks the backbone is what
+    they are held against. `report/text/questions.py` says
     it in words.
     """
 
@@ -984,10 +987,29 @@ class Rationale:
         return () if self.recommended in self.failed else self.failed
 
 
+@dataclass(frozen=True, slots=True)
+class SecondNetwork:
+    """A network that a study tries beside the default one of its own accord, or does not.
+
+    images : forward passes that it would take, one an image where images are read in one way; they
+    are tried where they are at most `most`.
+    """
+
+    backbone: str
+    images: int
+    most: int
+
+    @property
+    def tried(self) -> bool:
+        """Whether the images are few enough."""
+        return self.images <= self.most
+
+
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """What a study found; `result.json` is this and nothing else.
 
+    second : where nobody named a network and another is installed that may be worth its time.
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
     by_site : of the recommended scenario, where folds were sites.
     """
@@ -1007,6 +1029,7 @@ class StudyResult:
     lower_end: LowerEnd | None = None
     by_site: SiteFigures | None = None
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
+    second: SecondNetwork | None = None
 
 
 # --------------------------------------------------------------------------- being watched

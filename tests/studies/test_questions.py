@@ -125,6 +125,18 @@ def test_all_ways_are_asked_about_with_the_head_that_all_were_tried_with() -> No
     assert {held for _, _, held, _ in asked(skills)} == {knn.key}
 
 
+def test_a_second_network_and_the_join_are_held_against_the_best_probe_of_the_first() -> None:
+    shallow, other = probe(tap="t0"), dataclasses.replace(PLAIN, backbone="other")
+    joined = Scenario.joining("mean", (PLAIN, other))
+    found = asked({PLAIN: 0.2, shallow: 1.0, other: 2.0, joined: 0.5})
+    assert found == [
+        (Variation("network", networks=("other",)), other.key, shallow.key, "better"),
+        (Variation("network", networks=("net", "other")), joined.key, shallow.key, "worse"),
+        (Variation("family", family="ensemble"), joined.key, other.key, "worse"),
+    ]
+    assert asked({PLAIN: 0.2, other: 2.0}) == []  # named by the user: nobody joined them
+
+
 def test_of_a_family_the_best_is_held_against_the_best_probe() -> None:
     codes = {k: probe(encoder=f"k{k}") for k in ("32", "64")}
     views = probe(views=4)

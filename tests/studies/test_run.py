@@ -298,14 +298,15 @@ def test_wrong_options_are_refused_before_any_work(
 
 def test_what_is_named_twice_is_compared_once(one_cache: Cache) -> None:
     options = StudyOptions(
-        backbones=StudyOptions().backbones * 2,
+        backbones=StudyOptions().networks * 2,
         heads=("svm", "knn", "svm"),
         poolings=("avg", "avg"),
         preprocess=("raw", "clahe", "raw", "clahe2-8", "clahe2.0-8"),
     )
     assert options.heads == ("svm", "knn")
     assert options.preprocess == ("raw", "clahe2-8")
-    assert options == StudyOptions(heads=("svm", "knn"), preprocess=("raw", "clahe"))
+    plain = StudyOptions(StudyOptions().networks, heads=("svm", "knn"), preprocess=("raw", "clahe"))
+    assert options == plain
     keys = [entry.scenario.key for entry in plan(options, Extractor(one_cache), 100, 2)]
     # nine taps and all stages, two edits, two heads; and of raw and CLAHE the mean probabilities
     assert len(set(keys)) == len(keys) == 40 + 10

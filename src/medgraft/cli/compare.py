@@ -50,7 +50,10 @@ def study(
     ] = Path("medgraft-run"),
     backbone: Annotated[
         list[str] | None,
-        typer.Option(help="A network of timm; may be repeated. See `medgraft backbones`."),
+        typer.Option(
+            help="A network of timm; may be repeated. Where none is named, the default one, and "
+            "beside it VGG-16 if it is installed and the images are few. See `medgraft backbones`."
+        ),
     ] = None,
     weights: Annotated[
         str,
@@ -205,7 +208,7 @@ def study(
     from medgraft.studies.options import StudyOptions
 
     options = StudyOptions(
-        backbones=tuple(backbone or StudyOptions().backbones),
+        backbones=tuple(backbone or ()),
         families=split_words(families),
         heads=split_words(heads),
         metric=metric,
@@ -236,7 +239,7 @@ def study(
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
     if weights:
-        extractor.weights = dict.fromkeys(options.backbones, weights)
+        extractor.weights = dict.fromkeys(options.networks, weights)
     finished = study_to_folder(
         table, options, extractor, out, resume=resume, command=command_line(table)
     )

@@ -16,6 +16,7 @@ from medgraft.types import (
     Finding,
     LowerEnd,
     ScenarioResult,
+    SecondNetwork,
     SiteFigures,
     StudyResult,
 )
@@ -44,6 +45,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             name: json_value(getattr(result.corrected, name)) for name in ("value", "low", "high")
         },
         "lower_end": result.lower_end and _lower_end(result.lower_end),
+        **({"second_network": _second(result.second)} if result.second else {}),
         **({"by_site": _by_site(result.by_site)} if result.by_site else {}),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
@@ -62,6 +64,10 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
     }
+
+
+def _second(found: SecondNetwork) -> dict[str, Any]:
+    return {**json_value(found), "tried": found.tried}
 
 
 def _lower_end(found: LowerEnd) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from medgraft.scenario import (
     views_of,
 )
 from medgraft.training_recipe import recipe_of
-from medgraft.types import ResizeRule
+from medgraft.types import ResizeRule, SecondNetwork
 
 VALIDATE = ("auto", "plain", "changed")
 
@@ -34,30 +34,31 @@ VALIDATE = ("auto", "plain", "changed")
 class StudyOptions:
     """What a study can be asked for; every default is the one to use when in doubt.
 
-    backbones : timm names. heads : names in `HEADS`; families other than `probe` use the first.
-    metric : what scenarios are chosen by. preprocess : `raw`, an edit's key (`clahe`), or both
-    side by side (`raw+clahe`), each compared with the others; families other than `probe` use the
-    first. sizes : input sizes of `multiscale`; by default the backbone's own + 320 n as far as the
-    images hold so many pixels. encoders : of `vlad`, such as k64, fisher16 or bilinear2048 (see
-    `features.feature_plan.encoder_of`). augment : a preset, of which `views` views of each image
-    are compared with the image alone. depths : from which trained families train; `best` finds it
-    out. training : settings of their recipe (`training_recipe.Recipe`), as a scenario's
-    `params`; they augment by the strong version of `augment`. training_size : input size of
-    networks that are trained; 0 is their own. validate : out of fold images are judged as they are
-    (`plain`), in `changed` views (`data.augment.judging_view`), or `auto`: changed where networks
-    are trained and the surface tells much (`profile.shortcut_probe`). site : a metadata column, or
-    `regex:PATTERN` of the images' paths, that names hospital, scanner or the like: folds are then
-    sites (`data.sites`), and `n_folds` is theirs. budget : seconds that the
-    whole study may take, by which epochs and search of trained networks are cut; 0 cuts nothing.
-    test_fraction : of the images, set aside where no test split is given. audit : whether the
-    evidence of what is recommended is audited, with `audit_pairs` pairs of donors at most. modality
-    : what the images are, by which the audit knows regions that are no evidence
-    (`audit.regions.LAYOUTS`). masks : the table's masks hold the evidence of every class, and what
-    is outside of them is none. What is named twice is compared once; edits are kept under their
-    full key.
+    backbones : timm names; none leaves it to `second_network.with_networks`: the default one, and
+    where it pays a second one beside it, which `second` then holds. heads : names in `HEADS`;
+    families other than `probe` use the first. metric : what scenarios are chosen by. preprocess :
+    `raw`, an edit's key (`clahe`), or both side by side (`raw+clahe`), each compared with the
+    others; families other than `probe` use the first. sizes : input sizes of `multiscale`; by
+    default the backbone's own + 320 n as far as the images hold so many pixels. encoders : of
+    `vlad`, such as k64, fisher16 or bilinear2048 (see `features.feature_plan.encoder_of`). augment
+    : a preset, of which `views` views of each image are compared with the image alone. depths :
+    from which trained families train; `best` finds it out. training : settings of their recipe
+    (`training_recipe.Recipe`), as a scenario's `params`; they augment by the strong version of
+    `augment`. training_size : input size of networks that are trained; 0 is their own. validate :
+    out of fold images are judged as they are (`plain`), in `changed` views
+    (`data.augment.judging_view`), or `auto`: changed where networks are trained and the surface
+    tells much (`profile.shortcut_probe`). site : a metadata column, or `regex:PATTERN` of the
+    images' paths, that names hospital, scanner or the like: folds are then sites (`data.sites`),
+    and `n_folds` is theirs. budget : seconds that the whole study may take, by which epochs and
+    search of trained networks are cut; 0 cuts nothing. test_fraction : of the images, set aside
+    where no test split is given. audit : whether the evidence of what is recommended is audited,
+    with `audit_pairs` pairs of donors at most. modality : what the images are, by which the audit
+    knows regions that are no evidence (`audit.regions.LAYOUTS`). masks : the table's masks hold the
+    evidence of every class, and what is outside of them is none. What is named twice is compared
+    once; edits are kept under their full key.
     """
 
-    backbones: tuple[str, ...] = (DEFAULT,)
+    backbones: tuple[str, ...] = ()
     families: tuple[str, ...] = ("probe",)
     heads: tuple[str, ...] = ("svm", "logistic", "knn")
     poolings: tuple[str, ...] = ("avg",)
@@ -81,6 +82,12 @@ class StudyOptions:
     audit_pairs: int = 80
     modality: str = ""
     masks: bool = False
+    second: SecondNetwork | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The backbones that are compared."""
+        return self.backbones or (DEFAULT,)
 
     def __post_init__(self) -> None:
         layout_of(self.modality)
@@ -116,7 +123,7 @@ class StudyOptions:
         object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
         for name in ("backbones", "families", "heads", "poolings", "preprocess", "encoders"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        for name in ("backbones", "preprocess", "poolings", "encoders"):
+        for name in ("preprocess", "poolings", "encoders"):
             if not getattr(self, name):
                 raise ScenarioError(f"a study needs at least one of its {name}")
         for encoder in self.encoders:

@@ -76,14 +76,17 @@ def plan(
         The families asked for have no scenario for these images and options.
     """
     scenarios: list[Scenario] = []
-    hybrids = [name for name in options.backbones if name in HYBRIDS] or [next(iter(HYBRIDS))]
-    others = [name for name in options.backbones if name not in HYBRIDS]
+    hybrids = [name for name in options.networks if name in HYBRIDS] or [next(iter(HYBRIDS))]
+    others = [name for name in options.networks if name not in HYBRIDS]
     wanted = [make for family, make in PLANS.items() if family in options.families]
     for make in (*wanted, _plan_ways):
         for name in hybrids if make is _plan_hybrid else others:
             backbone = extractor.backbone(name)
             sizes = input_sizes(options, backbone, shorter)
             scenarios += make(options, backbone, sizes, scenarios)
+    if options.second is not None and options.second.tried:
+        probes = [_scenario(options, extractor.backbone(name), STAGES) for name in others]
+        scenarios.append(Scenario.joining("mean", probes))
     found = {scenario.family for scenario in scenarios}
     if not scenarios or ("ensemble" in options.families and "ensemble" not in found):
         lacking = next(family for family in options.families if family not in found)

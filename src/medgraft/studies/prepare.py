@@ -33,6 +33,7 @@ from medgraft.scenario import TRAINED
 from medgraft.studies.budget import buy, in_faster_precision
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
+from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.types import (
     Edit,
@@ -135,6 +136,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     DataError, FitError
         What is said to name sites does not, or not so that they can judge.
     """
+    options = with_networks(options, table, extractor)
     _plan(table, options, extractor, shorter_side(table.development))
     if options.site:
         _foldable(divided(table, options).development, options)
@@ -301,7 +303,7 @@ def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> I
     """Say where larger inputs were not tried, or go beyond what the images hold."""
     if not {"multiscale", "vlad"} & set(options.families):
         return
-    for name in options.backbones:
+    for name in options.networks:
         sizes = input_sizes(options, extractor.backbone(name), shorter)
         own = extractor.backbone(name).card.size
         if not options.sizes and sizes == (own,) and "multiscale" in options.families:

@@ -1,11 +1,12 @@
 """Questions that a study answers for the data at hand: does this help, and does that family?
 
 A variation is one thing done otherwise than plainly: contrast equalised, views added, larger
-inputs. Each is asked about once, against a baseline, the scenario that is the same but for it. Each
-family is asked about by its best scenario against the best probe. All are paired comparisons out of
-fold. Where what is compared was the best of several, difference, interval and p discount that
-choice; p values are corrected for the number of questions (Holm), and a difference counts as seen
-where the corrected p is below .05.
+inputs. Each is asked about once, against a baseline, the scenario that is the same but for it.
+Where two networks are joined, the second and the join are held against the best probe of the first.
+Each family is asked about by its best scenario against the best probe. All are paired comparisons
+out of fold. Where what is compared was the best of several, difference, interval and p discount
+that choice; p values are corrected for the number of questions (Holm), and a difference counts as
+seen where the corrected p is below .05.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def answer(scenarios: Sequence[Scenario], drawn: Resampled) -> tuple[Question, .
     `resample_in_and_out`, which refuses test images.
     """
     sign = METRICS[drawn.metric].sign
-    asked = list(_about_variations(scenarios, drawn))
+    asked = [*_about_variations(scenarios, drawn), *_about_networks(scenarios, drawn.metric)]
     pairs = {one.pair(drawn.values) for one in asked}
     # A pair that was asked about is not asked about again, for each question weakens the others.
     families = _about_families(scenarios, drawn.metric)
@@ -133,6 +134,23 @@ def _variation(scenario: Scenario) -> tuple[Variation, Scenario] | None:
         variation = Variation("beside" if len(keys) > 1 else "instead", edits)
         return variation, scenario.with_pixels(edits=())
     return None
+
+
+# --------------------------------------------------------------------------- networks
+
+
+def _about_networks(scenarios: Sequence[Scenario], metric: str) -> Iterator[Asked]:
+    """Where networks were joined: each further one, and the join, against the first's probes."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, scenario in enumerate(scenarios):
+        if scenario.family == "probe" or scenario.of_networks:
+            found.setdefault(scenario.networks, []).append(place)
+    for joined in [networks for networks in found if len(networks) > 1]:
+        first, *others = joined
+        for networks in [*((other,) for other in others), joined]:
+            new, baselines = tuple(found[networks]), tuple(found[first,])
+            variation = Variation("network", networks=networks)
+            yield Asked(variation, new, baselines, metric, backbone=first)
 
 
 # --------------------------------------------------------------------------- families

@@ -41,6 +41,7 @@ from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
+from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import RunStore
@@ -111,6 +112,7 @@ def run_study(
         There is not enough to learn from.
     """
     session = Session(extractor, store)
+    options = with_networks(options, table, extractor)
     prepared = prepare(table, options, session)
     prepared, judged = spend(prepared, judge(prepared, session), session)
     chosen = choose(prepared, judged, session)
@@ -121,6 +123,7 @@ def run_study(
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
+    options = with_networks(options, table, extractor)
     rule = divided(table, options).rule if table.stored else table.rule
     return {
         "data": table.fingerprint,
@@ -128,11 +131,11 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         **({} if rule.plain else {"pixels": dataclasses.asdict(rule)}),
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
-        "weights": {name: extractor.backbone(name).card.sha256 for name in options.backbones},
+        "weights": {name: extractor.backbone(name).card.sha256 for name in options.networks},
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
-            if name != "site" or value  # runs begun before there were sites go on
+            if name not in ("site", "second") or value  # runs begun before there were these go on
         },
     }
 
@@ -322,6 +325,7 @@ def _result(
         questions=answer([entry.scenario for entry in planned], chosen.drawn),
         lower_end=chosen.least,
         by_site=chosen.by_site,
+        second=prepared.options.second,
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
-from medgraft.report.text import formatting, scenario_names
+from medgraft.report.text import formatting, scenario_names, second_network
 from medgraft.report.text.questions import sentence
 from medgraft.results.study import FamilyResult, ReportInput
 from medgraft.studies.questions import LEVEL
@@ -31,6 +31,7 @@ def section(content: ReportInput) -> dict[str, object]:
         "questions": [
             (sentence(one), one, _unseen(one, len(questions), metric)) for one in questions
         ],
+        "second_network": second_network.sentence(content.result.second),
         "questions_sentence": _sentence(questions, metric),
         "questions_chart": questions
         and {

@@ -12,6 +12,11 @@ def sentence(one: Question) -> str:
     if variation.kind == "family":
         words = formatting.FAMILY_WORDS.get(variation.family, variation.family)
         return f"Is the best of {variation.family} ({words}) better than the best probe?"
+    if variation.kind == "network":
+        several = len(variation.networks) > 1
+        named = formatting.join(variation.networks)
+        what = f"Are {named} joined" if several else f"Is the best probe of {named}"
+        return f"{what} better than the best probe of {one.backbone}?"
     place = f"{one.tap} of {one.backbone}" if one.backbone else one.tap
     return f"{_asked(variation)} ({place}, {one.head})?"
 

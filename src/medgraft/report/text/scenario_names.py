@@ -65,6 +65,11 @@ def short_names(scenarios: Sequence[Scenario]) -> tuple[str, dict[str, str]]:
 
 def _slots(scenario: Scenario) -> dict[str, str]:
     """The parts of a name, '' where a part is the usual one."""
+    if scenario.of_networks:
+        plain = _slots(scenario.members[0])
+        how = "averaged" if scenario.head == "mean" else "stacked"
+        names = " + ".join(scenario.networks)
+        return plain | {"backbone": names, "head": f"{plain['head']}, {how}"}
     if scenario.members and scenario.head == "mean":  # ways of seeing, their answers averaged
         ways = [_edit(member) or "raw" for member in scenario.members]
         return _slots(scenario.members[0]) | {"edits": f"{', '.join(ways)} averaged"}
@@ -227,6 +232,16 @@ def _what_is_taken(scenario: Scenario) -> str:
 
 def _joined(scenario: Scenario) -> str:
     n = len(scenario.members)
+    if scenario.of_networks:
+        first = scenario.members[0]
+        how = {
+            "mean": "averaged",
+            "stack": "joined with weights that were chosen on images they had not learned from",
+        }[scenario.head]
+        return (
+            f"{n} classifiers that differ in their network ({formatting.join(scenario.networks)}) "
+            f"are asked, and their probabilities {how}. The first is this: {sentence(first)}"
+        )
     if scenario.head == "mean":
         ways = [
             "on the image as it is" if not member.pixels.edits else "on the image after CLAHE"
