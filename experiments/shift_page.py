@@ -16,6 +16,7 @@ from scipy import stats
 
 from page import difference, figure, lines
 from shift.effects_section import effects
+from shift.start_section import start
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -29,6 +30,7 @@ EFFECT_CELLS = 72
 DISTILL_CELLS = 6
 CALIBRATORS = {"one": "", "own": "; own", "mean": "; mean", "answers": "; answers"}
 LOOKED_AT = ("log loss", "slope")
+START_CELLS = 7
 RULE_HEAD = (
     "rule", "accuracy", "against steady", "worst", "surely better, worse",
     "balanced accuracy", "against steady", "worst", "surely better, worse",
@@ -51,6 +53,7 @@ def write_page() -> None:
         "images; no official test split was looked at.",
         "",
         *_effects(),
+        *start(read(RESULTS / "start.jsonl"), START_CELLS),
         *ranking(read(RESULTS / "ranking.jsonl")),
         *thresholds(read(RESULTS / "thresholds.jsonl")),
         *distilled(read(RESULTS / "distill.jsonl")),

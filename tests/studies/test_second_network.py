@@ -33,7 +33,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_network, "SECOND", OTHER)
     monkeypatch.setattr(second_network, "_installed", INSTALLED)
     # Networks are joined on one canvas: VGG-16's input is as large as the default network's.
-    monkeypatch.setitem(PACKAGED, OTHER, dataclasses.replace(PACKAGED[OTHER], size=224))  # type: ignore[arg-type]
+    monkeypatch.setitem(PACKAGED, OTHER, dataclasses.replace(PACKAGED[OTHER], size=224))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_without_the_extra_nothing_changes(
 ) -> None:
     absent = dataclasses.replace(PACKAGED["vgg16"], distribution="no-such-package")
     monkeypatch.setattr(second_network, "_installed", INSTALLED)
-    monkeypatch.setitem(PACKAGED, "vgg16", absent)  # type: ignore[arg-type]
+    monkeypatch.setitem(PACKAGED, "vgg16", absent)
     found = with_networks(StudyOptions(), images(10), extractor)
     assert found == StudyOptions(backbones=(DEFAULT,))
     assert sentence(found.second) == ""
