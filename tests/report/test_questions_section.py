@@ -82,6 +82,22 @@ def test_what_differs_is_in_the_names_and_what_is_shared_is_not() -> None:
     assert list(names.values()) == ["net · stages · svm", "other · stages · gem · svm"]
 
 
+def test_a_join_of_networks_is_named_after_both() -> None:
+    other = dataclasses.replace(PLAIN, backbone="other")
+    joined = {how: Scenario.joining(how, (PLAIN, other)) for how in ("mean", "stack")}  # type: ignore[arg-type]
+    _, names = scenario_names.short_names([PLAIN, other, *joined.values()])
+    assert list(names.values()) == [
+        "net · stages · svm",
+        "other · stages · svm",
+        "net + other · stages · svm, averaged",
+        "net + other · stages · svm, stacked",
+    ]
+    for how, said in (("mean", "probabilities averaged. "), ("stack", "joined with weights that")):
+        text = scenario_names.sentence(joined[how])
+        assert "differ in their network (net and other)" in text
+        assert said in text
+
+
 def test_two_scenarios_never_share_a_name() -> None:
     hard = dataclasses.replace(CODES, code=encoding_of("k64.hard"))
     twice = Scenario.joining("stack", (CLAHE, dataclasses.replace(CODES, tap="t")))
