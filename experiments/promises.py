@@ -33,6 +33,7 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.threshold import positive_column
+from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
@@ -75,7 +76,7 @@ def measure(out: Path, data: Path) -> None:
     rows: list[Row] = []
     arrays: dict[str, NDArray[Any]] = {}
     for name in WHOLE:
-        study = run_study(medgraft.load(data / name), StudyOptions(), extractor)
+        study = run_study(medgraft.load(data / name), StudyOptions(backbones=(DEFAULT,)), extractor)
         result, key = study.result, study.result.recommended
         test = study.test[key]
         rows.append(

@@ -35,6 +35,11 @@ def start(cells: Sequence[Row], planned: int) -> list[str]:
         "both. Each interval is of one comparison, and there are many. Fixed penalties are "
         "10^1.5 (strongest), 1, 10^-1.5 and 10^-3 (weakest) times the natural one.",
         "",
+        "The files of chest_xray are squares of 224 pixels already, squashed by whoever published "
+        "them, so that no `--resize` brings back what published probes saw: the middle of the "
+        "original X-rays, unsquashed. What cropping gives is measured on `chest_xray_aspect256`, "
+        "600 of the same X-rays with their aspect; learned from and judged there.",
+        "",
     ]  # fmt: skip
     for cell in cells:
         text += _cell(cell)
