@@ -377,6 +377,7 @@ def demo(
 
     from medgraft.api import study_to_folder
     from medgraft.data.phantom import write_phantoms
+    from medgraft.features.backbones import DEFAULT
     from medgraft.files import explained
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.store import RunError
@@ -395,9 +396,8 @@ def demo(
     table = load_table(str(images), progress)
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
-    finished = study_to_folder(
-        table, StudyOptions(seed=seed), extractor, run, command=command_line(table)
-    )
+    options = StudyOptions(seed=seed, backbones=(DEFAULT,))  # in seconds, whatever is installed
+    finished = study_to_folder(table, options, extractor, run, command=command_line(table))
     if not quiet:
         terminal.show_study(finished, run, extractor)
     if open_report and sys.stdout.isatty():
