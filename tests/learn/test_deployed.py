@@ -99,6 +99,22 @@ def test_once_trains_one_more_network_and_none_of_the_folds_again(
     np.testing.assert_array_equal(once.predictions.scores, crossed.predictions.scores)
 
 
+def test_where_fewer_epochs_are_trained_the_rate_falls_over_them(
+    table: ImageTable, extractor: Extractor
+) -> None:
+    """A network that stops while its rate is high answers worse than any that ended."""
+    setup = FinetuneSetup.of(
+        Scenario.from_key(f"{KEY.replace('epochs1', 'epochs9')}/probeFalse/logistic"),
+        table,
+        extractor,
+    )
+    rows = np.arange(len(table))
+    task = TrainingTask("blocks.6", setup.inputs("blocks.6"), rows, rows[:0], "Training", 2)
+    steps = setup.trained(task).history[1:]
+    assert len(steps) == 2
+    assert steps[-1].rate < 0.5 * setup.recipe.rate
+
+
 def test_a_distilled_network_learns_what_those_said_that_had_not_seen_an_image(
     crossed: CrossFitted, table: ImageTable, folds: Folds, extractor: Extractor,
     monkeypatch: pytest.MonkeyPatch,

@@ -286,6 +286,8 @@ class FinetuneSetup:
             began = time.perf_counter()
             learned, held = self._held_out(task)
             recipe = self.recipe.for_images(len(learned))
+            if task.epochs:  # the rate falls over them
+                recipe = dataclasses.replace(recipe, epochs=task.epochs)
             training = Training(
                 self.network(task.depth, task.inputs, learned, _labels(task)),
                 recipe,
