@@ -24,7 +24,6 @@ from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
@@ -36,6 +35,7 @@ from medgraft.studies.audit_candidates import (
     audit_unseen,
     scenario_of,
 )
+from medgraft.studies.judge import judge
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
@@ -114,7 +114,9 @@ def run_study(
     session = Session(extractor, store)
     options = with_networks(options, table, extractor)
     prepared = prepare(table, options, session)
-    prepared, judged = spend(prepared, judge(prepared, session), session)
+    judged: Mapping[str, CrossFitted] = judge(prepared, session)
+    session.end_step("judge the scenarios out of fold")
+    prepared, judged = spend(prepared, judged, session)
     chosen = choose(prepared, judged, session)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
@@ -174,21 +176,6 @@ class Tested:
     estimates: Mapping[str, Estimate]
     evaluation: Evaluation | None
     by_patient: Evaluation | None
-
-
-def judge(prepared: Prepared, session: Session) -> dict[str, CrossFitted]:
-    """Every scenario out of fold, and its refit on all development images, by key."""
-    found = {}
-    scenarios = [entry.scenario for entry in prepared.planned]
-    progress = session.extractor.progress
-    with progress.task("Judging scenarios out of fold", len(scenarios)) as advance:
-        for one in cross_fitted_all(scenarios, prepared.development, session.extractor):
-            key = one.predictions.scenario
-            found[key] = one
-            session.event("scenario judged", key=key, seconds=round(one.seconds, 3))
-            advance(1)
-    session.end_step("judge the scenarios out of fold")
-    return {scenario.key: found[scenario.key] for scenario in scenarios}
 
 
 def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session) -> Chosen:

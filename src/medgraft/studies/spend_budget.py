@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.learn.fit import cross_fitted_all
 from medgraft.results.training import DEPLOYED
+from medgraft.studies.judge import judge
 from medgraft.studies.plan import plan
 from medgraft.studies.prepare import RESERVE, Prepared
 from medgraft.studies.session import Session
@@ -43,7 +43,7 @@ def spend(
             session.event("networks", networks=networks, seconds=round(seconds), left=round(left))
         session.extractor.progress.say(f"Time is left for {networks} networks in every fold.")
         prepared = _with_networks(prepared, networks, session)
-        judged = _judged(prepared, judged, session)
+        judged = judge(prepared, session, judged)
     session.end_step("train further networks")
     return prepared, judged
 
@@ -64,18 +64,3 @@ def _with_networks(prepared: Prepared, networks: int, session: Session) -> Prepa
     table = prepared.development.table
     planned = plan(options, session.extractor, len(table), len(table.classes), prepared.shorter)
     return dataclasses.replace(prepared, options=options, planned=planned)
-
-
-def _judged(
-    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session
-) -> dict[str, CrossFitted]:
-    """What the plan holds, judged where it is not yet."""
-    keys = [entry.scenario.key for entry in prepared.planned]
-    lacking = [entry.scenario for entry in prepared.planned if entry.scenario.key not in judged]
-    found = {key: judged[key] for key in keys if key in judged}
-    for one in cross_fitted_all(lacking, prepared.development, session.extractor):
-        found[one.predictions.scenario] = one
-        session.event(
-            "scenario judged", key=one.predictions.scenario, seconds=round(one.seconds, 3)
-        )
-    return {key: found[key] for key in keys}
