@@ -78,16 +78,23 @@ def _seen(**changes: Any) -> Setting:
     return replace(BASE, preset=replace(STRONG, **changes))
 
 
+def _longer(epochs: int, setting: Setting, size: int = 160) -> Setting:
+    recipe = replace(setting.recipe, epochs=epochs)
+    return replace(setting, recipe=recipe, sizes=((size, epochs),))
+
+
+OUT = (0.65, 1.1)
+
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
         "base": BASE,
-        "zoomed out to .65": _seen(zoom=(0.65, 1.1)),
+        "zoomed out to .65": _seen(zoom=OUT),
         "zoomed in and out": _seen(zoom=(0.65, 1.5)),
         "224 px": replace(BASE, sizes=((224, 5),)),
         "128 px": replace(BASE, sizes=((128, 5),)),
         "128, then 224 px": replace(BASE, sizes=((128, 3), (224, 5))),
-        "nine epochs": replace(_with(epochs=9), sizes=((160, 9),)),
-        "three epochs": replace(_with(epochs=3), sizes=((160, 3),)),
+        "nine epochs": _longer(9, BASE),
+        "three epochs": _longer(3, BASE),
         "mild views": replace(BASE, preset=PRESETS["natural"]),
         "never quite sharp": _seen(detail=32),
         "no loss of detail": _seen(detail=0),
@@ -104,6 +111,11 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "single precision": _with(precision="f32"),
         "statistics of batch norm kept": _with(norm="frozen"),
         "weight decay .1": _with(decay=0.1),
+        "rate falls by .7 a stage": _with(rate_decay=0.7),
+        "zoomed out at 224 px": replace(_seen(zoom=OUT), sizes=((224, 5),)),
+        "zoomed out for nine epochs": _longer(9, _seen(zoom=OUT)),
+        "zoomed out without loss of detail": _seen(zoom=OUT, detail=0),
+        "zoomed out at 224 px for nine epochs": _longer(9, _seen(zoom=OUT), size=224),
     }
 )
 
@@ -167,9 +179,19 @@ def measure(
     setting: Setting, seed: int, of: Design, extractor: medgraft.Extractor
 ) -> dict[str, Any]:
     """Scores of everything that judges, for the second class against the first."""
-    sized = {size: _setup(setting, size, seed, of.learned, extractor) for size, _ in setting.sizes}
+    training, seconds = trained(setting, seed, of.learned, extractor)
+    logits = {held.name: judged(setting, training, held, extractor) for held in of.held}
+    scores = {name: (some[:, 1] - some[:, 0]).round(2).tolist() for name, some in logits.items()}
+    return {"seconds": round(seconds), "images": len(of.learned), "scores": scores}
+
+
+def trained(
+    setting: Setting, seed: int, table: ImageTable, extractor: medgraft.Extractor
+) -> tuple[Training, float]:
+    """One training on all images of a table, with the weights that it ends with; its seconds."""
+    sized = {size: _setup(setting, size, seed, table, extractor) for size, _ in setting.sizes}
     first = sized[setting.sizes[0][0]]
-    rows = np.arange(len(of.learned))
+    rows = np.arange(len(table))
     inputs = {size: _training_inputs(setting, setup, seed) for size, setup in sized.items()}
     network = first.network(INPUT, inputs[setting.sizes[0][0]], rows)
     training = Training(network, setting.recipe, seed=seed)
@@ -183,13 +205,7 @@ def measure(
             if epoch.number >= until:
                 break
     network.load_state_dict(mean_state(recent))
-    seconds = time.perf_counter() - began
-    size = setting.sizes[-1][0]
-    scores = {
-        held.name: _judge(setting, training, size, held, extractor).round(2).tolist()
-        for held in of.held
-    }
-    return {"seconds": round(seconds), "images": len(rows), "scores": scores}
+    return training, time.perf_counter() - began
 
 
 def _setup(
@@ -217,19 +233,19 @@ def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Input
     return _images(setup, chain)
 
 
-def _judge(
-    setting: Setting, training: Training, size: int, held: Held, extractor: medgraft.Extractor
+def judged(
+    setting: Setting, training: Training, held: Held, extractor: medgraft.Extractor
 ) -> Floats:
-    """Scores (n,) of the second class less those of the first, the mean over `tta` views."""
-    setup = _setup(setting, size, 0, held.table, extractor)
+    """Logits (n, n_classes), the mean over `tta` views."""
+    setup = _setup(setting, setting.sizes[-1][0], 0, held.table, extractor)
 
     def chain(view: int) -> tuple[Edit, ...]:
         mild = (View("natural", view),) if view else ()
         return (*((held.edit,) if held.edit else ()), *mild)
 
     data = setup.data(_images(setup, chain), np.arange(len(held.table)))
-    logits = np.mean([training.logits(data, view) for view in range(setting.tta)], axis=0)
-    return np.asarray(logits[:, 1] - logits[:, 0])
+    views = [training.logits(data, view) for view in range(setting.tta)]
+    return np.asarray(np.mean(views, axis=0))
 
 
 # --------------------------------------------------------------------------- the command

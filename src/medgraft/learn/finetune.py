@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-JUDGE = 256  # images judged at once
+JUDGE = 64  # images judged at once; more take memory and no less time
 GLANCE = 32  # training images at least whose loss is shown, or half as many as are held out
 
 NOTHING: Scores = (math.nan, math.nan, math.nan)
