@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from page import difference, figure, lines
-from shift.effects_section import effects
+from shift.effects_section import effects, elsewhere
 from shift.start_section import start
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,8 @@ CHEST = "chest_xray"
 CELLS = 5  # of the ranking
 GAINS = ("gain", "saved")
 THRESHOLD_CELLS = 188
-EFFECT_CELLS = 72
+EFFECT_CELLS = 87
+ELSEWHERE_CELLS = 12
 DISTILL_CELLS = 6
 CALIBRATORS = {"one": "", "own": "; own", "mean": "; mean", "answers": "; answers"}
 LOOKED_AT = ("log loss", "slope")
@@ -53,6 +54,7 @@ def write_page() -> None:
         "images; no official test split was looked at.",
         "",
         *_effects(),
+        *elsewhere(read(RESULTS / "effects_elsewhere.jsonl"), ELSEWHERE_CELLS),
         *start(read(RESULTS / "start.jsonl"), START_CELLS),
         *ranking(read(RESULTS / "ranking.jsonl")),
         *thresholds(read(RESULTS / "thresholds.jsonl")),

@@ -35,11 +35,11 @@ def main() -> None:
         sys.exit(f"needs real data in {SHARED}, which is not here")
     extractor = medgraft.Extractor(medgraft.Cache(None), progress=progress(False))
     known = {(row["set"], row["setting"], row["seed"]) for row in read(RESULTS)}
-    for name in SETS:
-        pairs = list(from_itself(name, MOST))
-        held = [Held("as they are", pairs[0].twin)]
-        held += [Held(pair.name, pair.second, pair.edit) for pair in pairs]
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for name in SETS:
+            pairs = list(from_itself(name, MOST))
+            held = [Held("as they are", pairs[0].twin)]
+            held += [Held(pair.name, pair.second, pair.edit) for pair in pairs]
             for change in CHANGES:
                 if (name, change, seed) in known:
                     continue
