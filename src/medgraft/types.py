@@ -421,7 +421,7 @@ class FeatureSpec:
     edits: tuple[Edit, ...] = ()
     engine: str = "openvino"
     precision: str = "f32"
-    decoder: str = "2"
+    decoder: str = "3"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     versions: tuple[str, ...] = ()
