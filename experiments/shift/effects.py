@@ -27,8 +27,8 @@ from medgraft.data.augment import FIRST_VIEW, PRESETS, SAME, Preset, View, apply
 from medgraft.files import write_json
 from medgraft.learn.checkpoint import State, mean_state
 from medgraft.learn.finetune import Training
-from medgraft.learn.finetune_setup import FinetuneSetup
-from medgraft.learn.inputs import Chain, Images, Inputs
+from medgraft.learn.finetune_setup import VIEWS, FinetuneSetup
+from medgraft.learn.inputs import Chain, ComputedMaps, Images, Inputs
 from medgraft.scenario import INPUT, Scenario
 from medgraft.terminal import progress
 from medgraft.training_recipe import Recipe
@@ -57,7 +57,8 @@ class Setting:
 
     sizes : of the input, and the epoch with which each ends. preset : of training views. tta :
     views of an image whose scores are averaged, the image itself and mild ones. last : epochs whose
-    weights are averaged in the end, 1 being the last alone.
+    weights are averaged in the end, 1 being the last alone. depth : from which layer on it is
+    trained; behind a frozen trunk four views of an image take turns, as kept maps do.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((160, 5),)
@@ -65,6 +66,7 @@ class Setting:
     recipe: Recipe = SHORT
     tta: int = 1
     last: int = 1
+    depth: str = INPUT
 
 
 BASE = Setting()
@@ -84,6 +86,7 @@ def _longer(epochs: int, setting: Setting, size: int = 160) -> Setting:
 
 
 OUT = (0.65, 1.1)
+LARGE = replace(_seen(zoom=OUT), sizes=((224, 5),))
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
@@ -112,10 +115,13 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "statistics of batch norm kept": _with(norm="frozen"),
         "weight decay .1": _with(decay=0.1),
         "rate falls by .7 a stage": _with(rate_decay=0.7),
-        "zoomed out at 224 px": replace(_seen(zoom=OUT), sizes=((224, 5),)),
+        "zoomed out at 224 px": LARGE,
         "zoomed out for nine epochs": _longer(9, _seen(zoom=OUT)),
         "zoomed out without loss of detail": _seen(zoom=OUT, detail=0),
         "zoomed out at 224 px for nine epochs": _longer(9, _seen(zoom=OUT), size=224),
+        "zoomed out at 224 px from blocks.1": replace(LARGE, depth="blocks.1"),
+        "zoomed out at 224 px from blocks.4": replace(LARGE, depth="blocks.4"),
+        "zoomed out at 224 px and four views judged": replace(LARGE, tta=4),
     }
 )
 
@@ -193,7 +199,7 @@ def trained(
     first = sized[setting.sizes[0][0]]
     rows = np.arange(len(table))
     inputs = {size: _training_inputs(setting, setup, seed) for size, setup in sized.items()}
-    network = first.network(INPUT, inputs[setting.sizes[0][0]], rows)
+    network = first.network(setting.depth, inputs[setting.sizes[0][0]], rows)
     training = Training(network, setting.recipe, seed=seed)
     began = time.perf_counter()
     recent: list[State] = []
@@ -211,15 +217,24 @@ def trained(
 def _setup(
     setting: Setting, size: int, seed: int, table: ImageTable, extractor: medgraft.Extractor
 ) -> FinetuneSetup:
-    key = f"finetune/{LITE0}/{INPUT}/s{size}/logistic"
+    key = f"finetune/{LITE0}/{setting.depth}/s{size}/logistic"
     setup = FinetuneSetup.of(Scenario.from_key(key, seed), table, extractor)
     return replace(setup, recipe=setting.recipe)
 
 
-def _images(setup: FinetuneSetup, chain: Chain) -> Inputs:
+def _inputs(setup: FinetuneSetup, chain: Chain, views: int) -> Inputs:
+    """What enters the layers that are trained, in views that a chain makes.
+
+    views : how many take turns, 0 for a new one every epoch.
+    """
     whole = setup.inputs(INPUT)
     assert isinstance(whole, Images)
-    return replace(whole, chain=chain)
+    images = replace(whole, chain=chain)
+    depth = setup.scenario.tap
+    if depth == INPUT:
+        return images
+    channels = setup.backbone.tap(depth).channels
+    return ComputedMaps(images, setup.specs(depth)[0], channels, setup.extractor, views)
 
 
 def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Inputs:
@@ -230,7 +245,7 @@ def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Input
             return ()
         return (Varied(setting.preset, View("strong", FIRST_VIEW + view - 1, seed)),)
 
-    return _images(setup, chain)
+    return _inputs(setup, chain, VIEWS)
 
 
 def judged(
@@ -243,7 +258,7 @@ def judged(
         mild = (View("natural", view),) if view else ()
         return (*((held.edit,) if held.edit else ()), *mild)
 
-    data = setup.data(_images(setup, chain), np.arange(len(held.table)))
+    data = setup.data(_inputs(setup, chain, 0), np.arange(len(held.table)))
     views = [training.logits(data, view) for view in range(setting.tta)]
     return np.asarray(np.mean(views, axis=0))
 

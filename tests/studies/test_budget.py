@@ -59,16 +59,27 @@ def affordable(minutes: float, **kind: Any) -> budget.Bought:
 def test_plenty_of_time_buys_the_network_s_own_size_and_all_epochs() -> None:
     found = affordable(600)
     longest = budget.MORE * recipe_of(()).epochs
-    assert (found.size, found.epochs, found.rungs) == (0, longest, budget.RUNGS[0])
+    assert (found.size, found.epochs, found.n_folds) == (0, longest, FOLDS)
+
+
+def test_large_classes_train_everything_where_that_fits_and_small_ones_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [affordable(minutes).depth for minutes in (600, 60, 10)] == ["input", "input", ""]
+    assert affordable(60).rungs == ""
+    assert affordable(10).rungs in budget.RUNGS  # from a kept trunk more epochs fit
+    monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
+    found = affordable(600)
+    assert (found.depth, found.rungs) == ("", budget.RUNGS[0])
 
 
 def test_less_time_buys_fewer_folds_then_smaller_inputs_then_fewer_epochs() -> None:
     order = [affordable(minutes) for minutes in (600, 90, 60, 30, 20)]
-    assert [found.size for found in order] == [0, 0, 160, 128, 128]
+    assert [found.size for found in order] == [0, 0, 0, 160, 128]
     assert [found.n_folds for found in order] == [FOLDS, 3, 3, 3, 3]
-    assert order[0].epochs > order[1].epochs == recipe_of(()).epochs
-    assert order[2].epochs >= 0.7 * recipe_of(()).epochs
-    assert order[3].epochs > order[4].epochs >= 1
+    assert order[0].epochs > order[1].epochs >= recipe_of(()).epochs
+    assert order[3].epochs >= 0.7 * recipe_of(()).epochs
+    assert order[4].epochs >= 1
 
 
 def test_what_time_is_left_buys_epochs_but_no_more_than_twice_as_many() -> None:
@@ -99,9 +110,12 @@ def test_the_least_is_bought_where_nothing_fits_and_it_says_so() -> None:
     assert found.seconds > 60
 
 
-def test_a_depth_that_was_named_needs_no_search() -> None:
-    assert affordable(60, tap="input").seconds - affordable(60).seconds != 0
-    assert affordable(45, tap="input").epochs >= affordable(45).epochs
+def test_a_depth_that_was_named_needs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
+    named, searched = affordable(120, tap="input"), affordable(120)
+    assert (named.rungs, named.depth) == ("", "")
+    assert "rungs" in dict(searched.params) and "rungs" not in dict(named.params)
+    assert named.size == 0 < searched.size  # the search's time buys a larger input
 
 
 def test_a_network_of_one_size_keeps_it() -> None:
@@ -147,7 +161,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         planned.append(n)
         return SimpleNamespace(**{**vars(prepared), "number": n})
 
-    def judged(prepared: Any, before: Any, session: Spent) -> Any:
+    def judged(prepared: Any, session: Spent, before: Any) -> Any:
         session.seconds += 600 + prepared.further
         return {
             "trained": SimpleNamespace(
@@ -157,7 +171,7 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         }
 
     monkeypatch.setattr(spend_budget, "_with_networks", with_networks)
-    monkeypatch.setattr(spend_budget, "_judged", judged)
+    monkeypatch.setattr(spend_budget, "judge", judged)
     return planned
 
 

@@ -36,7 +36,7 @@ from medgraft.features.training_cache import (
     prepare_maps,
 )
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.fast_steps import computing, keep_freed_memory
+from medgraft.learn.fast_steps import computing, keep_freed_memory, return_freed_memory
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
 from medgraft.results.training import Epoch, best_epoch
@@ -382,7 +382,9 @@ class FinetuneSetup:
             loss.backward()  # type: ignore[no-untyped-call]
             if device == "cuda":  # which computes on while the next line is read
                 torch.cuda.synchronize()
-        return steps * n / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return_freed_memory()
+        return steps * n / seconds
 
     def _draw(self, judge: Ints) -> int:
         """A seed for what is held out of a training: another for each set of images it judges.

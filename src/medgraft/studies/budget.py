@@ -7,6 +7,7 @@ the scenarios' keys, so that the same run can be had again without a clock.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -35,7 +36,8 @@ READING = 120  # images a second through the frozen trunk, at least
 class Bought:
     """Input size, folds, epochs and rungs that fit the time, and the seconds they should take.
 
-    size : 0 is the backbone's own. steps : of the recipe. precision : in which it is trained.
+    size : 0 is the backbone's own. steps : of the recipe. rungs : '' where no depth is searched.
+    precision : in which it is trained. depth : from which, '' for what was asked for.
     """
 
     size: int
@@ -46,18 +48,22 @@ class Bought:
     seconds: float
     fits: bool
     precision: str = "f32"
+    depth: str = ""
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
         """As a scenario's `params`."""
-        params = (("epochs", str(self.epochs)), ("steps", str(self.steps)), ("rungs", self.rungs))
-        return params if self.precision == "f32" else (*params, ("precision", self.precision))
+        params = [("epochs", str(self.epochs)), ("steps", str(self.steps))]
+        params += [("rungs", self.rungs)] if self.rungs else []
+        params += [("precision", self.precision)] if self.precision != "f32" else []
+        return tuple(params)
 
 
 def in_faster_precision(setup: FinetuneSetup) -> FinetuneSetup:
     """The setup in bfloat16 where this processor trains faster in it, and nothing else was asked.
 
-    Timed at the whole network, of which every depth is a part.
+    Timed at the whole network, of which every depth is a part, and at a small input, for a large
+    one takes gigabytes in single precision.
     """
     training = setup.scenario.classifier
     assert isinstance(training, Finetune)  # for the type checker
@@ -66,56 +72,85 @@ def in_faster_precision(setup: FinetuneSetup) -> FinetuneSetup:
     settings = (*training.settings, ("precision", "bf16"))
     scenario = replace(setup.scenario, classifier=Finetune(settings))
     half = FinetuneSetup.of(scenario, setup.development, setup.extractor, setup.weight, setup.view)
-    return half if half.speed(INPUT) >= PAYS * setup.speed(INPUT) else setup
+    sized = [one.at_size(max(SMALLER)) if one.backbone.any_size else one for one in (half, setup)]
+    in_half, in_single = (one.speed(INPUT) for one in sized)
+    return half if in_half >= PAYS * in_single else setup
 
 
 def buy(setup: FinetuneSetup, n_folds: int, seconds: float, *, fewer: bool = True) -> Bought:
-    """The best training of this scenario that `seconds` hold, the search for its depth included.
+    """The best training of this scenario that `seconds` hold.
 
-    The largest input at which most epochs of the recipe and a sound search fit, of its own size,
-    160 and 128; where all do not fit and classes are large, in three folds, if there may be
-    `fewer`. Where they fit at none, fewer epochs at the smallest. What time is left buys more
-    epochs. The slowest depth is reckoned with, since which one wins is not known. Where not even
-    one epoch fits, the least is bought and `fits` is False.
+    The largest input at which most epochs of the recipe fit, of its own size, 160 and 128; where
+    all do not fit and classes are large, in three folds, if there may be `fewer`. Where they fit at
+    none, fewer epochs at the smallest. What time is left buys more epochs. Where not even one epoch
+    fits, the least is bought and `fits` is False.
+
+    Where the depth is to be found: everything is trained if classes are large and that fits, else a
+    sound search has to fit, too, and the slowest depth is reckoned with.
     """
     own = setup.feature_plan.canvas.size
     sizes = [0, *(size for size in SMALLER if size < own and setup.backbone.any_size)]
     many = np.bincount(setup.development.labels).min() >= MANY
-    choices = [n_folds, FEWER] if many and fewer and n_folds > FEWER else [n_folds]
-    recipe = setup.recipe
+    choices = (n_folds, FEWER) if many and fewer and n_folds > FEWER else (n_folds,)
+    recipe, searching = setup.recipe, setup.scenario.tap == BEST
+    most = math.ceil(ENOUGH * recipe.epochs)
     for size in sizes:
         sized = setup.at_size(size) if size else setup
-        speed = {depth: sized.speed(depth) for depth in searched(sized)}
-        fewest = 1 if size == sizes[-1] else math.ceil(ENOUGH * recipe.epochs)
-        rungs_here = RUNGS if size == sizes[-1] else RUNGS[:SOUND]
-        offers = product(range(recipe.epochs, fewest - 1, -1), choices, rungs_here)
-        for epochs, folds, rungs in offers:
-            search, total = _seconds(sized, speed, folds, replace(recipe, epochs=epochs), rungs)
-            if total <= seconds and search <= SEARCH * seconds:
-                while epochs >= recipe.epochs and epochs < MORE * recipe.epochs:
-                    longer = replace(recipe, epochs=epochs + 1)
-                    _, more = _seconds(sized, speed, folds, longer, rungs)
-                    if more > seconds:
-                        break
-                    epochs, total = epochs + 1, more
-                return Bought(
-                    size, folds, epochs, recipe.steps, rungs, total, True, recipe.precision
-                )
-    slowest = replace(recipe, epochs=1, steps=0)
-    _, total = _seconds(sized, speed, choices[-1], slowest, RUNGS[-1])
-    return Bought(size, choices[-1], 1, 0, RUNGS[-1], total, total <= seconds, recipe.precision)
+        speed = {INPUT: sized.speed(INPUT)}
+        if searching and many:
+            offers = product(range(recipe.epochs, most - 1, -1), choices, ("",))
+            found = _first(sized, size, speed, offers, seconds)
+            if found:
+                return replace(found, depth=INPUT)
+        if searching:
+            speed = {depth: speed.get(depth) or sized.speed(depth) for depth in searched(sized)}
+        else:
+            speed = {setup.scenario.tap: sized.speed(setup.scenario.tap)}
+        last = size == sizes[-1]
+        rungs = (RUNGS if last else RUNGS[:SOUND]) if searching else ("",)
+        offers = product(range(recipe.epochs, 0 if last else most - 1, -1), choices, rungs)
+        found = _first(sized, size, speed, offers, seconds)
+        if found:
+            return found
+    slowest, rungs_least = replace(recipe, epochs=1, steps=0), RUNGS[-1] if searching else ""
+    _, total = _seconds(sized, speed, choices[-1], slowest, rungs_least)
+    fits = total <= seconds
+    return Bought(size, choices[-1], 1, 0, rungs_least, total, fits, recipe.precision)
+
+
+def _first(
+    setup: FinetuneSetup,
+    size: int,
+    speed: dict[str, float],
+    offers: Iterable[tuple[int, int, str]],
+    seconds: float,
+) -> Bought | None:
+    """The first of the offers (epochs, folds, rungs) that fits, with what epochs are left for."""
+    recipe = setup.recipe
+    for epochs, folds, rungs in offers:
+        search, total = _seconds(setup, speed, folds, replace(recipe, epochs=epochs), rungs)
+        if total > seconds or search > SEARCH * seconds:
+            continue
+        while recipe.epochs <= epochs < MORE * recipe.epochs:
+            longer = replace(recipe, epochs=epochs + 1)
+            _, more = _seconds(setup, speed, folds, longer, rungs)
+            if more > seconds:
+                break
+            epochs, total = epochs + 1, more
+        return Bought(size, folds, epochs, recipe.steps, rungs, total, True, recipe.precision)
+    return None
 
 
 def _seconds(
     setup: FinetuneSetup, speed: dict[str, float], n_folds: int, recipe: Recipe, rungs: str
 ) -> tuple[float, float]:
-    """Of the search for a depth, and of everything."""
+    """Of the search for a depth, and of everything. rungs : '' where nothing is searched."""
     n_images = len(setup.development)
-    learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy != "folds")  # times all images
+    learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy == "once")  # times all images
     epochs = recipe.for_images(n_images).epochs
     passes = n_images * learned / min(speed.values())
-    kept = VIEWS * n_images / READING
-    search = _search(speed, rungs) if setup.scenario.tap == BEST else 0.0
+    kept = 0.0 if set(speed) == {INPUT} else VIEWS * n_images / READING
+    search = _search(speed, rungs) if rungs else 0.0
     return search, search + kept + EXTRA * epochs * passes
 
 

@@ -29,7 +29,7 @@ from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
-from medgraft.scenario import TRAINED
+from medgraft.scenario import BEST, TRAINED
 from medgraft.studies.budget import buy, in_faster_precision
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
@@ -251,15 +251,18 @@ def _within_budget(
         earlier = session.earlier("budget")
         params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
         size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
+        depth = str(earlier[-1]["depth"])
     else:
         left = (options.budget - session.seconds) / len(trained) - RESERVE
         setup = in_faster_precision(FinetuneSetup.of(trained[0], development, extractor))
         found = buy(setup, options.n_folds, left, fewer=not options.site)
-        params, size, n_folds = found.params, found.size, found.n_folds
+        params, size, n_folds, depth = found.params, found.size, found.n_folds, found.depth
+        search = f"and a search of the depth on {found.rungs} images x epochs"
         extractor.progress.say(
             f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
-            f"{f' at {size} pixels' if size else ''} and a search of the depth on {found.rungs} "
-            f"images x epochs; about {found.seconds / 60:.0f} minutes for training"
+            f"{f' at {size} pixels' if size else ''}"
+            f"{' of the whole network' if depth else ''}{f' {search}' if found.rungs else ''}; "
+            f"about {found.seconds / 60:.0f} minutes for training"
             f"{'' if found.fits else ', more than there are: this is the least'}."
         )
         session.event(
@@ -267,12 +270,17 @@ def _within_budget(
             params=params,
             size=size,
             folds=n_folds,
+            depth=depth,
             seconds=round(found.seconds),
             fits=found.fits,
         )
     kept = tuple(one for one in options.training if one[0] not in dict(params))
     return dataclasses.replace(
-        options, training=(*kept, *params), training_size=size, n_folds=n_folds
+        options,
+        training=(*kept, *params),
+        training_size=size,
+        n_folds=n_folds,
+        depths=tuple(depth or one if one == BEST else one for one in options.depths),
     )
 
 
