@@ -114,7 +114,8 @@ def test_a_depth_that_was_named_needs_no_search(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
     named, searched = affordable(120, tap="input"), affordable(120)
     assert (named.rungs, named.depth) == ("", "")
-    assert "rungs" in dict(searched.params) and "rungs" not in dict(named.params)
+    assert "rungs" in dict(searched.params)
+    assert "rungs" not in dict(named.params)
     assert named.size == 0 < searched.size  # the search's time buys a larger input
 
 
