@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
+PART = 16 * 2**20  # bytes of a depthwise layer's input whose gradients are found at once
 
 
 @functools.cache
@@ -99,12 +100,23 @@ def _depthwise_mode() -> Any:
             x, weight = ctx.saved_tensors
             stride, padding, dilation, groups = ctx.where
             wanted = (*ctx.needs_input_grad[:2], ctx.bias is not None)
-            found = torch.ops.aten.convolution_backward(
-                *(part.float() for part in (grad, x, weight)),
-                ctx.bias, stride, padding, dilation, False, [0, 0], groups, wanted,
-            )  # fmt: skip
-            at_x = None if found[0] is None else found[0].bfloat16()
-            return at_x, *found[1:], None, None, None, None
+            single = weight.float()
+            at_x = torch.empty_like(x) if wanted[0] else None
+            sums: list[torch.Tensor | None] = [None, None]
+            part = max(1, PART // (4 * x[0].numel()))
+            for first in range(0, len(x), part):
+                rows = slice(first, first + part)
+                found = torch.ops.aten.convolution_backward(
+                    grad[rows].float(), x[rows].float(), single,
+                    ctx.bias, stride, padding, dilation, False, [0, 0], groups, wanted,
+                )  # fmt: skip
+                if at_x is not None:
+                    at_x[rows] = found[0]
+                sums = [
+                    more if so_far is None else so_far.add_(more)
+                    for so_far, more in zip(sums, found[1:], strict=True)
+                ]
+            return at_x, *sums, None, None, None, None
 
     apply: Any = Depthwise.apply
 
