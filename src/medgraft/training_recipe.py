@@ -24,7 +24,9 @@ class Recipe:
 
     epochs : at most. steps : where images are few, as many epochs more as it takes to make so many
     steps, and as much more patience (`for_images`). patience : epochs without a lower holdout loss
-    after which training stops; 0 never stops it. batch_size : about so many images a step, two at
+    after which training stops; 0 never stops it. keep : the weights of the epoch with the lowest
+    holdout loss (`best`), or of the last one, to which the rate has fallen (`last`); then nothing
+    stops it. batch_size : about so many images a step, two at
     least, for batch norm can learn nothing from one. optimizer : `adamw`, or `adam` whose weight
     decay joins the gradient. rate : the highest learning rate, of the head; a stage's is
     `rate_decay` times that of the stage behind it. warmup : share of all steps in which the rate
@@ -50,6 +52,7 @@ class Recipe:
     epochs: int = 6
     steps: int = 100
     patience: int = 3
+    keep: Literal["best", "last"] = "best"
     batch_size: int = 32
     optimizer: Literal["adam", "adamw"] = "adamw"
     rate: float = 4e-4
@@ -77,6 +80,7 @@ class Recipe:
             "epochs": self.epochs >= 1,
             "steps": self.steps >= 0,
             "patience": self.patience >= 0,
+            "keep": self.keep in ("best", "last"),
             "batch_size": self.batch_size >= 2,
             "optimizer": self.optimizer in ("adam", "adamw"),
             "rate": 0 < self.rate < 1e30,

@@ -893,3 +893,18 @@ def test_recipes_by_name() -> None:
     }.items():
         with pytest.raises(ScenarioError, match=words):
             recipe_of((params,))
+
+
+def test_the_last_epoch_is_kept_where_the_recipe_says_so_and_nothing_stops_it() -> None:
+    """Of a holdout whose labels are wrong every epoch is worse than the one before."""
+    maps, y = images([i % 2 for i in range(96)])
+    maps.values[:, 0] += 2 * torch.from_numpy(y)[:, None, None]
+    train = data(maps, y, range(64))
+    wrong = replace(data(maps, 1 - y, range(64, 96)), y=1 - y)
+    kept = {}
+    for keep in ("best", "last"):
+        recipe = replace(PLAIN, keep=keep, patience=2, rate=0.02, epochs=5)
+        training = Training(tiny(), recipe, seed=0)
+        history = run(training, train, wrong)
+        kept[keep] = max(epoch.number for epoch in history if epoch.best), history[-1].number
+    assert kept == {"best": (0, 2), "last": (5, 5)}

@@ -50,7 +50,7 @@ def test_the_gap_is_what_it_is_by_hand() -> None:
     assert found.auroc == pytest.approx((0.2 / 9, 0.1 / 9, 0.3 / 9))
     assert (found.learned, found.held) == pytest.approx((0.25, 0.45))
     assert training.gap_sentence(found) == (
-        "At the best epoch the log loss is 0.250 on images that were learned from and 0.450 on "
+        "At the kept epoch the log loss is 0.250 on images that were learned from and 0.450 on "
         "images held out. The difference of 0.200 (0.100 to 0.300 by run) is overfitting; in AUROC "
         "it is 0.022 (0.011 to 0.033 by run). At the last epoch it was 0.350 (0.100 to 0.600 by "
         "run) in log loss."
@@ -81,7 +81,7 @@ def test_the_page_tells_how_training_went(page: Page) -> None:
     assert "Trained from blocks.4 on (the last 2 of 7 stages are trained)" in page.words
     assert "is overfitting" in page.words
     assert "Epoch 0 is the network before training" in page.words
-    assert "for 3 epochs, about the mean best epoch of the folds" in page.words
+    assert "for 3 epochs, about the mean kept epoch of the folds" in page.words
     assert "fold 3 4 of 6" in page.words
 
 
@@ -212,7 +212,7 @@ def test_the_terminal_says_it_in_a_line_or_two(
     assert max(map(len, said.splitlines())) <= 80
     flat = " ".join(said.split())
     assert "trained from blocks.4 on (the last 2 of 7 stages are trained)" in flat
-    assert "best epoch 3.0 on average, overfitting 0.120" in flat
+    assert "kept epoch 3.0 on average, overfitting 0.120" in flat
     assert "Depth: Chosen was blocks.4" in flat
     assert training.CHANGED_SHORT in flat
     terminal.show_training((), names, changed=False)

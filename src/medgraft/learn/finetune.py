@@ -162,8 +162,9 @@ class Training:
         best weights so far and a last record that says why.
 
         until : end after so many epochs of the recipe's schedule, 0 being none at all; with an
-        empty holdout nothing else ends it, and the last weights are the best. tick : called with
-        the number of images of each batch, for a progress bar.
+        empty holdout, or where the recipe keeps the last, nothing else ends it, and the last
+        weights are the best. tick : called with the number of images of each batch, for a progress
+        bar.
 
         Raises
         ------
@@ -223,15 +224,15 @@ class Training:
             raise FitError(f"{bad}; look at these images, or lower the rate ({self.recipe.rate:g})")
         kept = [epoch for epoch in self.history if epoch.best]
         lowest = kept[-1].holdout[0] if kept else math.inf
-        held = len(holdout.rows) > 0
-        best = not bad and (here[0] < lowest if held else number > 0)
+        by_holdout = len(holdout.rows) > 0 and self.recipe.keep == "best"
+        best = not bad and (here[0] < lowest if by_holdout else number > 0)
         if best or not self.best:
             self.best = _copy(state)
         if self.recipe.average and number and not bad:
             self.recent = [*self.recent, _copy(state)][-self.recipe.average :]
-        since = 0 if best or not held else number - kept[-1].number
+        since = 0 if best or not by_holdout else number - kept[-1].number
         stopped = bad or self._why_stopped(number, until, since)
-        if stopped and held and not bad and self._try_average(holdout, min(lowest, here[0])):
+        if stopped and by_holdout and not bad and self._try_average(holdout, min(lowest, here[0])):
             stopped += f"; kept is the mean of the last {len(self.recent)} epochs' weights"
         record = Epoch(number, rate, time.perf_counter() - began, there, here, best, stopped)
         self.history.append(record)

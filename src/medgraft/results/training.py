@@ -22,7 +22,8 @@ class Epoch:
     number : from 1; 0 is the network before any training. rate : of the head, in its last step.
     train, holdout : (loss, AUROC, accuracy) of a part of the training images and of the holdout,
     nan where there is none; the gap between them is overfitting. best : whether no epoch before
-    had a lower holdout loss; without a holdout every epoch of training is the best so far.
+    had a lower holdout loss; without a holdout, or where the last weights are kept, every epoch of
+    training is the best so far.
     stopped : why training ended here, '' where it goes on.
     """
 
@@ -50,7 +51,7 @@ class Epoch:
 
 
 def best_epoch(run: Sequence[Epoch]) -> int:
-    """The epoch of the lowest holdout loss, whose weights were kept."""
+    """The epoch whose weights were kept: of the lowest holdout loss, or as the recipe says."""
     return max((epoch.number for epoch in run if epoch.best), default=0)
 
 
@@ -121,8 +122,8 @@ class TrainedStages:
 class Gap:
     """How much better runs are on images they learned from; (mean, least, most) over the runs.
 
-    loss, auroc : at the best epoch of each run, positive where images learned from do better.
-    last : of the loss, at the last epoch. learned, held : mean log loss at the best epoch.
+    loss, auroc : at the kept epoch of each run, positive where images learned from do better.
+    last : of the loss, at the last epoch. learned, held : mean log loss at the kept epoch.
     """
 
     loss: tuple[float, float, float]

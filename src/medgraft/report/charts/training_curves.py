@@ -115,7 +115,7 @@ def _said(histories: Histories) -> str:
         at = best_epoch(run)
         kept = run[at]
         parts.append(
-            f"{name}: best epoch {at} of {len(run) - 1}, log loss "
+            f"{name}: kept epoch {at} of {len(run) - 1}, log loss "
             f"{formatting.number(kept.train[0])} learned from and "
             f"{formatting.number(kept.holdout[0])} held out, AUROC "
             f"{formatting.number(kept.train[1])} and {formatting.number(kept.holdout[1])}"

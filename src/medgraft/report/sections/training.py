@@ -157,7 +157,7 @@ def _gap(metric: str, found: Comparison) -> str:
 def gap_sentence(found: Gap) -> str:
     """How much the network knows by heart, in numbers."""
     text = (
-        f"At the best epoch the log loss is {formatting.number(found.learned)} on images that were "
+        f"At the kept epoch the log loss is {formatting.number(found.learned)} on images that were "
         f"learned from and {formatting.number(found.held)} on images held out"
     )
     if found.loss[0] <= 0:
@@ -184,12 +184,13 @@ def _caption(runs: Histories, scenario: Scenario) -> str:
         if isinstance(decides, Finetune) and decides.recipe.probe
         else "with a head that knows nothing"
     )
+    keeps_last = isinstance(decides, Finetune) and decides.recipe.keep == "last"
+    kept = "the last" if keeps_last else "the best by the log loss of images held out"
     return (
         ("Thin lines are the folds, thick ones their mean as long as all train. " * several)
         + "Blue: images held out; orange, dashed: images learned from, seen as they are; shaded, "
-        "the gap between the two, which is overfitting. Rings: the best epoch, by the log loss of "
-        "images held out, whose weights were kept. Epoch 0 is the network before training, "
-        f"{began}."
+        f"the gap between the two, which is overfitting. Rings: the epoch whose weights were kept, "
+        f"{kept}. Epoch 0 is the network before training, {began}."
     )
 
 
@@ -227,7 +228,7 @@ def _deployed(runs: Histories, scenario: Scenario) -> str:
         )
     return (
         f"The network that is deployed was trained once more on all development images, for "
-        f"{epochs}, about the mean best epoch of the folds; nothing was held out from it."
+        f"{epochs}, about the mean kept epoch of the folds; nothing was held out from it."
     )
 
 
@@ -341,7 +342,7 @@ def lines(
         if one.gap is not None:
             best = np.mean([best_epoch(run) for run in one.log.held_out.values()])
             spread = _spread(one.gap.loss)
-            text += f"; best epoch {best:.1f} on average, overfitting {spread} in log loss"
+            text += f"; kept epoch {best:.1f} on average, overfitting {spread} in log loss"
         found.append(formatting.sentence(text))
         if one.log.search is not None:
             found.append(f"Depth: {_sure(one.log.search, depths)}")

@@ -86,7 +86,7 @@ GLOSSARY = {
     "texture, late ones whole shapes.",
     "head": "The small classifier trained on your images, on top of what a tap gives.",
     "epoch": "One pass over all images that are learned from. After each, the network is judged on "
-    "images held out, and the weights of the best epoch are kept.",
+    "images held out, and the weights of the best epoch, or of the last, are kept.",
     "overfitting": "How much better a network is on the images it learned from than on images held "
     "out: what it knows by heart and cannot use.",
     "operating-point": "The threshold on the probability above which an image is called positive. "
