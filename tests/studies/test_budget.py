@@ -67,6 +67,7 @@ def test_large_classes_train_everything_where_that_fits_and_small_ones_search(
 ) -> None:
     assert [affordable(minutes).depth for minutes in (600, 60, 10)] == ["input", "input", ""]
     assert affordable(60).rungs == ""
+    assert [dict(affordable(some).params).get("keep") for some in (60, 10)] == ["last", None]
     assert affordable(10).rungs in budget.RUNGS  # from a kept trunk more epochs fit
     monkeypatch.setattr(Table, "labels", np.arange(N) // (N - 100))
     found = affordable(600)

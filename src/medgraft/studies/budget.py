@@ -37,7 +37,8 @@ class Bought:
     """Input size, folds, epochs and rungs that fit the time, and the seconds they should take.
 
     size : 0 is the backbone's own. steps : of the recipe. rungs : '' where no depth is searched.
-    precision : in which it is trained. depth : from which, '' for what was asked for.
+    precision : in which it is trained. depth : from which, '' for what was asked for; where it is
+    everything, the last epoch is kept (decision 0031).
     """
 
     size: int
@@ -56,6 +57,7 @@ class Bought:
         params = [("epochs", str(self.epochs)), ("steps", str(self.steps))]
         params += [("rungs", self.rungs)] if self.rungs else []
         params += [("precision", self.precision)] if self.precision != "f32" else []
+        params += [("keep", "last")] if self.depth else []
         return tuple(params)
 
 
