@@ -347,7 +347,7 @@ def train(
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
     extractor.weights = {chosen.backbone: weights} if weights else {}
-    finished = train_to_folder(table, chosen, options, extractor, out)
+    finished = train_to_folder(table, chosen, options, extractor, out, command=command_line(table))
     if not quiet:
         terminal.show_single(finished, out, extractor)
 
