@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.data import DataAudit
     from medgraft.results.evidence import RegionEffect
+    from medgraft.results.runs import Run, RunComparison
     from medgraft.results.training import TrainedScenario
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
@@ -441,6 +442,77 @@ def show_adaptation(found: Adaptation, out: Path | None) -> None:
     if said := left_out(found.seen):
         typer.echo(said, err=True)
     show_skipped(found.skipped)
+
+
+def show_runs(found: Sequence[Run]) -> None:
+    """One line a run, and what there is to say of those that are not finished."""
+    from medgraft.report.text import runs
+
+    names = runs.short_paths(found, Path())
+    if not found:
+        typer.echo("no runs here; name the folder that they lie in or below")
+        return
+    lines = [runs.line(run, name) for run, name in zip(found, names, strict=True)]
+    used = [i for i in range(len(runs.HEADINGS)) if any(line[i] for line in lines)]
+    show_rows([runs.HEADINGS[i] for i in used], [[line[i] for i in used] for line in lines])
+    for run, name in zip(found, names, strict=True):
+        if run.reason:
+            typer.echo(f"{name}: {runs.state(run)}", err=True)
+
+
+def show_run(run: Run) -> None:
+    """One run: facts, every figure, what was asked, versions, where time went."""
+    from medgraft.report.text import runs
+    from medgraft.report.text.formatting import duration, name_metric
+
+    show_rows(("run", run.path), runs.facts(run))
+    parts = [part for part in runs.PARTS if run.figures.get(part)]
+    metrics = dict.fromkeys(metric for part in parts for metric in run.figures[part])
+    figures = [
+        (name_metric(one), *(runs.figure(one, run.figures[part].get(one)) for part in parts))
+        for one in metrics
+    ]
+    if figures:
+        show_rows(("metric", *(runs.PARTS[part] for part in parts)), figures)
+    for title, rows in (("option", run.options), ("weights", run.weights), ("version", run.versions)):
+        if rows:
+            show_rows((title, ""), [(name, runs.option(value)) for name, value in rows.items()])
+    for title, seconds in (("step", run.steps), ("slowest scenario", run.slowest)):
+        if seconds:
+            show_rows((title, "took"), [(name, duration(s)) for name, s in seconds.items()])
+
+
+def show_comparison(found: RunComparison) -> None:
+    """Two runs beside each other: what can be told, what changed, every figure."""
+    from medgraft.report.text import runs
+    from medgraft.report.text.formatting import sentence
+
+    console = _console()
+    for letter, run in (("A", found.a), ("B", found.b)):
+        console.print(_plain(f"{letter}: {run.path}  {runs.scenario(run.scenario)}"))
+    console.print(_plain(f"\n{sentence(runs.headline(found))}\n"), style="bold")
+    for said in (*runs.overlap(found), *runs.cautions(found)):
+        console.print(_plain(said))
+    if found.recommended:
+        headings = ("images in both", "metric", "A", "B", "B minus A", "p")
+        show_rows(headings, runs.tests(found), "What both recommend, paired by patient")
+    if found.not_paired == "one run":
+        return
+    if found.changes:
+        show_rows(("", "what changed", "A", "B"), map(runs.change, found.changes))
+    else:
+        console.print("Nothing that the two folders tell changed between them.")
+    if rows := runs.side_by_side(found):
+        title = "Each on its run's own images; not a test"
+        show_rows(("", "metric", "A", "B"), rows, title)
+    if said := runs.common_sentence(found):
+        console.print(_plain(said))
+    apart = [
+        (runs.scenario(key), runs.gap(one), f"{one.comparison.p:.2g}")
+        for key, one in runs.told_apart(found)[:SHOWN]
+    ]
+    if apart:
+        show_rows(("scenario", "B minus A", "p"), apart)
 
 
 def show_rows(

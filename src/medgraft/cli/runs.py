@@ -1,0 +1,88 @@
+"""Commands about the folders that commands left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medgraft import terminal
+from medgraft.cli.options import AS_JSON, CACHE
+from medgraft.cli.program import app
+
+runs = typer.Typer(
+    no_args_is_help=True,
+    help="Runs that lie in folders: list, show, compare, log to MLflow, clean up.",
+)
+app.add_typer(runs, name="runs")
+
+FOLDERS = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[DIR…]", help="Where to look, with all below; here by default."),
+]
+RUN = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
+
+
+@runs.command("list")
+def list_runs(folders: FOLDERS = None, as_json: AS_JSON = False) -> None:
+    """List the runs in and below DIR, the newest first: studies, scenarios, evaluations, audits."""
+    from medgraft.files import json_value
+    from medgraft.runs.find import find_runs
+    from medgraft.runs.read import read_run
+
+    found = [read_run(one) for one in find_runs(folders or [Path()])]
+    found.sort(key=lambda run: -run.when)
+    if as_json:
+        terminal.show_json([_short(json_value(run)) for run in found])
+    else:
+        terminal.show_runs(found)
+
+
+def _short(run: dict[str, object]) -> dict[str, object]:
+    """A run of a list, without what `runs show` is for."""
+    left = ("figures", "scenarios", "options", "weights", "versions", "steps", "slowest", "barred")
+    return {name: value for name, value in run.items() if name not in left}
+
+
+@runs.command()
+def show(run: RUN, as_json: AS_JSON = False) -> None:
+    """Show one run: its figures, what was asked, of which data, by which versions, where time went."""
+    from medgraft.files import json_value
+    from medgraft.runs.read import open_run
+
+    found = open_run(run)
+    if as_json:
+        terminal.show_json(json_value(found))
+    else:
+        terminal.show_run(found)
+
+
+@runs.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run's folder.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one's.", show_default=False)],
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write it as a page of one file."),
+    ] = None,
+    as_json: AS_JSON = False,
+) -> None:
+    """Compare two runs: what changed, and paired tests on the images that both judged."""
+    from medgraft.cli.option_parsing import check_places
+    from medgraft.files import json_value
+    from medgraft.runs.compare import compare_runs
+    from medgraft.runs.read import open_run
+
+    if html is not None:
+        check_places(file=html)
+    found = compare_runs(open_run(a), open_run(b))
+    if html is not None:
+        from medgraft.report.pages.compare import write_comparison
+
+        write_comparison(html, found)
+    if as_json:
+        terminal.show_json(json_value(found))
+        return
+    terminal.show_comparison(found)
+    terminal.show_written([html] if html is not None else [])
