@@ -86,3 +86,29 @@ def compare(
         return
     terminal.show_comparison(found)
     terminal.show_written([html] if html is not None else [])
+
+
+@runs.command()
+def clean(
+    folders: FOLDERS = None,
+    days: Annotated[
+        float,
+        typer.Option(metavar="DAYS", min=1, help="Of the cache: what was not used for so long."),
+    ] = 60,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
+    cache: CACHE = None,
+) -> None:
+    """List what may go: what killed and broken runs left below DIR, and what is unused in the cache.
+
+    A finished run loses nothing, and a killed one can no longer be resumed. What is not a run's own
+    file stays. `medgraft cache` clears the cache whole, or to a size.
+    """
+    from medgraft.features.cache import Cache
+    from medgraft.runs.clean import clean, leftovers
+    from medgraft.runs.find import find_runs
+    from medgraft.runs.read import read_run
+
+    found = leftovers(map(read_run, find_runs(folders or [Path()])), Cache(cache), days)
+    terminal.show_leftovers(found, done=yes)
+    if yes:
+        typer.echo(f"freed {clean(found) / 2**20:,.1f} MB")

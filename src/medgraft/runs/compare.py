@@ -285,9 +285,7 @@ def _corrected(figures: Sequence[PairedFigure]) -> tuple[PairedFigure, ...]:
     tested = [one for one in figures if not one.same]
     corrected = iter(holm([one.comparison.p for one in tested]))
     return tuple(
-        one
-        if one.same
-        else replace(one, comparison=replace(one.comparison, p=next(corrected)))
+        one if one.same else replace(one, comparison=replace(one.comparison, p=next(corrected)))
         for one in figures
     )
 

@@ -19,7 +19,6 @@ from medgraft.runs.find import (
     ANSWERS,
     BUNDLE,
     CONFIG,
-    EVENTS,
     PREDICTIONS,
     RESULT,
     RunFolder,

@@ -98,7 +98,7 @@ def named_figure(run: Run) -> Estimate | None:
 
 
 HEADINGS = (
-    "run", "state", "when", "kind", "data", "recommended", "metric", "out of fold", "test",
+    "run", "state", "when", "kind", "data", "images", "scenario", "metric", "out of fold", "test",
     "audit", "size",
 )  # fmt: skip
 
@@ -108,16 +108,33 @@ def line(run: Run, name: str) -> tuple[str, ...]:
     return (
         name,
         run.state,
-        when(run),
+        when(run)[2:],
         KINDS[run.kind],
-        data(run),
-        scenario(run.scenario) if run.scenario else "",
+        run.data or run.fingerprint[:8],
+        formatting.count(run.images) if run.images else "",
+        scenario(run.scenario).partition(" (")[0],
         formatting.name_metric(run.metric) if run.scenario else "",
         figure(run.metric, named_figure(run)),
         figure(run.metric, run.test),
         run.verdict,
         size(run.size),
     )
+
+
+def lines(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headings and a line a run; what is empty or as usual in all of them is left out."""
+    rows = [line(run, name) for run, name in zip(runs, names, strict=True)]
+    usual = {"state": "finished", "metric": "AUROC"}
+    kept = [
+        i
+        for i, heading in enumerate(HEADINGS)
+        if {row[i] for row in rows} - {"", usual.get(heading, "")}
+    ]
+    metric = "" if "metric" in {HEADINGS[i] for i in kept} else "AUROC "
+    headings = [
+        f"{metric}{HEADINGS[i]}" if HEADINGS[i] in PARTS.values() else HEADINGS[i] for i in kept
+    ]
+    return headings, [[row[i] for i in kept] for row in rows]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -188,15 +205,17 @@ def verdict(one: PairedFigure) -> str:
         where += " judged out of fold"
     name = formatting.name_metric(one.metric)
     if one.same:
-        return f"A and B rank the {where} in the same way" if one.metric in ("auroc", "auprc") else (
-            f"A and B give the same answers on the {where}"
+        return (
+            f"A and B rank the {where} in the same way"
+            if one.metric in ("auroc", "auprc")
+            else (f"A and B give the same answers on the {where}")
         )
     if formatting.is_missing(one.comparison.difference):
         return f"{name} is not defined on the {where} that are in both"
     gap, span = one.comparison.difference, formatting.between(one.metric, one.comparison)
     said = (
-        f"{formatting.difference(one.metric, gap)} {name}, 95 % interval {span}, "
-        f"{formatting.p_value(one.comparison.p)}"
+        f"its {name} minus that of A is {formatting.difference(one.metric, gap)} (95 % interval "
+        f"{span}, {formatting.p_value(one.comparison.p)})"
     )
     if one.comparison.p >= LEVEL:
         return f"the {where} in both do not tell B from A: {said}"
@@ -260,17 +279,17 @@ def cautions(found: RunComparison) -> list[str]:
     several = any(len(run.scenarios) > 1 for run in (found.a, found.b))
     if several and any(not (one.discounted or one.same) for one in validation):
         said.append(
-            "Out of fold, some difference does not discount that what is compared was chosen by "
-            "these images: trust the test more."
+            "Out of fold, the difference does not discount that what is compared was chosen by "
+            "these images: it may flatter either."
         )
     missing = [
         part
         for part, n in (("validation", found.shared.validation), ("test", found.shared.test))
         if n and not found.not_paired and part not in {one.part for one in found.recommended}
     ]
+    where = {"validation": "judged out of fold", "test": "in the test split"}
     said += [
-        f"Of the images {PARTS[part]} that are in both, a class has too few patients for a test."
-        for part in missing  # type: ignore[misc]
+        f"Too few patients of a class are {where[one]} in both to test that." for one in missing
     ]
     return said
 
@@ -284,10 +303,17 @@ def tests(found: RunComparison) -> list[tuple[str, ...]]:
             figure(one.metric, one.a),
             figure(one.metric, one.b),
             gap(one),
-            "" if one.same else formatting.p_value(one.comparison.p).removeprefix("p "),
+            p(one),
         )
         for one in found.recommended
     ]
+
+
+def p(one: PairedFigure) -> str:
+    """Its p under a heading that says that it is one."""
+    if one.same:
+        return ""
+    return formatting.p_value(one.comparison.p).removeprefix("p ").removeprefix("= ")
 
 
 def gap(one: PairedFigure) -> str:
@@ -326,15 +352,11 @@ def count_of(n: int) -> str:
     return "none is" if n == 0 else f"{formatting.count(n)} {'is' if n == 1 else 'are'}"
 
 
-def side_by_side(found: RunComparison) -> list[tuple[str, str, str, str]]:
-    """Every metric of what both recommend, each on its run's own images: part, metric, A, B."""
-    rows = []
-    for part, words in PARTS.items():
-        mine, theirs = (run.figures.get(part, {}) for run in (found.a, found.b))
-        for metric in dict.fromkeys((*mine, *theirs)):
-            both = (figure(metric, side.get(metric)) for side in (mine, theirs))
-            rows.append((words, formatting.name_metric(metric), *both))
-    return rows  # type: ignore[return-value]
+def measured(runs: Sequence[Run]) -> tuple[list[Part], list[str]]:
+    """Where runs were judged, and by which metrics, in their order."""
+    parts = [part for part in PARTS if any(run.figures.get(part) for run in runs)]
+    found = (run.figures.get(part, {}) for run in runs for part in parts)
+    return parts, list(dict.fromkeys(metric for figures in found for metric in figures))
 
 
 def change(one: Change) -> tuple[str, str, str, str]:
