@@ -47,7 +47,7 @@ def _short(run: dict[str, object]) -> dict[str, object]:
 
 @runs.command()
 def show(run: RUN, as_json: AS_JSON = False) -> None:
-    """Show one run: its figures, what was asked, of which data, by which versions, where time went."""
+    """Show one run: figures, what was asked of which data, by which versions, where time went."""
     from medgraft.files import json_value
     from medgraft.runs.read import open_run
 
@@ -98,7 +98,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
     cache: CACHE = None,
 ) -> None:
-    """List what may go: what killed and broken runs left below DIR, and what is unused in the cache.
+    """List what may go: what killed and broken runs left below DIR, what is unused in the cache.
 
     A finished run loses nothing, and a killed one can no longer be resumed. What is not a run's own
     file stays. `medgraft cache` clears the cache whole, or to a size.
@@ -112,3 +112,49 @@ def clean(
     terminal.show_leftovers(found, done=yes)
     if yes:
         typer.echo(f"freed {clean(found) / 2**20:,.1f} MB")
+
+
+@runs.command()
+def log(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Runs' folders.", show_default=False)
+    ],
+    mlflow: Annotated[
+        str,
+        typer.Option(metavar="URI", envvar="MLFLOW_TRACKING_URI", help="The server's address."),
+    ],
+) -> None:
+    """Log finished runs to an MLflow server: options, figures with intervals, a page, the model.
+
+    No image, no name of one and no prediction leaves: the page is one without them.
+    """
+    from medgraft.runs.mlflow_log import log_run
+
+    for folder in folders:
+        typer.echo(f"{folder}: logged as {log_run(folder, mlflow)}")
+
+
+def check_server(uri: str) -> None:
+    """Refuse a server that does not answer before the work for it begins."""
+    from medgraft.runs.mlflow_log import TrackingError, check_tracking
+
+    try:
+        check_tracking(uri)
+    except TrackingError as error:
+        raise TrackingError(
+            f"{error}; or leave --mlflow out and log the finished run with: medgraft runs log"
+        ) from error
+
+
+def log_finished(run: Path, uri: str) -> None:
+    """Log a run that has just been finished; a server that is gone by now takes nothing from it."""
+    from medgraft.errors import MedgraftError
+    from medgraft.runs.mlflow_log import log_run
+
+    try:
+        typer.echo(f"logged to MLflow as {log_run(run, uri)}", err=True)
+    except MedgraftError as error:
+        terminal.show_warning(
+            f"the run in {run} is finished and whole, but was not logged: {error}. Log it with: "
+            f"medgraft runs log {run} --mlflow {uri}"
+        )

@@ -58,11 +58,11 @@ def _of_run(run: Run) -> list[Leftover]:
     folder = Path(run.path)
     halves = [path for path in folder.iterdir() if HALF.fullmatch(path.name) and _old(path)]
     found = [Leftover(path, _size(path), "half-written", "") for path in halves]
-    whole = run.kind == "study" and run.state in ("killed", "broken")
-    if whole and not (run.state == "broken" and (folder / "model").exists()):
-        said = run.reason or "nothing was judged"
+    gone: Why = "killed" if run.state == "killed" else "broken"
+    # A broken run's model may be whole, and in use.
+    if run.kind == "study" and run.state == gone and not (folder / "model").exists():
         mine = [folder / name for name in OWN if (folder / name).exists()]
-        found += [Leftover(path, _size(path), run.state, said) for path in mine]  # type: ignore[arg-type]
+        found += [Leftover(path, _size(path), gone, run.reason) for path in mine]
     return found
 
 

@@ -27,7 +27,7 @@ class RunFolder:
 
 def kinds_in(folder: Path, names: Sequence[str] | None = None) -> tuple[RunKind, ...]:
     """Which runs lie in a folder itself; its files' `names` are read where they are not given."""
-    held = set(os.listdir(folder) if names is None else names)
+    held = {one.name for one in folder.iterdir()} if names is None else set(names)
     found: list[RunKind] = []
     if RESULT in held or {CONFIG, EVENTS} <= held or (EVENTS in held and PREDICTIONS in held):
         found.append("study")

@@ -1,6 +1,8 @@
-"""The page of one run without a picture and without the name of an image: what may leave its folder."""
+"""The page of one run without an image or the name of one: what may leave its folder."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting, runs
@@ -10,15 +12,15 @@ from medgraft.types import Estimate
 
 def render_run(run: Run) -> str:
     """A finished study or scenario as one HTML page that loads nothing."""
+    run = dataclasses.replace(run, data="", command="")  # paths may name a person
     parts, metrics = runs.measured([run])
-    left = {"command", "state"}  # a command holds paths
     return render_page(
         "run.html.j2",
         {
             "run": run,
             "headline": headline(run),
             "words": runs,
-            "facts": [(name, value) for name, value in runs.facts(run) if name not in left],
+            "facts": runs.facts(run),
             "parts": parts,
             "metrics": metrics,
             "version": run.versions.get("medgraft", ""),

@@ -1,4 +1,4 @@
-"""Runs in words: one line of a list, the facts of one, and what two of them say beside each other."""
+"""Runs in words: a line of a list, the facts of one, and what two say beside each other."""
 
 from __future__ import annotations
 
@@ -272,9 +272,9 @@ def cautions(found: RunComparison) -> list[str]:
     validation = [one for one in found.recommended if one.part == "validation"]
     if any(one.discounted for one in validation):
         said.append(
-            "Both were chosen by the images out of fold; that difference discounts it (in resamples "
-            "both runs choose again and are judged on patients left out), so it is not that of the "
-            "two figures."
+            "Both were chosen by the images out of fold; that difference discounts it (in "
+            "resamples both runs choose again and are judged on patients left out), so it is not "
+            "that of the two figures."
         )
     several = any(len(run.scenarios) > 1 for run in (found.a, found.b))
     if several and any(not (one.discounted or one.same) for one in validation):
@@ -342,8 +342,8 @@ def common_sentence(found: RunComparison) -> str:
     if not other:
         return f"{text}, and in both they say the same of every image."
     return (
-        f"{text}; {count_of(other)} not the same in both, and {count_of(apart)} told apart (paired, "
-        "p corrected for their number)."
+        f"{text}; {count_of(other)} not the same in both, and {count_of(apart)} told apart "
+        "(paired, p corrected for their number)."
     )
 
 
