@@ -141,7 +141,7 @@ def test_runs_chosen_by_two_metrics_are_tested_by_both(tmp_path: Path) -> None:
 
 
 def test_the_difference_out_of_fold_discounts_that_both_were_chosen(tmp_path: Path) -> None:
-    """Twelve scenarios of one skill: the best of them only looks better than the one without choice.
+    """Twelve scenarios of one skill: the best of them only looks better than one alone.
 
     Over draws the plain difference leans towards the run that could choose; the discounted does
     not.

@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_is_told_in_seconds(run: Path) -> None:
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-            with pytest.raises(TrackingError, match="does not answer.*see that the server runs"):
+            with pytest.raises(TrackingError, match=r"does not answer.*see that the server runs"):
                 check_tracking(uri)
 
 

@@ -38,7 +38,8 @@ class Run:
     table. validation, corrected, test : `metric` of the recommended `scenario`; of an evaluation
     or audit `test`. figures : all of its metrics, by part. changed_views : whether images were
     judged out of fold in changed views. options : what it was asked, by the field's name. seconds :
-    in all; steps : by step. slowest : scenarios that took longest.
+    in all; steps : by step. slowest : scenarios that took longest. barred : keys of scenarios that
+    the audit failed and that made way for the recommended one.
     """
 
     path: str
@@ -63,7 +64,7 @@ class Run:
     changed_views: bool = False
     verdict: str = ""
     scenarios: tuple[RunScenario, ...] = ()
-    barred: frozenset[str] = frozenset()
+    barred: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

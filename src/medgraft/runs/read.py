@@ -158,7 +158,7 @@ def _with_result(known: Run, content: Mapping[str, Any], events: Sequence[dict[s
         changed_views="changed views" in (mine.validation.method if mine.validation else ""),
         verdict=audit["verdict"] if audit else "",
         scenarios=tuple(rows),
-        barred=frozenset(failed - {str(content["recommended"])}),
+        barred=tuple(sorted(failed - {str(content["recommended"])})),
         versions=dict(content["versions"]),
         seconds=float(content["seconds"]),
     )
