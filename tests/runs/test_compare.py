@@ -162,6 +162,18 @@ def test_the_difference_out_of_fold_discounts_that_both_were_chosen(tmp_path: Pa
     assert abs(np.mean(discounted)) < np.mean(plain) / 2
 
 
+def test_a_scenario_that_lacks_an_image_is_left_out_and_the_others_stay_in_order(
+    tmp_path: Path,
+) -> None:
+    mine, other = made.answers(made.SVM, 120, 1), made.answers(made.KNN, 120, 1)
+    short = made.only(other, np.arange(1, 120))
+    a = made.study(tmp_path / "A", [short, mine], recommended=made.SVM)
+    b = made.study(tmp_path / "B", [other, mine], recommended=made.SVM)
+    found = compared(a, b)
+    assert [one.same for one in found.recommended] == [True]
+    assert set(found.common) == {made.SVM}
+
+
 def test_scenarios_in_both_are_held_to_themselves(tmp_path: Path) -> None:
     same = made.answers(made.SVM, 200, 1.5)
     a = made.study(tmp_path / "A", [same, made.answers(made.KNN, 200, 0.3)])

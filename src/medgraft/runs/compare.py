@@ -47,7 +47,7 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
     if reason := _unfit(a, b):
         return RunComparison(a=a, b=b, not_paired=reason, changes=changes)
     sides = tuple(_read(run, a.classes) for run in (a, b))
-    shared, matched = _match(*sides)
+    shared, matched = _match(*sides, (a.scenario, b.scenario))
     if not matched:
         reason = "few patients" if shared.validation or shared.test else "no images"
         return RunComparison(a=a, b=b, not_paired=reason, shared=shared, changes=changes)
@@ -112,9 +112,14 @@ class _Matched:
     patients: int
 
 
-def _match(a: Sides, b: Sides) -> tuple[SharedImages, list[_Matched]]:
-    """How the images overlap, and both runs on those that they share."""
-    rows = tuple({part: _first(side[part]) for part in side} for side in (a, b))
+def _match(a: Sides, b: Sides, keys: tuple[str, str]) -> tuple[SharedImages, list[_Matched]]:
+    """How the images overlap, and both runs on those that they share.
+
+    keys : what each recommends, whose images count; other scenarios may lack some of them.
+    """
+    rows = tuple(
+        {part: side[part].get(key) for part in side} for side, key in zip((a, b), keys, strict=True)
+    )
     ids = tuple(
         {one for p in side.values() if p is not None for one in p.ids.tolist()} for side in rows
     )
@@ -150,14 +155,15 @@ def _match(a: Sides, b: Sides) -> tuple[SharedImages, list[_Matched]]:
     return shared, matched
 
 
-def _first(side: Mapping[str, Predictions]) -> Predictions | None:
-    return next(iter(side.values()), None)
-
-
 def _on(side: Mapping[str, Predictions], ids: Strings, groups: Strings) -> dict[str, Predictions]:
-    """A run's predictions of those images in that order, with the patients of both runs."""
+    """A run's predictions of those images in that order, with the patients of both runs.
+
+    A scenario that could not read one of them is left out.
+    """
     found = {}
     for key, p in side.items():
+        if not np.isin(ids, p.ids).all():
+            continue
         order = np.argsort(p.ids)
         rows = order[np.searchsorted(p.ids, ids, sorter=order)]
         found[key] = replace(p.select(rows), groups=groups)
@@ -228,9 +234,9 @@ def _paired(
 def _same(a: Predictions, b: Predictions, metric: str) -> bool:
     """Whether every answer is the same; of what only ranks, whether the order is."""
     if metric in ("auroc", "auprc"):
-        ranks = (stats.rankdata(p.y_prob, axis=0) for p in (a, b))
-        return bool(np.array_equal(*ranks)) and bool(np.array_equal(a.fold, b.fold))
-    return bool(np.array_equal(a.y_prob, b.y_prob))
+        mine, theirs = (stats.rankdata(p.y_prob, axis=0) for p in (a, b))
+        return np.array_equal(mine, theirs) and np.array_equal(a.fold, b.fold)
+    return np.array_equal(a.y_prob, b.y_prob)
 
 
 def _discounted(a: Run, b: Run, pair: _Matched, metric: str) -> Comparison | None:

@@ -93,8 +93,8 @@ def _client(uri: str) -> Iterator[Any]:
     # MLflow reports its use to its makers unless told not to; nothing calls out unasked here.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     before = {name: os.environ.get(name) for name in PATIENCE}
-    for name, value in PATIENCE.items():
-        os.environ.setdefault(name, value)
+    for name, patience in PATIENCE.items():
+        os.environ.setdefault(name, patience)
     try:
         mlflow = optional("mlflow", "mlflow")
         try:

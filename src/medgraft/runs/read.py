@@ -14,7 +14,7 @@ from typing import Any
 
 from medgraft.evaluate.estimates import estimate, evaluate
 from medgraft.evaluate.metrics import judge
-from medgraft.results.runs import Part, Run, RunScenario
+from medgraft.results.runs import Part, Run, RunScenario, RunState
 from medgraft.runs.find import (
     ANSWERS,
     BUNDLE,
@@ -111,7 +111,7 @@ def _study(path: Path, whole: bool) -> Run:
         spent = float(events[-1]["time"]) - float(began[0]["time"]) if began else 0.0
         judged = sum(one["event"] == "scenario judged" for one in events)
         reason = f"{judged} scenarios judged" + (f", {why}" if (why := _ending(events)) else "")
-        state = "running" if alive else "killed"
+        state: RunState = "running" if alive else "killed"
         return replace(known, state=state, reason=reason, seconds=spent)
     content = json.loads((path / RESULT).read_text(encoding="utf-8"))
     if content["schema"] > SCHEMA:
@@ -221,7 +221,7 @@ def _alive(events: Sequence[Mapping[str, Any]]) -> bool:
         return time.time() - float(events[-1]["time"]) < SILENT
     pid = int(last["pid"])
     if last.get("pid_began"):
-        return process_began(pid) == last["pid_began"]
+        return process_began(pid) == str(last["pid_began"])
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
