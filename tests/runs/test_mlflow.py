@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -202,7 +203,9 @@ def test_mlflow_itself_takes_and_gives_back_a_run(run: Path, tmp_path: Path) -> 
     words += ["--artifacts-destination", str(tmp_path / "artifacts")]
     uri = f"http://127.0.0.1:{port}"
     with (tmp_path / "log").open("w") as log:
-        running = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
+        running = subprocess.Popen(
+            words, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+        )
         try:
             for _ in range(600):
                 try:
@@ -222,8 +225,8 @@ def test_mlflow_itself_takes_and_gives_back_a_run(run: Path, tmp_path: Path) -> 
             back = client.download_artifacts(mine, "model/bundle.json", str(tmp_path))
             assert Path(back).read_bytes() == (run / "model" / "bundle.json").read_bytes()
         finally:
-            running.terminate()
-            running.wait(30)
+            os.killpg(running.pid, signal.SIGKILL)  # its workers too
+            running.wait()
     told = [
         path
         for path in tmp_path.rglob("*")

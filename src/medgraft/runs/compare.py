@@ -46,7 +46,7 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
     changes = _changes(a, b)
     if reason := _unfit(a, b):
         return RunComparison(a=a, b=b, not_paired=reason, changes=changes)
-    sides = tuple(_read(run, a.classes) for run in (a, b))
+    sides = _read(a, a.classes), _read(b, a.classes)
     shared, matched = _match(*sides, (a.scenario, b.scenario))
     if not matched:
         reason = "few patients" if shared.validation or shared.test else "no images"

@@ -24,10 +24,11 @@ from medgraft.runs.read import open_run
 from medgraft.types import Estimate
 
 EXPERIMENT = "medgraft"  # where MLFLOW_EXPERIMENT_NAME names no other
-PATIENCE = {  # instead of MLflow's own, which waits for minutes; a user's own settings stay
+SETTINGS = {  # instead of MLflow's own, which wait for minutes and print; a user's own stay
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 WITHHELD = ("path", "data", "command", "reason", "barred", "figures", "options")
 LONGEST = 500  # characters of a parameter that every server takes
@@ -92,9 +93,9 @@ def _client(uri: str) -> Iterator[Any]:
     """A client of the server; what it raises is a TrackingError."""
     # MLflow reports its use to its makers unless told not to; nothing calls out unasked here.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    before = {name: os.environ.get(name) for name in PATIENCE}
-    for name, patience in PATIENCE.items():
-        os.environ.setdefault(name, patience)
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    for name, setting in SETTINGS.items():
+        os.environ.setdefault(name, setting)
     try:
         mlflow = optional("mlflow", "mlflow")
         try:
