@@ -294,21 +294,6 @@ def cautions(found: RunComparison) -> list[str]:
     return said
 
 
-def tests(found: RunComparison) -> list[tuple[str, ...]]:
-    """The paired tests: where, metric, A, B, B minus A with its interval, p."""
-    return [
-        (
-            f"{PARTS[one.part]}, {formatting.images_of_groups(one.a.n, one.patients)}",
-            formatting.name_metric(one.metric),
-            figure(one.metric, one.a),
-            figure(one.metric, one.b),
-            gap(one),
-            p(one),
-        )
-        for one in found.recommended
-    ]
-
-
 def p(one: PairedFigure) -> str:
     """Its p under a heading that says that it is one."""
     if one.same:
