@@ -38,6 +38,7 @@ def test_killed_runs_go_and_finished_ones_stay_whole(tmp_path: Path) -> None:
     (runs / "kept" / "my notes.txt").write_text("mine")
     (runs / "mine").mkdir()
     made.write(runs / "mine" / "config.json", {"not": "a run"})
+    (runs / "mine" / "run.jsonl").write_text('{"step": 1, "loss": 2}\n')  # of another program
     cache = Cache(tmp_path / "cache")
     for key in ("new", "old"):
         cache.put("oof", key, {"a": np.zeros(3)})
@@ -53,7 +54,7 @@ def test_killed_runs_go_and_finished_ones_stay_whole(tmp_path: Path) -> None:
     assert everything(finished) == before | {".notes"}
     assert not (runs / "killed").exists()
     assert everything(runs / "kept") == {"my notes.txt"}
-    assert everything(runs / "mine") == {"config.json"}
+    assert everything(runs / "mine") == {"config.json", "run.jsonl"}
     assert everything(cache.folder) == {"oof", "oof/new.npz"}
 
 

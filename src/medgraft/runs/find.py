@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.results.runs import RunKind
-from medgraft.studies.store import RunError
+from medgraft.studies.store import RunError, read_events
 
 EVENTS, CONFIG, RESULT = "run.jsonl", "config.json", "result.json"
 BUNDLE, PREDICTIONS = "bundle.json", "predictions.parquet"
@@ -29,7 +29,7 @@ def kinds_in(folder: Path, names: Sequence[str] | None = None) -> tuple[RunKind,
     """Which runs lie in a folder itself; its files' `names` are read where they are not given."""
     held = {one.name for one in folder.iterdir()} if names is None else set(names)
     found: list[RunKind] = []
-    if RESULT in held or {CONFIG, EVENTS} <= held or (EVENTS in held and PREDICTIONS in held):
+    if EVENTS in held and {CONFIG, RESULT, PREDICTIONS} & held and _ours(folder):
         found.append("study")
     elif PREDICTIONS in held and (folder / "model" / BUNDLE).is_file():
         found.append("scenario")  # of a version that left nothing else
@@ -37,6 +37,11 @@ def kinds_in(folder: Path, names: Sequence[str] | None = None) -> tuple[RunKind,
     if BUNDLE in held and folder.name != "model" and "adapted" in load_object(folder / BUNDLE):
         found.append("adapted")
     return tuple(found)
+
+
+def _ours(folder: Path) -> bool:
+    """Whether the events are a run's: other programs have files of these names, too."""
+    return any(one["event"] in ("started", "resumed") for one in read_events(folder))
 
 
 def load_object(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def when(run: Run) -> str:
 def size(n: int) -> str:
     """Bytes as people say them.
 
-    >>> size(850), size(21_359_136)
+    >>> size(870), size(21_359_136)
     ('0.9 kB', '21 MB')
     """
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
@@ -323,12 +323,13 @@ def common_sentence(found: RunComparison) -> str:
     if not n:
         return ""
     apart = sum(one.comparison.p < LEVEL for _, one in told_apart(found))
+    where = PARTS[next(iter(found.common.values())).part]
     text = f"{formatting.plural(n, 'scenario is', 'scenarios are')} in both runs"
     if not other:
         return f"{text}, and in both they say the same of every image."
     return (
         f"{text}; {count_of(other)} not the same in both, and {count_of(apart)} told apart "
-        "(paired, p corrected for their number)."
+        f"({where}, paired, p corrected for their number). That one was chosen is not discounted."
     )
 
 
