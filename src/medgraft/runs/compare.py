@@ -175,8 +175,9 @@ def joined_groups(a: Strings, b: Strings) -> tuple[Strings, int]:
 
     An image differs where the images of its group are not the same ones in both.
 
-    >>> joined_groups(np.array(["p", "p", "q", "r"]), np.array(["1", "2", "2", "3"]))
-    (array(['0', '0', '0', '1'], dtype='<U21'), 3)
+    >>> joined, n = joined_groups(np.array(["p", "p", "q", "r"]), np.array(["1", "2", "2", "3"]))
+    >>> joined.tolist(), n
+    (['0', '0', '0', '1'], 3)
     """
     (_, x), (_, y) = np.unique(a, return_inverse=True), np.unique(b, return_inverse=True)
     n, shape = x.max() + 1, (x.max() + 1 + y.max() + 1,) * 2
