@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import made
 import numpy as np
@@ -99,7 +100,7 @@ def test_whoever_shares_a_patient_in_either_run_is_one_patient(tmp_path: Path) -
     ],
 )
 def test_what_cannot_be_compared_is_named_and_not_tested(
-    tmp_path: Path, change: dict[str, object], reason: str
+    tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     p = made.answers(made.SVM, 60, 1)
     b = made.study(tmp_path / "B", [dataclasses.replace(p, **change)], data="other")
