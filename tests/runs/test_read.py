@@ -119,7 +119,7 @@ def test_a_store_says_who_writes_and_what_ended_it(tmp_path: Path) -> None:
     )
     store.event("scenario judged", key=made.SVM, seconds=1.0)
     store.stopped(KeyboardInterrupt())
-    assert read(tmp_path / "A").reason == "1 scenarios judged, stopped by Ctrl-C"
+    assert read(tmp_path / "A").reason == "scenarios judged: 1, stopped by Ctrl-C"
     other = RunStore(tmp_path / "B", {"data": "abc"})
     other.stopped(RunError("refused"))
     assert not (tmp_path / "B").exists()

@@ -110,7 +110,7 @@ def _study(path: Path, whole: bool) -> Run:
     if not (path / RESULT).is_file():
         spent = float(events[-1]["time"]) - float(began[0]["time"]) if began else 0.0
         judged = sum(one["event"] == "scenario judged" for one in events)
-        reason = f"{judged} scenarios judged" + (f", {why}" if (why := _ending(events)) else "")
+        reason = f"scenarios judged: {judged}" + (f", {why}" if (why := _ending(events)) else "")
         state: RunState = "running" if alive else "killed"
         return replace(known, state=state, reason=reason, seconds=spent)
     content = json.loads((path / RESULT).read_text(encoding="utf-8"))
