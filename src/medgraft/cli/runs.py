@@ -149,6 +149,7 @@ def check_server(uri: str) -> None:
 def log_finished(run: Path, uri: str) -> None:
     """Log a run that has just been finished; a server that is gone by now takes nothing from it."""
     from medgraft.errors import MedgraftError
+    from medgraft.files import without_credentials
     from medgraft.runs.mlflow_log import log_run
 
     try:
@@ -156,5 +157,5 @@ def log_finished(run: Path, uri: str) -> None:
     except MedgraftError as error:
         terminal.show_warning(
             f"the run in {run} is finished and whole, but was not logged: {error}. Log it with: "
-            f"medgraft runs log {run} --mlflow {uri}"
+            f"medgraft runs log {run} --mlflow {without_credentials(uri)}"
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.errors import MedgraftError, optional
-from medgraft.files import json_value
+from medgraft.files import json_value, without_credentials
 from medgraft.report.pages.run import render_run
 from medgraft.report.text import formatting
 from medgraft.results.runs import Run
@@ -101,10 +101,10 @@ def _client(uri: str) -> Iterator[Any]:
         try:
             yield mlflow.MlflowClient(uri)
         except (mlflow.exceptions.MlflowException, OSError) as error:
-            reason = formatting.shorten(str(error), 200)
+            reason = without_credentials(formatting.shorten(str(error), 200))
             raise TrackingError(
-                f"MLflow at {uri} does not answer as it should: {reason}; see that the server runs "
-                "and the address is right"
+                f"MLflow at {without_credentials(uri)} does not answer as it should: {reason}; see "
+                "that the server runs and the address is right"
             ) from error
     finally:
         for name, value in before.items():
