@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,8 +49,13 @@ from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
-from medgraft.studies.run import Study, config, run_study
-from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single
+from medgraft.studies.run import Study, config, run_study, versions
+from medgraft.studies.single_scenario import (
+    SingleOptions,
+    SingleResult,
+    run_single,
+    single_config,
+)
 from medgraft.studies.store import RunError, RunStore, write_predictions
 from medgraft.types import (
     ImageTable,
@@ -206,20 +212,27 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
-    store = RunStore(out, asked, resume=resume)
+    store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
     try:
         finished = run_study(table, options, extractor, store)
-    except MedgraftError:
-        store.leave_nothing()  # where it judged nothing: what cannot be read, say
+        write_report(out / "report.html", report_input(finished, extractor, command))
+        if finished.training:
+            write_json(out / "training.json", training_json(finished.training))
+        predictions = [*finished.oof.values(), *finished.test.values()]
+        kept = (finished.traces, finished.reference)
+        store.save(result_json(finished.result), predictions, finished.fitted, *kept)
+    except BaseException as error:
+        store.stopped(error)
         raise
-    write_report(out / "report.html", report_input(finished, extractor, command))
-    if finished.training:
-        write_json(out / "training.json", training_json(finished.training))
-    predictions = [*finished.oof.values(), *finished.test.values()]
-    kept = (finished.traces, finished.reference)
-    store.save(result_json(finished.result), predictions, finished.fitted, *kept)
     extractor.cache.prune()
     return finished
+
+
+def _facts(table: ImageTable, command: str) -> dict[str, object]:
+    """What a run keeps of how it came about: the data's name, what was typed, the versions."""
+    by = table.reading.by  # of DICOM neither the folder nor the table has a name (identity.py)
+    name = Path(table.root).name if by in ("", "layout", "folders") else by
+    return {"data": name, "command": command, "versions": versions()}
 
 
 def profile_to_folder(
@@ -244,11 +257,13 @@ def train_to_folder(
     options: SingleOptions,
     extractor: Extractor,
     out: Path,
+    *,
+    command: str = "",
 ) -> SingleResult:
     """Judge and refit one scenario without a study, and write what it leaves to `out`.
 
-    `model/` (served like a study's), `predictions.parquet`, and of a network that was trained
-    `training.json` and `history.png`.
+    `model/` (served like a study's), `predictions.parquet`, what was asked (`config.json`,
+    `run.jsonl`), and of a network that was trained `training.json` and `history.png`.
 
     Raises
     ------
@@ -260,10 +275,14 @@ def train_to_folder(
     with explained(out):
         if out.exists() and any(out.iterdir()):
             raise RunError(f"{out} is not empty; choose another --out")
+    began = time.perf_counter()
     found = run_single(table, scenario, options, extractor)
+    seconds = round(time.perf_counter() - began, 3)
     crossed = found.crossed
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
+    asked = single_config(table, scenario, options, extractor)
+    store = RunStore(out, asked, facts=_facts(table, command))
     if crossed.training is not None:
         log = crossed.training
         write_json(out / "training.json", training_json({scenario.key: log}))
@@ -275,6 +294,7 @@ def train_to_folder(
         crossed.fitted.save(folder)
         found.traces.write(folder)
         found.reference.write(folder)
+    store.event("finished", recommended=scenario.key, seconds=seconds)
     extractor.cache.prune()
     return found
 
@@ -446,6 +466,7 @@ def audit_to_folder(
         The folder cannot be written.
     """
     page, answer = out / "audit.html", out / "audit.json"
+    version = importlib.metadata.version("medgraft")
     write_audit(
         page,
         AuditInput(
@@ -457,10 +478,11 @@ def audit_to_folder(
             seen=found.seen,
             skipped=found.skipped,
             command=command,
-            version=importlib.metadata.version("medgraft"),
+            version=version,
         ),
     )
-    write_json(answer, found.json())
+    facts = {"model": model, "data": data, "command": command, "version": version}
+    write_json(answer, {**facts, **found.json()})
     return page, answer
 
 

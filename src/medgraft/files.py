@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -128,6 +129,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically, UTF-8."""
     with written_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def without_credentials(text: str) -> str:
+    """The text with what opens a server taken out of its addresses; it is written down and shown.
+
+    >>> without_credentials("study x --mlflow https://anna:secret@host:5000/a")
+    'study x --mlflow https://host:5000/a'
+    """
+    return re.sub(r"(?<=://)[^/@\s'\"]+@", "", text)
 
 
 def json_value(value: object) -> Any:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.data import DataAudit
     from medgraft.results.evidence import RegionEffect
+    from medgraft.results.runs import Run, RunComparison
     from medgraft.results.training import TrainedScenario
+    from medgraft.runs.clean import Leftover
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     )
 
 SHOWN = 8  # scenarios in the summary of a study
+PIPED = 1000  # columns of a table that a program reads
 
 
 # --------------------------------------------------------------------------- while it works
@@ -443,10 +446,127 @@ def show_adaptation(found: Adaptation, out: Path | None) -> None:
     show_skipped(found.skipped)
 
 
+def show_runs(found: Sequence[Run]) -> None:
+    """One line a run, and what there is to say of those that are not finished."""
+    from medgraft.report.text import runs
+
+    names = runs.short_paths(found, Path())
+    if not found:
+        typer.echo("no runs here; name the folder that they lie in or below")
+        return
+    show_rows(*runs.lines(found, names), whole=True)
+    for run, name in zip(found, names, strict=True):
+        if run.reason:
+            typer.echo(f"{name}: {runs.state(run)}", err=True)
+
+
+def show_run(run: Run) -> None:
+    """One run: facts, every figure, what was asked, versions, where time went."""
+    from medgraft.report.text import runs
+    from medgraft.report.text.formatting import duration
+
+    show_rows(("run", run.path), runs.facts(run))
+    _show_figures({"": run})
+    for title, rows in (
+        ("option", run.options),
+        ("weights", run.weights),
+        ("version", run.versions),
+    ):
+        if rows:
+            show_rows((title, ""), [(name, runs.option(value)) for name, value in rows.items()])
+    for title, seconds in (("step", run.steps), ("slowest scenario", run.slowest)):
+        if seconds:
+            show_rows((title, "took"), [(name, duration(s)) for name, s in seconds.items()])
+
+
+def show_leftovers(found: Sequence[Leftover], *, done: bool) -> None:
+    """What may go, a line each; of the cache a line for each kind of thing."""
+    from medgraft.report.text import runs
+
+    own = [one for one in found if one.why != "unused"]
+    rows = [(str(one.path), one.why, one.what, runs.size(one.size)) for one in own]
+    unused: dict[str, list[Leftover]] = {}
+    for one in found:
+        if one.why == "unused":
+            unused.setdefault(one.what.partition(",")[0], []).append(one)
+    rows += [
+        (f"cache: {len(some):,} of {what}", "unused", "", runs.size(sum(one.size for one in some)))
+        for what, some in unused.items()
+    ]
+    if not rows:
+        typer.echo("nothing to clean up")
+        return
+    show_rows(("what", "why", "", "size"), rows)
+    if not done:
+        typer.echo(
+            f"{runs.size(sum(one.size for one in found))} in all; nothing is removed without --yes"
+        )
+
+
+def _show_figures(named: Mapping[str, Run]) -> None:
+    """Every metric of what runs recommend, each on its run's own images."""
+    from medgraft.report.text import runs
+    from medgraft.report.text.formatting import name_metric
+
+    parts, metrics = runs.measured(list(named.values()))
+    for part in parts:
+        rows = [
+            (
+                name_metric(metric),
+                *(
+                    runs.figure(metric, run.figures.get(part, {}).get(metric))
+                    for run in named.values()
+                ),
+            )
+            for metric in metrics
+        ]
+        words = runs.PARTS[part]
+        show_rows((words, *(name or "value (95 % interval)" for name in named)), rows)
+
+
+def show_comparison(found: RunComparison) -> None:
+    """Two runs beside each other: what can be told, what changed, every figure."""
+    from medgraft.report.text import runs
+    from medgraft.report.text.formatting import sentence
+
+    console = _console()
+    for letter, run in (("A", found.a), ("B", found.b)):
+        console.print(_plain(f"{letter}: {run.path}  {runs.scenario(run.scenario)}"))
+    console.print(_plain(f"\n{sentence(runs.headline(found))}\n"), style="bold")
+    for said in (*runs.overlap(found), *runs.cautions(found)):
+        console.print(_plain(said))
+    for one in found.recommended:
+        both = " and ".join(runs.figure(one.metric, figure) for figure in (one.a, one.b))
+        console.print(_plain(f"- {sentence(runs.verdict(one))} A and B: {both}."))
+    if found.not_paired == "one run":
+        return
+    if found.changes:
+        show_rows(("", "what changed", "A", "B"), map(runs.change, found.changes))
+    else:
+        console.print("Nothing that the two folders tell changed between them.")
+    _show_figures({"A": found.a, "B": found.b})
+    if said := runs.common_sentence(found):
+        console.print(_plain(said))
+    apart = [
+        (runs.scenario(key), runs.gap(one), runs.p(one))
+        for key, one in runs.told_apart(found)[:SHOWN]
+    ]
+    if apart:
+        show_rows(("scenario", "B minus A", "p"), apart)
+
+
 def show_rows(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    *,
+    whole: bool = False,
 ) -> None:
-    """A table of plain words; what the first column names is shown whole however narrow it is."""
+    """A table of plain words; what the first column names is shown whole however narrow it is.
+
+    whole : a line a row where no person reads it, so that it can be searched.
+    """
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title and _plain(title), box=None, header_style="bold")
@@ -457,7 +577,10 @@ def show_rows(
         table.add_column(_plain(heading), overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*map(_plain, row))
-    _console().print(table)
+    console = _console()
+    if whole and not console.is_terminal:
+        console = Console(width=PIPED, highlight=False)
+    console.print(table)
 
 
 def show_skipped(rows: Iterable[Skipped]) -> None:

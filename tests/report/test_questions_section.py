@@ -293,7 +293,7 @@ def test_nothing_seen_is_no_proof_of_no_difference(content: ReportInput) -> None
 
 def forest(metric: str = "auroc") -> list[ElementTree.Element]:
     gaps = ((0.02, 0.01, 0.03), (-0.01, -0.02, 0.0))
-    questions = [
+    asked = [
         Question(
             Variation("views", views=f"view{i}"),
             Comparison("a", "b", *gap, 0.01),
@@ -303,7 +303,7 @@ def forest(metric: str = "auroc") -> list[ElementTree.Element]:
         )
         for i, (gap, answer) in enumerate(zip(gaps, ("better", "no difference seen"), strict=True))
     ]
-    svg = plots.forest("f", questions, metric)
+    svg = plots.forest("f", questions.chart_rows(asked), metric)
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}
     return list(ElementTree.fromstring(svg).iter())
 

@@ -50,7 +50,9 @@ def test_a_probe_is_judged_as_in_a_study(
     np.testing.assert_array_equal(found.crossed.predictions.scores, same.predictions.scores)
     assert len(found.crossed.predictions) == len(table)  # no test split was made
     assert found.tested is None
-    assert {file.name for file in (tmp_path / "T").iterdir()} == {"model", "predictions.parquet"}
+    assert {file.name for file in (tmp_path / "T").iterdir()} == {
+        "model", "predictions.parquet", "config.json", "run.jsonl",
+    }  # fmt: skip
     assert load_model(tmp_path / "T").scenario == scenario
     with pytest.raises(MedgraftError, match="is not empty"):
         train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")

@@ -196,7 +196,9 @@ def write_external(
             version=importlib.metadata.version("medgraft"),
         ),
     )
-    write_json(answer, {"model": model, "data": data, **found.json()})
+    version = importlib.metadata.version("medgraft")
+    facts = {"model": model, "data": data, "command": command, "version": version}
+    write_json(answer, {**facts, "metric": found.metric, **found.json()})
     return page, answer
 
 

@@ -38,6 +38,7 @@ from medgraft.cli.options import (
 )
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
+from medgraft.cli.runs import check_server, log_finished
 from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
 
 
@@ -192,6 +193,14 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
     ] = False,
+    mlflow: Annotated[
+        str,
+        typer.Option(
+            metavar="URI",
+            help="Log the finished run to this MLflow server, without images and their names "
+            "(extra mlflow). `medgraft runs log` does it later.",
+        ),
+    ] = "",
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
@@ -231,6 +240,8 @@ def study(
         masks=masks is not None,
     )
     check_places(cache, folder=out)
+    if mlflow:
+        check_server(mlflow)
     progress = terminal.progress(quiet)
     table = with_masks_of(
         load_table(data, progress, reading, positive=positive),
@@ -245,6 +256,8 @@ def study(
     )
     if not quiet:
         terminal.show_study(finished, out, extractor)
+    if mlflow:
+        log_finished(out, mlflow)
 
 
 @app.command()
@@ -347,7 +360,7 @@ def train(
     terminal.say_table(table, progress)
     extractor = extractor_of(engine, workers, cache, progress)
     extractor.weights = {chosen.backbone: weights} if weights else {}
-    finished = train_to_folder(table, chosen, options, extractor, out)
+    finished = train_to_folder(table, chosen, options, extractor, out, command=command_line(table))
     if not quiet:
         terminal.show_single(finished, out, extractor)
 

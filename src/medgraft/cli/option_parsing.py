@@ -92,8 +92,10 @@ def command_line(table: ImageTable) -> str:
 
     from medgraft.data.dicom.identity import without_paths
     from medgraft.data.listing import shown
+    from medgraft.files import without_credentials
 
-    return shown(shlex.join(without_paths(["medgraft", *sys.argv[1:]], table)))
+    words = without_paths(["medgraft", *sys.argv[1:]], table)
+    return shown(without_credentials(shlex.join(words)))
 
 
 def named(path: str | Path, table: ImageTable) -> str:

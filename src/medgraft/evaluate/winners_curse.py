@@ -44,6 +44,18 @@ class Resampled:
     in_bag: Floats
     out_of_bag: Floats
 
+    def of(self, chosen: Sequence[int]) -> Resampled:
+        """The same of some of its scenarios."""
+        rows = list(chosen)
+        return replace(
+            self,
+            scenarios=tuple(self.scenarios[i] for i in rows),
+            cases=tuple(self.cases[i] for i in rows),
+            values=self.values[rows],
+            in_bag=self.in_bag[rows],
+            out_of_bag=self.out_of_bag[rows],
+        )
+
     @functools.cached_property
     def luck(self) -> Floats:
         """How much better or worse each scenario does on the images left out, as `out_of_bag`.

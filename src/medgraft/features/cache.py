@@ -127,14 +127,12 @@ class Cache:
         for entry in entries:
             if freed >= excess:
                 break
-            if entry.path.suffix == ".bin":
-                _remove(entry.path.with_suffix(".xml"))
-            _remove(entry.path)
+            remove(entry.path)
             freed += entry.size
         return freed + (self._sweep() if limit == 0 else 0)
 
-    def _sweep(self) -> int:
-        """Remove what belongs to no entry; count bytes freed."""
+    def orphans(self) -> list[tuple[Path, int]]:
+        """What killed runs left half-written: paths and bytes."""
         old = time.time() - ABANDONED
         leftovers = [
             path
@@ -143,11 +141,15 @@ class Cache:
             if path.lstat().st_mtime < old
         ]
         halves = [p for p in self.graphs.glob("[!.]*.xml") if not p.with_suffix(".bin").exists()]
-        orphans = [*leftovers, *halves, *self.notes.glob("[!.]*")]
-        freed = sum(_size(path) for path in orphans)
-        for path in orphans:
-            _remove(path)
-        return freed
+        return [(path, _size(path)) for path in (*leftovers, *halves)]
+
+    def _sweep(self) -> int:
+        """Remove what belongs to no entry; count bytes freed."""
+        notes = [(path, _size(path)) for path in self.notes.glob("[!.]*")]
+        swept = [*self.orphans(), *notes]
+        for path, _ in swept:
+            remove(path)
+        return sum(size for _, size in swept)
 
 
 def arrays_under(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
@@ -166,11 +168,13 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or a folder so that nobody sees half of it: by a rename out of the way first.
 
-    What is gone already, or another user's, is left at that.
+    A graph is two files that go together. What is gone already, or another user's, is left at that.
     """
+    if path.suffix == ".bin":
+        remove(path.with_suffix(".xml"))
     gone = path.with_name(f".{path.name.lstrip('.')}.gone-{os.urandom(4).hex()}")
     with suppress(OSError):
         path.rename(gone)

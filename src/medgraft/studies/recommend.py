@@ -20,7 +20,7 @@ from medgraft.evaluate.winners_curse import (
     judged_out_of_bag,
 )
 from medgraft.studies.simplest import Rule, allowed_loss
-from medgraft.types import AuditResult, Comparison, Estimate, ImageTable, Rationale
+from medgraft.types import AuditResult, Comparison, Estimate, ImageTable, Ints, Rationale
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,7 @@ def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
     """
     metric, keys = drawn.metric, [p.scenario for p in drawn.scenarios]
     comparisons = compare_with_best(drawn)
-    losses = {c.b: upper_loss(c, metric) for c in comparisons}
-    rule = Rule.of(drawn, np.array([losses.get(key, 0.0) for key in keys]))
-    stopped = np.array([key in barred for key in keys])
+    rule, stopped = _rule(drawn, comparisons), np.array([key in barred for key in keys])
     chosen, repeated = rule.choose(stopped), rule.choose_in_bags(stopped)
     top = int(best(drawn.values[:, None], metric)[0])
     bests = judged_out_of_bag(drawn, best(drawn.in_bag[:, : len(repeated)], metric))
@@ -76,6 +74,20 @@ def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
         close=tuple(keys[i] for i in np.flatnonzero(rule.close(rule.worth))),
         barred=frozenset(barred),
     )
+
+
+def recommended_in_bags(drawn: Resampled, barred: Collection[str] = ()) -> Ints:
+    """What would be recommended by each of the first bags alone, (n_bags,) of scenarios.
+
+    Parameters as in `recommend`.
+    """
+    stopped = np.array([p.scenario in barred for p in drawn.scenarios])
+    return _rule(drawn, compare_with_best(drawn)).choose_in_bags(stopped)
+
+
+def _rule(drawn: Resampled, comparisons: Sequence[Comparison]) -> Rule:
+    losses = {c.b: upper_loss(c, drawn.metric) for c in comparisons}
+    return Rule.of(drawn, np.array([losses.get(p.scenario, 0.0) for p in drawn.scenarios]))
 
 
 def explain_choice(

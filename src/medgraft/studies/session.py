@@ -43,6 +43,7 @@ class Session:
         now = time.perf_counter()
         self.step_seconds[step] = now - self._last
         self._last = now
+        self.event("step", step=step, seconds=round(self.step_seconds[step], 3))
 
     @property
     def seconds(self) -> float:

@@ -92,6 +92,20 @@ def classic_scenario(
     return Scenario(backbone, start, Finetune(params), seed=seed)
 
 
+def single_config(
+    table: ImageTable, scenario: Scenario, options: SingleOptions, extractor: Extractor
+) -> dict[str, object]:
+    """What decides the numbers of one scenario alone, for `config.json`."""
+    return {
+        "data": table.fingerprint,
+        "scenario": scenario.key,
+        "seed": scenario.seed,
+        "engine": extractor.engine,
+        "weights": {one: extractor.backbone(one).card.sha256 for one in scenario.networks},
+        **dataclasses.asdict(options),
+    }
+
+
 def run_single(
     table: ImageTable, scenario: Scenario, options: SingleOptions, extractor: Extractor
 ) -> SingleResult:

@@ -8,10 +8,12 @@ there means all is. What a finished run's model learned from is read back here t
 from __future__ import annotations
 
 import json
+import os
+import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class RunStore:
     resume
         Whether an unfinished or finished run may lie there already. One that failed before a
         scenario was judged is taken over either way.
+    facts
+        What else is worth knowing of it, such as the command that was typed; it decides nothing.
 
     Raises
     ------
@@ -48,7 +52,14 @@ class RunStore:
         The folder holds a run and `resume` is off, a run of something else, or a damaged one.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, object], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, object],
+        *,
+        resume: bool = False,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
         self.folder = folder
         self._made = not folder.exists()
         path = folder / "config.json"
@@ -64,7 +75,7 @@ class RunStore:
         elif folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose another --out")
         write_json(path, wanted)
-        self.event("resumed" if resume else "started")
+        self.event("resumed" if resume else "started", **(facts or {}), **this_process())
 
     def event(self, name: str, **facts: object) -> None:
         """Add a line to `run.jsonl`."""
@@ -73,24 +84,20 @@ class RunStore:
         with explained(path), path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def leave_nothing(self) -> None:
-        """Remove what a run has written that failed before a scenario was judged."""
-        if not _has_results(self.folder):
+    def stopped(self, error: BaseException) -> None:
+        """Note what ended the run; of one that was refused before it judged, leave nothing."""
+        if isinstance(error, MedgraftError) and not _has_results(self.folder):
             for file in ("config.json", "run.jsonl"):
                 (self.folder / file).unlink(missing_ok=True)
             if self._made:
                 self.folder.rmdir()
+            return
+        with suppress(MedgraftError):  # a full disk, say, of which the error itself tells
+            self.event("stopped", reason=type(error).__name__)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of that name in `run.jsonl`, in order; a line cut short is none."""
-        path = self.folder / "run.jsonl"
-        found = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            with suppress(ValueError):
-                row = json.loads(line)
-                if row.get("event") == name:
-                    found.append(row)
-        return found
+        return [row for row in read_events(self.folder) if row["event"] == name]
 
     def save(
         self,
@@ -108,6 +115,36 @@ class RunStore:
             reference.write(folder)
         write_json(self.folder / "result.json", result)
         self.event("finished", recommended=result["recommended"])
+
+
+def this_process() -> dict[str, object]:
+    """By which it is known later whether the process that wrote a run still lives."""
+    return {"host": platform.node(), "pid": os.getpid(), "pid_began": process_began(os.getpid())}
+
+
+def process_began(pid: int) -> str:
+    """When a process began, in its system's own units; '' where there is none, or no telling.
+
+    Numbers of processes are given again; a number and a beginning are not.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5)
+    except (OSError, IndexError):
+        return ""
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """All events of a run's `run.jsonl`, in order; a line that is cut short or garbled is none."""
+    path = folder / "run.jsonl"
+    found = []
+    lines = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and "event" in row:
+                found.append(row)
+    return found
 
 
 def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
@@ -157,6 +194,55 @@ def write_predictions(path: Path, predictions: list[Predictions]) -> None:
         tables.append(pa.table(columns))
     with written_file(path) as temporary:
         pq.write_table(pa.concat_tables(tables).unify_dictionaries(), temporary)
+
+
+def read_predictions(
+    path: Path, positive: str | None, scenarios: Iterable[str] | None = None
+) -> tuple[dict[str, Predictions], dict[str, Predictions]]:
+    """What `write_predictions` wrote: of development images and of the test split, by scenario.
+
+    scenarios : keys to read; all by default.
+
+    Raises
+    ------
+    RunError
+        The file is not there, or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = None if scenarios is None else [("scenario", "in", list(scenarios))]
+    try:
+        table = pq.read_table(path, filters=wanted)
+        names = [one.removeprefix("score:") for one in table.column_names if "score:" in one[:6]]
+        columns = {one: np.array(table[one].to_pylist()) for one in table.column_names}
+        keys, truths = columns["scenario"], columns["truth"]
+        whole = Predictions(
+            scenario="",
+            classes=tuple(names),
+            positive=positive,
+            ids=columns["id"],
+            groups=columns["group"],
+            splits=columns["split"],
+            fold=columns["fold"],
+            y_true=np.array([names.index(name) for name in truths.tolist()], np.int64),
+            scores=np.stack([columns[f"score:{name}"] for name in names], axis=1),
+            y_prob=np.stack([columns[f"probability:{name}"] for name in names], axis=1),
+        )
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} is damaged ({reason}); restore it, or run the study again"
+        ) from error
+    parts: tuple[dict[str, Predictions], dict[str, Predictions]] = ({}, {})
+    for key in dict.fromkeys(keys.tolist()):
+        for found, rows in zip(
+            parts, (whole.splits != "test", whole.splits == "test"), strict=True
+        ):
+            mine = rows & (keys == key)
+            if mine.any():
+                found[key] = replace(whole.select(mine), scenario=key)
+    return parts
 
 
 @dataclass(frozen=True, eq=False)

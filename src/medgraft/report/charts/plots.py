@@ -23,10 +23,9 @@ from markupsafe import Markup
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
 from medgraft.report.text import formatting
-from medgraft.report.text.questions import sentence
 from medgraft.report.text.scenario_names import way_of
 from medgraft.results.study import DepthPoint
-from medgraft.types import Calibration, Estimate, Question
+from medgraft.types import Calibration, Comparison, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,13 +169,30 @@ def _comparison_row(axes: Axes, y: int, row: ForestRow, metric: str, *, narrow: 
         axes.text(1.02, y, note, transform=beside, va="center", weight=weight)
 
 
+@dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """One line of a chart of differences: what it is about, what it says, whether it is sure."""
+
+    text: str
+    comparison: Comparison
+    answer: str
+    sure: bool
+
+
 def forest(
-    name: str, questions: Sequence[Question], metric: str, *, narrow: bool = False
+    name: str,
+    rows: Sequence[DifferenceRow],
+    metric: str,
+    *,
+    where: str = "",
+    narrow: bool = False,
 ) -> Markup:
-    """Differences with their paired intervals around zero, each under its question."""
+    """Differences with their paired intervals around zero, each under what it is about.
+
+    where : on which images, for those who do not see it; '' where the rows say so.
+    """
     title = f"difference in {formatting.name_metric(metric)}"
-    asked = [sentence(one) for one in questions]
-    folded = [textwrap.wrap(text, 40 if narrow else 84) for text in asked]
+    folded = [textwrap.wrap(one.text, 40 if narrow else 84) for one in rows]
     line, rest = 18, 34  # pixels of a line of words, and of the point under it
     heights = [line * len(lines) + rest for lines in folded]
     tops = np.cumsum([0, *heights])
@@ -185,8 +201,8 @@ def forest(
         axes.set_ylim(float(tops[-1]), 0)
         axes.axvline(0, color=MUTED, lw=1.2)
         beside = axes.get_yaxis_transform()
-        for top, lines, one in zip(tops, folded, questions, strict=False):
-            seen, found = one.answer != "no difference seen", one.comparison
+        for top, lines, one in zip(tops, folded, rows, strict=False):
+            seen, found = one.sure, one.comparison
             colour, y = (SERIES[0] if seen else MUTED), top + line * len(lines) + rest * 0.36
             axes.hlines(y, found.low, found.high, color=colour, lw=3 if seen else 1.8)
             axes.plot(
@@ -205,11 +221,12 @@ def forest(
         axes.set_xlabel(f"{title}{points}, {arrow}")
         set_ticks(axes, "x", metric, most=4 if narrow else 6, gaps=True)
         alt = "; ".join(
-            f"{text} {formatting.difference(metric, one.comparison.difference)} "
+            f"{one.text} {formatting.difference(metric, one.comparison.difference)} "
             f"({formatting.between(metric, one.comparison)}), {one.answer}"
-            for text, one in zip(asked, questions, strict=True)
+            for one in rows
         )
-        return to_svg(figure, name, f"{title[0].upper()}{title[1:]}, out of fold. {alt}.")
+        told = f"{title[0].upper()}{title[1:]}" + (f", {where}" if where else "")
+        return to_svg(figure, name, f"{told}. {alt}.")
 
 
 def depth(name: str, points: Sequence[DepthPoint], metric: str, *, narrow: bool = False) -> Markup:

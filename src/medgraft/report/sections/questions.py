@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -12,6 +13,8 @@ from medgraft.report.text.questions import sentence
 from medgraft.results.study import FamilyResult, ReportInput
 from medgraft.studies.questions import LEVEL
 from medgraft.types import Question
+
+WHERE = "out of fold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class FamilyRow:
 def section(content: ReportInput) -> dict[str, object]:
     """What the template shows; nothing of it where there is one family and no question."""
     metric, questions = content.result.metric, content.result.questions
+    rows = chart_rows(questions)
     _, names = scenario_names.short_names(content.scenarios)
     return {
         "questions": [
@@ -35,8 +39,8 @@ def section(content: ReportInput) -> dict[str, object]:
         "questions_sentence": _sentence(questions, metric),
         "questions_chart": questions
         and {
-            "wide": plots.forest("helped-wide", questions, metric),
-            "narrow": plots.forest("helped-narrow", questions, metric, narrow=True),
+            "wide": plots.forest("helped-wide", rows, metric, where=WHERE),
+            "narrow": plots.forest("helped-narrow", rows, metric, where=WHERE, narrow=True),
             "caption": _caption(metric),
         },
         "families": [
@@ -44,6 +48,16 @@ def section(content: ReportInput) -> dict[str, object]:
             for one in content.families
         ],
     }
+
+
+def chart_rows(questions: Sequence[Question]) -> list[plots.DifferenceRow]:
+    """The questions as lines of the chart of differences."""
+    return [
+        plots.DifferenceRow(
+            sentence(one), one.comparison, one.answer, one.answer != "no difference seen"
+        )
+        for one in questions
+    ]
 
 
 def _sentence(questions: tuple[Question, ...], metric: str) -> str:

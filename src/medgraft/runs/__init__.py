@@ -1,0 +1,1 @@
+"""Folders that commands left: found, read, compared, logged elsewhere, cleaned up."""
