@@ -820,6 +820,24 @@ class LowerEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class SetFigures:
+    """How often sets of classes hold the true one, and how large they are (`docs/sets.md`).
+
+    alpha : the share of each class that sets may miss. by_class : the share of its images whose set
+    holds it; None where there is no image of it. coverage : the same of all images. size : classes
+    in a set, in the mean. single : the share of sets of one class. always : the classes that are in
+    every set, for too few patients were learned from to say more. Every patient weighs the same.
+    """
+
+    alpha: float
+    by_class: Mapping[str, Estimate | None]
+    coverage: Estimate
+    size: Estimate
+    single: Estimate
+    always: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SiteFigure:
     """How one site was judged by models that learned from others.
 
@@ -1011,7 +1029,8 @@ class StudyResult:
 
     second : where nobody named a network and another is installed that may be worth its time.
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
-    by_site : of the recommended scenario, where folds were sites.
+    by_site : of the recommended scenario, where folds were sites. sets : how well its prediction
+    sets do, out of fold (`validation`) and on the `test`.
     """
 
     metric: str
@@ -1030,6 +1049,7 @@ class StudyResult:
     by_site: SiteFigures | None = None
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
     second: SecondNetwork | None = None
+    sets: Mapping[str, SetFigures] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched
