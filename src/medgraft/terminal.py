@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Evaluation,
         ImageTable,
         Progress,
+        SetFigures,
         Skipped,
         StudyResult,
     )
@@ -129,6 +130,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:
         show_evaluation(study.tested, "On the test split, looked at once")
+    if result.sets:
+        tested = "test" in result.sets
+        where = "the test images" if tested else "the development images, out of fold,"
+        show_sets(result.sets["test" if tested else "validation"], where)
     for finding in result.findings:
         if finding.severity != "info":
             console.print(f"{finding.severity}: {finding.text}", markup=False)
@@ -287,11 +292,20 @@ def show_external(found: ExternalValidation) -> None:
         show_class_shares(found.adjusted.shares)
         typer.echo(f"{found.adjusted.changed:,} images get another label.")
         show_evaluation(found.adjusted.by_image, "By image, at these class shares")
+    if found.sets is not None:
+        show_sets(found.sets, "these images")
     if found.with_seen is not None:
         show_evaluation(found.with_seen, "By image, with those that the model learned from")
     doubt = "warn: " if is_doubtful(found.seen) else ""
     typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)
+
+
+def show_sets(found: SetFigures, where: str) -> None:
+    """What prediction sets promise, and what they keep."""
+    from medgraft.report.text.prediction_sets import sentences
+
+    typer.echo("\n" + " ".join(sentences(found, where)))
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
@@ -396,14 +410,18 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
 
 def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> None:
     """Label and probabilities of each image, or why it has none; the adjusted ones beside them."""
+    from medgraft.bundle.predict import AND
+
     adjusted = any(row.adjusted for row in rows)
     headings = ["image", "label", *classes]
     headings += ["label, adjusted", *(f"{name}, adjusted" for name in classes)] if adjusted else []
+    headings += ["set"] if any(row.classes for row in rows) else []
     lines = []
     for row in rows:
         cells = [] if row.answer else [f"not read: {row.error}"]
         for answer in filter(None, (row.answer, row.adjusted)):
             cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
+        cells += [AND.join(row.classes)] if row.classes else []
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
     for row in rows:

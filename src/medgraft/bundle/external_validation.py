@@ -11,6 +11,7 @@ from typing import Any
 
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder, in_classes_of
+from medgraft.bundle.prediction_sets import figures_of_sets
 from medgraft.bundle.seen_before import learned_from, recognise, shares_behind
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
@@ -30,6 +31,7 @@ from medgraft.types import (
     Operating,
     Predictions,
     SeenBefore,
+    SetFigures,
     Skipped,
 )
 
@@ -40,9 +42,10 @@ class ExternalValidation:
 
     All of it is about images that the classifier did not learn from, as far as can be told. seen :
     how many it did learn from. with_seen : the metrics by image with those counted in; None where
-    there are none. metric : what its study chose by. learned : images of each class that it learned
-    from; empty where its study's predictions are not beside it. adjusted : the same at other class
-    shares, where asked for. findings : what of the images its rule for stored values does not fit.
+    there are none. sets : how its prediction sets do, where it gives some. metric : what its study
+    chose by. learned : images of each class that it learned from; empty where its study's
+    predictions are not beside it. adjusted : the same at other class shares, where asked for.
+    findings : what of the images its rule for stored values does not fit.
     """
 
     predictions: Predictions
@@ -51,6 +54,7 @@ class ExternalValidation:
     skipped: tuple[Skipped, ...]
     seen: SeenBefore
     with_seen: Evaluation | None = None
+    sets: SetFigures | None = None
     metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
@@ -69,6 +73,7 @@ class ExternalValidation:
             "seen": json_value(self.seen),
             "with_seen": self.with_seen and _evaluation_json(self.with_seen),
             "findings": json_value(self.findings),
+            "sets": json_value(self.sets),
             **asked,
         }
 
@@ -110,12 +115,17 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def evaluate_model(
-    path: Path, table: ImageTable, extractor: Extractor, class_shares: str = TRAINING
+    path: Path,
+    table: ImageTable,
+    extractor: Extractor,
+    class_shares: str = TRAINING,
+    alpha: float | None = None,
 ) -> ExternalValidation:
     """Judge a saved classifier on the labelled images of a table that it did not learn from.
 
     class_shares : `training` leaves its answers as they are; with `estimate` (from the images,
     without their labels) or shares such as `0.3,0.7` they are also judged adjusted, beside them.
+    alpha : the share of each class that prediction sets may miss; None for the usual one.
 
     Raises
     ------
@@ -123,6 +133,8 @@ def evaluate_model(
         The table holds a class the classifier does not know; none of its images can be read, or
         all that can are images it learned from; or the shares make no sense (see
         `class_shares_of`).
+    BundleError
+        There is no such classifier, or `alpha` was given and it keeps nothing to make sets by.
     """
     folder = bundle_folder(path)
     fitted = load(folder, extractor)
@@ -158,6 +170,7 @@ def evaluate_model(
         skipped=(*table.skipped, *skipped),
         seen=seen,
         with_seen=evaluate(everything, fitted.operating) if met.any() else None,
+        sets=figures_of_sets(folder, fitted, predictions, alpha),
         metric=learned.metric,
         learned=learned.by_class,
         adjusted=adjusted,
@@ -191,6 +204,7 @@ def write_external(
             skipped=found.skipped,
             seen=found.seen,
             with_seen=found.with_seen,
+            sets=found.sets,
             learned=found.learned,
             command=command,
             version=importlib.metadata.version("medgraft"),

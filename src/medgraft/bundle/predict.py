@@ -20,6 +20,7 @@ from medgraft.errors import DataError
 from medgraft.files import write_text
 from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
 
+AND = " | "  # between the classes of a set
 MASK = "a mask of another image by its folder, name or values; name the file to judge it anyway"
 
 
@@ -37,7 +38,8 @@ class Prediction:
 
     source : bytes that are not UTF-8 as escapes. answer : None where the file was not read, and
     `error` why. adjusted : the answer at other class shares, where that was asked for. remark :
-    what is to be said of how it was read, or ''.
+    what is to be said of how it was read, or ''. classes : its prediction set, where the
+    classifier gives one.
     """
 
     source: str
@@ -45,6 +47,7 @@ class Prediction:
     error: str | None = None
     adjusted: Classification | None = None
     remark: str = ""
+    classes: tuple[str, ...] = ()
 
     def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
         """What `medgraft predict --json` prints of it."""
@@ -54,6 +57,8 @@ class Prediction:
             "probabilities": self.answer and self.answer.probabilities,
             "error": self.error,
         }
+        if self.classes:
+            row["set"] = list(self.classes)
         if adjusted:
             row["adjusted_label"] = self.adjusted and self.adjusted.label
             row["adjusted_probabilities"] = self.adjusted and self.adjusted.probabilities
@@ -97,11 +102,13 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
     adjusted = any(row.adjusted for row in rows)
     names = [f"probability of {name}" for name in classes]
     more = ["adjusted label", *(f"adjusted {name}" for name in names)] if adjusted else []
-    writer.writerow(["source", "label", *names, *more, "error"])
+    kept = ["set"] if any(row.classes for row in rows) else []
+    writer.writerow(["source", "label", *names, *more, *kept, "error"])
     for row, name in zip(rows, public_names([row.source for row in rows]), strict=True):
         answers = [row.answer, row.adjusted] if adjusted else [row.answer]
         cells = [cell for answer in answers for cell in _cells(answer, classes)]
-        writer.writerow([name, *cells, row.error or ""])
+        beside = [AND.join(row.classes)] if kept else []
+        writer.writerow([name, *cells, *beside, row.error or ""])
     write_text(path, content.getvalue())
 
 

@@ -22,6 +22,7 @@ from medgraft.cli.option_parsing import (
     with_masks_of,
 )
 from medgraft.cli.options import (
+    ALPHA,
     AUDITED,
     CACHE,
     COMPARED,
@@ -185,6 +186,7 @@ def study(
         ),
     ] = "",
     metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
+    alpha: ALPHA = 0.1,
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
@@ -223,6 +225,7 @@ def study(
         budget=seconds_of(budget),
         validate=validate,
         site=site,
+        alpha=alpha,
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
         audit=audit_evidence,

@@ -113,5 +113,13 @@ CLASS_SHARES = Annotated[
         "never replace them.",
     ),
 ]
+_ALPHA = typer.Option(
+    "--alpha",
+    metavar="SHARE",
+    help="The share of each class that its prediction sets may miss, 0.1 if nothing is said; a set "
+    "is the label and every class that cannot be left out.",
+)
+ALPHA = Annotated[float, _ALPHA]
+ALPHA_USED = Annotated[float | None, _ALPHA]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

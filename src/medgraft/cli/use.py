@@ -17,6 +17,7 @@ from medgraft.cli.option_parsing import (
     split_words,
 )
 from medgraft.cli.options import (
+    ALPHA_USED,
     AS_JSON,
     CACHE,
     CLASS_SHARES,
@@ -51,23 +52,26 @@ def predict(
         ),
     ] = None,
     class_shares: CLASS_SHARES = "training",
+    alpha: ALPHA_USED = None,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Say what MODEL makes of new images: label and probability of each class.
+    """Say what MODEL makes of new images: label, probability of each class, and the
+    set of classes that cannot be left out.
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files, write_predictions
+    from medgraft.bundle.prediction_sets import with_sets
 
     check_places(cache, file=out)
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
-    rows = predict_files(fitted, paths)
+    rows = with_sets(model, fitted, predict_files(fitted, paths), alpha)
     shares = None
     if class_shares != TRAINING:
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
@@ -97,6 +101,7 @@ def evaluate(
         typer.Option("--out", "-o", metavar="DIR", help="Also write a page and a JSON file here."),
     ] = None,
     class_shares: CLASS_SHARES = "training",
+    alpha: ALPHA_USED = None,
     reading: Reading = NOTHING,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -116,7 +121,7 @@ def evaluate(
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
-        model, table, extractor_of(engine, workers, cache, progress), class_shares
+        model, table, extractor_of(engine, workers, cache, progress), class_shares, alpha
     )
     written = (
         write_external(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from medgraft.audit.evidence import Audit
 from medgraft.evaluate.by_site import figures_by_site
 from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.conformal import ALPHA
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
 from medgraft.evaluate.winners_curse import Resampled, resample_in_and_out
@@ -24,6 +25,7 @@ from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
+from medgraft.learn.kept_sets import own_probability
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
@@ -38,13 +40,14 @@ from medgraft.studies.audit_candidates import (
 from medgraft.studies.judge import judge
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
+from medgraft.studies.prediction_sets import set_figures
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
-from medgraft.studies.store import RunStore
+from medgraft.studies.store import BesideModel, RunStore
 from medgraft.types import (
     Estimate,
     Evaluation,
@@ -59,6 +62,9 @@ from medgraft.types import (
     StudyResult,
 )
 
+LATER: Mapping[str, object] = {"site": "", "second": None, "alpha": ALPHA}
+"""Options that runs begun before there were these know nothing of, where they change nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -69,8 +75,8 @@ class Study:
     validation, tested : Evaluations of `unchanged` and of its test; by_patient : the latter (the
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
-    key, of the recommended scenario and of those that failed before it. traces : by which the
-    images learned from are known; reference : to which those of another place are held.
+    key, of the recommended scenario and of those that failed before it. beside : what is saved
+    beside the classifier.
     """
 
     result: StudyResult
@@ -87,8 +93,7 @@ class Study:
     seconds: Mapping[str, float]
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
-    traces: Traces
-    reference: Reference
+    beside: BesideModel
 
 
 def run_study(
@@ -137,7 +142,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
-            if name not in ("site", "second") or value  # runs begun before there were these go on
+            if name not in LATER or value != LATER[name]
         },
     }
 
@@ -248,8 +253,18 @@ def assemble(
     crossed, development = chosen.crossed, prepared.development.table
     findings = _findings(prepared, crossed.unchanged, session.extractor)
     session.end_step("check the data")
+    beside = BesideModel(
+        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
+        reference=Reference.of(
+            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
+        ),
+        own=own_probability(crossed),
+    )
+    result = _result(prepared, judged, chosen, tested, findings, session.seconds)
+    test = tested.predictions.get(chosen.choice.recommended)
+    sets = set_figures(beside.own, crossed, test, prepared.options.alpha)
     return Study(
-        result=_result(prepared, judged, chosen, tested, findings, session.seconds),
+        result=dataclasses.replace(result, sets=sets),
         options=prepared.options,
         folds=prepared.development.folds,
         planned=prepared.planned,
@@ -263,10 +278,7 @@ def assemble(
         seconds=session.step_seconds,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
-        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
-        reference=Reference.of(
-            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
-        ),
+        beside=beside,
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from medgraft import files
 from medgraft.report.pages.render import render_page
-from medgraft.report.sections import performance
+from medgraft.report.sections import performance, unsure
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
-from medgraft.types import Estimate, Evaluation, SeenBefore, Skipped
+from medgraft.types import Estimate, Evaluation, SeenBefore, SetFigures, Skipped
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
 
@@ -27,7 +27,8 @@ class EvaluationInput:
     model, data : the classifier's folder and the data, as they were named. metric : what the page
     leads with. learned : images of each class the classifier learned from; empty where that is
     not known. seen : how many of the images offered it learned from; those are left out, and
-    `with_seen` is what it would be with them (None where there are none).
+    `with_seen` is what it would be with them (None where there are none). sets : how its
+    prediction sets do, where it gives some.
     """
 
     model: str
@@ -41,6 +42,7 @@ class EvaluationInput:
     learned: Mapping[str, int] = field(default_factory=dict)
     seen: SeenBefore = field(default_factory=SeenBefore)
     with_seen: Evaluation | None = None
+    sets: SetFigures | None = None
     command: str = ""
     version: str = ""
 
@@ -84,6 +86,7 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
+            **unsure.section({"By image": content.sets} if content.sets else {}, "these images"),
             **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )

@@ -23,6 +23,7 @@ from medgraft.report.sections import (
     scenarios,
     sites,
     training,
+    unsure,
 )
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import (
@@ -34,7 +35,7 @@ from medgraft.report.text import (
     verdicts,
 )
 from medgraft.results.study import ReportInput
-from medgraft.types import ImageTable
+from medgraft.types import ImageTable, SetFigures
 
 MOST_SAMPLES = 120
 PARTS = {
@@ -45,6 +46,7 @@ PARTS = {
     "training": "What training added",
     "why": "Why this one",
     "exactly": "How good, exactly",
+    "unsure": "When it is not sure",
     "sites": "At each site",
     "data": "The data",
     "repeat": "How to repeat it",
@@ -76,6 +78,7 @@ def render(content: ReportInput) -> str:
         "helped": not (content.result.questions or content.families),
         "training": not content.trainings,
         "sites": content.result.by_site is None,
+        "unsure": not content.result.sets,
     }
     return render_page(
         "study.html.j2",
@@ -102,6 +105,7 @@ def render(content: ReportInput) -> str:
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
+            **unsure.section(*_sets(content)),
             **_data(content),
         },
     )
@@ -123,6 +127,14 @@ def _judged(content: ReportInput) -> Judged:
     if content.changed:
         sentence += f" {training.CHANGED_SHORT}"
     return Judged(content.curves, judged, sentence, columns)
+
+
+def _sets(content: ReportInput) -> tuple[dict[str, SetFigures], str]:
+    """The figures of prediction sets by title, and which images the first are of."""
+    titles = {"test": "Test", "validation": "Out of fold"}
+    sets = content.result.sets
+    where = "the test images" if "test" in sets else "the development images, out of fold,"
+    return {title: sets[name] for name, title in titles.items() if name in sets}, where
 
 
 def _in_groups(table: ImageTable) -> str:
