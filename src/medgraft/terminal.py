@@ -112,7 +112,7 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
-    from medgraft.report.text import lower_end, recommendation, sites
+    from medgraft.report.text import lower_end, recommendation, sites, unlike
     from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
@@ -134,6 +134,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         tested = "test" in result.sets
         where = "the test images" if tested else "the development images, out of fold,"
         show_sets(result.sets["test" if tested else "validation"], where)
+    if result.unlike is not None:
+        typer.echo(f"\n{unlike.sentence(result.unlike, 'the test images')}\n")
     for finding in result.findings:
         if finding.severity != "info":
             console.print(f"{finding.severity}: {finding.text}", markup=False)
@@ -283,6 +285,7 @@ def show_findings(audit: DataAudit) -> None:
 def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
+    from medgraft.report.text.unlike import sentence as unlike_in_words
 
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
@@ -294,6 +297,8 @@ def show_external(found: ExternalValidation) -> None:
         show_evaluation(found.adjusted.by_image, "By image, at these class shares")
     if found.sets is not None:
         show_sets(found.sets, "these images")
+    if found.unlike is not None:
+        typer.echo(f"\n{unlike_in_words(found.unlike, 'these images')}")
     if found.with_seen is not None:
         show_evaluation(found.with_seen, "By image, with those that the model learned from")
     doubt = "warn: " if is_doubtful(found.seen) else ""
@@ -410,18 +415,19 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
 
 def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> None:
     """Label and probabilities of each image, or why it has none; the adjusted ones beside them."""
-    from medgraft.bundle.predict import AND
+    from medgraft.bundle.predict import columns_beside
 
     adjusted = any(row.adjusted for row in rows)
     headings = ["image", "label", *classes]
     headings += ["label, adjusted", *(f"{name}, adjusted" for name in classes)] if adjusted else []
-    headings += ["set"] if any(row.classes for row in rows) else []
-    lines = []
+    beside = columns_beside(rows)
+    headings += beside
+    lines: list[list[str]] = []
     for row in rows:
         cells = [] if row.answer else [f"not read: {row.error}"]
         for answer in filter(None, (row.answer, row.adjusted)):
             cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
-        cells += [AND.join(row.classes)] if row.classes else []
+        cells += [said[len(lines)] for said in beside.values()] if row.answer else []
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
     for row in rows:

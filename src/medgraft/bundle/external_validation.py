@@ -13,6 +13,7 @@ from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, c
 from medgraft.bundle.model import bundle_folder, in_classes_of
 from medgraft.bundle.prediction_sets import figures_of_sets
 from medgraft.bundle.seen_before import learned_from, recognise, shares_behind
+from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
 from medgraft.evaluate.curves import draw_curves
@@ -33,6 +34,7 @@ from medgraft.types import (
     SeenBefore,
     SetFigures,
     Skipped,
+    UnlikeFigures,
 )
 
 
@@ -42,10 +44,11 @@ class ExternalValidation:
 
     All of it is about images that the classifier did not learn from, as far as can be told. seen :
     how many it did learn from. with_seen : the metrics by image with those counted in; None where
-    there are none. sets : how its prediction sets do, where it gives some. metric : what its study
-    chose by. learned : images of each class that it learned from; empty where its study's
-    predictions are not beside it. adjusted : the same at other class shares, where asked for.
-    findings : what of the images its rule for stored values does not fit.
+    there are none. sets : how its prediction sets do, unlike : how many images are unlike those
+    learned from, where it keeps what says so. metric : what its study chose by. learned : images of
+    each class that it learned from; empty where its study's predictions are not beside it.
+    adjusted : the same at other class shares, where asked for. findings : what of the images its
+    rule for stored values does not fit.
     """
 
     predictions: Predictions
@@ -55,6 +58,7 @@ class ExternalValidation:
     seen: SeenBefore
     with_seen: Evaluation | None = None
     sets: SetFigures | None = None
+    unlike: UnlikeFigures | None = None
     metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
@@ -74,6 +78,7 @@ class ExternalValidation:
             "with_seen": self.with_seen and _evaluation_json(self.with_seen),
             "findings": json_value(self.findings),
             "sets": json_value(self.sets),
+            "unlike": json_value(self.unlike),
             **asked,
         }
 
@@ -120,12 +125,14 @@ def evaluate_model(
     extractor: Extractor,
     class_shares: str = TRAINING,
     alpha: float | None = None,
+    unlike_rate: float | None = None,
 ) -> ExternalValidation:
     """Judge a saved classifier on the labelled images of a table that it did not learn from.
 
     class_shares : `training` leaves its answers as they are; with `estimate` (from the images,
     without their labels) or shares such as `0.3,0.7` they are also judged adjusted, beside them.
-    alpha : the share of each class that prediction sets may miss; None for the usual one.
+    alpha : the share of each class that prediction sets may miss, unlike_rate : of patients called
+    unlike by mistake; None for the usual ones.
 
     Raises
     ------
@@ -134,10 +141,11 @@ def evaluate_model(
         all that can are images it learned from; or the shares make no sense (see
         `class_shares_of`).
     BundleError
-        There is no such classifier, or `alpha` was given and it keeps nothing to make sets by.
+        There is no such classifier, or it keeps nothing to answer `alpha` or `unlike_rate` by.
     """
     folder = bundle_folder(path)
     fitted = load(folder, extractor)
+    strange = UnlikeJudge.of(folder, fitted, extractor, unlike_rate)
     findings = compare_with_rule(table, fitted.rule)
     for one in findings:
         extractor.progress.say(one.text)
@@ -149,7 +157,8 @@ def evaluate_model(
             f"{skipped[0].source}: {skipped[0].reason}"
         )
     learned = learned_from(folder, fitted)
-    met, seen = recognise(folder, learned, without(table, skipped), extractor)
+    rows = without(table, skipped)
+    met, seen = recognise(folder, learned, rows, extractor)
     if met.all():
         raise DataError(
             f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
@@ -165,12 +174,13 @@ def evaluate_model(
         adjusted = _adjusted(predictions, fitted.operating, shares)
     return ExternalValidation(
         predictions=predictions,
-        by_image=evaluate(predictions, fitted.operating),
-        by_patient=evaluate_by_group(predictions, fitted.operating),
+        by_image=evaluate(predictions, fitted.operating, by=learned.metric),
+        by_patient=evaluate_by_group(predictions, fitted.operating, by=learned.metric),
         skipped=(*table.skipped, *skipped),
         seen=seen,
-        with_seen=evaluate(everything, fitted.operating) if met.any() else None,
+        with_seen=evaluate(everything, fitted.operating, by=learned.metric) if met.any() else None,
         sets=figures_of_sets(folder, fitted, predictions, alpha),
+        unlike=strange.figures(rows.select(~met)) if strange else None,
         metric=learned.metric,
         learned=learned.by_class,
         adjusted=adjusted,
@@ -205,6 +215,7 @@ def write_external(
             seen=found.seen,
             with_seen=found.with_seen,
             sets=found.sets,
+            unlike=found.unlike,
             learned=found.learned,
             command=command,
             version=importlib.metadata.version("medgraft"),

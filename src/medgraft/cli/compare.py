@@ -185,7 +185,13 @@ def study(
             "the others, and the worst is shown. regex: searches the images' paths.",
         ),
     ] = "",
-    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What scenarios are chosen by, such as auroc; quadratic_kappa where classes are "
+            "grades, in the order of their names."
+        ),
+    ] = DEFAULT_METRIC,
     alpha: ALPHA = 0.1,
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,

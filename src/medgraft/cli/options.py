@@ -121,5 +121,14 @@ _ALPHA = typer.Option(
 )
 ALPHA = Annotated[float, _ALPHA]
 ALPHA_USED = Annotated[float | None, _ALPHA]
+UNLIKE_RATE = Annotated[
+    float | None,
+    typer.Option(
+        "--unlike-rate",
+        metavar="SHARE",
+        help="The share of patients like those learned from who may have an image that is called "
+        "unlike them by mistake, 0.05 if nothing is said.",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

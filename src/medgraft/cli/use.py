@@ -26,6 +26,7 @@ from medgraft.cli.options import (
     MODEL,
     QUIET,
     SAFE,
+    UNLIKE_RATE,
     WORKERS,
 )
 from medgraft.cli.program import app
@@ -53,6 +54,7 @@ def predict(
     ] = None,
     class_shares: CLASS_SHARES = "training",
     alpha: ALPHA_USED = None,
+    unlike_rate: UNLIKE_RATE = None,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -60,7 +62,7 @@ def predict(
     safe: SAFE = False,
 ) -> None:
     """Say what MODEL makes of new images: label, probability of each class, and the
-    set of classes that cannot be left out.
+    set of classes that cannot be left out; and whether it is unlike anything learned from.
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
@@ -68,10 +70,14 @@ def predict(
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files, write_predictions
     from medgraft.bundle.prediction_sets import with_sets
+    from medgraft.bundle.unlike import UnlikeJudge
 
     check_places(cache, file=out)
     fitted = load_model(model, engine=engine, workers=workers, cache=cache)
-    rows = with_sets(model, fitted, predict_files(fitted, paths), alpha)
+    extractor = extractor_of(engine, workers, cache, terminal.progress(True))
+    strange = UnlikeJudge.of(model, fitted, extractor, unlike_rate)
+    found = predict_files(fitted, paths, strange.files if strange else None)
+    rows = with_sets(model, fitted, found, alpha)
     shares = None
     if class_shares != TRAINING:
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
@@ -102,6 +108,7 @@ def evaluate(
     ] = None,
     class_shares: CLASS_SHARES = "training",
     alpha: ALPHA_USED = None,
+    unlike_rate: UNLIKE_RATE = None,
     reading: Reading = NOTHING,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -121,7 +128,12 @@ def evaluate(
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
-        model, table, extractor_of(engine, workers, cache, progress), class_shares, alpha
+        model,
+        table,
+        extractor_of(engine, workers, cache, progress),
+        class_shares,
+        alpha,
+        unlike_rate,
     )
     written = (
         write_external(

@@ -10,13 +10,14 @@ last stage, which sees what is shown, tells whether they are of another sort.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.preprocess import CanvasRecipe, recipe_of
 from medgraft.errors import BackboneError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
@@ -25,6 +26,7 @@ from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.kept import keep, kept
 from medgraft.profile.shift import Shift, measure_shift
 from medgraft.types import (
+    Canvas,
     Edit,
     FeatureSpec,
     FeatureTable,
@@ -117,17 +119,39 @@ class Reference:
         BackboneError
             The default backbone has other weights here.
         """
+        spec = self._spec(extractor)
+        spec = spec if edit is None else replace(spec, edits=(edit,))
+        codes, skipped = extractor.codes(table, spec)
+        if not len(codes.ids):
+            return np.empty((0, 2 * WIDTH), np.float32), skipped
+        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
+
+    def canvas_recipe(self, extractor: Extractor) -> CanvasRecipe:
+        """How canvases are made for `encode_canvases`."""
+        return recipe_of(self._spec(extractor))
+
+    def encode_canvases(
+        self, canvases: Iterable[Canvas], extractor: Extractor
+    ) -> NDArray[np.float32]:
+        """Short codes (n, 2 WIDTH) of a stream of canvases, uncached; errors as of `encode`."""
+        spec = self._spec(extractor)
+        stages = [
+            np.concatenate([values[block] for block in spec.blocks])
+            for _, values in extractor.run(canvases, spec)
+        ]
+        if not stages:
+            return np.empty((0, 2 * WIDTH), np.float32)
+        return _short(np.stack(stages), self.mean, self.scale, _deepest(extractor))
+
+    def _spec(self, extractor: Extractor) -> FeatureSpec:
+        """The recipe of the stages' codes, refused where the network has other weights here."""
         spec = _spec(extractor, self.resize)
         if spec.weights != self.weights:
             raise BackboneError(
                 f"the weights of {DEFAULT} here (sha256 {spec.weights[:12]}…) are not those by "
                 f"which the model's images were kept ({self.weights[:12]}…); install the same"
             )
-        spec = spec if edit is None else replace(spec, edits=(edit,))
-        codes, skipped = extractor.codes(table, spec)
-        if not len(codes.ids):
-            return np.empty((0, 2 * WIDTH), np.float32), skipped
-        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
+        return spec
 
     def shift(
         self, codes: NDArray[np.float32], labels: Ints, groups: Strings, given: Ints

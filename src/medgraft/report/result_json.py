@@ -48,6 +48,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         **({"second_network": _second(result.second)} if result.second else {}),
         **({"by_site": _by_site(result.by_site)} if result.by_site else {}),
         "sets": json_value(result.sets),
+        "unlike": json_value(result.unlike),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },

@@ -20,6 +20,7 @@ from medgraft.evaluate.conformal import ALPHA
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
 from medgraft.evaluate.winners_curse import Resampled, resample_in_and_out
+from medgraft.evaluate.wished import describe_wishes
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
@@ -40,7 +41,6 @@ from medgraft.studies.audit_candidates import (
 from medgraft.studies.judge import judge
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
-from medgraft.studies.prediction_sets import set_figures
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
@@ -48,6 +48,7 @@ from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore
+from medgraft.studies.unsure import by_subgroup, set_figures, unlike_figures
 from medgraft.types import (
     Estimate,
     Evaluation,
@@ -62,7 +63,7 @@ from medgraft.types import (
     StudyResult,
 )
 
-LATER: Mapping[str, object] = {"site": "", "second": None, "alpha": ALPHA}
+LATER: Mapping[str, object] = {"site": "", "second": None, "alpha": ALPHA, "subgroups": ()}
 """Options that runs begun before there were these know nothing of, where they change nothing."""
 
 
@@ -211,7 +212,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         drawn=drawn,
         audited=audited,
         crossed=crossed,
-        validation=evaluate(crossed.unchanged),
+        validation=evaluate(crossed.unchanged, by=options.metric),
         least=lower_end(crossed.predictions, prepared.surface, options.metric),
         by_site=None
         if prepared.sites is None
@@ -232,11 +233,13 @@ def test(
         found = Tested(
             predictions=predictions,
             estimates=dict(zip(predictions, estimates, strict=True)),
-            evaluation=evaluate(mine, operating),
-            by_patient=evaluate_by_group(mine, operating),
+            evaluation=evaluate(mine, operating, by=chosen.drawn.metric),
+            by_patient=evaluate_by_group(mine, operating, by=chosen.drawn.metric),
         )
     else:
-        found = Tested({}, {}, None, evaluate_by_group(chosen.crossed.unchanged))
+        found = Tested(
+            {}, {}, None, evaluate_by_group(chosen.crossed.unchanged, by=chosen.drawn.metric)
+        )
     session.event("test split looked at", images=len(table), scenarios=len(found.predictions))
     session.end_step("look at the test split once")
     return found
@@ -262,9 +265,14 @@ def assemble(
     )
     result = _result(prepared, judged, chosen, tested, findings, session.seconds)
     test = tested.predictions.get(chosen.choice.recommended)
-    sets = set_figures(beside.own, crossed, test, prepared.options.alpha)
     return Study(
-        result=dataclasses.replace(result, sets=sets),
+        result=dataclasses.replace(
+            result,
+            sets=set_figures(beside.own, crossed, test, prepared.options.alpha),
+            unlike=unlike_figures(beside.reference, prepared.table.test, session.extractor),
+            wishes=describe_wishes(beside.own, crossed.unchanged, test),
+            subgroups=by_subgroup(prepared, crossed, test),
+        ),
         options=prepared.options,
         folds=prepared.development.folds,
         planned=prepared.planned,

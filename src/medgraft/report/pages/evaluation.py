@@ -15,7 +15,7 @@ from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
-from medgraft.types import Estimate, Evaluation, SeenBefore, SetFigures, Skipped
+from medgraft.types import Estimate, Evaluation, SeenBefore, SetFigures, Skipped, UnlikeFigures
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
 
@@ -28,7 +28,8 @@ class EvaluationInput:
     leads with. learned : images of each class the classifier learned from; empty where that is
     not known. seen : how many of the images offered it learned from; those are left out, and
     `with_seen` is what it would be with them (None where there are none). sets : how its
-    prediction sets do, where it gives some.
+    prediction sets do, and unlike : how many images are unlike those learned from, where it keeps
+    what says so.
     """
 
     model: str
@@ -43,6 +44,7 @@ class EvaluationInput:
     seen: SeenBefore = field(default_factory=SeenBefore)
     with_seen: Evaluation | None = None
     sets: SetFigures | None = None
+    unlike: UnlikeFigures | None = None
     command: str = ""
     version: str = ""
 
@@ -86,7 +88,9 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
-            **unsure.section({"By image": content.sets} if content.sets else {}, "these images"),
+            **unsure.section(
+                {"By image": content.sets} if content.sets else {}, content.unlike, "these images"
+            ),
             **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )

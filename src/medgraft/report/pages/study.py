@@ -35,7 +35,7 @@ from medgraft.report.text import (
     verdicts,
 )
 from medgraft.results.study import ReportInput
-from medgraft.types import ImageTable, SetFigures
+from medgraft.types import ImageTable
 
 MOST_SAMPLES = 120
 PARTS = {
@@ -105,7 +105,7 @@ def render(content: ReportInput) -> str:
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
-            **unsure.section(*_sets(content)),
+            **_unsure(content),
             **_data(content),
         },
     )
@@ -129,12 +129,13 @@ def _judged(content: ReportInput) -> Judged:
     return Judged(content.curves, judged, sentence, columns)
 
 
-def _sets(content: ReportInput) -> tuple[dict[str, SetFigures], str]:
-    """The figures of prediction sets by title, and which images the first are of."""
+def _unsure(content: ReportInput) -> dict[str, object]:
+    """Sets and unlikeness on the test images, or out of fold where there are none."""
     titles = {"test": "Test", "validation": "Out of fold"}
     sets = content.result.sets
     where = "the test images" if "test" in sets else "the development images, out of fold,"
-    return {title: sets[name] for name, title in titles.items() if name in sets}, where
+    found = {title: sets[name] for name, title in titles.items() if name in sets}
+    return unsure.section(found, content.result.unlike, where)
 
 
 def _in_groups(table: ImageTable) -> str:
