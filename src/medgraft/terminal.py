@@ -112,7 +112,7 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
-    from medgraft.report.text import lower_end, recommendation, sites, unlike
+    from medgraft.report.text import lower_end, recommendation, sites, subgroups, unlike
     from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
@@ -135,7 +135,9 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         where = "the test images" if tested else "the development images, out of fold,"
         show_sets(result.sets["test" if tested else "validation"], where)
     if result.unlike is not None:
-        typer.echo(f"\n{unlike.sentence(result.unlike, 'the test images')}\n")
+        console.print(f"\n{unlike.sentence(result.unlike, 'the test images')}\n", markup=False)
+    if result.subgroups:
+        console.print(f"{subgroups.sentence(result.subgroups, result.metric)}\n", markup=False)
     for finding in result.findings:
         if finding.severity != "info":
             console.print(f"{finding.severity}: {finding.text}", markup=False)
@@ -285,6 +287,7 @@ def show_findings(audit: DataAudit) -> None:
 def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
+    from medgraft.report.text.subgroups import sentence as subgroups_in_words
     from medgraft.report.text.unlike import sentence as unlike_in_words
 
     show_evaluation(found.by_image, "By image")
@@ -298,7 +301,9 @@ def show_external(found: ExternalValidation) -> None:
     if found.sets is not None:
         show_sets(found.sets, "these images")
     if found.unlike is not None:
-        typer.echo(f"\n{unlike_in_words(found.unlike, 'these images')}")
+        _console().print(f"\n{unlike_in_words(found.unlike, 'these images')}", markup=False)
+    if found.subgroups:
+        _console().print(f"\n{subgroups_in_words(found.subgroups, found.metric)}", markup=False)
     if found.with_seen is not None:
         show_evaluation(found.with_seen, "By image, with those that the model learned from")
     doubt = "warn: " if is_doubtful(found.seen) else ""
@@ -310,7 +315,7 @@ def show_sets(found: SetFigures, where: str) -> None:
     """What prediction sets promise, and what they keep."""
     from medgraft.report.text.prediction_sets import sentences
 
-    typer.echo("\n" + " ".join(sentences(found, where)))
+    _console().print("\n" + " ".join(sentences(found, where)), markup=False)
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:

@@ -34,7 +34,8 @@ def patients(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
     """Codes of n patients of `size` images, alike within a patient, of 8 dimensions that matter."""
     codes = np.zeros((n * size, 2 * WIDTH))
     own = np.repeat(rng.normal(size=(n, 8)), size, axis=0)
-    codes[:, WIDTH : WIDTH + 8] = own + 0.3 * rng.normal(size=own.shape)
+    for start in (0, WIDTH):
+        codes[:, start : start + 8] = own + 0.3 * rng.normal(size=own.shape)
     return codes
 
 

@@ -33,6 +33,7 @@ from medgraft.cli.options import (
     QUIET,
     RECIPE,
     SAFE,
+    SUBGROUPS,
     TRAINED,
     TRAINING,
     WORKERS,
@@ -193,6 +194,7 @@ def study(
         ),
     ] = DEFAULT_METRIC,
     alpha: ALPHA = 0.1,
+    subgroups: SUBGROUPS = "",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
@@ -232,6 +234,7 @@ def study(
         validate=validate,
         site=site,
         alpha=alpha,
+        subgroups=split_words(subgroups),
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
         audit=audit_evidence,

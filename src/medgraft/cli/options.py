@@ -130,5 +130,30 @@ UNLIKE_RATE = Annotated[
         "unlike them by mistake, 0.05 if nothing is said.",
     ),
 ]
+SENSITIVITY = Annotated[
+    float | None,
+    typer.Option(
+        "--sensitivity",
+        metavar="SHARE",
+        help="Label at the threshold that finds such a share of the positive class, such as 0.95.",
+    ),
+]
+SPECIFICITY = Annotated[
+    float | None,
+    typer.Option(
+        "--specificity",
+        metavar="SHARE",
+        help="Label at the threshold that calls such a share of the other class negative.",
+    ),
+]
+SUBGROUPS = Annotated[
+    str,
+    typer.Option(
+        "--subgroups",
+        metavar="sex,age",
+        help="Columns of the data, with commas, by whose values the figures are shown too; numbers "
+        "of more than 12 values in quarters.",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -26,6 +26,9 @@ from medgraft.cli.options import (
     MODEL,
     QUIET,
     SAFE,
+    SENSITIVITY,
+    SPECIFICITY,
+    SUBGROUPS,
     UNLIKE_RATE,
     WORKERS,
 )
@@ -55,6 +58,8 @@ def predict(
     class_shares: CLASS_SHARES = "training",
     alpha: ALPHA_USED = None,
     unlike_rate: UNLIKE_RATE = None,
+    sensitivity: SENSITIVITY = None,
+    specificity: SPECIFICITY = None,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -71,9 +76,11 @@ def predict(
     from medgraft.bundle.predict import predict_files, write_predictions
     from medgraft.bundle.prediction_sets import with_sets
     from medgraft.bundle.unlike import UnlikeJudge
+    from medgraft.bundle.wished_operating import at_wish
 
     check_places(cache, file=out)
-    fitted = load_model(model, engine=engine, workers=workers, cache=cache)
+    loaded = load_model(model, engine=engine, workers=workers, cache=cache)
+    fitted = at_wish(model, loaded, sensitivity, specificity)
     extractor = extractor_of(engine, workers, cache, terminal.progress(True))
     strange = UnlikeJudge.of(model, fitted, extractor, unlike_rate)
     found = predict_files(fitted, paths, strange.files if strange else None)
@@ -109,6 +116,9 @@ def evaluate(
     class_shares: CLASS_SHARES = "training",
     alpha: ALPHA_USED = None,
     unlike_rate: UNLIKE_RATE = None,
+    sensitivity: SENSITIVITY = None,
+    specificity: SPECIFICITY = None,
+    subgroups: SUBGROUPS = "",
     reading: Reading = NOTHING,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -122,7 +132,7 @@ def evaluate(
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
     it knows again under any name; nothing is chosen or refitted.
     """
-    from medgraft.bundle.external_validation import evaluate_model, write_external
+    from medgraft.bundle.external_validation import Asked, evaluate_model, write_external
 
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
@@ -132,8 +142,7 @@ def evaluate(
         table,
         extractor_of(engine, workers, cache, progress),
         class_shares,
-        alpha,
-        unlike_rate,
+        Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups)),
     )
     written = (
         write_external(

@@ -181,21 +181,25 @@ class Reference:
         blocks = {"short": np.concatenate([self.codes, codes])[:, :WIDTH]}
         return measure_shift(table, FeatureTable(ids, blocks))
 
-    def distances(self, codes: NDArray[np.float32], own: Sequence[str] = ()) -> Floats:
-        """(n,) by what is shown, from the fifth nearest of these images.
+    def distances(
+        self, codes: NDArray[np.float32], own: Sequence[str] = (), *, stages: bool = False
+    ) -> Floats:
+        """(n,) by what is shown, or by all stages, from the fifth nearest of these images.
 
         codes : (n, 2 WIDTH). own : (n,) groups among these that are not counted; none by default.
         """
         k = min(NEIGHBOURS, len(self.codes)) - 1
-        mine, codes = self.codes[:, WIDTH:], codes[:, WIDTH:]
+        part = slice(WIDTH) if stages else slice(WIDTH, None)
+        mine, codes = self.codes[:, part], codes[:, part]
         square = np.square(mine).sum(axis=1)
-        names = np.array(own, str)
+        numbers = np.unique(np.append(self.groups, np.array(own, str)), return_inverse=True)[1]
+        here, theirs = numbers[: len(mine)], numbers[len(mine) :]
         found = []
         for start in range(0, len(codes), 512):
             some = codes[start : start + 512]
             far = square - 2 * some @ mine.T + np.square(some).sum(axis=1)[:, None]
-            if len(names):
-                far[names[start : start + 512, None] == self.groups] = np.inf
+            if len(theirs):
+                far[theirs[start : start + 512, None] == here] = np.inf
             found.append(np.partition(far, k, axis=1)[:, k])
         return np.sqrt(np.maximum(np.concatenate(found), 0)) if found else np.empty(0)
 

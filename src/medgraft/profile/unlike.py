@@ -1,16 +1,19 @@
 """Which images are unlike anything that a classifier learned from, at a stated false-alarm rate.
 
-An image is held to the images learned from by the distance of its short code to the fifth nearest
+An image is held to the images learned from by the distance of its short codes to the fifth nearest
 of them (`reference.py`), and called unlike where that is further than it is for all but a share
 `rate` of the patients learned from, each held to the others' images: the distance to a neighbour is
 an old and still hard to beat sign of what is new (Sun et al., ICML 2022). A patient counts as far
-as his farthest image. It says whether an image is of the sort learned from, not whether its label
-is right: an X-ray of another hospital is mostly not unlike.
+as his farthest image. The last stage's code sees what is shown, that of all stages how it looks,
+such as a negative; each distance is divided by what it is for one in ten images learned from, and
+the larger counts. It says whether an image is of the sort learned from, not whether its label is
+right.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +24,7 @@ from medgraft.evaluate.intervals import number_groups, wilson
 from medgraft.profile.reference import Reference
 from medgraft.types import Floats, Strings, UnlikeFigures
 
+TYPICAL = 0.9  # of the images learned from that are nearer than the unit of distance
 RATE = 0.05  # of the patients like those learned from who have an image that is called unlike
 
 
@@ -38,11 +42,13 @@ def check_rate(rate: float) -> float:
 class Unlikeness:
     """How far from the images learned from is too far.
 
-    limit : a distance; infinite where fewer patients were learned from than say what 1 in
-    `1 / rate` of them is. rate : of false alarms, by patient.
+    scale : (2,) the distances that all but one in ten images learned from have, by the last stage
+    and by all. limit : the larger of the two in these units; infinite where fewer patients were
+    learned from than say what 1 in `1 / rate` of them is. rate : of false alarms, by patient.
     """
 
     reference: Reference
+    scale: Floats
     limit: float
     rate: float
 
@@ -60,15 +66,17 @@ class Unlikeness:
             `rate` does not lie between 0 and 1.
         """
         check_rate(rate)
-        far = reference.distances(reference.codes, reference.groups.tolist())
-        farthest = np.sort(_farthest(far, reference.groups))
+        own = _distances(reference, reference.codes, reference.groups.tolist())
+        scale = np.maximum(np.quantile(own, TYPICAL, axis=0), 1e-6)
+        farthest = np.sort(_farthest((own / scale).max(axis=1), reference.groups))
         rank = math.ceil((len(farthest) + 1) * (1 - rate) - 1e-9)
         limit = float(farthest[rank - 1]) if rank <= len(farthest) else math.inf
-        return cls(reference, limit, rate)
+        return cls(reference, scale, limit, rate)
 
     def judge(self, codes: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether images of these codes (n, 2 WIDTH) are unlike those learned from, (n,)."""
-        return np.asarray(self.reference.distances(codes) > self.limit)
+        far = (_distances(self.reference, codes) / self.scale).max(axis=1, initial=0)
+        return np.asarray(far > self.limit)
 
     def figures(self, unlike: NDArray[np.bool_], groups: Strings) -> UnlikeFigures:
         """How many of some images, and of their patients, are called unlike. Each (n,)."""
@@ -78,6 +86,14 @@ class Unlikeness:
             rate=self.rate, known=math.isfinite(self.limit), n=len(unlike),
             images=int(unlike.sum()), patients=share,
         )  # fmt: skip
+
+
+def _distances(
+    reference: Reference, codes: NDArray[np.float32], own: Sequence[str] = ()
+) -> NDArray[np.float64]:
+    """(n, 2) by the last stage and by all, see `Reference.distances`."""
+    parts = [reference.distances(codes, own, stages=stages) for stages in (False, True)]
+    return np.stack(parts, axis=1).astype(np.float64)
 
 
 def _farthest(value: Floats, groups: Strings) -> Floats:

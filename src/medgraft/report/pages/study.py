@@ -22,6 +22,7 @@ from medgraft.report.sections import (
     questions,
     scenarios,
     sites,
+    subgroups,
     training,
     unsure,
 )
@@ -47,6 +48,7 @@ PARTS = {
     "why": "Why this one",
     "exactly": "How good, exactly",
     "unsure": "When it is not sure",
+    "subgroups": "In sub-groups",
     "sites": "At each site",
     "data": "The data",
     "repeat": "How to repeat it",
@@ -79,6 +81,7 @@ def render(content: ReportInput) -> str:
         "training": not content.trainings,
         "sites": content.result.by_site is None,
         "unsure": not content.result.sets,
+        "subgroups": not content.result.subgroups,
     }
     return render_page(
         "study.html.j2",
@@ -106,6 +109,7 @@ def render(content: ReportInput) -> str:
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
             **_unsure(content),
+            **subgroups.section(content.result.subgroups, content.result.metric),
             **_data(content),
         },
     )
@@ -126,7 +130,7 @@ def _judged(content: ReportInput) -> Judged:
     )
     if content.changed:
         sentence += f" {training.CHANGED_SHORT}"
-    return Judged(content.curves, judged, sentence, columns)
+    return Judged(content.curves, judged, sentence, columns, content.result.wishes)
 
 
 def _unsure(content: ReportInput) -> dict[str, object]:

@@ -170,6 +170,15 @@ def percent(share: float | None) -> str:
     return _signed(share, f"{size:.1f} %")
 
 
+def nominal(share: float) -> str:
+    """A share that was asked for, not measured, in percent.
+
+    >>> nominal(0.9), nominal(0.975)
+    ('90 %', '97.5 %')
+    """
+    return f"{round(100 * share, 6):g} %"
+
+
 def in_100(share: float) -> str:
     """A share of labels as a whole number of 100, rounded up, at least 1.
 

@@ -13,7 +13,7 @@ def promise(alpha: float) -> str:
     """What a set is, and what it promises."""
     return (
         "Beside its label an image gets a set: the label, and every class that cannot be left out. "
-        f"Of each class, however rare, at least {formatting.percent(1 - alpha)} of a new patient's "
+        f"Of each class, however rare, at least {formatting.nominal(1 - alpha)} of a new patient's "
         "images shall have theirs in their set, if the patient is like those learned from."
     )
 
@@ -30,16 +30,13 @@ def held(found: SetFigures, where: str) -> str:
     if broken:
         said = formatting.join(f"{name} {_share(one)}" for name, one in broken)
         text += (
-            f" The promise of {formatting.percent(wanted)} is broken there: of {said} are covered. "
+            f" The promise of {formatting.nominal(wanted)} is broken there: of {said} are covered. "
             "These images are not like those learned from; do not rely on sets of such images."
         )
     else:
-        judged = [one for one in found.by_class.values() if one]
-        least = min(judged, key=lambda one: one.value)
-        text += (
-            f" What they promise is not refuted: {formatting.percent(least.value)} or more of "
-            "each class are covered."
-        )
+        judged = [(one.value, name, one) for name, one in found.by_class.items() if one]
+        _, name, least = min(judged, key=lambda row: row[0])
+        text += f" The promise is not refuted; least covered is {name}, {_share(least)}."
     return text
 
 

@@ -10,7 +10,7 @@ PATIENT = "sensitivity"  # a share of patients is written as this is
 
 def sentence(found: UnlikeFigures, where: str) -> str:
     """What is called unlike, how often that is a false alarm, and how many of some images are."""
-    one_in = f"{formatting.percent(found.rate)} of patients"
+    one_in = f"{formatting.nominal(found.rate)} of patients"
     if not found.known:
         return (
             "No image is called unlike anything learned from: that takes more patients to learn "
@@ -18,9 +18,9 @@ def sentence(found: UnlikeFigures, where: str) -> str:
         )
     patients = found.patients
     text = (
-        "An image further from those learned from than it is to be expected is called unlike "
-        f"anything learned from, and its label is not to be trusted; {one_in} like those learned "
-        f"from have such an image. Of {where} {formatting.count(found.images)} of "
+        "An image that lies too far from all those learned from is called unlike anything learned "
+        f"from: do not trust its label. By mistake {one_in} like those learned from have such an "
+        f"image. Of {where} {formatting.count(found.images)} of "
         f"{formatting.count(found.n)} are, from {formatting.percent(patients.value)} "
         f"({formatting.interval(PATIENT, patients)}) of patients or groups"
     )
