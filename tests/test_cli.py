@@ -152,8 +152,8 @@ def test_a_model_says_where_it_is_not_sure(
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     words = ["--json", "--cache", str(cache_folder)]
-    assert call("predict", str(run), str(tmp_path), *words, "--alpha", "0.001",
-                monkeypatch=monkeypatch) == 0  # fmt: skip
+    assert call("predict", str(run), str(tmp_path), *words, "--alpha", "0.001", "--unlike-rate",
+                "0.2", monkeypatch=monkeypatch) == 0  # fmt: skip
     (said,) = json.loads(capsys.readouterr().out)
     assert len(said["set"]) == 2
     assert said["unlike"] is True
