@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts prove-audit prove-statistics fuzz lint format clean
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -56,6 +56,12 @@ results-shift: $(READY) ## what training, ranking and threshold hold at a second
 	$(BIN)/python experiments/shift/thresholds.py
 	$(BIN)/python experiments/shift/distill.py
 	$(BIN)/python experiments/shift_page.py
+
+results-sets: $(READY) ## coverage of prediction sets on the real data sets (minutes); writes docs/results/sets.md
+	$(BIN)/python experiments/sets.py
+
+results-unlike: $(READY) ## false alarms and finds of "unlike anything learned from"; writes docs/results/unlike.md
+	$(BIN)/python experiments/unlike.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)

@@ -34,7 +34,7 @@ from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
-from medgraft.files import explained, json_value, write_json, written_file, written_folder
+from medgraft.files import explained, json_value, write_json, written_file
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
@@ -219,8 +219,7 @@ def study_to_folder(
         if finished.training:
             write_json(out / "training.json", training_json(finished.training))
         predictions = [*finished.oof.values(), *finished.test.values()]
-        kept = (finished.traces, finished.reference)
-        store.save(result_json(finished.result), predictions, finished.fitted, *kept)
+        store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
     except BaseException as error:
         store.stopped(error)
         raise
@@ -290,10 +289,7 @@ def train_to_folder(
             temporary.write_bytes(history_png(log.held_out))
     tested = [found.test] if found.test is not None else []
     write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
-    with written_folder(out / "model") as folder:
-        crossed.fitted.save(folder)
-        found.traces.write(folder)
-        found.reference.write(folder)
+    found.beside.write(out / "model", crossed.fitted)
     store.event("finished", recommended=scenario.key, seconds=seconds)
     extractor.cache.prune()
     return found

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Evaluation,
         ImageTable,
         Progress,
+        SetFigures,
         Skipped,
         StudyResult,
     )
@@ -114,7 +115,7 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
-    from medgraft.report.text import lower_end, recommendation, sites
+    from medgraft.report.text import lower_end, recommendation, sites, subgroups, unlike
     from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
@@ -132,6 +133,14 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:
         show_evaluation(study.tested, "On the test split, looked at once")
+    if result.sets:
+        tested = "test" in result.sets
+        where = "the test images" if tested else "the development images, out of fold,"
+        show_sets(result.sets["test" if tested else "validation"], where)
+    if result.unlike is not None:
+        console.print(f"\n{unlike.sentence(result.unlike, 'the test images')}\n", markup=False)
+    if result.subgroups:
+        console.print(f"{subgroups.sentence(result.subgroups, result.metric)}\n", markup=False)
     for finding in result.findings:
         if finding.severity != "info":
             console.print(f"{finding.severity}: {finding.text}", markup=False)
@@ -281,6 +290,8 @@ def show_findings(audit: DataAudit) -> None:
 def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
+    from medgraft.report.text.subgroups import sentence as subgroups_in_words
+    from medgraft.report.text.unlike import sentence as unlike_in_words
 
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
@@ -290,11 +301,24 @@ def show_external(found: ExternalValidation) -> None:
         show_class_shares(found.adjusted.shares)
         typer.echo(f"{found.adjusted.changed:,} images get another label.")
         show_evaluation(found.adjusted.by_image, "By image, at these class shares")
+    if found.sets is not None:
+        show_sets(found.sets, "these images")
+    if found.unlike is not None:
+        _console().print(f"\n{unlike_in_words(found.unlike, 'these images')}", markup=False)
+    if found.subgroups:
+        _console().print(f"\n{subgroups_in_words(found.subgroups, found.metric)}", markup=False)
     if found.with_seen is not None:
         show_evaluation(found.with_seen, "By image, with those that the model learned from")
     doubt = "warn: " if is_doubtful(found.seen) else ""
     typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)
+
+
+def show_sets(found: SetFigures, where: str) -> None:
+    """What prediction sets promise, and what they keep."""
+    from medgraft.report.text.prediction_sets import sentences
+
+    _console().print("\n" + " ".join(sentences(found, where)), markup=False)
 
 
 def show_evaluation(evaluation: Evaluation, title: str) -> None:
@@ -399,14 +423,19 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
 
 def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> None:
     """Label and probabilities of each image, or why it has none; the adjusted ones beside them."""
+    from medgraft.bundle.predict import columns_beside
+
     adjusted = any(row.adjusted for row in rows)
     headings = ["image", "label", *classes]
     headings += ["label, adjusted", *(f"{name}, adjusted" for name in classes)] if adjusted else []
-    lines = []
+    beside = columns_beside(rows)
+    headings += beside
+    lines: list[list[str]] = []
     for row in rows:
         cells = [] if row.answer else [f"not read: {row.error}"]
         for answer in filter(None, (row.answer, row.adjusted)):
             cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
+        cells += [said[len(lines)] for said in beside.values()] if row.answer else []
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
     for row in rows:

@@ -820,6 +820,81 @@ class LowerEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class SetFigures:
+    """How often sets of classes hold the true one, and how large they are (`docs/sets.md`).
+
+    alpha : the share of each class that sets may miss. by_class : the share of its images whose set
+    holds it; None where there is no image of it. coverage : the same of all images. size : classes
+    in a set, in the mean. single : the share of sets of one class. always : the classes that are in
+    every set, for too few patients were learned from to say more. Every patient weighs the same.
+    """
+
+    alpha: float
+    by_class: Mapping[str, Estimate | None]
+    coverage: Estimate
+    size: Estimate
+    single: Estimate
+    always: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnlikeFigures:
+    """How many of n images are unlike anything learned from (`profile/unlike.py`).
+
+    rate : of false alarms: so many patients like those learned from have an image that is called
+    unlike. known : False where too few patients were learned from, and no image is. images : that
+    are called so. patients : the share of patients with such an image.
+    """
+
+    rate: float
+    known: bool
+    n: int
+    images: int
+    patients: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """How one sub-group does, and how it differs from all that are not in it.
+
+    estimate : None where the metric is not defined. few : it, or the rest, has too few groups of a
+    class for its figure to say much; then it is not tested. difference : its figure minus the
+    rest's, with the ends of the 95 % interval. p : that there is none, Holm's over all sub-groups.
+    """
+
+    name: str
+    n_images: int
+    n_groups: int
+    estimate: Estimate | None
+    few: bool
+    difference: tuple[float, float, float] | None
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroups:
+    """The sub-groups of one column."""
+
+    column: str
+    figures: tuple[Subgroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A sensitivity or a specificity that is asked for, and the threshold that promises it.
+
+    threshold : None where too few patients of the class were learned from; `needed` are. found :
+    sensitivity and specificity at it on other images, by name; empty where there is none.
+    """
+
+    of: Literal["sensitivity", "specificity"]
+    wanted: float
+    threshold: float | None
+    needed: int
+    found: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SiteFigure:
     """How one site was judged by models that learned from others.
 
@@ -1011,7 +1086,11 @@ class StudyResult:
 
     second : where nobody named a network and another is installed that may be worth its time.
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
-    by_site : of the recommended scenario, where folds were sites.
+    by_site : of the recommended scenario, where folds were sites. sets : how well its prediction
+    sets do, out of fold (`validation`) and on the `test`. unlike : how many test images are unlike
+    those learned from; None without a test split. wishes : thresholds for a wanted sensitivity or
+    specificity, with what they hold on the test, or out of fold without one. subgroups : of the
+    columns asked for, on the same images.
     """
 
     metric: str
@@ -1030,6 +1109,10 @@ class StudyResult:
     by_site: SiteFigures | None = None
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
     second: SecondNetwork | None = None
+    sets: Mapping[str, SetFigures] = field(default_factory=dict)
+    unlike: UnlikeFigures | None = None
+    wishes: tuple[Wish, ...] = ()
+    subgroups: tuple[Subgroups, ...] = ()
 
 
 # --------------------------------------------------------------------------- being watched

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as truth
 
 from medgraft.errors import DataError
-from medgraft.evaluate.curves import precision_recall_curve, reliability, roc_curve
+from medgraft.evaluate.curves import decision_curve, precision_recall_curve, reliability, roc_curve
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import auroc
 
@@ -109,3 +109,18 @@ def test_the_area_out_of_fold_is_the_auroc_within_folds(make):
     assert area == pytest.approx(auroc(y == 1, p, fold), abs=1e-6)
     assert abs(area - auroc(y == 1, p)) > 0.02
     assert (curve.low <= curve.high).all()
+
+
+def test_net_benefit_by_hand(make):
+    """Of 10, 4 ill: from .5 on 3 ill and 1 healthy are acted on, 3/10 - 1/10 * 1; acting on all
+    is 4/10 - 6/10 at .5, and 4/10 - 6/10 / 4 at .2."""
+    y = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    p = [0.9, 0.8, 0.7, 0.3, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    found = decision_curve(make(y, p), QUICK)
+    at = {round(float(t), 2): i for i, t in enumerate(found.threshold)}
+    assert found.benefit[at[0.5]] == pytest.approx(0.2)
+    assert found.benefit[at[0.2]] == pytest.approx(0.4 - 0.1 / 4)
+    assert found.everyone[at[0.5]] == pytest.approx(-0.2)
+    assert found.everyone[at[0.2]] == pytest.approx(0.25)
+    assert (found.low <= found.benefit).all()
+    assert (found.benefit <= found.high).all()

@@ -10,11 +10,11 @@ from medgraft.evaluate.compare import compare
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.influence import bounds, influence, spread
 from medgraft.evaluate.intervals import delong, ones
-from medgraft.evaluate.metrics import BINARY, COMMON, auroc, judge, statistics
+from medgraft.evaluate.metrics import BINARY, STUDIED, auroc, judge, statistics
 from medgraft.types import Operating
 
 AT = Operating(0.5, "by hand")
-METRICS = [name for name in (*COMMON, *BINARY) if name != "ece"]
+METRICS = [name for name in (*STUDIED, *BINARY) if name != "ece"]
 
 
 def drawn(make, seed, n=60, classes=2, **more):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from medgraft.evaluate.conformal import (
+    OwnProbability,
+    cross_fit_sets,
+    describe_sets,
+    sets_at,
+)
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
+from medgraft.evaluate.metrics import judge
+from medgraft.evaluate.wished import describe_wishes
 from medgraft.results.study import (
     CaseView,
     ClassifierFacts,
@@ -45,6 +54,7 @@ from medgraft.types import (
     Skipped,
     Source,
     StudyResult,
+    UnlikeFigures,
     Variation,
 )
 
@@ -231,6 +241,7 @@ def study(
         seconds=171.4,
     )
     at = Operating(0.57, "highest balanced accuracy")
+    result = dataclasses.replace(result, **unsure(oof, test, at))
     return ReportInput(
         result=result,
         curves=draw_curves(oof if test is None else test, FAST),
@@ -261,6 +272,22 @@ def study(
         scenarios=described(),
         recipe=ClassifierFacts(Scenario.from_key(CHOSEN), 224, ("blocks.5",)),
     )
+
+
+def unsure(oof: Predictions, test: Predictions | None, at: Operating) -> dict[str, Any]:
+    """Prediction sets, unlikeness and thresholds for a wish."""
+    own = OwnProbability.of(oof.y_prob, oof.y_true, oof.groups)
+    found: dict[str, Any] = {
+        "sets": {"validation": describe_sets(cross_fit_sets(oof, 0.1), oof, 0.1)},
+        "wishes": describe_wishes(own, oof, test),
+    }
+    if test is not None:
+        labels = judge(test, at if test.positive else None).labels
+        sets = sets_at(test.y_prob, labels, own.thresholds(0.1))
+        found["sets"]["test"] = describe_sets(sets, test, 0.1)
+        patients = Estimate(0.087, 0.055, 0.132, 208, "Wilson")
+        found["unlike"] = UnlikeFigures(0.05, True, len(test), 31, patients)
+    return found
 
 
 def with_families(content: ReportInput) -> ReportInput:

@@ -81,7 +81,7 @@ def test_the_page_loads_nothing_and_its_links_lead_somewhere(page: Page) -> None
     assert not page.all("link")
     assert all(b <= a + 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
     drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(drawings) == 3  # ROC, precision and recall, reliability
+    assert len(drawings) == 4  # ROC, precision and recall, decision, reliability
 
 
 def test_both_pages_show_the_same_figures_of_the_same_predictions(content: EvaluationInput) -> None:

@@ -135,7 +135,9 @@ def test_every_picture_says_what_it_shows(page: Page) -> None:
     assert len(images) == 8 * (1 + 1 + 5) + 2 * 6  # cases with map and strip, then samples
     assert all(len(image["alt"] or "") > 20 for image in images)
     drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(drawings) == 7  # comparison and depth, each wide and narrow; ROC, PR, reliability
+    assert (
+        len(drawings) == 8
+    )  # comparison and depth, wide and narrow; ROC, PR, decision, reliability
     assert all(svg.get("aria-labelledby") for svg in drawings)
     others = [svg for svg in page.all("svg") if svg.get("role") != "img"]
     assert all(svg.get("aria-hidden") == "true" for svg in others)
@@ -144,7 +146,7 @@ def test_every_picture_says_what_it_shows(page: Page) -> None:
 def test_table_headers_have_a_scope_and_scrolling_boxes_take_the_keyboard(page: Page) -> None:
     assert all(header.get("scope") in {"row", "col"} for header in page.all("th"))
     boxes = [div for div in page.all("div") if div.get("class") == "scroll"]
-    assert len(boxes) == len(page.all("table")) == 5
+    assert len(boxes) == len(page.all("table")) == 7
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
 
 

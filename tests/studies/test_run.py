@@ -71,6 +71,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     assert set(content) == {
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
         "lower_end", "calibration", "comparisons", "questions", "audit", "versions", "seconds",
+        "sets", "unlike", "wishes",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
@@ -82,6 +83,11 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
         assert (found["slope"] is None) == bool(found["reason"])
         assert 0 < found["p"] <= 1
         assert set(found["averages"]) == {content["data"]["positive"]}
+    assert set(content["sets"]) == {"validation", "test"}
+    assert content["sets"]["test"]["coverage"]["n"] == content["data"]["splits"]["test"]
+    assert content["unlike"]["n"] == content["data"]["splits"]["test"]
+    assert {one["of"] for one in content["wishes"]} == {"sensitivity", "specificity"}
+    assert (run / "model" / "sets.safetensors").is_file()
     for row in content["scenarios"]:
         for estimates in (row["validation"], row["test"]):
             estimate = estimates["auroc"]

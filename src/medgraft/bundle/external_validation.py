@@ -9,18 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgraft.bundle.class_shares import MOST_PROBABLE, TRAINING, ClassShares, class_shares_of
 from medgraft.bundle.model import bundle_folder, in_classes_of
+from medgraft.bundle.prediction_sets import figures_of_sets
 from medgraft.bundle.seen_before import learned_from, recognise, shares_behind
+from medgraft.bundle.unlike import UnlikeJudge
+from medgraft.bundle.wished_operating import at_wish
 from medgraft.data.pixel_findings import compare_with_rule
 from medgraft.errors import DataError
+from medgraft.evaluate.conformal import check_alpha
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
+from medgraft.evaluate.subgroups import subgroup_columns, subgroups_of
 from medgraft.features.extract import Extractor, without
 from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
+from medgraft.profile.unlike import check_rate
 from medgraft.report.result_json import calibration_json
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import (
@@ -30,8 +38,36 @@ from medgraft.types import (
     Operating,
     Predictions,
     SeenBefore,
+    SetFigures,
     Skipped,
+    Subgroups,
+    UnlikeFigures,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of an evaluation besides its figures.
+
+    alpha : the share of each class that prediction sets may miss; unlike_rate : of patients called
+    unlike by mistake; None for the usual ones. sensitivity, specificity : labels are given at the
+    threshold that promises one of them. subgroups : columns by whose values images are judged too.
+    """
+
+    alpha: float | None = None
+    unlike_rate: float | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    subgroups: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None:
+            check_alpha(self.alpha)
+        if self.unlike_rate is not None:
+            check_rate(self.unlike_rate)
+
+
+NOTHING = Asked()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +76,11 @@ class ExternalValidation:
 
     All of it is about images that the classifier did not learn from, as far as can be told. seen :
     how many it did learn from. with_seen : the metrics by image with those counted in; None where
-    there are none. metric : what its study chose by. learned : images of each class that it learned
-    from; empty where its study's predictions are not beside it. adjusted : the same at other class
-    shares, where asked for. findings : what of the images its rule for stored values does not fit.
+    there are none. sets : how its prediction sets do, unlike : how many images are unlike those
+    learned from, where it keeps what says so. subgroups : of the columns asked for. metric : what
+    its study chose by. learned : images of each class that it learned from; empty where its study's
+    predictions are not beside it. adjusted : the same at other class shares, where asked for.
+    findings : what of the images its rule for stored values does not fit.
     """
 
     predictions: Predictions
@@ -51,6 +89,9 @@ class ExternalValidation:
     skipped: tuple[Skipped, ...]
     seen: SeenBefore
     with_seen: Evaluation | None = None
+    sets: SetFigures | None = None
+    unlike: UnlikeFigures | None = None
+    subgroups: tuple[Subgroups, ...] = ()
     metric: str = DEFAULT_METRIC
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
@@ -69,6 +110,9 @@ class ExternalValidation:
             "seen": json_value(self.seen),
             "with_seen": self.with_seen and _evaluation_json(self.with_seen),
             "findings": json_value(self.findings),
+            "sets": json_value(self.sets),
+            "unlike": json_value(self.unlike),
+            "subgroups": json_value(self.subgroups),
             **asked,
         }
 
@@ -110,7 +154,11 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def evaluate_model(
-    path: Path, table: ImageTable, extractor: Extractor, class_shares: str = TRAINING
+    path: Path,
+    table: ImageTable,
+    extractor: Extractor,
+    class_shares: str = TRAINING,
+    asked: Asked = NOTHING,
 ) -> ExternalValidation:
     """Judge a saved classifier on the labelled images of a table that it did not learn from.
 
@@ -123,21 +171,25 @@ def evaluate_model(
         The table holds a class the classifier does not know; none of its images can be read, or
         all that can are images it learned from; or the shares make no sense (see
         `class_shares_of`).
+    BundleError
+        There is no such classifier, or it keeps nothing to answer what is asked by.
     """
     folder = bundle_folder(path)
-    fitted = load(folder, extractor)
+    fitted = at_wish(folder, load(folder, extractor), asked.sensitivity, asked.specificity)
+    strange = UnlikeJudge.of(folder, fitted, extractor, asked.unlike_rate)
     findings = compare_with_rule(table, fitted.rule)
     for one in findings:
         extractor.progress.say(one.text)
-    table = in_classes_of(fitted, table)
+    table, learned = in_classes_of(fitted, table), learned_from(folder, fitted)
+    columns = subgroup_columns(table, asked.subgroups, learned.metric)
     predictions, skipped = fitted.predict(table)
     if not len(predictions):
         raise DataError(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
-    learned = learned_from(folder, fitted)
-    met, seen = recognise(folder, learned, without(table, skipped), extractor)
+    rows = without(table, skipped)
+    met, seen = recognise(folder, learned, rows, extractor)
     if met.all():
         raise DataError(
             f"the model learned from all {len(met)} images that can be read ({seen.same_file} are "
@@ -153,11 +205,19 @@ def evaluate_model(
         adjusted = _adjusted(predictions, fitted.operating, shares)
     return ExternalValidation(
         predictions=predictions,
-        by_image=evaluate(predictions, fitted.operating),
-        by_patient=evaluate_by_group(predictions, fitted.operating),
+        by_image=evaluate(predictions, fitted.operating, by=learned.metric),
+        by_patient=evaluate_by_group(predictions, fitted.operating, by=learned.metric),
         skipped=(*table.skipped, *skipped),
         seen=seen,
-        with_seen=evaluate(everything, fitted.operating) if met.any() else None,
+        with_seen=evaluate(everything, fitted.operating, by=learned.metric) if met.any() else None,
+        sets=figures_of_sets(folder, fitted, predictions, asked.alpha),
+        unlike=strange.figures(rows.select(~met)) if strange else None,
+        subgroups=subgroups_of(
+            predictions,
+            {name: of[np.isin(table.ids, predictions.ids)] for name, of in columns.items()},
+            learned.metric,
+            fitted.operating,
+        ),
         metric=learned.metric,
         learned=learned.by_class,
         adjusted=adjusted,
@@ -191,6 +251,9 @@ def write_external(
             skipped=found.skipped,
             seen=found.seen,
             with_seen=found.with_seen,
+            sets=found.sets,
+            unlike=found.unlike,
+            subgroups=found.subgroups,
             learned=found.learned,
             command=command,
             version=importlib.metadata.version("medgraft"),

@@ -6,7 +6,7 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
 from medgraft.files import write_text
-from medgraft.types import Canvas, FittedScenario, Floats, Progress, Skipped, Source
+from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
 
+AND = " | "  # between the classes of a set
+UNLIKE = {None: "", True: "yes", False: "no"}
 MASK = "a mask of another image by its folder, name or values; name the file to judge it anyway"
 
 
@@ -37,7 +39,8 @@ class Prediction:
 
     source : bytes that are not UTF-8 as escapes. answer : None where the file was not read, and
     `error` why. adjusted : the answer at other class shares, where that was asked for. remark :
-    what is to be said of how it was read, or ''.
+    what is to be said of how it was read, or ''. classes : its prediction set, unlike :
+    whether the image is unlike those learned from, where the classifier can say so.
     """
 
     source: str
@@ -45,6 +48,8 @@ class Prediction:
     error: str | None = None
     adjusted: Classification | None = None
     remark: str = ""
+    classes: tuple[str, ...] = ()
+    unlike: bool | None = None
 
     def to_json(self, *, adjusted: bool = False) -> dict[str, Any]:
         """What `medgraft predict --json` prints of it."""
@@ -54,6 +59,10 @@ class Prediction:
             "probabilities": self.answer and self.answer.probabilities,
             "error": self.error,
         }
+        if self.classes:
+            row["set"] = list(self.classes)
+        if self.unlike is not None:
+            row["unlike"] = self.unlike
         if adjusted:
             row["adjusted_label"] = self.adjusted and self.adjusted.label
             row["adjusted_probabilities"] = self.adjusted and self.adjusted.probabilities
@@ -63,14 +72,21 @@ class Prediction:
 
 
 def predict_files(
-    fitted: FittedScenario, paths: Sequence[str], progress: Progress | None = None
+    fitted: FittedScenario,
+    paths: Sequence[str],
+    unlike: Callable[[Sequence[str]], Mapping[str, bool]] | None = None,
 ) -> list[Prediction]:
-    """Label and probabilities of image files, folders and patterns, in order."""
+    """Label and probabilities of image files, folders and patterns, in order.
+
+    unlike : says of files that can be read which are unlike those learned from, where it is asked.
+    """
     found = find_images(paths)
     probabilities, errors, remarks = _probabilities(
         fitted, [file for file in found if not found[file]]
     )
     errors |= {file: problem for file, problem in found.items() if problem}
+
+    strange = unlike(list(probabilities)) if unlike else {}
 
     def said(p: Floats) -> Classification:
         by_class = dict(zip(fitted.classes, map(float, p), strict=True))
@@ -79,7 +95,12 @@ def predict_files(
     return [
         Prediction(shown(file), None, errors[file])
         if file in errors
-        else Prediction(shown(file), said(probabilities[file]), remark=remarks[file])
+        else Prediction(
+            shown(file),
+            said(probabilities[file]),
+            remark=remarks[file],
+            unlike=strange.get(file),
+        )
         for file in found
     ]
 
@@ -97,12 +118,23 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
     adjusted = any(row.adjusted for row in rows)
     names = [f"probability of {name}" for name in classes]
     more = ["adjusted label", *(f"adjusted {name}" for name in names)] if adjusted else []
-    writer.writerow(["source", "label", *names, *more, "error"])
-    for row, name in zip(rows, public_names([row.source for row in rows]), strict=True):
+    beside = columns_beside(rows)
+    writer.writerow(["source", "label", *names, *more, *beside, "error"])
+    for i, name in enumerate(public_names([row.source for row in rows])):
+        row = rows[i]
         answers = [row.answer, row.adjusted] if adjusted else [row.answer]
         cells = [cell for answer in answers for cell in _cells(answer, classes)]
-        writer.writerow([name, *cells, row.error or ""])
+        writer.writerow([name, *cells, *(said[i] for said in beside.values()), row.error or ""])
     write_text(path, content.getvalue())
+
+
+def columns_beside(rows: Sequence[Prediction]) -> dict[str, list[str]]:
+    """What is said beside labels, by heading, a text a row; what is said of no row is left out."""
+    columns = {
+        "set": [AND.join(row.classes) for row in rows],
+        "unlike": [UNLIKE[row.unlike] for row in rows],
+    }
+    return {heading: said for heading, said in columns.items() if any(said)}
 
 
 def _cells(answer: Classification | None, classes: Sequence[str]) -> list[object]:

@@ -22,6 +22,7 @@ from medgraft.cli.option_parsing import (
     with_masks_of,
 )
 from medgraft.cli.options import (
+    ALPHA,
     AUDITED,
     CACHE,
     COMPARED,
@@ -32,6 +33,7 @@ from medgraft.cli.options import (
     QUIET,
     RECIPE,
     SAFE,
+    SUBGROUPS,
     TRAINED,
     TRAINING,
     WORKERS,
@@ -185,7 +187,15 @@ def study(
             "the others, and the worst is shown. regex: searches the images' paths.",
         ),
     ] = "",
-    metric: Annotated[str, typer.Option(help="What scenarios are chosen by.")] = DEFAULT_METRIC,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What scenarios are chosen by, such as auroc; quadratic_kappa where classes are "
+            "grades, in the order of their names."
+        ),
+    ] = DEFAULT_METRIC,
+    alpha: ALPHA = 0.1,
+    subgroups: SUBGROUPS = "",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
@@ -232,6 +242,8 @@ def study(
         budget=seconds_of(budget),
         validate=validate,
         site=site,
+        alpha=alpha,
+        subgroups=split_words(subgroups),
         resize=resize,  # type: ignore[arg-type]
         seed=seed,
         audit=audit_evidence,

@@ -113,5 +113,47 @@ CLASS_SHARES = Annotated[
         "never replace them.",
     ),
 ]
+_ALPHA = typer.Option(
+    "--alpha",
+    metavar="SHARE",
+    help="The share of each class that its prediction sets may miss, 0.1 if nothing is said; a set "
+    "is the label and every class that cannot be left out.",
+)
+ALPHA = Annotated[float, _ALPHA]
+ALPHA_USED = Annotated[float | None, _ALPHA]
+UNLIKE_RATE = Annotated[
+    float | None,
+    typer.Option(
+        "--unlike-rate",
+        metavar="SHARE",
+        help="The share of patients like those learned from who may have an image that is called "
+        "unlike them by mistake, 0.05 if nothing is said.",
+    ),
+]
+SENSITIVITY = Annotated[
+    float | None,
+    typer.Option(
+        "--sensitivity",
+        metavar="SHARE",
+        help="Label at the threshold that finds such a share of the positive class, such as 0.95.",
+    ),
+]
+SPECIFICITY = Annotated[
+    float | None,
+    typer.Option(
+        "--specificity",
+        metavar="SHARE",
+        help="Label at the threshold that calls such a share of the other class negative.",
+    ),
+]
+SUBGROUPS = Annotated[
+    str,
+    typer.Option(
+        "--subgroups",
+        metavar="sex,age",
+        help="Columns of the data, with commas, by whose values the figures are shown too; numbers "
+        "of more than 12 values in quarters.",
+    ),
+]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -17,6 +17,7 @@ from medgraft.cli.option_parsing import (
     split_words,
 )
 from medgraft.cli.options import (
+    ALPHA_USED,
     AS_JSON,
     CACHE,
     CLASS_SHARES,
@@ -25,6 +26,10 @@ from medgraft.cli.options import (
     MODEL,
     QUIET,
     SAFE,
+    SENSITIVITY,
+    SPECIFICITY,
+    SUBGROUPS,
+    UNLIKE_RATE,
     WORKERS,
 )
 from medgraft.cli.program import app
@@ -51,23 +56,35 @@ def predict(
         ),
     ] = None,
     class_shares: CLASS_SHARES = "training",
+    alpha: ALPHA_USED = None,
+    unlike_rate: UNLIKE_RATE = None,
+    sensitivity: SENSITIVITY = None,
+    specificity: SPECIFICITY = None,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Say what MODEL makes of new images: label and probability of each class.
+    """Say what MODEL makes of new images: label, probability of each class, and the
+    set of classes that cannot be left out; and whether it is unlike anything learned from.
 
     An image that cannot be read gets its reason instead; the others are not held up.
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
     from medgraft.bundle.predict import predict_files, write_predictions
+    from medgraft.bundle.prediction_sets import with_sets
+    from medgraft.bundle.unlike import UnlikeJudge
+    from medgraft.bundle.wished_operating import at_wish
 
     check_places(cache, file=out)
-    fitted = load_model(model, engine=engine, workers=workers, cache=cache)
-    rows = predict_files(fitted, paths)
+    loaded = load_model(model, engine=engine, workers=workers, cache=cache)
+    fitted = at_wish(model, loaded, sensitivity, specificity)
+    extractor = extractor_of(engine, workers, cache, terminal.progress(True))
+    strange = UnlikeJudge.of(model, fitted, extractor, unlike_rate)
+    found = predict_files(fitted, paths, strange.files if strange else None)
+    rows = with_sets(model, fitted, found, alpha)
     shares = None
     if class_shares != TRAINING:
         rows, shares = adjust_rows(model, fitted, rows, class_shares)
@@ -97,6 +114,11 @@ def evaluate(
         typer.Option("--out", "-o", metavar="DIR", help="Also write a page and a JSON file here."),
     ] = None,
     class_shares: CLASS_SHARES = "training",
+    alpha: ALPHA_USED = None,
+    unlike_rate: UNLIKE_RATE = None,
+    sensitivity: SENSITIVITY = None,
+    specificity: SPECIFICITY = None,
+    subgroups: SUBGROUPS = "",
     reading: Reading = NOTHING,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -110,13 +132,17 @@ def evaluate(
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
     it knows again under any name; nothing is chosen or refitted.
     """
-    from medgraft.bundle.external_validation import evaluate_model, write_external
+    from medgraft.bundle.external_validation import Asked, evaluate_model, write_external
 
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     found = evaluate_model(
-        model, table, extractor_of(engine, workers, cache, progress), class_shares
+        model,
+        table,
+        extractor_of(engine, workers, cache, progress),
+        class_shares,
+        Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups)),
     )
     written = (
         write_external(

@@ -41,8 +41,8 @@ def figures_by_site(
     """
     require_development([predictions], "the figures of sites")
     whole = judge(predictions)
-    cases = {name: _of_rows(whole, sites == name) for name in np.unique(sites).tolist()}
-    counted = {name for name, case in cases.items() if _groups_of_rarest(case) >= FEWEST}
+    cases = {name: of_rows(whole, sites == name) for name in np.unique(sites).tolist()}
+    counted = {name for name, case in cases.items() if groups_of_rarest(case) >= FEWEST}
     level = 1 - (1 - sampling.level) / max(len(counted), 1)
     wide = dataclasses.replace(sampling, level=level)
     found = []
@@ -58,14 +58,15 @@ def figures_by_site(
     return SiteFigures(asked, tuple(found), _worst(found, sign))
 
 
-def _groups_of_rarest(case: Case) -> int:
+def groups_of_rarest(case: Case) -> int:
     """Groups of the class, of those present, that has the fewest; 0 where there is one class."""
     if len(case.present) < 2:
         return 0
     return min(len(np.unique(case.groups[case.y == k])) for k in case.present)
 
 
-def _of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:
+def of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:
+    """The case of some of its rows."""
     columns = ("y", "labels", "prob", "groups", "fold")
     return dataclasses.replace(case, **{name: getattr(case, name)[rows] for name in columns})
 

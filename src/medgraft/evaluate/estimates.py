@@ -34,6 +34,8 @@ from medgraft.evaluate.metrics import (
     COMMON,
     FROM_TABLE,
     METRICS,
+    ORDERED,
+    SIGNED,
     Case,
     Threshold,
     auroc,
@@ -57,6 +59,7 @@ def evaluate(
     threshold: Threshold = None,
     metrics: Sequence[str] | None = None,
     sampling: Sampling = DEFAULT,
+    by: str = "",
 ) -> Evaluation:
     """All metrics of one scenario's predictions, each with its interval.
 
@@ -65,7 +68,8 @@ def evaluate(
     threshold : for two classes, see `judge`; leave it out for out-of-fold predictions, whose
         labels then come from cross-fitted thresholds.
     metrics : names among `COMMON` and, for two classes, `BINARY`; all by default, and then whether
-        the probabilities come true.
+        the probabilities come true. by : what scenarios are chosen by, which is among them then
+        though it be of classes that are grades.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def evaluate(
     """
     case = judge(predictions, threshold)
     names = tuple(metrics or (COMMON if case.positive is None else COMMON + BINARY))
+    names += (by,) if by in ORDERED and by not in names else ()
     table = confusion(case)(ones(len(case.y)))[:, :, 0]
     return Evaluation(
         estimates=estimate(case, names, sampling),
@@ -141,7 +146,7 @@ def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
         found = delong(*case.ranked[0], level)
         return replace(found, method=found.method + _all_pairs(case))
     variance, freedom = spread(influence(case, metric), case, metric)
-    ends = (-1.0, 1.0) if metric == "mcc" else (0.0, 1.0)
+    ends = (-1.0, 1.0) if metric in SIGNED else (0.0, 1.0)
     if not variance > 1e-15 or value in ends:
         return _fallback(metric, case, value, level)
     low, high = bounds(metric, value, float(np.sqrt(variance)), freedom, level)
@@ -153,7 +158,7 @@ def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
 def _linear_method(metric: str, case: Case) -> str:
     """How `_linear` got an interval, for `Estimate.method`."""
     scale = (
-        "log" if METRICS[metric].lower_is_better else "Fisher's z" if metric == "mcc" else "logit"
+        "log" if METRICS[metric].lower_is_better else "Fisher's z" if metric in SIGNED else "logit"
     )
     name = "influence values"
     if metric == "auroc":
@@ -261,7 +266,10 @@ def _table_bounds(metric: str, case: Case, level: float) -> tuple[float, float]:
 
 
 def evaluate_by_group(
-    predictions: Predictions, operating: Operating | None = None, sampling: Sampling = DEFAULT
+    predictions: Predictions,
+    operating: Operating | None = None,
+    sampling: Sampling = DEFAULT,
+    by: str = "",
 ) -> Evaluation | None:
     """`evaluate` with one row a group (`groups.by_group`); None where no group repeats.
 
@@ -272,6 +280,7 @@ def evaluate_by_group(
         return None
     rows = by_group(predictions)
     if operating is not None:
-        return evaluate(rows, operating_of_groups(operating), sampling=sampling)
+        return evaluate(rows, operating_of_groups(operating), sampling=sampling, by=by)
     chosen = predictions.positive is not None and out_of_fold(predictions)
-    return evaluate(rows, cross_fit_group_thresholds(rows) if chosen else None, sampling=sampling)
+    thresholds = cross_fit_group_thresholds(rows) if chosen else None
+    return evaluate(rows, thresholds, sampling=sampling, by=by)

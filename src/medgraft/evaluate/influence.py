@@ -17,6 +17,7 @@ from medgraft.evaluate.intervals import freedom_of, number_groups, ones, placeme
 from medgraft.evaluate.metrics import (
     FROM_TABLE,
     METRICS,
+    SIGNED,
     Case,
     compared,
     confusion,
@@ -149,13 +150,13 @@ def bounds(
 ) -> tuple[float, float]:
     """A t interval on the scale on which the metric is about normal, and turned back.
 
-    Losses: the logarithm; mcc, from -1 to 1: Fisher's z; the others, from 0 to 1: the logit.
+    Losses: the logarithm; what lies from -1 to 1: Fisher's z; the others, from 0 to 1: the logit.
     """
     t = float(stats.t.isf((1 - level) / 2, freedom))
     sides = np.array([-t, t]) * error
     if METRICS[metric].lower_is_better:
         ends = value * np.exp(np.clip(sides / value, -50, 50))
-    elif metric == "mcc":
+    elif metric in SIGNED:
         ends = np.tanh(np.arctanh(value) + sides / (1 - value**2))
     else:
         ends = special.expit(special.logit(value) + sides / (value * (1 - value)))

@@ -1,4 +1,4 @@
-"""What the thirteen metrics are, as numbers; how sure they are is the business of `estimates.py`.
+"""What the fourteen metrics are, as numbers; how sure they are is the business of `estimates.py`.
 
 Every metric is prepared once and then weighed under many resamples at a time; its plain value is
 the one under equal weights, so that value and bootstrap cannot disagree on the definition.
@@ -10,7 +10,9 @@ the average precision, over all folds. macro_f1: over the classes that occur in 
 the labels. mcc: 0 where it is undefined. brier: two classes, the mean of (p - y)² of the positive;
 more, the mean over images of the sum over classes, twice as large. log_loss: natural,
 probabilities below 1e-7 count as 1e-7. ece: 15 bins of equal mass of the positive's probability,
-or with more than two classes of the most probable one's; ties share a bin.
+or with more than two classes of the most probable one's; ties share a bin. quadratic_kappa: Cohen's
+kappa with a mistake weighed by the squared number of classes between (Cohen 1968), the classes
+being grades in the order of their names; only where it is asked for.
 """
 
 from __future__ import annotations
@@ -39,11 +41,15 @@ Threshold = Operating | Floats | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's name, which way it is better, and whether it is of two classes only."""
+    """A metric's name, which way it is better, and whether it is of two classes only.
+
+    ordered : it is of classes that are grades, which nothing but the one who asks for it can know.
+    """
 
     name: str
     lower_is_better: bool = False
     two_classes: bool = False
+    ordered: bool = False
 
     @property
     def sign(self) -> int:
@@ -67,10 +73,16 @@ METRICS: Mapping[str, Metric] = {
         Metric("specificity", two_classes=True),
         Metric("ppv", two_classes=True),
         Metric("npv", two_classes=True),
+        Metric("quadratic_kappa", ordered=True),
     )
 }
-COMMON = tuple(name for name, metric in METRICS.items() if not metric.two_classes)
+ORDERED = tuple(name for name, metric in METRICS.items() if metric.ordered)
+COMMON = tuple(
+    name for name, metric in METRICS.items() if not (metric.two_classes or metric.ordered)
+)
 BINARY = tuple(name for name, metric in METRICS.items() if metric.two_classes)
+STUDIED = COMMON + ORDERED
+"""Those that scenarios can be chosen by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,11 +383,22 @@ def _mcc(table: Table, _: int) -> Floats:
     return np.nan_to_num(_ratio(covariance, np.sqrt(np.maximum(spread, 0))))
 
 
+def _quadratic_kappa(table: Table, _: int) -> Floats:
+    """1 - observed / expected disagreement; nan where truth and label are one class throughout."""
+    grade = np.arange(len(table))
+    cost = np.square(grade[:, None] - grade).astype(np.float64)
+    total = table.sum(axis=(0, 1))
+    found = np.einsum("kl,klb->b", cost, table)
+    expected = np.einsum("kl,kb,lb->b", cost, table.sum(axis=1), table.sum(axis=0))
+    return np.asarray(1 - _ratio(found * total, expected))
+
+
 FROM_TABLE: Mapping[str, Callable[[Table, int], Floats]] = {
     "accuracy": lambda t, _: _ratio(_diagonal(t).sum(axis=0), t.sum(axis=(0, 1))),
     "balanced_accuracy": lambda t, _: _mean_defined(_ratio(_diagonal(t), t.sum(axis=1))),
     "macro_f1": _macro_f1,
     "mcc": _mcc,
+    "quadratic_kappa": _quadratic_kappa,
     "sensitivity": lambda t, p: _ratio(t[p, p], t[p].sum(axis=0)),
     "specificity": lambda t, p: _ratio(t[1 - p, 1 - p], t[1 - p].sum(axis=0)),
     "ppv": lambda t, p: _ratio(t[p, p], t[:, p].sum(axis=0)),
@@ -383,9 +406,12 @@ FROM_TABLE: Mapping[str, Callable[[Table, int], Floats]] = {
 }
 
 
+SIGNED = ("mcc", "quadratic_kappa")  # from -1 to 1
+
+
 def value_range(metric: str, case: Case) -> tuple[float, float]:
     """Between which values a metric lies."""
-    if metric == "mcc":
+    if metric in SIGNED:
         return -1.0, 1.0
     if metric == "log_loss":
         return 0.0, -float(np.log(CLIP))
@@ -435,7 +461,7 @@ def _macro(tasks: Sequence[Statistic]) -> Statistic:
 
 def check_metrics(metrics: Sequence[str], case: Case) -> None:
     """Refuse a metric that is unknown or wants two classes where there are more."""
-    allowed = COMMON if case.positive is None else COMMON + BINARY
+    allowed = STUDIED if case.positive is None else STUDIED + BINARY
     for metric in metrics:
         if metric not in allowed:
             raise DataError(

@@ -14,8 +14,8 @@ import numpy as np
 from medgraft.errors import FitError
 from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.evaluate.metrics import (
-    COMMON,
     METRICS,
+    STUDIED,
     Case,
     auroc,
     give_labels,
@@ -36,8 +36,8 @@ def criterion(metric: str) -> Criterion:
     FitError
         The metric is unknown.
     """
-    if metric not in COMMON:
-        raise FitError(f"no metric {metric!r} to choose by; there are: {', '.join(COMMON)}")
+    if metric not in STUDIED:
+        raise FitError(f"no metric {metric!r} to choose by; there are: {', '.join(STUDIED)}")
     if metric == "auroc":
         return auroc_within
     return lambda y, scores, cell: _calibrated(metric, y, scores, cell)
@@ -76,4 +76,4 @@ def _calibrated(metric: str, y: Ints, scores: Floats, cell: Ints) -> float:
         positive=positive,
     )
     value = float(statistics(case, [metric])(np.ones((len(y), 1)))[0, 0])
-    return METRICS[metric].sign * value
+    return METRICS[metric].sign * (value if np.isfinite(value) else 0.0)

@@ -10,13 +10,14 @@ last stage, which sees what is shown, tells whether they are of another sort.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.preprocess import CanvasRecipe, recipe_of
 from medgraft.errors import BackboneError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
@@ -25,6 +26,7 @@ from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.kept import keep, kept
 from medgraft.profile.shift import Shift, measure_shift
 from medgraft.types import (
+    Canvas,
     Edit,
     FeatureSpec,
     FeatureTable,
@@ -117,17 +119,39 @@ class Reference:
         BackboneError
             The default backbone has other weights here.
         """
+        spec = self._spec(extractor)
+        spec = spec if edit is None else replace(spec, edits=(edit,))
+        codes, skipped = extractor.codes(table, spec)
+        if not len(codes.ids):
+            return np.empty((0, 2 * WIDTH), np.float32), skipped
+        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
+
+    def canvas_recipe(self, extractor: Extractor) -> CanvasRecipe:
+        """How canvases are made for `encode_canvases`."""
+        return recipe_of(self._spec(extractor))
+
+    def encode_canvases(
+        self, canvases: Iterable[Canvas], extractor: Extractor
+    ) -> NDArray[np.float32]:
+        """Short codes (n, 2 WIDTH) of a stream of canvases, uncached; errors as of `encode`."""
+        spec = self._spec(extractor)
+        stages = [
+            np.concatenate([values[block] for block in spec.blocks])
+            for _, values in extractor.run(canvases, spec)
+        ]
+        if not stages:
+            return np.empty((0, 2 * WIDTH), np.float32)
+        return _short(np.stack(stages), self.mean, self.scale, _deepest(extractor))
+
+    def _spec(self, extractor: Extractor) -> FeatureSpec:
+        """The recipe of the stages' codes, refused where the network has other weights here."""
         spec = _spec(extractor, self.resize)
         if spec.weights != self.weights:
             raise BackboneError(
                 f"the weights of {DEFAULT} here (sha256 {spec.weights[:12]}…) are not those by "
                 f"which the model's images were kept ({self.weights[:12]}…); install the same"
             )
-        spec = spec if edit is None else replace(spec, edits=(edit,))
-        codes, skipped = extractor.codes(table, spec)
-        if not len(codes.ids):
-            return np.empty((0, 2 * WIDTH), np.float32), skipped
-        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
+        return spec
 
     def shift(
         self, codes: NDArray[np.float32], labels: Ints, groups: Strings, given: Ints
@@ -157,21 +181,25 @@ class Reference:
         blocks = {"short": np.concatenate([self.codes, codes])[:, :WIDTH]}
         return measure_shift(table, FeatureTable(ids, blocks))
 
-    def distances(self, codes: NDArray[np.float32], own: Sequence[str] = ()) -> Floats:
-        """(n,) by what is shown, from the fifth nearest of these images.
+    def distances(
+        self, codes: NDArray[np.float32], own: Sequence[str] = (), *, stages: bool = False
+    ) -> Floats:
+        """(n,) by what is shown, or by all stages, from the fifth nearest of these images.
 
         codes : (n, 2 WIDTH). own : (n,) groups among these that are not counted; none by default.
         """
         k = min(NEIGHBOURS, len(self.codes)) - 1
-        mine, codes = self.codes[:, WIDTH:], codes[:, WIDTH:]
+        part = slice(WIDTH) if stages else slice(WIDTH, None)
+        mine, codes = self.codes[:, part], codes[:, part]
         square = np.square(mine).sum(axis=1)
-        names = np.array(own, str)
+        numbers = np.unique(np.append(self.groups, np.array(own, str)), return_inverse=True)[1]
+        here, theirs = numbers[: len(mine)], numbers[len(mine) :]
         found = []
         for start in range(0, len(codes), 512):
             some = codes[start : start + 512]
             far = square - 2 * some @ mine.T + np.square(some).sum(axis=1)[:, None]
-            if len(names):
-                far[names[start : start + 512, None] == self.groups] = np.inf
+            if len(theirs):
+                far[theirs[start : start + 512, None] == here] = np.inf
             found.append(np.partition(far, k, axis=1)[:, k])
         return np.sqrt(np.maximum(np.concatenate(found), 0)) if found else np.empty(0)
 

@@ -47,6 +47,10 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "lower_end": result.lower_end and _lower_end(result.lower_end),
         **({"second_network": _second(result.second)} if result.second else {}),
         **({"by_site": _by_site(result.by_site)} if result.by_site else {}),
+        "sets": json_value(result.sets),
+        "unlike": json_value(result.unlike),
+        "wishes": json_value(result.wishes),
+        **({"subgroups": json_value(result.subgroups)} if result.subgroups else {}),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },

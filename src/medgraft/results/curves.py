@@ -32,14 +32,29 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, eq=False)
+class DecisionCurve:
+    """Net benefit an image at each threshold, all (n_thresholds,), with its band.
+
+    threshold : from which probability on one acts. everyone : the net benefit of acting on all.
+    """
+
+    threshold: Floats
+    benefit: Floats
+    low: Floats
+    high: Floats
+    everyone: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Curves:
     """What is drawn of one set of predictions.
 
     roc : of two classes the positive one's, of more one for each of the first, against the rest;
-    None where there is no image of the class, or no other. precision_recall : of the positive one
-    of two classes.
+    None where there is no image of the class, or no other. precision_recall, decision : of the
+    positive one of two classes.
     """
 
     roc: Mapping[str, Curve | None]
     precision_recall: Curve | None
     reliability: tuple[ReliabilityBin, ...]
+    decision: DecisionCurve | None = None

@@ -9,7 +9,8 @@ from medgraft.audit.regions import layout_of
 from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import Clahe, edit_from_key
 from medgraft.errors import ScenarioError
-from medgraft.evaluate.metrics import COMMON
+from medgraft.evaluate.conformal import ALPHA, check_alpha
+from medgraft.evaluate.metrics import STUDIED
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.encoders import check_pooling
 from medgraft.features.feature_plan import encoder_of
@@ -51,7 +52,10 @@ class StudyOptions:
     images' paths, that names hospital, scanner or the like: folds are then sites (`data.sites`),
     and `n_folds` is theirs. budget : seconds that the whole study may take, by which epochs and
     search of trained networks are cut; 0 cuts nothing. test_fraction : of the images, set aside
-    where no test split is given. audit : whether the evidence of what is recommended is audited,
+    where no test split is given. alpha : the share of each class that prediction sets may miss in
+    the report (`evaluate.conformal`); the model saved gives sets at any. subgroups : metadata
+    columns by whose values what is recommended is judged too (`evaluate.subgroups`). audit :
+    whether the evidence of what is recommended is audited,
     with `audit_pairs` pairs of donors at most. modality : what the images are, by which the audit
     knows regions that are no evidence (`audit.regions.LAYOUTS`). masks : the table's masks hold the
     evidence of every class, and what is outside of them is none. What is named twice is compared
@@ -77,6 +81,8 @@ class StudyOptions:
     metric: str = DEFAULT_METRIC
     n_folds: int = 5
     test_fraction: float = 0.2
+    alpha: float = ALPHA
+    subgroups: tuple[str, ...] = ()
     seed: int = 0
     audit: bool = True
     audit_pairs: int = 80
@@ -93,9 +99,10 @@ class StudyOptions:
         layout_of(self.modality)
         _check("family", self.families, FAMILIES)
         _check("head", self.heads, tuple(HEADS))
-        _check("metric", (self.metric,), COMMON)
+        _check("metric", (self.metric,), STUDIED)
         _check("resize rule", (self.resize,), get_args(ResizeRule))
         _check("way to validate", (self.validate,), VALIDATE)
+        check_alpha(self.alpha)
         recipe_of(self.training)
         if self.augment:
             _check("preset of views", (self.augment,), tuple(PRESETS))

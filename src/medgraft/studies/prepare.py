@@ -23,6 +23,7 @@ from medgraft.data.split import (
     with_test_split,
 )
 from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.learn.finetune_setup import FinetuneSetup
@@ -138,6 +139,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     """
     options = with_networks(options, table, extractor)
     _plan(table, options, extractor, shorter_side(table.development))
+    subgroup_columns(table, options.subgroups, options.metric)
     if options.site:
         _foldable(divided(table, options).development, options)
 

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from medgraft.audit.evidence import Audit
 from medgraft.evaluate.by_site import figures_by_site
 from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.conformal import ALPHA
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.evaluate.overlap import lower_end
 from medgraft.evaluate.winners_curse import Resampled, resample_in_and_out
+from medgraft.evaluate.wished import describe_wishes
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
+from medgraft.learn.kept_sets import own_probability
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
@@ -44,7 +47,8 @@ from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
-from medgraft.studies.store import RunStore
+from medgraft.studies.store import BesideModel, RunStore
+from medgraft.studies.unsure import by_subgroup, set_figures, unlike_figures
 from medgraft.types import (
     Estimate,
     Evaluation,
@@ -59,6 +63,9 @@ from medgraft.types import (
     StudyResult,
 )
 
+LATER: Mapping[str, object] = {"site": "", "second": None, "alpha": ALPHA, "subgroups": ()}
+"""Options that runs begun before there were these know nothing of, where they change nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -69,8 +76,8 @@ class Study:
     validation, tested : Evaluations of `unchanged` and of its test; by_patient : the latter (the
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
-    key, of the recommended scenario and of those that failed before it. traces : by which the
-    images learned from are known; reference : to which those of another place are held.
+    key, of the recommended scenario and of those that failed before it. beside : what is saved
+    beside the classifier.
     """
 
     result: StudyResult
@@ -87,8 +94,7 @@ class Study:
     seconds: Mapping[str, float]
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
-    traces: Traces
-    reference: Reference
+    beside: BesideModel
 
 
 def run_study(
@@ -137,7 +143,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
-            if name not in ("site", "second") or value  # runs begun before there were these go on
+            if name not in LATER or value != LATER[name]
         },
     }
 
@@ -206,7 +212,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         drawn=drawn,
         audited=audited,
         crossed=crossed,
-        validation=evaluate(crossed.unchanged),
+        validation=evaluate(crossed.unchanged, by=options.metric),
         least=lower_end(crossed.predictions, prepared.surface, options.metric),
         by_site=None
         if prepared.sites is None
@@ -227,11 +233,13 @@ def test(
         found = Tested(
             predictions=predictions,
             estimates=dict(zip(predictions, estimates, strict=True)),
-            evaluation=evaluate(mine, operating),
-            by_patient=evaluate_by_group(mine, operating),
+            evaluation=evaluate(mine, operating, by=chosen.drawn.metric),
+            by_patient=evaluate_by_group(mine, operating, by=chosen.drawn.metric),
         )
     else:
-        found = Tested({}, {}, None, evaluate_by_group(chosen.crossed.unchanged))
+        found = Tested(
+            {}, {}, None, evaluate_by_group(chosen.crossed.unchanged, by=chosen.drawn.metric)
+        )
     session.event("test split looked at", images=len(table), scenarios=len(found.predictions))
     session.end_step("look at the test split once")
     return found
@@ -248,8 +256,23 @@ def assemble(
     crossed, development = chosen.crossed, prepared.development.table
     findings = _findings(prepared, crossed.unchanged, session.extractor)
     session.end_step("check the data")
+    beside = BesideModel(
+        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
+        reference=Reference.of(
+            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
+        ),
+        own=own_probability(crossed),
+    )
+    result = _result(prepared, judged, chosen, tested, findings, session.seconds)
+    test = tested.predictions.get(chosen.choice.recommended)
     return Study(
-        result=_result(prepared, judged, chosen, tested, findings, session.seconds),
+        result=dataclasses.replace(
+            result,
+            sets=set_figures(beside.own, crossed, test, prepared.options.alpha),
+            unlike=unlike_figures(beside.reference, prepared.table.test, session.extractor),
+            wishes=describe_wishes(beside.own, crossed.unchanged, test),
+            subgroups=by_subgroup(prepared, crossed, test),
+        ),
         options=prepared.options,
         folds=prepared.development.folds,
         planned=prepared.planned,
@@ -263,10 +286,7 @@ def assemble(
         seconds=session.step_seconds,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
-        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
-        reference=Reference.of(
-            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
-        ),
+        beside=beside,
     )
 
 

@@ -19,10 +19,12 @@ from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
+from medgraft.learn.kept_sets import own_probability
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import INPUT, Finetune, Scenario
+from medgraft.studies.store import BesideModel
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
 
 VALIDATE = ("plain", "changed")
@@ -62,8 +64,8 @@ class SingleResult:
 
     table : the images that could be read. crossed : predictions of images not learned from, out
     of fold or of the one holdout, and the fitted classifier. validation, tested : their
-    Evaluations; tested is None where no test split was looked at. traces : by which the images
-    learned from are known; reference : to which those of another place are held.
+    Evaluations; tested is None where no test split was looked at. beside : what is saved beside
+    the classifier.
     """
 
     table: ImageTable
@@ -73,8 +75,7 @@ class SingleResult:
     validation: Evaluation
     test: Predictions | None
     tested: Evaluation | None
-    traces: Traces
-    reference: Reference
+    beside: BesideModel
 
 
 def classic_scenario(
@@ -149,7 +150,8 @@ def run_single(
     traces = Traces.of(development, read_image_stats(development, spec, extractor), spec)
     validation = evaluate(crossed.unchanged)
     reference = Reference.of(development, crossed.unchanged, extractor, spec.resize)
-    return SingleResult(table, options, folds, crossed, validation, test, tested, traces, reference)
+    beside = BesideModel(traces, reference, own_probability(crossed))
+    return SingleResult(table, options, folds, crossed, validation, test, tested, beside)
 
 
 def _readable(table: ImageTable, scenario: Scenario, extractor: Extractor) -> ImageTable:

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from medgraft.errors import BundleError, MedgraftError
+from medgraft.evaluate.conformal import OwnProbability
 from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.learn.kept_sets import write_own_probability
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
@@ -29,6 +31,27 @@ from medgraft.types import FittedScenario, Predictions
 
 class RunError(MedgraftError):
     """A run's folder cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class BesideModel:
+    """What is saved beside a classifier, of the images that it learned from.
+
+    traces : by which they are known. reference : to which those of another place are held. own :
+    by which its prediction sets are made.
+    """
+
+    traces: Traces
+    reference: Reference
+    own: OwnProbability
+
+    def write(self, folder: Path, fitted: FittedScenario) -> None:
+        """Save the classifier with all of it, whole or not at all."""
+        with written_folder(folder) as bundle:
+            fitted.save(bundle)
+            self.traces.write(bundle)
+            self.reference.write(bundle)
+            write_own_probability(self.own, bundle)
 
 
 class RunStore:
@@ -104,15 +127,11 @@ class RunStore:
         result: Mapping[str, Any],
         predictions: list[Predictions],
         fitted: FittedScenario,
-        traces: Traces,
-        reference: Reference,
+        beside: BesideModel,
     ) -> None:
         """Write what the study found, `result.json` last; `result` is what it holds."""
         write_predictions(self.folder / "predictions.parquet", predictions)
-        with written_folder(self.folder / "model") as folder:
-            fitted.save(folder)
-            traces.write(folder)
-            reference.write(folder)
+        beside.write(self.folder / "model", fitted)
         write_json(self.folder / "result.json", result)
         self.event("finished", recommended=result["recommended"])
 

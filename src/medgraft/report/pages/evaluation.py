@@ -10,12 +10,20 @@ import numpy as np
 
 from medgraft import files
 from medgraft.report.pages.render import render_page
-from medgraft.report.sections import performance
+from medgraft.report.sections import performance, subgroups, unsure
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
-from medgraft.types import Estimate, Evaluation, SeenBefore, Skipped
+from medgraft.types import (
+    Estimate,
+    Evaluation,
+    SeenBefore,
+    SetFigures,
+    Skipped,
+    Subgroups,
+    UnlikeFigures,
+)
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
 
@@ -27,7 +35,9 @@ class EvaluationInput:
     model, data : the classifier's folder and the data, as they were named. metric : what the page
     leads with. learned : images of each class the classifier learned from; empty where that is
     not known. seen : how many of the images offered it learned from; those are left out, and
-    `with_seen` is what it would be with them (None where there are none).
+    `with_seen` is what it would be with them (None where there are none). sets : how its
+    prediction sets do, and unlike : how many images are unlike those learned from, where it keeps
+    what says so. subgroups : of the columns asked for.
     """
 
     model: str
@@ -41,6 +51,9 @@ class EvaluationInput:
     learned: Mapping[str, int] = field(default_factory=dict)
     seen: SeenBefore = field(default_factory=SeenBefore)
     with_seen: Evaluation | None = None
+    sets: SetFigures | None = None
+    unlike: UnlikeFigures | None = None
+    subgroups: tuple[Subgroups, ...] = ()
     command: str = ""
     version: str = ""
 
@@ -84,6 +97,10 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
+            **unsure.section(
+                {"By image": content.sets} if content.sets else {}, content.unlike, "these images"
+            ),
+            **subgroups.section(content.subgroups, metric),
             **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )

@@ -22,7 +22,9 @@ from medgraft.report.sections import (
     questions,
     scenarios,
     sites,
+    subgroups,
     training,
+    unsure,
 )
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import (
@@ -45,6 +47,8 @@ PARTS = {
     "training": "What training added",
     "why": "Why this one",
     "exactly": "How good, exactly",
+    "unsure": "When it is not sure",
+    "subgroups": "In sub-groups",
     "sites": "At each site",
     "data": "The data",
     "repeat": "How to repeat it",
@@ -76,6 +80,8 @@ def render(content: ReportInput) -> str:
         "helped": not (content.result.questions or content.families),
         "training": not content.trainings,
         "sites": content.result.by_site is None,
+        "unsure": not content.result.sets,
+        "subgroups": not content.result.subgroups,
     }
     return render_page(
         "study.html.j2",
@@ -102,6 +108,8 @@ def render(content: ReportInput) -> str:
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
+            **_unsure(content),
+            **subgroups.section(content.result.subgroups, content.result.metric),
             **_data(content),
         },
     )
@@ -122,7 +130,16 @@ def _judged(content: ReportInput) -> Judged:
     )
     if content.changed:
         sentence += f" {training.CHANGED_SHORT}"
-    return Judged(content.curves, judged, sentence, columns)
+    return Judged(content.curves, judged, sentence, columns, content.result.wishes)
+
+
+def _unsure(content: ReportInput) -> dict[str, object]:
+    """Sets and unlikeness on the test images, or out of fold where there are none."""
+    titles = {"test": "Test", "validation": "Out of fold"}
+    sets = content.result.sets
+    where = "the test images" if "test" in sets else "the development images, out of fold,"
+    found = {title: sets[name] for name, title in titles.items() if name in sets}
+    return unsure.section(found, content.result.unlike, where)
 
 
 def _in_groups(table: ImageTable) -> str:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraft.report.charts import plots
-from medgraft.report.text import calibration, formatting
+from medgraft.report.charts.decision import decision as draw_decision
+from medgraft.report.text import calibration, decision, formatting
 from medgraft.results.curves import Curve, Curves
-from medgraft.types import Estimate, Evaluation
+from medgraft.types import Estimate, Evaluation, Wish
 
 PATIENT = "By patient or group"
 BY_PATIENT = "By patient or group: one answer for each, the mean of its images' probabilities."
@@ -26,12 +27,14 @@ class Judged:
 
     sentence : which model on which images. columns : the evaluations shown side by side by their
     titles; `evaluation` is the first of them, and `curves` are of the same predictions.
+    wishes : thresholds for a wanted sensitivity or specificity, held on them too.
     """
 
     curves: Curves
     evaluation: Evaluation
     sentence: str
     columns: Mapping[str, Evaluation]
+    wishes: tuple[Wish, ...] = ()
 
 
 def section(judged: Judged) -> dict[str, object]:
@@ -46,6 +49,10 @@ def section(judged: Judged) -> dict[str, object]:
         "columns": [_column(title, one) for title, one in judged.columns.items()],
         "metrics": _metrics(evaluation),
         "methods": _methods(evaluation),
+        "wishes": [
+            (decision.wish(one), one, "" if one.threshold is not None else decision.unmet(one))
+            for one in judged.wishes
+        ],
         "by_patient_note": _by_patient(judged.columns.get(PATIENT)),
         "curves": drawn,
         "curves_sentence": sentence,
@@ -135,6 +142,10 @@ def _curves(content: Judged) -> tuple[list[dict[str, object]], str]:
         drawn.append({"title": title, "svg": svg, "caption": _roc_caption(judged, binary)})
         if curves.precision_recall is not None:
             drawn.append(_precision_recall(judged, name, curves.precision_recall))
+        if curves.decision is not None:
+            svg = draw_decision("decision", curves.decision, name)
+            text = decision.caption(curves.decision)
+            drawn.append({"title": "Is acting by it worth it?", "svg": svg, "caption": text})
     sentence = "The band is the 95 % interval at each place; the dashed line is guessing."
     if not binary:
         sentence = f"One class against the rest, ROC curves. {sentence}"

@@ -28,6 +28,7 @@ METRIC_WORDS = {
     "npv": "NPV",
     "macro_f1": "macro F1",
     "mcc": "MCC",
+    "quadratic_kappa": "quadratic kappa",
     "brier": "Brier score",
     "log_loss": "log loss",
     "ece": "calibration error",
@@ -60,6 +61,9 @@ GLOSSARY = {
     "It depends on how common the class is.",
     "macro_f1": "For each class the harmonic mean of precision and recall, averaged over the "
     "classes.",
+    "quadratic_kappa": "Agreement of grades beyond chance, a mistake weighed by the square of the "
+    "grades between truth and label: 0 is guessing, 1 is no mistake. It takes the classes in the "
+    "order of their names.",
     "mcc": "Matthews correlation between truth and label: 0 is guessing, 1 is no mistake, and "
     "the size of the classes does not flatter it.",
     "brier": "The mean squared distance between the probabilities given and what was true; lower "
@@ -164,6 +168,15 @@ def percent(share: float | None) -> str:
     if size < 0.05:
         return "<0.1 %"
     return _signed(share, f"{size:.1f} %")
+
+
+def nominal(share: float) -> str:
+    """A share that was asked for, not measured, in percent.
+
+    >>> nominal(0.9), nominal(0.975)
+    ('90 %', '97.5 %')
+    """
+    return f"{round(100 * share, 6):g} %"
 
 
 def in_100(share: float) -> str:

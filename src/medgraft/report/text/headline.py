@@ -76,7 +76,12 @@ def caution(judged: Evaluation) -> str:
 
 def guessing(judged: Evaluation, metric: str) -> float:
     """What a metric is worth where labels are guessed; NaN where that depends on how."""
-    by_metric = {"auroc": 0.5, "balanced_accuracy": 1 / len(judged.classes), "mcc": 0.0}
+    by_metric = {
+        "auroc": 0.5,
+        "balanced_accuracy": 1 / len(judged.classes),
+        "mcc": 0.0,
+        "quadratic_kappa": 0.0,
+    }
     return by_metric.get(metric, math.nan)
 
 

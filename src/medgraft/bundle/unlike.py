@@ -1,0 +1,88 @@
+"""Whether images are unlike anything that a saved classifier learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.bundle.model import bundle_folder
+from medgraft.errors import BundleError
+from medgraft.features.extract import Extractor
+from medgraft.profile.reference import Reference
+from medgraft.profile.unlike import RATE, Unlikeness, check_rate
+from medgraft.types import Canvas, FittedScenario, ImageTable, Source, UnlikeFigures
+
+
+@dataclass(frozen=True, eq=False)
+class UnlikeJudge:
+    """Judges files and tables by what a bundle keeps of the images it learned from.
+
+    fitted : whose rule shows stored values. extractor : with the default network as it comes, which
+    need not be the one in the bundle.
+    """
+
+    unlikeness: Unlikeness
+    fitted: FittedScenario
+    extractor: Extractor
+
+    @classmethod
+    def of(
+        cls, model: Path | str, fitted: FittedScenario, extractor: Extractor, rate: float | None
+    ) -> UnlikeJudge | None:
+        """By the bundle of a run, or its folder; None where it keeps nothing to judge by.
+
+        rate : of false alarms, by patient; None for the usual one.
+
+        Raises
+        ------
+        DataError
+            `rate` does not lie between 0 and 1.
+        BundleError
+            `rate` was given, and the bundle keeps nothing to judge by; or that is damaged.
+        """
+        if rate is not None:
+            check_rate(rate)
+        folder = bundle_folder(Path(model))
+        reference = Reference.read(folder)
+        if reference is None:
+            if rate is None:
+                return None
+            raise BundleError(
+                f"{folder} keeps nothing to hold new images to (it is of an earlier version, or "
+                "was saved from Python); run its study again, whose codes are in the cache, or "
+                "leave --unlike-rate out"
+            )
+        plain = Extractor(
+            extractor.cache, engine=extractor.engine, workers=extractor.workers,
+            progress=extractor.progress,
+        )  # fmt: skip
+        return cls(Unlikeness.of(reference, RATE if rate is None else rate), fitted, plain)
+
+    def files(self, names: Sequence[str]) -> dict[str, bool]:
+        """Whether each image file is unlike; those that can be read."""
+        ids: list[str] = []
+
+        def readable() -> Iterator[Canvas]:
+            reference, rule = self.unlikeness.reference, self.fitted.rule
+            recipe = reference.canvas_recipe(self.extractor)
+            for row in self.extractor.decode(names, map(Source, names), recipe, rule):
+                if isinstance(row, Canvas):
+                    ids.append(row.id)
+                    yield row
+
+        codes = self.unlikeness.reference.encode_canvases(readable(), self.extractor)
+        return dict(zip(ids, self.unlikeness.judge(codes).tolist(), strict=True))
+
+    def table(self, table: ImageTable) -> NDArray[np.bool_]:
+        """Whether each image of a table is unlike, (n,); all can be read."""
+        codes, _ = self.unlikeness.reference.encode(table, self.extractor)
+        return self.unlikeness.judge(codes)
+
+    def figures(self, table: ImageTable) -> UnlikeFigures:
+        """How many of a table's images and patients are unlike; all can be read."""
+        unlike = self.table(table.shown_by(self.fitted.rule))
+        return self.unlikeness.figures(unlike, table.groups)
