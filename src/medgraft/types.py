@@ -1005,13 +1005,65 @@ class SecondNetwork:
         return self.images <= self.most
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """A public data set that ours was measured on (`profile/known_sets.py`).
+
+    shows : what its images are, in words. n : images to learn from. distance, low, high : from
+    ImageNet, with its 95 % interval. winner : the family that a written-down study recommends; ''
+    where there is none.
+    """
+
+    name: str
+    shows: str
+    n: int
+    distance: float
+    low: float
+    high: float
+    winner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """How far images are from those of ImageNet, as the default network sees them.
+
+    distance : of the deeper layers, 0 (the same) to 1; None where it cannot be told, which `reason`
+    then says. shallow : the same of the layers before them, which see colour and contrast.
+    by_layer : of each, from shallow to deep. n_groups : of the images that were looked at. known :
+    the sets that it is held against, the nearest to ImageNet first.
+    """
+
+    distance: Estimate | None
+    shallow: Estimate | None
+    by_layer: tuple[tuple[str, float], ...]
+    n_images: int
+    n_groups: int
+    known: tuple[KnownSet, ...]
+    reason: Literal["", "one image", "one group", "other weights"] = ""
+
+    @property
+    def place(self) -> tuple[tuple[KnownSet, ...], tuple[KnownSet, ...], tuple[KnownSet, ...]]:
+        """Of the larger known sets those nearer to ImageNet, those as far, and those farther.
+
+        As far are those whose interval meets that of these images. Sets of fewer than 150 images
+        are parts of larger ones.
+        """
+        known, own = [one for one in self.known if one.n >= 150], self.distance
+        if own is None:
+            return (), (), ()
+        nearer = tuple(one for one in known if one.high < own.low)
+        farther = tuple(one for one in known if one.low > own.high)
+        return nearer, tuple(one for one in known if one not in (*nearer, *farther)), farther
+
+
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """What a study found; `result.json` is this and nothing else.
 
     second : where nobody named a network and another is installed that may be worth its time.
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
-    by_site : of the recommended scenario, where folds were sites.
+    by_site : of the recommended scenario, where folds were sites. similarity : to ImageNet, of the
+    images learned from.
     """
 
     metric: str
@@ -1030,6 +1082,7 @@ class StudyResult:
     by_site: SiteFigures | None = None
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
     second: SecondNetwork | None = None
+    similarity: Similarity | None = None
 
 
 # --------------------------------------------------------------------------- being watched

@@ -17,6 +17,7 @@ from medgraft.types import (
     LowerEnd,
     ScenarioResult,
     SecondNetwork,
+    Similarity,
     SiteFigures,
     StudyResult,
 )
@@ -37,7 +38,10 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
             "skipped": json_value(table.skipped),
         },
-        "profile": {"findings": [_finding(one, one.text, one.remedy) for one in result.findings]},
+        "profile": {
+            "findings": [_finding(one, one.text, one.remedy) for one in result.findings],
+            "similarity": result.similarity and _similarity(result.similarity),
+        },
         "scenarios": [_scenario(row) for row in result.scenarios],
         "recommended": result.recommended,
         "why": recommendation.why(result.why, {row.key: row.key for row in result.scenarios}),
@@ -63,6 +67,19 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "audit": result.audit and audit_json(result.audit),
         "versions": dict(result.versions),
         "seconds": round(result.seconds, 3),
+    }
+
+
+def _similarity(found: Similarity) -> dict[str, Any]:
+    nearer, as_far, farther = ([one.name for one in some] for some in found.place)
+    return {
+        "distance": json_value(found.distance),
+        "shallow": json_value(found.shallow),
+        "by_layer": dict(found.by_layer),
+        "nearer": nearer,
+        "as_far": as_far,
+        "farther": farther,
+        "reason": found.reason or None,
     }
 
 

@@ -313,6 +313,7 @@ def _result(
         lower_end=chosen.least,
         by_site=chosen.by_site,
         second=prepared.options.second,
+        similarity=prepared.similarity,
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,

@@ -31,6 +31,7 @@ from medgraft.report.text import (
     lower_end,
     recommendation,
     scenario_names,
+    similarity,
     verdicts,
 )
 from medgraft.results.study import ReportInput
@@ -87,6 +88,7 @@ def render(content: ReportInput) -> str:
             "gloss": headline.gloss(content.result.metric, content.judged),
             "operating_sentence": headline.operating_sentence(content.judged),
             "lower_end": lower_end.sentence(content.result),
+            "similarity": similarity.sentence(content.result.similarity),
             **sites.section(content),
             "facts": _facts(content),
             "verdicts": verdicts.verdicts(content),
