@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-similarity results-layouts prove-audit prove-statistics fuzz lint format clean
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-similarity results-learning-curve results-layouts prove-audit prove-statistics fuzz lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ results-shift: $(READY) ## what training, ranking and threshold hold at a second
 
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
+
+results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
+	$(BIN)/python experiments/learning_curves.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)

@@ -1056,6 +1056,46 @@ class Similarity:
         return nearer, tuple(one for one in known if one not in (*nearer, *farther)), farther
 
 
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A figure out of fold of heads that learned from a share of the patients.
+
+    n_images : that each fold's head learned from, on average. draws : of that share.
+    """
+
+    share: float
+    n_images: int
+    draws: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What more images bring a scenario, from refits on fewer.
+
+    scenario : the one that was refitted, the recommended one or the best that can be. points : from
+    few images to all, () where there is none, which `reason` then says. twice : the figure with
+    twice the images, gain : how much better that is (0 or more, whichever way the metric counts);
+    None where nothing is left to gain. margin : the least gain that is worth naming.
+    """
+
+    scenario: str
+    points: tuple[CurvePoint, ...]
+    twice: Estimate | None
+    gain: Estimate | None
+    margin: float
+    reason: Literal["", "few patients", "nothing to refit", "no error left", "metric"] = ""
+
+    @property
+    def verdict(self) -> Literal["", "helps", "hardly helps", "cannot be told"]:
+        """What twice the images would do, as far as the interval of the gain tells."""
+        if self.gain is None:
+            return ""
+        if self.gain.low >= self.margin:
+            return "helps"
+        return "hardly helps" if self.gain.high < self.margin else "cannot be told"
+
+
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """What a study found; `result.json` is this and nothing else.
@@ -1063,7 +1103,7 @@ class StudyResult:
     second : where nobody named a network and another is installed that may be worth its time.
     calibration : of the recommended scenario, out of fold (`validation`) and on the `test`.
     by_site : of the recommended scenario, where folds were sites. similarity : to ImageNet, of the
-    images learned from.
+    images learned from. learning_curve : None where none was asked for.
     """
 
     metric: str
@@ -1083,6 +1123,7 @@ class StudyResult:
     calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
     second: SecondNetwork | None = None
     similarity: Similarity | None = None
+    learning_curve: LearningCurve | None = None
 
 
 # --------------------------------------------------------------------------- being watched

@@ -14,6 +14,7 @@ from medgraft.types import (
     AuditResult,
     Calibration,
     Finding,
+    LearningCurve,
     LowerEnd,
     ScenarioResult,
     SecondNetwork,
@@ -54,6 +55,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },
+        "learning_curve": result.learning_curve and _learning_curve(result.learning_curve),
         "comparisons": json_value(result.comparisons),
         "questions": [
             {
@@ -85,6 +87,10 @@ def _similarity(found: Similarity) -> dict[str, Any]:
 
 def _second(found: SecondNetwork) -> dict[str, Any]:
     return {**json_value(found), "tried": found.tried}
+
+
+def _learning_curve(found: LearningCurve) -> dict[str, Any]:
+    return {**json_value(found), "verdict": found.verdict or None, "reason": found.reason or None}
 
 
 def _lower_end(found: LowerEnd) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from medgraft.studies.audit_candidates import (
     scenario_of,
 )
 from medgraft.studies.judge import judge
+from medgraft.studies.learning_curve import learning_curve
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
@@ -52,6 +53,7 @@ from medgraft.types import (
     FittedScenario,
     Folds,
     ImageTable,
+    LearningCurve,
     LowerEnd,
     Predictions,
     ScenarioResult,
@@ -123,6 +125,9 @@ def run_study(
     return assemble(prepared, judged, chosen, tested, session)
 
 
+NEW: Mapping[str, object] = {"site": "", "second": None, "learning_curve": True}  # as it was before
+
+
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
     options = with_networks(options, table, extractor)
@@ -137,7 +142,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
-            if name not in ("site", "second") or value  # runs begun before there were these go on
+            if name not in NEW or value != NEW[name]  # runs begun before there were these go on
         },
     }
 
@@ -151,7 +156,8 @@ class Chosen:
 
     estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
     crossed : of the recommended scenario; validation its Evaluation on images as they are, least
-    the lower end of what the surface leaves of it, by_site its figures where folds are sites.
+    the lower end of what the surface leaves of it, by_site its figures where folds are sites; curve
+    what more images would bring, where that was asked for.
     """
 
     choice: Recommendation
@@ -162,6 +168,7 @@ class Chosen:
     validation: Evaluation
     least: LowerEnd | None
     by_site: SiteFigures | None
+    curve: LearningCurve | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +207,12 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         session.end_step("audit the evidence")
     session.event("recommended", key=choice.recommended, margin=choice.margin)
     crossed = judged[choice.recommended]
+    curve = None
+    if options.learning_curve:
+        curve = learning_curve(
+            choice.recommended, judged, estimates, development, session.extractor
+        )
+        session.end_step("refit on fewer images")
     return Chosen(
         choice=choice,
         estimates=estimates,
@@ -211,6 +224,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         by_site=None
         if prepared.sites is None
         else figures_by_site(crossed.unchanged, prepared.sites, options.site, options.metric),
+        curve=curve,
     )
 
 
@@ -314,6 +328,7 @@ def _result(
         by_site=chosen.by_site,
         second=prepared.options.second,
         similarity=prepared.similarity,
+        learning_curve=chosen.curve,
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,
