@@ -17,6 +17,7 @@ from medgraft.report.pages.render import render_page
 from medgraft.report.sections import (
     atlas,
     cases,
+    decision_map,
     evidence,
     learning_curve,
     performance,
@@ -32,7 +33,6 @@ from medgraft.report.text import (
     lower_end,
     recommendation,
     scenario_names,
-    similarity,
     verdicts,
 )
 from medgraft.results.study import ReportInput
@@ -102,7 +102,7 @@ def render(content: ReportInput) -> str:
             **questions.section(content),
             **training.section(content),
             **learning_curve.section(content),
-            "similarity": similarity.sentence(content.result.similarity),
+            **decision_map.section(content),
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
