@@ -39,6 +39,14 @@ def _one_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_for_similarity() -> Iterator[None]:
+    """Studies of tests hold few images to ImageNet: each is a pass of the network more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medgraft.profile.similarity.MOST", 8)
+        yield
+
+
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Converted graphs, shared by all caches of a session: converting one takes seconds."""

@@ -115,7 +115,15 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
-    from medgraft.report.text import lower_end, recommendation, sites, subgroups, unlike
+    from medgraft.report.text import (
+        learning_curve,
+        lower_end,
+        recommendation,
+        similarity,
+        sites,
+        subgroups,
+        unlike,
+    )
     from medgraft.report.text.scenario_names import short_names
     from medgraft.studies.training import trainings
 
@@ -128,6 +136,12 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     if said := lower_end.sentence(result):
         console.print(f"{said}\n", markup=False)
     if said := sites.sentence(result):
+        console.print(f"{said}\n", markup=False)
+    if said := similarity.sentence(result.similarity):
+        console.print(f"{said}\n", markup=False)
+    if (curve := result.learning_curve) is not None:
+        name = names.get(curve.scenario, curve.scenario)
+        said = learning_curve.sentence(curve, result.metric, result.recommended, name)
         console.print(f"{said}\n", markup=False)
     show_questions(result)
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)

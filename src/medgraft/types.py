@@ -1080,6 +1080,97 @@ class SecondNetwork:
         return self.images <= self.most
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """A public data set that ours was measured on (`profile/known_sets.py`).
+
+    shows : what its images are, in words. n : images to learn from. distance, low, high : from
+    ImageNet, with its 95 % interval. winner : the family that a written-down study recommends; ''
+    where there is none.
+    """
+
+    name: str
+    shows: str
+    n: int
+    distance: float
+    low: float
+    high: float
+    winner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """How far images are from those of ImageNet, as the default network sees them.
+
+    distance : of the deeper layers, 0 (the same) to 1; None where it cannot be told, which `reason`
+    then says. shallow : the same of the layers before them, which see colour and contrast.
+    by_layer : of each, from shallow to deep. n_groups : of the images that were looked at. known :
+    the sets that it is held against, the nearest to ImageNet first.
+    """
+
+    distance: Estimate | None
+    shallow: Estimate | None
+    by_layer: tuple[tuple[str, float], ...]
+    n_images: int
+    n_groups: int
+    known: tuple[KnownSet, ...]
+    reason: Literal["", "one image", "one group", "other weights"] = ""
+
+    @property
+    def place(self) -> tuple[tuple[KnownSet, ...], tuple[KnownSet, ...], tuple[KnownSet, ...]]:
+        """Of the larger known sets those nearer to ImageNet, those as far, and those farther.
+
+        As far are those whose interval meets that of these images. Sets of fewer than 150 images
+        are parts of larger ones.
+        """
+        known, own = [one for one in self.known if one.n >= 150], self.distance
+        if own is None:
+            return (), (), ()
+        nearer = tuple(one for one in known if one.high < own.low)
+        farther = tuple(one for one in known if one.low > own.high)
+        return nearer, tuple(one for one in known if one not in (*nearer, *farther)), farther
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A figure out of fold of heads that learned from a share of the patients.
+
+    n_images : that each fold's head learned from, on average. draws : of that share.
+    """
+
+    share: float
+    n_images: int
+    draws: int
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What more images bring a scenario, from refits on fewer.
+
+    scenario : the one that was refitted, the recommended one or the best that can be. points : from
+    few images to all, () where there is none, which `reason` then says. twice : the figure with
+    twice the images, gain : how much better that is (0 or more, whichever way the metric counts);
+    None where nothing is left to gain. margin : the least gain that is worth naming.
+    """
+
+    scenario: str
+    points: tuple[CurvePoint, ...]
+    twice: Estimate | None
+    gain: Estimate | None
+    margin: float
+    reason: Literal["", "few patients", "nothing to refit", "no error left", "metric"] = ""
+
+    @property
+    def verdict(self) -> Literal["", "helps", "hardly helps", "cannot be told"]:
+        """What twice the images would do, as far as the interval of the gain tells."""
+        if self.gain is None:
+            return ""
+        if self.gain.low >= self.margin:
+            return "helps"
+        return "hardly helps" if self.gain.high < self.margin else "cannot be told"
+
+
 @dataclass(frozen=True, eq=False)
 class StudyResult:
     """What a study found; `result.json` is this and nothing else.
@@ -1091,6 +1182,8 @@ class StudyResult:
     those learned from; None without a test split. wishes : thresholds for a wanted sensitivity or
     specificity, with what they hold on the test, or out of fold without one. subgroups : of the
     columns asked for, on the same images.
+    similarity : to ImageNet, of the images learned from. learning_curve : None where none was asked
+    for.
     """
 
     metric: str
@@ -1113,6 +1206,8 @@ class StudyResult:
     unlike: UnlikeFigures | None = None
     wishes: tuple[Wish, ...] = ()
     subgroups: tuple[Subgroups, ...] = ()
+    similarity: Similarity | None = None
+    learning_curve: LearningCurve | None = None
 
 
 # --------------------------------------------------------------------------- being watched

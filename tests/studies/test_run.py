@@ -72,6 +72,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
         "schema", "metric", "data", "profile", "scenarios", "recommended", "why", "corrected",
         "lower_end", "calibration", "comparisons", "questions", "audit", "versions", "seconds",
         "sets", "unlike", "wishes",
+        "learning_curve",
     }  # fmt: skip
     assert len(content["scenarios"]) == 20  # nine taps and all stages, two heads
     by_key = {row["key"]: row for row in content["scenarios"]}
@@ -93,6 +94,10 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
             estimate = estimates["auroc"]
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
             assert estimate["method"]
+    curve, own = content["learning_curve"], content["profile"]["similarity"]
+    assert curve["scenario"] in by_key
+    assert bool(curve["points"]) == (curve["reason"] in (None, "no error left"))
+    assert own["distance"]["low"] < own["distance"]["value"] < own["distance"]["high"]
     least = content["lower_end"]
     assert (least["value"] is None) == (least["reason"] is not None)
     assert 0 <= least["surface_auroc"] <= 1

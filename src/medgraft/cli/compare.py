@@ -139,6 +139,15 @@ def study(
             rich_help_panel=AUDITED,
         ),
     ] = 80,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve/--no-learning-curve",
+            help="Whether heads are fitted again on fewer patients, to say what twice as many "
+            "would bring.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = True,
     depths: Annotated[
         str,
         typer.Option(
@@ -250,6 +259,7 @@ def study(
         audit_pairs=audit_pairs,
         modality=modality,
         masks=masks is not None,
+        learning_curve=learning_curve,
     )
     check_places(cache, folder=out)
     if mlflow:

@@ -24,6 +24,7 @@ from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.added import added_card, added_names, added_state, is_added
 from medgraft.features.fitting import DENSE_LAYERS, fitted, without_prefix
+from medgraft.features.norms import BEFORE_NORM, before_norm
 from medgraft.features.taps import (
     DENSE,
     STAGES,
@@ -100,6 +101,8 @@ class Backbone:
         BackboneError
             There is none; the text lists those there are.
         """
+        if name.endswith(BEFORE_NORM):
+            return before_norm(self.network, self.tap(name.removesuffix(BEFORE_NORM)))[0]
         for tap in self.taps:
             if tap.name == name:
                 return tap

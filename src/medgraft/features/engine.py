@@ -24,6 +24,7 @@ from medgraft.data.pixels.decode import decoders
 from medgraft.errors import MedgraftError
 from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool
+from medgraft.features.norms import MOMENTS, moments
 from medgraft.features.taps import read_taps
 from medgraft.types import Canvas, Pixels, digest
 
@@ -139,6 +140,8 @@ def read_output(maps: dict[str, torch.Tensor], output: Output) -> torch.Tensor:
     features = maps[output.tap]
     if output.pooling is None:
         return features.flatten(2).transpose(1, 2)  # (batch, positions, channels)
+    if output.pooling == MOMENTS:
+        return moments(features)
     return pool(features, output.pooling)
 
 

@@ -14,9 +14,11 @@ from medgraft.types import (
     AuditResult,
     Calibration,
     Finding,
+    LearningCurve,
     LowerEnd,
     ScenarioResult,
     SecondNetwork,
+    Similarity,
     SiteFigures,
     StudyResult,
 )
@@ -37,7 +39,10 @@ def result_json(result: StudyResult) -> dict[str, Any]:
             "splits": dict(zip(names.tolist(), counts.tolist(), strict=True)),
             "skipped": json_value(table.skipped),
         },
-        "profile": {"findings": [_finding(one, one.text, one.remedy) for one in result.findings]},
+        "profile": {
+            "findings": [_finding(one, one.text, one.remedy) for one in result.findings],
+            "similarity": result.similarity and _similarity(result.similarity),
+        },
         "scenarios": [_scenario(row) for row in result.scenarios],
         "recommended": result.recommended,
         "why": recommendation.why(result.why, {row.key: row.key for row in result.scenarios}),
@@ -54,6 +59,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },
+        "learning_curve": result.learning_curve and _learning_curve(result.learning_curve),
         "comparisons": json_value(result.comparisons),
         "questions": [
             {
@@ -70,8 +76,25 @@ def result_json(result: StudyResult) -> dict[str, Any]:
     }
 
 
+def _similarity(found: Similarity) -> dict[str, Any]:
+    nearer, as_far, farther = ([one.name for one in some] for some in found.place)
+    return {
+        "distance": json_value(found.distance),
+        "shallow": json_value(found.shallow),
+        "by_layer": dict(found.by_layer),
+        "nearer": nearer,
+        "as_far": as_far,
+        "farther": farther,
+        "reason": found.reason or None,
+    }
+
+
 def _second(found: SecondNetwork) -> dict[str, Any]:
     return {**json_value(found), "tried": found.tried}
+
+
+def _learning_curve(found: LearningCurve) -> dict[str, Any]:
+    return {**json_value(found), "verdict": found.verdict or None, "reason": found.reason or None}
 
 
 def _lower_end(found: LowerEnd) -> dict[str, Any]:

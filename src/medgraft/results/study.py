@@ -16,6 +16,7 @@ from medgraft.types import (
     Estimate,
     Evaluation,
     Floats,
+    KnownSet,
     Pixels,
     Scenario,
     StudyResult,
@@ -112,6 +113,15 @@ class HowTo:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionMap:
+    """Where the images stand among the known sets: how many learn, how far from ImageNet."""
+
+    n_images: int
+    distance: Estimate
+    known: tuple[KnownSet, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ReportInput:
     """Everything the report of a study shows.
@@ -142,6 +152,14 @@ class ReportInput:
     trainings: tuple[TrainedScenario, ...] = ()
     changed: bool = False
     evidence: EvidenceView | None = None
+
+    @property
+    def decision_map(self) -> DecisionMap | None:
+        """The study among the known sets; None where its distance is not known."""
+        found = self.result.similarity
+        if found is None or found.distance is None or not found.known:
+            return None
+        return DecisionMap(self.result.why.n_images, found.distance, found.known)
 
     @property
     def judged(self) -> Evaluation:

@@ -58,7 +58,8 @@ class StudyOptions:
     whether the evidence of what is recommended is audited,
     with `audit_pairs` pairs of donors at most. modality : what the images are, by which the audit
     knows regions that are no evidence (`audit.regions.LAYOUTS`). masks : the table's masks hold the
-    evidence of every class, and what is outside of them is none. What is named twice is compared
+    evidence of every class, and what is outside of them is none. learning_curve : whether heads
+    are fitted again on fewer patients (`studies.learning_curve`). What is named twice is compared
     once; edits are kept under their full key.
     """
 
@@ -89,6 +90,7 @@ class StudyOptions:
     modality: str = ""
     masks: bool = False
     second: SecondNetwork | None = None
+    learning_curve: bool = True
 
     @property
     def networks(self) -> tuple[str, ...]:

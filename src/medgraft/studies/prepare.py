@@ -30,6 +30,7 @@ from medgraft.learn.finetune_setup import FinetuneSetup
 from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
+from medgraft.profile.similarity import measure_similarity
 from medgraft.scenario import BEST, TRAINED
 from medgraft.studies.budget import buy, in_faster_precision
 from medgraft.studies.options import StudyOptions
@@ -43,6 +44,7 @@ from medgraft.types import (
     Folds,
     ImageTable,
     Predictions,
+    Similarity,
     Strings,
 )
 
@@ -58,7 +60,8 @@ class Prepared:
     shorter : pixels of the images' shorter side, which decides what sizes are planned. canvas : on
     which every image was looked at, giving `image_stats`. surface : predictions of the
     development images by exposure, sharpness and frame alone. findings : on input sizes, on sites
-    and on what the surface tells. sites : (n,) of the development images, where folds are sites.
+    and on what the surface tells. similarity : of the development images to ImageNet. sites : (n,)
+    of the development images, where folds are sites.
     """
 
     options: StudyOptions
@@ -70,6 +73,7 @@ class Prepared:
     image_stats: ImageStats
     surface: Predictions
     findings: tuple[Finding, ...]
+    similarity: Similarity
     sites: Strings | None = None
 
 
@@ -97,6 +101,8 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
     development = table.development
+    similarity = measure_similarity(development, extractor)
+    session.end_step("measure the similarity to ImageNet")
     options = _foldable(development, options) if options.site else options
     options = _within_budget(options, planned, development, session)
     surface = predict_from_surface(
@@ -117,6 +123,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         image_stats=image_stats,
         surface=surface,
         findings=(*_about_sizes(options, extractor, shorter), *about_sites, *telling),
+        similarity=similarity,
         sites=sites,
     )
 

@@ -39,6 +39,7 @@ from medgraft.studies.audit_candidates import (
     scenario_of,
 )
 from medgraft.studies.judge import judge
+from medgraft.studies.learning_curve import learning_curve
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
@@ -56,6 +57,7 @@ from medgraft.types import (
     FittedScenario,
     Folds,
     ImageTable,
+    LearningCurve,
     LowerEnd,
     Predictions,
     ScenarioResult,
@@ -63,7 +65,9 @@ from medgraft.types import (
     StudyResult,
 )
 
-LATER: Mapping[str, object] = {"site": "", "second": None, "alpha": ALPHA, "subgroups": ()}
+LATER: Mapping[str, object] = {
+    "site": "", "second": None, "alpha": ALPHA, "subgroups": (), "learning_curve": True,
+}  # fmt: skip
 """Options that runs begun before there were these know nothing of, where they change nothing."""
 
 
@@ -157,7 +161,8 @@ class Chosen:
 
     estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
     crossed : of the recommended scenario; validation its Evaluation on images as they are, least
-    the lower end of what the surface leaves of it, by_site its figures where folds are sites.
+    the lower end of what the surface leaves of it, by_site its figures where folds are sites; curve
+    what more images would bring, where that was asked for.
     """
 
     choice: Recommendation
@@ -168,6 +173,7 @@ class Chosen:
     validation: Evaluation
     least: LowerEnd | None
     by_site: SiteFigures | None
+    curve: LearningCurve | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +212,12 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         session.end_step("audit the evidence")
     session.event("recommended", key=choice.recommended, margin=choice.margin)
     crossed = judged[choice.recommended]
+    curve = None
+    if options.learning_curve:
+        curve = learning_curve(
+            choice.recommended, judged, estimates, development, session.extractor
+        )
+        session.end_step("refit on fewer images")
     return Chosen(
         choice=choice,
         estimates=estimates,
@@ -217,6 +229,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
         by_site=None
         if prepared.sites is None
         else figures_by_site(crossed.unchanged, prepared.sites, options.site, options.metric),
+        curve=curve,
     )
 
 
@@ -333,6 +346,8 @@ def _result(
         lower_end=chosen.least,
         by_site=chosen.by_site,
         second=prepared.options.second,
+        similarity=prepared.similarity,
+        learning_curve=chosen.curve,
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,

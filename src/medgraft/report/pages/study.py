@@ -17,7 +17,9 @@ from medgraft.report.pages.render import render_page
 from medgraft.report.sections import (
     atlas,
     cases,
+    decision_map,
     evidence,
+    learning_curve,
     performance,
     questions,
     scenarios,
@@ -105,6 +107,8 @@ def render(content: ReportInput) -> str:
             **atlas.section(content),
             **questions.section(content),
             **training.section(content),
+            **learning_curve.section(content),
+            **decision_map.section(content),
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
