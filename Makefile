@@ -51,6 +51,7 @@ results-promises: $(READY) ## what two versions promise of real data, and what c
 results-shift: $(READY) ## what training, ranking and threshold hold at a second source (hours, goes on); writes docs/results/shift.md
 	$(BIN)/python experiments/shift/effects.py
 	$(BIN)/python experiments/shift/effects_elsewhere.py
+	test -f experiments/results/judging_view.json || $(BIN)/python experiments/shift/judging_view.py
 	$(BIN)/python experiments/shift/start.py
 	$(BIN)/python experiments/shift/ranking.py
 	$(BIN)/python experiments/shift/thresholds.py

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from page import difference, figure, lines
-from shift.effects_section import effects, elsewhere
+from shift.effects_section import effects, elsewhere, views
 from shift.start_section import start
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +55,7 @@ def write_page() -> None:
         "",
         *_effects(),
         *elsewhere(read(RESULTS / "effects_elsewhere.jsonl"), ELSEWHERE_CELLS),
+        *views(_json("judging_view.json")),
         *start(read(RESULTS / "start.jsonl"), START_CELLS),
         *ranking(read(RESULTS / "ranking.jsonl")),
         *thresholds(read(RESULTS / "thresholds.jsonl")),
@@ -64,9 +65,12 @@ def write_page() -> None:
 
 
 def _effects() -> list[str]:
-    known = RESULTS / "effects_design.json"
-    design = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    return effects(read(RESULTS / "effects.jsonl"), design, EFFECT_CELLS)
+    return effects(read(RESULTS / "effects.jsonl"), _json("effects_design.json"), EFFECT_CELLS)
+
+
+def _json(name: str) -> dict[str, Any]:
+    known = RESULTS / name
+    return dict(json.loads(known.read_text(encoding="utf-8"))) if known.is_file() else {}
 
 
 def read(path: Path) -> list[Row]:

@@ -265,7 +265,7 @@ def _training_inputs(setting: Setting, setup: FinetuneSetup, seed: int) -> Input
 
 def _stopping_inputs(setting: Setting, setup: FinetuneSetup) -> Inputs:
     """The images that stop a training, as they are or all in one changed view."""
-    edits = (judging_view(),) if setting.stop == "changed" else ()
+    edits = (judging_view("natural"),) if setting.stop == "changed" else ()
     return _inputs(setup, lambda view: edits, 0)
 
 

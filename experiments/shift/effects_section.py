@@ -105,6 +105,27 @@ def elsewhere(cells: Sequence[Row], planned: int) -> list[str]:
     ]
 
 
+def views(found: Mapping[str, Any]) -> list[str]:
+    """In which view a trained network and frozen probes are in the order of the unlike sets."""
+    if not found:
+        return []
+    areas: Mapping[str, Mapping[str, float]] = found["auroc"]
+    seen = [name for name in next(iter(areas.values())) if name.startswith("view of")]
+    unlike = [name for name in next(iter(areas.values())) if name not in (*seen, CLEAN)]
+    rows = [[name, *(f"{one[name]:.4f}" for one in areas.values())] for name in (CLEAN, *seen)]
+    for name, summary in (("unlike, mean", np.mean), ("unlike, worst", np.min)):
+        rows.append([name, *(f"{summary([one[k] for k in unlike]):.4f}" for one in areas.values())])
+    return [
+        "### In which view",
+        "",
+        "A network trained from the image (224 px, nine epochs, seed 0) and two frozen probes "
+        f"learn the same {found['images']} images and judge those of the table above: the same 600 "
+        "as they are, in two views that could judge (decision 0035), and the unlike sets. AUROC.",
+        "",
+        *lines(["judged", *areas], rows),
+    ]
+
+
 def _summary(areas: Mapping[str, float]) -> Floats:
     """AUROC of the images as they are, and the mean and the worst over what is planted."""
     planted = [area for name, area in areas.items() if name not in (CLEAN, "inset")]

@@ -121,7 +121,7 @@ def measure(cell: str, extractor: Extractor) -> Row:
 
 def _read(found: Sequence[Pair], extractor: Extractor) -> None:
     """Everything that the network is asked for, in one pass an image."""
-    views: list[Edit | None] = [None, judging_view(), *JUDGING]
+    views: list[Edit | None] = [None, judging_view("natural"), *JUDGING]
     extractor.prepare(found[0].first, *_specs(views, extractor))
     edits: dict[int, list[Edit | None]] = {}
     tables = {}
@@ -150,7 +150,7 @@ def _ways(first: ImageTable, extractor: Extractor) -> Iterator[Judged]:
     plain = dataclasses.replace(make_folds(first, FOLDS, 0), metric="auroc")
     views: list[tuple[str, Edit | None, frozenset[str]]] = [
         (PLAIN, None, frozenset()),
-        (VIEW, judging_view(), frozenset({"geometry", "exposure", "colour"})),
+        (VIEW, judging_view("natural"), frozenset({"geometry", "exposure", "colour"})),
         *((f"view {view.operation}", view, frozenset({view.type})) for view in JUDGING),
     ]
     seen = {}

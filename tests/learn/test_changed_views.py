@@ -139,7 +139,7 @@ def test_search_and_holdout_judge_in_the_view_too(table: ImageTable, extractor: 
 
 
 def test_the_view_is_an_ordinary_one_in_which_everything_varies() -> None:
-    assert judging_view().key == "natural.v8"
+    assert judging_view().key == "xray.v8"
     assert judging_view("xray", 3).key == "xray.v8.s3"
     assert all(len(PRESETS[name].symmetries) < judging_view(name).number for name in PRESETS)
     with pytest.raises(ScenarioError, match="no augmentation preset 'odd'"):

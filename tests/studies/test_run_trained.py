@@ -51,7 +51,7 @@ def test_images_were_judged_in_the_changed_view_and_the_report_says_so(
     study: Study, home: Path
 ) -> None:
     assert study.folds.view is not None
-    assert study.folds.view.key == "natural.v8"
+    assert study.folds.view.key == "xray.v8"
     (trained,) = study.training
     assert study.result.recommended == trained
     assert "probeFalse" in trained  # its head does not start with what the surface may tell
