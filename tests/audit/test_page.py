@@ -13,7 +13,7 @@ from medgraft import api, cli
 from numpy_model import ByBrightness
 
 
-def test_out_writes_a_page_and_the_json_that_is_printed(
+def test_out_writes_a_page_and_all_of_the_json_that_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made(tmp_path, where=TOP_LEFT)
@@ -26,7 +26,9 @@ def test_out_writes_a_page_and_the_json_that_is_printed(
     assert not stopped.value.code
     printed = json.loads(capsys.readouterr().out)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"audit.html", "audit.json"}
-    assert json.loads((tmp_path / "out" / "audit.json").read_text()) == printed
+    written = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert {**written, **printed} == written  # and what was typed, and by which version
+    assert written["command"].startswith("medgraft audit ")
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert "FAIL: a place that was declared to be no evidence decides." in page
     assert "Exchanged: the top left corner" in page

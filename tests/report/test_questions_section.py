@@ -266,7 +266,7 @@ def test_questions_are_drawn_and_tabled_with_what_could_not_be_seen(page: Page) 
     assert "no difference seen less than ±0.012 would not show" in page.words
     assert "−0.001(−0.011 to +0.009)" in page.words
     drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(drawings) == 8 + 2
+    assert len(drawings) == 12 + 2
     assert page.words.count("What helped here") == 2  # in the list of parts, and as a heading
     assert "were chosen on the images they are judged by" in page.words
 

@@ -135,9 +135,8 @@ def test_every_picture_says_what_it_shows(page: Page) -> None:
     assert len(images) == 8 * (1 + 1 + 5) + 2 * 6  # cases with map and strip, then samples
     assert all(len(image["alt"] or "") > 20 for image in images)
     drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert (
-        len(drawings) == 8
-    )  # comparison and depth, wide and narrow; ROC, PR, decision, reliability
+    # wide and narrow: comparison, depth, learning curve, map; ROC, PR, decision, reliability
+    assert len(drawings) == 2 * 4 + 4
     assert all(svg.get("aria-labelledby") for svg in drawings)
     others = [svg for svg in page.all("svg") if svg.get("role") != "img"]
     assert all(svg.get("aria-hidden") == "true" for svg in others)
@@ -281,7 +280,7 @@ def test_more_than_two_classes_get_a_curve_each() -> None:
     page = Page(render(fabricate.study(("coast", "forest", "street"))))
     assert "3 classes are told apart with AUROC" in page.words
     drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(drawings) == 4 + 3 + 1
+    assert len(drawings) == 2 * 4 + 3 + 1  # three ROC curves, reliability
 
 
 def test_a_recommendation_from_elsewhere_is_refused(content: ReportInput) -> None:

@@ -67,6 +67,8 @@ class Unlikeness:
         """
         check_rate(rate)
         own = _distances(reference, reference.codes, reference.groups.tolist())
+        if not np.isfinite(own).all():  # too few patients for neighbours among the others
+            return cls(reference, np.ones(own.shape[1]), math.inf, rate)
         scale = np.maximum(np.quantile(own, TYPICAL, axis=0), 1e-6)
         farthest = np.sort(_farthest((own / scale).max(axis=1), reference.groups))
         rank = math.ceil((len(farthest) + 1) * (1 - rate) - 1e-9)
