@@ -260,7 +260,7 @@ def _within_budget(
         earlier = session.earlier("budget")
         params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
         size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
-        depth = str(earlier[-1]["depth"])
+        depth = str(earlier[-1].get("depth", ""))  # runs begun before one was bought go on
     else:
         left = (options.budget - session.seconds) / len(trained) - RESERVE
         setup = in_faster_precision(FinetuneSetup.of(trained[0], development, extractor))
