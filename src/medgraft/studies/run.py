@@ -26,10 +26,7 @@ from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.learn.kept_sets import own_probability
 from medgraft.profile.profile import ProfileInputs, examine
-from medgraft.profile.reference import Reference
-from medgraft.profile.traces import Traces
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
 from medgraft.studies.audit_candidates import (
@@ -269,12 +266,8 @@ def assemble(
     crossed, development = chosen.crossed, prepared.development.table
     findings = _findings(prepared, crossed.unchanged, session.extractor)
     session.end_step("check the data")
-    beside = BesideModel(
-        traces=Traces.of(development, prepared.image_stats, prepared.canvas),
-        reference=Reference.of(
-            development, crossed.unchanged, session.extractor, crossed.fitted.spec.resize
-        ),
-        own=own_probability(crossed),
+    beside = BesideModel.of(
+        development, prepared.image_stats, prepared.canvas, crossed, session.extractor
     )
     result = _result(prepared, judged, chosen, tested, findings, session.seconds)
     test = tested.predictions.get(chosen.choice.recommended)

@@ -19,10 +19,7 @@ from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
-from medgraft.learn.kept_sets import own_probability
 from medgraft.profile.image_stats import read_image_stats
-from medgraft.profile.reference import Reference
-from medgraft.profile.traces import Traces
 from medgraft.scenario import INPUT, Finetune, Scenario
 from medgraft.studies.store import BesideModel
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
@@ -147,10 +144,9 @@ def run_single(
         test = crossed.fitted.predict(table.test)[0]
         tested = evaluate(test, crossed.fitted.operating)
     spec = dataclasses.replace(feature_plan_of(scenario, extractor).canvas, edits=(), base=0)
-    traces = Traces.of(development, read_image_stats(development, spec, extractor), spec)
+    stats = read_image_stats(development, spec, extractor)
     validation = evaluate(crossed.unchanged)
-    reference = Reference.of(development, crossed.unchanged, extractor, spec.resize)
-    beside = BesideModel(traces, reference, own_probability(crossed))
+    beside = BesideModel.of(development, stats, spec, crossed, extractor)
     return SingleResult(table, options, folds, crossed, validation, test, tested, beside)
 
 

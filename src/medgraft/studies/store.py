@@ -15,18 +15,21 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from medgraft.errors import BundleError, MedgraftError
 from medgraft.evaluate.conformal import OwnProbability
+from medgraft.features.extract import Extractor
 from medgraft.files import explained, write_json, written_file, written_folder
-from medgraft.learn.kept_sets import write_own_probability
+from medgraft.learn.cross_validation import CrossFitted
+from medgraft.learn.kept_sets import own_probability, write_own_probability
+from medgraft.profile.image_stats import ImageStats
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
-from medgraft.types import FittedScenario, Predictions
+from medgraft.types import FeatureSpec, FittedScenario, ImageTable, Predictions
 
 
 class RunError(MedgraftError):
@@ -44,6 +47,23 @@ class BesideModel:
     traces: Traces
     reference: Reference
     own: OwnProbability
+
+    @classmethod
+    def of(
+        cls,
+        development: ImageTable,
+        stats: ImageStats,
+        canvas: FeatureSpec,
+        crossed: CrossFitted,
+        extractor: Extractor,
+    ) -> Self:
+        """Of the images learned from, whose `stats` were read of `canvas`."""
+        resize = crossed.fitted.spec.resize
+        return cls(
+            traces=Traces.of(development, stats, canvas),
+            reference=Reference.of(development, crossed.unchanged, extractor, resize),
+            own=own_probability(crossed),
+        )
 
     def write(self, folder: Path, fitted: FittedScenario) -> None:
         """Save the classifier with all of it, whole or not at all."""
