@@ -124,14 +124,16 @@ def _depthwise_mode() -> Any:
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            if func is torch.conv2d and _is_depthwise(*args, **(kwargs or {})):
-                return apply(*_whole(*args, **(kwargs or {})))
+            if func is torch.conv2d:
+                whole = _depthwise(*args, **(kwargs or {}))
+                if whole is not None:
+                    return apply(*whole)
             return func(*args, **(kwargs or {}))
 
     return Mode
 
 
-def _is_depthwise(
+def _depthwise(
     input: torch.Tensor,  # torch's own names
     weight: torch.Tensor,
     bias: Any = None,
@@ -139,20 +141,10 @@ def _is_depthwise(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> bool:
-    return groups > 1 and weight.shape[1] == 1 and not isinstance(padding, str)
-
-
-def _whole(
-    input: torch.Tensor,
-    weight: torch.Tensor,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> tuple[Any, ...]:
-    """All of a convolution's arguments, in order, two numbers for two directions."""
+) -> tuple[Any, ...] | None:
+    """All arguments of a depthwise convolution, two numbers for two directions; else None."""
+    if groups == 1 or weight.shape[1] != 1 or isinstance(padding, str):
+        return None
     pairs = [
         (some, some) if isinstance(some, int) else some for some in (stride, padding, dilation)
     ]
