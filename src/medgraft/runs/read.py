@@ -14,7 +14,7 @@ from typing import Any
 
 from medgraft.evaluate.estimates import estimate, evaluate
 from medgraft.evaluate.metrics import judge
-from medgraft.results.runs import Part, Run, RunScenario, RunState
+from medgraft.results.runs import Part, Run, RunKind, RunScenario, RunState
 from medgraft.runs.find import (
     ANSWERS,
     BUNDLE,
@@ -294,51 +294,54 @@ def _figures(
     return estimate(judge(predictions, operating), [DEFAULT_METRIC])
 
 
-def _evaluation(path: Path, whole: bool) -> Run:
-    file = path / ANSWERS["evaluation"]
-    content = json.loads(file.read_text(encoding="utf-8"))
-    judged = content["by_image"]
-    figures, metric = _estimates(judged["metrics"]), content.get("metric", DEFAULT_METRIC)
+def _answer(path: Path, kind: RunKind, content: Mapping[str, Any], **found: Any) -> Run:
+    """What evaluations and audits leave alike, and what only one of them has."""
     return Run(
         path=str(path),
-        kind="evaluation",
+        kind=kind,
         state="finished",
-        when=file.stat().st_mtime,
+        when=(path / ANSWERS[kind]).stat().st_mtime,
         data=Path(str(content.get("data", ""))).name,
+        scenario=str(content["scenario"]),
+        versions={"medgraft": content["version"]} if "version" in content else {},
+        command=str(content.get("command", "")),
+        **found,
+    )
+
+
+def _evaluation(path: Path, whole: bool) -> Run:
+    content = json.loads((path / ANSWERS["evaluation"]).read_text(encoding="utf-8"))
+    judged = content["by_image"]
+    figures, metric = _estimates(judged["metrics"]), content.get("metric", DEFAULT_METRIC)
+    return _answer(
+        path,
+        "evaluation",
+        content,
         images=int(judged["n_images"]),
         patients=int(judged["n_groups"]),
         splits={"test": int(judged["n_images"])},
         classes=tuple(judged["classes"]),
         positive=judged["positive"],
         metric=metric,
-        scenario=str(content["scenario"]),
         test=figures.get(metric),
         figures={"test": figures},
         options={"model": content.get("model", "")},
-        versions={"medgraft": content["version"]} if "version" in content else {},
-        command=str(content.get("command", "")),
     )
 
 
 def _audit(path: Path, whole: bool) -> Run:
-    file = path / ANSWERS["audit"]
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = json.loads((path / ANSWERS["audit"]).read_text(encoding="utf-8"))
     ranked = _estimate(content["ranked"])
-    return Run(
-        path=str(path),
-        kind="audit",
-        state="finished",
-        when=file.stat().st_mtime,
-        data=Path(str(content.get("data", ""))).name,
+    return _answer(
+        path,
+        "audit",
+        content,
         images=int(content["images"]),
         metric="auroc",
-        scenario=str(content["scenario"]),
         test=ranked,
         figures={"test": {"auroc": ranked}},
         verdict=str(content["verdict"]),
         options={"model": content.get("model", ""), **content["options"]},
-        versions={"medgraft": content["version"]} if "version" in content else {},
-        command=str(content.get("command", "")),
     )
 
 
