@@ -26,7 +26,6 @@ import medgraft
 from medgraft.data.augment import judging_view
 from medgraft.data.split import Development, make_folds
 from medgraft.evaluate.compare import of_all
-from medgraft.evaluate.intervals import ones
 from medgraft.evaluate.metrics import judge
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
@@ -41,7 +40,6 @@ from medgraft.types import (
     Operating,
     Predictions,
     Scenario,
-    Strings,
     digest,
 )
 
@@ -50,6 +48,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from shift.judging import JUDGING
 from shift.kinds import kinds_of
 from shift.planted import PLANTED, Planted
+from shift.resamples import resampled
 from shift.sources import SECOND, SETS, SHARED, Pair, all_chest_pairs, pairs
 from shift_page import CHEST, PLAIN, read
 
@@ -146,7 +145,7 @@ def _specs(views: Sequence[Edit | None], extractor: Extractor) -> list[FeatureSp
 
 def _ways(first: ImageTable, extractor: Extractor) -> Iterator[Judged]:
     """Out of fold on images as they are and in each view; and on each kind held out."""
-    weights = _resampled(first.groups, seed=1)
+    weights = resampled(first.groups, 1, RESAMPLES)
     plain = dataclasses.replace(make_folds(first, FOLDS, 0), metric="auroc")
     views: list[tuple[str, Edit | None, frozenset[str]]] = [
         (PLAIN, None, frozenset()),
@@ -191,7 +190,7 @@ def _drawn(views: Sequence[Sequence[Predictions]]) -> list[Predictions]:
 def _at_second(pair: Pair, extractor: Extractor) -> Floats:
     """(scenarios, 1 + RESAMPLES) AUROC at the second source of what all of the first taught."""
     said = [_predicted(key, pair.first, pair.second, pair.edit, extractor) for key in KEYS]
-    return _aurocs(said, _resampled(pair.second.groups, seed=2))
+    return _aurocs(said, resampled(pair.second.groups, 2, RESAMPLES))
 
 
 def _predicted(
@@ -205,15 +204,6 @@ def _predicted(
     if edit is not None:
         fitted = dataclasses.replace(fitted, feature_plan=fitted.feature_plan.seen(edit))
     return fitted.predict(judged)[0]
-
-
-def _resampled(groups: Strings, seed: int) -> Floats:
-    """Weights (n, 1 + RESAMPLES) of images: one each, then as often as their group is drawn."""
-    index = np.unique(groups, return_inverse=True)[1]
-    count = int(index.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).T[index]
-    return np.column_stack([ones(len(groups)), drawn]).astype(np.float32)
 
 
 def _aurocs(said: Sequence[Predictions], weights: Floats) -> Floats:
@@ -297,7 +287,7 @@ def _regret(values: Floats, truth: Floats) -> Floats:
 
 
 def _interval(samples: Floats) -> Row:
-    """The value on all images, with percentiles over resamples."""
+    """The value on all images, with percentiles over resamples, none of which is undefined."""
     low, high = np.percentile(samples[1:], [2.5, 97.5])
     return {
         key: round(float(x), 4) for key, x in (("value", samples[0]), ("low", low), ("high", high))

@@ -34,12 +34,13 @@ from medgraft.learn.estimators import LinearSVMHead
 from medgraft.learn.heads import nested_scores
 from medgraft.learn.stacking import fit_stack, log, log_mean, stacked
 from medgraft.scenario import Head, Preprocessing, ResizeRule, Scenario
-from medgraft.types import Edit, Floats, ImageTable, Ints, Operating, Predictions, Strings
+from medgraft.types import Edit, Floats, ImageTable, Ints, Operating, Predictions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from shift.kinds import kinds_of
 from shift.planted import Planted
+from shift.resamples import interval, resampled
 from shift.sources import PROCESSED, SHARED, development, processed, thinned
 from shift.start_section import BASE, OUT_OF_FOLD
 from shift_page import read
@@ -50,7 +51,6 @@ SQUARES, ASPECT = "chest_xray, squares", "chest_xray, aspect kept"
 CROP = "chest_xray, aspect kept, two networks"
 SETS = ("hyperkvasir5", "scenes_ot8", "skin7", "lc25000_lung_unique")
 FOLDS = 5
-RESAMPLES = 400
 PLANTED = (Planted("curve"), Planted("compression"))
 UNSEEN = 0.4  # of the groups, that planted shifts are judged on
 
@@ -284,23 +284,6 @@ def _auroc(one: Predictions, weights: Floats) -> Floats:
     """(1 + RESAMPLES,)"""
     (values,) = of_all([judge(one, Operating(0.5, "none chosen"))], "auroc")(weights)
     return np.asarray(values, np.float64)
-
-
-def resampled(groups: Strings, seed: int) -> Floats:
-    """Weights (n, 1 + RESAMPLES) of images: one each, then as often as their group is drawn."""
-    index = np.unique(groups, return_inverse=True)[1]
-    count = int(index.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).T[index]
-    return np.column_stack([np.ones(len(groups)), drawn]).astype(np.float32)
-
-
-def interval(samples: Floats) -> Row:
-    """The value on all images, with percentiles over resamples."""
-    low, high = np.nanpercentile(samples[1:], [2.5, 97.5])
-    return {
-        key: round(float(x), 4) for key, x in (("value", samples[0]), ("low", low), ("high", high))
-    }
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shift.start import CELLS, RESAMPLES, interval, resampled
+from shift.resamples import RESAMPLES, interval, resampled
+from shift.start import CELLS
 from shift.start_section import BASE, OUT_OF_FOLD, start
 
 
