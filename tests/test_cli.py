@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +25,17 @@ from PIL import Image
 
 from medgraft import cli, files, terminal
 from medgraft.bundle import predict
+from medgraft.bundle.model import load_model
+from medgraft.bundle.predict import predict_files
+from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.cli import program
 from medgraft.cli.option_parsing import training_settings
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.pool import worker_process
 from medgraft.features import extract
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.types import CanvasStream
 
 
 def call(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -142,6 +151,40 @@ def test_evaluate_judges_by_image_and_by_patient(
     for estimate in found["by_image"]["metrics"].values():
         if estimate["value"] is not None:  # a predictive value of a label never given
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_an_image_is_decoded_once_to_be_predicted_and_held_to_those_learned_from(
+    run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, extractor = load_model(run), Extractor(Cache())
+    judge = UnlikeJudge.of(run, fitted, extractor, None)
+    assert judge is not None
+    files = [str(file) for file in sorted(images.rglob("*.png"))[::8]]
+    alone = [row.answer for row in predict_files(fitted, files)]
+    strange = judge.files(files)
+    decoded, decode = list[str](), Extractor.decode
+
+    def noted(self: Extractor, ids: Iterable[str], *rest: Any) -> CanvasStream:
+        names = list(ids)
+        decoded.extend(names)
+        return decode(self, names, *rest)
+
+    monkeypatch.setattr(Extractor, "decode", noted)
+    rows = predict_files(fitted, files, judge)
+    assert decoded == files
+    assert {row.source: row.unlike for row in rows} == strange
+    for row, other in zip(rows, alone, strict=True):
+        assert row.answer is not None
+        assert other is not None
+        assert row.answer.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+    cut = dataclasses.replace(judge.unlikeness.reference, resize="crop")  # of another canvas
+    other_judge = dataclasses.replace(
+        judge, unlikeness=dataclasses.replace(judge.unlikeness, reference=cut)
+    )
+    rows = predict_files(fitted, files, other_judge)
+    assert decoded == files * 3
+    assert {row.source: row.unlike for row in rows} == other_judge.files(files)
 
 
 def test_a_model_says_where_it_is_not_sure(

@@ -182,6 +182,8 @@ def evaluate_model(
         extractor.progress.say(one.text)
     table, learned = in_classes_of(fitted, table), learned_from(folder, fitted)
     columns = subgroup_columns(table, asked.subgroups, learned.metric)
+    if strange is not None:
+        strange.prepare(table)
     predictions, skipped = fitted.predict(table)
     if not len(predictions):
         raise DataError(

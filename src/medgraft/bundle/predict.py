@@ -6,12 +6,13 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medgraft.bundle.model import label_of
+from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
@@ -74,19 +75,15 @@ class Prediction:
 def predict_files(
     fitted: FittedScenario,
     paths: Sequence[str],
-    unlike: Callable[[Sequence[str]], Mapping[str, bool]] | None = None,
+    judge: UnlikeJudge | None = None,
 ) -> list[Prediction]:
     """Label and probabilities of image files, folders and patterns, in order.
 
-    unlike : says of files that can be read which are unlike those learned from, where it is asked.
+    judge : of what is unlike the images that `fitted` learned from, where that is asked.
     """
     found = find_images(paths)
-    probabilities, errors, remarks = _probabilities(
-        fitted, [file for file in found if not found[file]]
-    )
+    read, errors = _read(fitted, [file for file in found if not found[file]], judge)
     errors |= {file: problem for file, problem in found.items() if problem}
-
-    strange = unlike(list(probabilities)) if unlike else {}
 
     def said(p: Floats) -> Classification:
         by_class = dict(zip(fitted.classes, map(float, p), strict=True))
@@ -97,9 +94,9 @@ def predict_files(
         if file in errors
         else Prediction(
             shown(file),
-            said(probabilities[file]),
-            remark=remarks[file],
-            unlike=strange.get(file),
+            said(read[file].probabilities),
+            remark=read[file].remark,
+            unlike=read[file].unlike,
         )
         for file in found
     ]
@@ -172,13 +169,20 @@ def find_images(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _probabilities(
-    fitted: FittedScenario, files: Sequence[str]
-) -> tuple[dict[str, Floats], dict[str, str], dict[str, str]]:
-    """Probabilities (n_classes,) by file, why others cannot be read, and remarks on those read."""
+class _Read(NamedTuple):
+    """Probabilities (n_classes,) of a file, whether it is unlike, and how it was read."""
+
+    probabilities: Floats
+    unlike: bool | None
+    remark: str
+
+
+def _read(
+    fitted: FittedScenario, files: Sequence[str], judge: UnlikeJudge | None
+) -> tuple[dict[str, _Read], dict[str, str]]:
+    """By file what it gave, and why others cannot be read; each is decoded once where that does."""
     errors: dict[str, str] = {}
     remarks: dict[str, str] = {}
-    ids: list[str] = []
     sources = [Source(os.fspath(file)) for file in files]
 
     def readable() -> Iterator[Canvas]:
@@ -186,9 +190,17 @@ def _probabilities(
             if isinstance(row, Skipped):
                 errors[row.source] = row.reason
             else:
-                ids.append(row.id)
                 remarks[row.id] = row.remark
                 yield row
 
-    p = fitted.probabilities(readable())
-    return dict(zip(ids, p, strict=True)), errors, remarks
+    if judge is None:
+        p, unlike = fitted.probabilities(readable()), None
+    else:
+        p, unlike = judge.probabilities(readable())
+    strange: Mapping[str, bool] = {}
+    if unlike is not None:
+        strange = dict(zip(remarks, unlike.tolist(), strict=True))
+    elif judge is not None:
+        strange = judge.files(list(remarks))
+    rows = zip(remarks.items(), p, strict=True)
+    return {id: _Read(p, strange.get(id), remark) for (id, remark), p in rows}, errors

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.bundle.model import bundle_folder
-from medgraft.errors import BundleError
+from medgraft.data.preprocess import recipe_of
+from medgraft.errors import BackboneError, BundleError
 from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import run_feature_plans
+from medgraft.learn.ensemble import FittedEnsemble
+from medgraft.learn.network import BATCH, NetworkWithHead
 from medgraft.profile.reference import Reference
 from medgraft.profile.unlike import RATE, Unlikeness, check_rate
-from medgraft.types import Canvas, FittedScenario, ImageTable, Source, UnlikeFigures
+from medgraft.types import (
+    Canvas,
+    FeatureSpec,
+    FittedScenario,
+    Floats,
+    ImageTable,
+    Source,
+    UnlikeFigures,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +75,43 @@ class UnlikeJudge:
         )  # fmt: skip
         return cls(Unlikeness.of(reference, RATE if rate is None else rate), fitted, plain)
 
+    def probabilities(self, canvases: Iterable[Canvas]) -> tuple[Floats, NDArray[np.bool_] | None]:
+        """Of canvases made for the classifier: (n, n_classes), and whether each is unlike, (n,).
+
+        Both from one decoded canvas, and from one forward pass where both read one network at one
+        size. None where the classifier's canvases are others than these codes are of.
+        """
+        beside = self._beside()
+        if beside is None:
+            return self.fitted.probabilities(canvases), None
+        fitted, spec = beside
+        specs = (*fitted.inputs, spec)
+        outputs = run_feature_plans(canvases, fitted.spec, specs, fitted.extractor)
+        scores: list[Floats] = [np.empty((0, len(fitted.classes)))]
+        unlike: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]
+        while batch := list(islice(outputs, BATCH)):
+            scores.append(fitted.scores_from(batch))
+            stages = np.stack(
+                [np.concatenate([one[spec][b] for b in spec.blocks]) for one in batch]
+            )
+            codes = self.unlikeness.reference.shortened(stages, self.extractor)
+            unlike.append(self.unlikeness.judge(codes))
+        return fitted.calibrator(np.concatenate(scores)), np.concatenate(unlike)
+
+    def _beside(self) -> tuple[NetworkWithHead | FittedEnsemble, FeatureSpec] | None:
+        """The classifier, and what is read of its own canvases to judge them; None if it cannot be.
+
+        The classifier may hold other weights under the default network's name.
+        """
+        if not isinstance(self.fitted, NetworkWithHead | FittedEnsemble):
+            return None
+        try:
+            spec = self.unlikeness.reference.spec(self.fitted.extractor)
+        except BackboneError:
+            return None
+        same = recipe_of(spec) == recipe_of(self.fitted.spec)
+        return (self.fitted, spec) if same else None
+
     def files(self, names: Sequence[str]) -> dict[str, bool]:
         """Whether each image file is unlike; those that can be read."""
         ids: list[str] = []
@@ -76,6 +126,16 @@ class UnlikeJudge:
 
         codes = self.unlikeness.reference.encode_canvases(readable(), self.extractor)
         return dict(zip(ids, self.unlikeness.judge(codes).tolist(), strict=True))
+
+    def prepare(self, table: ImageTable) -> None:
+        """Read what the classifier needs of a table and what judges it, of one decoded image each.
+
+        Both then come from the cache; where it cannot be, nothing is done.
+        """
+        beside = self._beside()
+        if beside is not None:
+            fitted, spec = beside
+            fitted.extractor.prepare(table.shown_by(fitted.rule), *fitted.inputs, spec)
 
     def table(self, table: ImageTable) -> NDArray[np.bool_]:
         """Whether each image of a table is unlike, (n,); all can be read."""

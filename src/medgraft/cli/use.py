@@ -83,7 +83,7 @@ def predict(
     fitted = at_wish(model, loaded, sensitivity, specificity)
     extractor = extractor_of(engine, workers, cache, terminal.progress(True))
     strange = UnlikeJudge.of(model, fitted, extractor, unlike_rate)
-    found = predict_files(fitted, paths, strange.files if strange else None)
+    found = predict_files(fitted, paths, strange)
     rows = with_sets(model, fitted, found, alpha)
     shares = None
     if class_shares != TRAINING:

@@ -10,17 +10,18 @@ import dataclasses
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from medgraft.data.preprocess import edit_from_key
-from medgraft.errors import BundleError, ScenarioError
+from medgraft.errors import BackboneError, BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone, restore_backbone, save_backbone
 from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
-from medgraft.features.weights import sha256_of
+from medgraft.features.weights import PACKAGED, sha256_of
 from medgraft.files import StorageError
 from medgraft.types import (
     PLAIN,
@@ -172,8 +173,15 @@ def _card(content: dict[str, Any]) -> Card:
 
 
 def _verified(card: Card, sha256: str, extractor: Extractor) -> str:
-    """The name of weights whose file has that sha256: the card's own, where this cache wrote it."""
+    """The name of weights whose file has that sha256: the card's own, where this cache wrote it.
+
+    Weights that came by pip it can write now, so that a bundle's are known on any machine.
+    """
     kept = extractor.cache.folder / "weights" / f"{card.id}-{card.sha256}.safetensors"
+    packaged = PACKAGED.get(card.id)
+    if not kept.is_file() and packaged is not None and packaged.sha256 == card.sha256:
+        with suppress(BackboneError, StorageError):
+            extractor.weights_file(card.id)
     known = kept.is_file() and sha256_of(kept) == sha256
     return card.sha256 if known else f"bundle-{sha256}"
 

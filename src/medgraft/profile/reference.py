@@ -119,31 +119,35 @@ class Reference:
         BackboneError
             The default backbone has other weights here.
         """
-        spec = self._spec(extractor)
+        spec = self.spec(extractor)
         spec = spec if edit is None else replace(spec, edits=(edit,))
         codes, skipped = extractor.codes(table, spec)
         if not len(codes.ids):
             return np.empty((0, 2 * WIDTH), np.float32), skipped
-        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
+        return self.shortened(codes.matrix(), extractor), skipped
 
     def canvas_recipe(self, extractor: Extractor) -> CanvasRecipe:
         """How canvases are made for `encode_canvases`."""
-        return recipe_of(self._spec(extractor))
+        return recipe_of(self.spec(extractor))
 
     def encode_canvases(
         self, canvases: Iterable[Canvas], extractor: Extractor
     ) -> NDArray[np.float32]:
         """Short codes (n, 2 WIDTH) of a stream of canvases, uncached; errors as of `encode`."""
-        spec = self._spec(extractor)
+        spec = self.spec(extractor)
         stages = [
             np.concatenate([values[block] for block in spec.blocks])
             for _, values in extractor.run(canvases, spec)
         ]
         if not stages:
             return np.empty((0, 2 * WIDTH), np.float32)
-        return _short(np.stack(stages), self.mean, self.scale, _deepest(extractor))
+        return self.shortened(np.stack(stages), extractor)
 
-    def _spec(self, extractor: Extractor) -> FeatureSpec:
+    def shortened(self, stages: NDArray[np.float32], extractor: Extractor) -> NDArray[np.float32]:
+        """Short codes (n, 2 WIDTH) of what `spec` reads, (n, d)."""
+        return _short(stages, self.mean, self.scale, _deepest(extractor))
+
+    def spec(self, extractor: Extractor) -> FeatureSpec:
         """The recipe of the stages' codes, refused where the network has other weights here."""
         spec = _spec(extractor, self.resize)
         if spec.weights != self.weights:
