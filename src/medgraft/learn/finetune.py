@@ -174,6 +174,7 @@ class Training:
         """
         import torch
 
+        return_freed_memory()  # of whatever came before
         keep_freed_memory()
         batches = self._n_batches(len(train.rows))
         weight = self._weight(train)
@@ -216,8 +217,10 @@ class Training:
         state = self.ema or self._state()
         there = here = NOTHING
         if not bad:
+            return_freed_memory()  # of a step, into which batches that are judged do not fit
             with self._weights(state):
                 logits = [self.logits(data) for data in judges]
+            return_freed_memory()
             there, here = (score(*pair) for pair in zip(logits, map(_labels, judges), strict=True))
             bad = _without_numbers(number, judges, logits)
         if bad and number <= 1:
