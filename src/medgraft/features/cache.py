@@ -107,12 +107,11 @@ class Cache:
     def entries(self) -> list[Entry]:
         """Everything held, least recently used first."""
         found = []
-        if self.folder.is_dir():
-            for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
-                found.append(_entry(path, self.folder))
-            found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
-            for pattern in ("weights/[!.]*", "checkpoints/[!.]*"):
-                found += [_entry(path, self.folder) for path in self.folder.glob(pattern)]
+        patterns = ("features/*/segment-*", "*/*.npz", "graphs/*.bin")
+        for pattern in (*patterns, "weights/[!.]*", "checkpoints/[!.]*"):
+            for path in self.folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another process has let it go
+                    found.append(_entry(path, self.folder))
         return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
 
     def prune(self, limit: int | None = None) -> int:
@@ -134,14 +133,14 @@ class Cache:
     def orphans(self) -> list[tuple[Path, int]]:
         """What killed runs left half-written: paths and bytes."""
         old = time.time() - ABANDONED
-        leftovers = [
-            path
-            for pattern in ("*/.*", "features/*/.*")
-            for path in self.folder.glob(pattern)
-            if path.lstat().st_mtime < old
-        ]
-        halves = [p for p in self.graphs.glob("[!.]*.xml") if not p.with_suffix(".bin").exists()]
-        return [(path, _size(path)) for path in (*leftovers, *halves)]
+        found = []
+        for pattern in ("*/.*", "features/*/.*", "graphs/[!.]*.xml"):
+            for path in self.folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another process has ended what it wrote
+                    half = path.suffix == ".xml" and not path.with_suffix(".bin").exists()
+                    if half or (path.name[0] == "." and path.lstat().st_mtime < old):
+                        found.append((path, _size(path)))
+        return found
 
     def _sweep(self) -> int:
         """Remove what belongs to no entry; count bytes freed."""
