@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve results-memory
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -69,6 +69,10 @@ results-similarity: $(READY) ## how far known data sets are from ImageNet; write
 
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
 	$(BIN)/python experiments/learning_curves.py
+
+results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes on); writes docs/results/memory.md
+	$(BIN)/python experiments/memory.py --extract
+	$(BIN)/python experiments/memory.py
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)

@@ -34,7 +34,7 @@ from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
-from medgraft.files import explained, json_value, write_json, written_file
+from medgraft.files import json_value, write_json, written_file
 from medgraft.learn.fit import load as load_bundle
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
@@ -50,6 +50,7 @@ from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
+from medgraft.studies.run_lock import is_empty, locked
 from medgraft.studies.single_scenario import (
     SingleOptions,
     SingleResult,
@@ -212,17 +213,18 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
-    store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
-    try:
-        finished = run_study(table, options, extractor, store)
-        write_report(out / "report.html", report_input(finished, extractor, command))
-        if finished.training:
-            write_json(out / "training.json", training_json(finished.training))
-        predictions = [*finished.oof.values(), *finished.test.values()]
-        store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
-    except BaseException as error:
-        store.stopped(error)
-        raise
+    with locked(out):
+        store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
+        try:
+            finished = run_study(table, options, extractor, store)
+            write_report(out / "report.html", report_input(finished, extractor, command))
+            if finished.training:
+                write_json(out / "training.json", training_json(finished.training))
+            predictions = [*finished.oof.values(), *finished.test.values()]
+            store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+        except BaseException as error:
+            store.stopped(error)
+            raise
     extractor.cache.prune()
     return finished
 
@@ -266,31 +268,29 @@ def train_to_folder(
 
     Raises
     ------
-    RunError
-        `out` holds something already.
+    RunError, RunLockedError
+        `out` holds something already, or another process writes to it.
     MedgraftError
         As `studies.single_scenario.run_single`.
     """
-    with explained(out):
-        if out.exists() and any(out.iterdir()):
+    with locked(out):
+        if not is_empty(out):
             raise RunError(f"{out} is not empty; choose another --out")
-    began = time.perf_counter()
-    found = run_single(table, scenario, options, extractor)
-    seconds = round(time.perf_counter() - began, 3)
-    crossed = found.crossed
-    with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
-    asked = single_config(table, scenario, options, extractor)
-    store = RunStore(out, asked, facts=_facts(table, command))
-    if crossed.training is not None:
-        log = crossed.training
-        write_json(out / "training.json", training_json({scenario.key: log}))
-        with written_file(out / "history.png") as temporary:
-            temporary.write_bytes(history_png(log.held_out))
-    tested = [found.test] if found.test is not None else []
-    write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
-    found.beside.write(out / "model", crossed.fitted)
-    store.event("finished", recommended=scenario.key, seconds=seconds)
+        began = time.perf_counter()
+        found = run_single(table, scenario, options, extractor)
+        seconds = round(time.perf_counter() - began, 3)
+        crossed = found.crossed
+        asked = single_config(table, scenario, options, extractor)
+        store = RunStore(out, asked, facts=_facts(table, command))
+        if crossed.training is not None:
+            log = crossed.training
+            write_json(out / "training.json", training_json({scenario.key: log}))
+            with written_file(out / "history.png") as temporary:
+                temporary.write_bytes(history_png(log.held_out))
+        tested = [found.test] if found.test is not None else []
+        write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
+        found.beside.write(out / "model", crossed.fitted)
+        store.event("finished", recommended=scenario.key, seconds=seconds)
     extractor.cache.prune()
     return found
 

@@ -15,7 +15,8 @@ import pytest
 from medgraft.results.runs import Run
 from medgraft.runs.find import find_runs
 from medgraft.runs.read import open_run, read_run
-from medgraft.studies.store import RunError, RunStore, process_began, this_process
+from medgraft.studies.run_lock import locked, process_began, this_process
+from medgraft.studies.store import RunError, RunStore
 
 
 def read(folder: Path) -> Run:
@@ -120,6 +121,6 @@ def test_a_store_says_who_writes_and_what_ended_it(tmp_path: Path) -> None:
     store.event("scenario judged", key=made.SVM, seconds=1.0)
     store.stopped(KeyboardInterrupt())
     assert read(tmp_path / "A").reason == "scenarios judged: 1, stopped by Ctrl-C"
-    other = RunStore(tmp_path / "B", {"data": "abc"})
-    other.stopped(RunError("refused"))
+    with locked(tmp_path / "B"):
+        RunStore(tmp_path / "B", {"data": "abc"}).stopped(RunError("refused"))
     assert not (tmp_path / "B").exists()

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import CacheError
+from medgraft.features.scratch import scratch
 from medgraft.files import cache_folder, write_json, written_file, written_folder
 from medgraft.types import FeatureSpec, Ints, Strings, digest
 
@@ -107,12 +108,11 @@ class Cache:
     def entries(self) -> list[Entry]:
         """Everything held, least recently used first."""
         found = []
-        if self.folder.is_dir():
-            for path in [*self.folder.glob("features/*/segment-*"), *self.folder.glob("*/*.npz")]:
-                found.append(_entry(path, self.folder))
-            found += [_entry(path, self.folder) for path in self.graphs.glob("*.bin")]
-            for pattern in ("weights/[!.]*", "checkpoints/[!.]*"):
-                found += [_entry(path, self.folder) for path in self.folder.glob(pattern)]
+        patterns = ("features/*/segment-*", "*/*.npz", "graphs/*.bin")
+        for pattern in (*patterns, "weights/[!.]*", "checkpoints/[!.]*"):
+            for path in self.folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another process has let it go
+                    found.append(_entry(path, self.folder))
         return sorted(found, key=lambda entry: (entry.used, str(entry.path)))
 
     def prune(self, limit: int | None = None) -> int:
@@ -134,14 +134,14 @@ class Cache:
     def orphans(self) -> list[tuple[Path, int]]:
         """What killed runs left half-written: paths and bytes."""
         old = time.time() - ABANDONED
-        leftovers = [
-            path
-            for pattern in ("*/.*", "features/*/.*")
-            for path in self.folder.glob(pattern)
-            if path.lstat().st_mtime < old
-        ]
-        halves = [p for p in self.graphs.glob("[!.]*.xml") if not p.with_suffix(".bin").exists()]
-        return [(path, _size(path)) for path in (*leftovers, *halves)]
+        found = []
+        for pattern in ("*/.*", "features/*/.*", "graphs/[!.]*.xml"):
+            for path in self.folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another process has ended what it wrote
+                    half = path.suffix == ".xml" and not path.with_suffix(".bin").exists()
+                    if half or (path.name[0] == "." and path.lstat().st_mtime < old):
+                        found.append((path, _size(path)))
+        return found
 
     def _sweep(self) -> int:
         """Remove what belongs to no entry; count bytes freed."""
@@ -207,6 +207,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.part)
 
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        return int(self.parts[0].shape[1])
+
+    def into(self, out: NDArray[np.float32]) -> None:
+        """Copy all rows into an array (n, width), or columns of one, as float32."""
+        for number, stored in enumerate(self.parts):
+            mine = np.flatnonzero(self.part == number)
+            out[mine] = stored[self.row[mine]]
+
     def __getitem__(self, index: Ints) -> NDArray[np.generic]:
         first = self.parts[self.part[index[0]]]
         values = np.empty((len(index), first.shape[1]), first.dtype)
@@ -262,16 +273,11 @@ class FeatureStore:
         CacheError
             A row is not there.
         """
-        values: NDArray[np.float32] | None = None
-        held = np.zeros(len(hashes), dtype=bool)
-        for _, stored, wanted, rows in self._found(hashes, block):
-            if values is None:
-                values = np.empty((len(hashes), stored.shape[1]), np.float32)
-            new = ~held[wanted]  # the same image may lie in two segments; the first one counts
-            values[wanted[new]] = stored[rows[new]]
-            held[wanted] = True
-        if values is None or not held.all():
-            raise CacheError(_cleared(int((~held).sum()), block, self.folder))
+        rows = self.rows(hashes, block)
+        if not rows.parts:
+            raise CacheError(_cleared(0, block, self.folder))
+        values = scratch((len(rows), rows.width))
+        rows.into(values)
         return values
 
     def rows(self, hashes: Strings, block: str) -> Rows:
@@ -286,7 +292,7 @@ class FeatureStore:
         part = np.full(len(hashes), -1, np.int64)
         row = np.zeros(len(hashes), np.int64)
         for _, stored, wanted, rows in self._found(hashes, block):
-            new = part[wanted] < 0
+            new = part[wanted] < 0  # the same image may lie in two segments; the first one counts
             part[wanted[new]], row[wanted[new]] = len(parts), rows[new]
             parts.append(stored)
         if (part < 0).any():

@@ -20,9 +20,11 @@ from medgraft.data.augment import views
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import Backbone
+from medgraft.features.cache import Rows
 from medgraft.features.codebooks import ENCODERS
 from medgraft.features.encoders import BaseEncoder, check_pooling, half
 from medgraft.features.extract import GRID, Extractor, without
+from medgraft.features.scratch import scratch
 from medgraft.features.subnetwork import last_map
 from medgraft.scenario import ENCODER_FORM, Encoded, Head, Pooled, Scenario, Views
 from medgraft.types import (
@@ -35,6 +37,8 @@ from medgraft.types import (
     Join,
     Skipped,
 )
+
+JOINED_ROWS = 4096  # rows of several parts that are averaged at once
 
 Codes = NDArray[np.float32]
 Outputs = Mapping[FeatureSpec, Mapping[str, NDArray[np.float32]]]
@@ -98,11 +102,24 @@ class FeaturePlan:
         rows = without(table, skipped)
         if not len(rows):
             return np.empty((len(self.views), 0, 0), np.float32), rows, skipped
-        found = [
-            self._joined([extractor.read(rows, spec).matrix(*spec.blocks) for spec in view])
+        hashes = rows.content_hashes
+        stores = {spec: extractor.cache.features(spec) for spec in self.specs}
+        kept = [
+            [[stores[spec].rows(hashes, block) for block in spec.blocks] for spec in view]
             for view in self.views
         ]
-        return (found[0][None] if len(found) == 1 else np.stack(found)), rows, skipped
+        widths = [sum(block.width for block in blocks) for blocks in kept[0]]
+        averaged = self.join == "mean" and len(widths) > 1
+        codes: Codes = scratch((len(kept), len(rows), widths[0] if averaged else sum(widths)))
+        for out, view in zip(codes, kept, strict=True):
+            if averaged:
+                parts = [side_by_side(blocks) for blocks in view]
+                for start in range(0, len(rows), JOINED_ROWS):
+                    some = slice(start, start + JOINED_ROWS)
+                    out[some] = self._joined([part[some] for part in parts])
+            else:
+                side_by_side([block for blocks in view for block in blocks], out)
+        return codes, rows, skipped
 
     def codes_from(self, outputs: Sequence[Outputs]) -> Codes:
         """Codes (views, n, d) from what the network gave for each of n canvases."""
@@ -141,6 +158,15 @@ class FeaturePlan:
             mean: Codes = np.mean(parts, axis=0, dtype=np.float32)
             return mean
         return np.concatenate(parts, axis=1)
+
+
+def side_by_side(blocks: Sequence[Rows], out: Codes | None = None) -> Codes:
+    """Blocks of the cache side by side, (n, sum of their widths), in `out` where it is given."""
+    ends = np.cumsum([block.width for block in blocks]).tolist()
+    codes: Codes = scratch((len(blocks[0]), ends[-1])) if out is None else out
+    for block, end in zip(blocks, ends, strict=True):
+        block.into(codes[:, end - block.width : end])
+    return codes
 
 
 def feature_plan_of(scenario: Scenario, extractor: Extractor) -> FeaturePlan:

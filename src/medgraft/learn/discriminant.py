@@ -19,10 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from medgraft.learn.linear import FAR, Models, StandardisedCodes, class_weights
+from medgraft.learn.linear import (
+    BLOCK,
+    FAR,
+    Models,
+    StandardisedCodes,
+    class_weights,
+    row_blocks,
+)
 from medgraft.types import Floats, Ints
 
 MOMENTS = 1 << 26  # numbers of all second moments held at once; more subsets go in turns
+COLUMNS = 64  # features at a time where there are many rows, or a multiple of it
 LEAST = 1e-9  # what is shrunk to, where the classes do not vary within at all
 
 
@@ -83,11 +91,12 @@ def _moments(
     own = rows.max(axis=1)  # a row's weight, in whichever subset
     for b in range(int(block.max()) + 1):
         here = np.flatnonzero((block == b) & (own > 0))
-        if len(here):
-            x = codes.X[here] * np.sqrt(own[here, None])
-            moment = x.T @ x
-            for s in subsets:
-                sums[s] += weights[here[0], s] / own[here[0]] * moment
+        moment = np.zeros((d, d))
+        for part in row_blocks(len(here), d):
+            x = codes.X[here[part]] * np.sqrt(own[here[part], None])
+            moment += x.T @ x
+        for s in subsets if len(here) else ():
+            sums[s] += weights[here[0], s] / own[here[0]] * moment
     return sums
 
 
@@ -103,18 +112,24 @@ def _subset(
 
     rows, weights (n,). moment : Σ_i a_i x_i x_iᵀ; None to solve among the rows.
     """
-    K, used = int(y.max()) + 1, rows > 0
-    x, label = codes.X[used].astype(np.float64), y[used]
+    K, d, used = int(y.max()) + 1, codes.X.shape[1], np.flatnonzero(rows > 0)
     share, a = rows[used] / rows.sum(), weights[used] / weights.sum()
-    scale = np.sqrt(np.maximum(share @ x**2 - (share @ x) ** 2, 0))
-    inverse = 1 / np.where(scale > 1e-6, scale, 1)  # constant within the subset: as it is
-    of_class = np.eye(K)[label] * a[:, None]  # (rows, K)
+    of_class = np.eye(K)[y[used]] * a[:, None]  # (rows, K)
     prior = of_class.sum(axis=0)
-    centres = of_class.T @ x / np.maximum(prior, 1e-300)[:, None]  # (K, d)
+    variance, centres = np.empty(d), np.empty((K, d))
+    step = max(COLUMNS, BLOCK // len(used) // COLUMNS * COLUMNS)
+    for start in range(0, d, step):
+        part = slice(start, start + step)
+        x = codes.X[:, part][used].astype(np.float64)
+        variance[part] = share @ x**2 - (share @ x) ** 2
+        centres[:, part] = of_class.T @ x / np.maximum(prior, 1e-300)[:, None]
+    scale = np.sqrt(np.maximum(variance, 0))
+    inverse = 1 / np.where(scale > 1e-6, scale, 1)  # constant within the subset: as it is
     centre = prior @ centres
     means = ((centres - centre) * inverse * (prior > 0)[:, None]).T  # (d, K)
     if moment is None:
-        within = (x - centres[label]) * inverse * np.sqrt(a)[:, None]  # its Gram matrix is S_w
+        x = codes.X[used].astype(np.float64)
+        within = (x - centres[y[used]]) * inverse * np.sqrt(a)[:, None]  # its Gram matrix is S_w
         kernel, trace = within @ within.T, float((within**2).sum())
     else:
         within = moment / weights.sum() - (centres.T * prior) @ centres

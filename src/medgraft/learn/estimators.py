@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from medgraft.errors import FitError
 from medgraft.features.encoders import product
+from medgraft.features.scratch import scratch
 from medgraft.learn.discriminant import discriminants
 from medgraft.learn.linear import (
     FAR,
@@ -418,7 +419,7 @@ class KNNHead(_Head):
         codes = unit(self._codes(X))
         n_classes, out = len(self.classes_), []
         for block in row_blocks(len(codes), len(self.codes_)):
-            near, which = nearest(product(codes[block], self.codes_.T), self.k)
+            near, which = nearest(similarity(codes[block], self.codes_), self.k)
             out.append(vote(near, which, self.index_, self.weight_, n_classes, (self.k,))[0])
         return np.concatenate(out)
 
@@ -465,7 +466,7 @@ def head_from_arrays(
 
 def unit(X: NDArray[Any]) -> NDArray[np.float32]:
     """Rows of length 1, float32; rows of zeros stay."""
-    out = np.empty(X.shape, np.float32)
+    out = scratch(X.shape)
     for block in row_blocks(*X.shape):
         x = X[block].astype(np.float64)
         length = np.linalg.norm(x, axis=1, keepdims=True)
@@ -473,11 +474,20 @@ def unit(X: NDArray[Any]) -> NDArray[np.float32]:
     return out
 
 
-def nearest(similarity: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ints]:
+def similarity(
+    codes: NDArray[np.float32], others: NDArray[np.float32], rows: Ints | None = None
+) -> NDArray[np.float32]:
+    """Inner products (n, m) of codes (n, d) with m rows of others; by default with all of them."""
+    m, d = len(others) if rows is None else len(rows), others.shape[1]
+    parts = [product(codes, others[b if rows is None else rows[b]].T) for b in row_blocks(m, d)]
+    return np.concatenate(parts, axis=1)
+
+
+def nearest(similar: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ints]:
     """Similarities (n, k) and columns (n, k) of the k most similar, most similar first."""
-    k = min(k, similarity.shape[1])
-    which = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    near = np.take_along_axis(similarity, which, axis=1)
+    k = min(k, similar.shape[1])
+    which = np.argpartition(-similar, k - 1, axis=1)[:, :k]
+    near = np.take_along_axis(similar, which, axis=1)
     order = np.argsort(-near, axis=1, kind="stable")
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(which, order, axis=1)
 

@@ -28,6 +28,7 @@ from medgraft.features.codebooks import LEARNED, encoder_from_arrays, quiet_mixt
 from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, encoder_of, feature_plan_of
+from medgraft.features.scratch import stacked
 from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.cross_validation import (
     CrossFitted,
@@ -227,7 +228,7 @@ def _judge_frozen(
     source: NDArray[np.float32] | Callable[[int | None], NDArray[np.float32]]
     if found is None:
         codes = [one.codes(table, extractor)[0] for one in readings]
-        source = np.concatenate(codes).reshape(-1, codes[0].shape[2])
+        source = stacked(codes).reshape(-1, codes[0].shape[2])
     else:
         source, encoder = _encoded_codes(scenario, found, readings, development, extractor)
     y, weight, fold, groups = _rows(development, views, len(readings))
@@ -320,7 +321,7 @@ def _encoded_codes(
     kept = {f"encoder.{part}": array for part, array in arrays.items()}
     kept["encoding"] = np.array(json.dumps(settings))
     parts = [encoded(encoders, one, table, extractor) for one in readings]
-    codes = dict(zip(unseen, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+    codes = {k: stacked(list(one)) for k, one in zip(unseen, zip(*parts, strict=True), strict=True)}
     return (codes.__getitem__ if name in LEARNED else codes[None]), kept
 
 

@@ -22,6 +22,7 @@ from medgraft.features.feature_plan import (
     Outputs,
     run_feature_plans,
 )
+from medgraft.features.scratch import scratch
 from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.places import DescriptorScores
 from medgraft.scenario import Encoded
@@ -134,8 +135,12 @@ def encoded(
     extractor: Extractor,
 ) -> list[NDArray[np.float32]]:
     """Codes (n, d) of a table's images, all readable, by each encoder; one pass serves all."""
-    found: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
+    found: list[NDArray[np.float32]] = []
+    done = 0
     for _, bags in feature_plan.descriptors(table, extractor)():
-        for encoder, codes in zip(encoders, found, strict=True):
-            codes.append(encoder.transform(bags))
-    return [np.concatenate(codes) if codes else np.empty((0, 0), np.float32) for codes in found]
+        some = [encoder.transform(bags) for encoder in encoders]
+        found = found or [scratch((len(table), codes.shape[1])) for codes in some]
+        for codes, whole in zip(some, found, strict=True):
+            whole[done : done + len(codes)] = codes
+        done += len(bags)
+    return found or [np.empty((0, 0), np.float32) for _ in encoders]

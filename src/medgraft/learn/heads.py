@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medgraft.errors import FitError
-from medgraft.features.encoders import product
+from medgraft.features.scratch import scratch
 from medgraft.learn.criteria import Criterion, criterion
 from medgraft.learn.estimators import (
     HEADS,
@@ -28,6 +28,7 @@ from medgraft.learn.estimators import (
     Solver,
     head_from_arrays,
     nearest,
+    similarity,
     unit,
     vote,
 )
@@ -234,7 +235,8 @@ class _Search:
             keeper = RBFHead(final) if kind is RBFHead else KNNHead(int(final))
             keeper.class_weight = self.class_weight
             taught = self.plan.weight > 0  # the others are judged only, and not to be kept
-            return keeper.fit(X[taught], self.labels[taught], self.plan.weight[taught])
+            kept = X if taught.all() else X[taught]
+            return keeper.fit(kept, self.labels[taught], self.plan.weight[taught])
         arrays |= {"classes_": np.unique(self.labels), kind._strength: np.array(final)}
         return head_from_arrays(self.head, arrays, {"class_weight": self.class_weight})
 
@@ -358,14 +360,20 @@ class _Linear:
         rows = np.stack([self.plan.rows(cells) for cells in unseen], axis=1)
         return self.solver(self.codes, self.plan.y, rows, strengths)
 
+    def _scores(self, models: Models, rows: NDArray[np.bool_], columns: slice) -> Floats:
+        """Scores (rows, n_classes, columns) of some rows."""
+        at, X = np.flatnonzero(rows), self.codes.X
+        blocks = row_blocks(len(at), X.shape[1])
+        return np.concatenate([models.scores(X[at[b]], columns) for b in blocks])
+
     def inner(self, served: Served, grid: tuple[float, ...]) -> Iterator[Judged]:
         """Scores (strengths, rows of the cell, n_classes) for each fold and cell."""
         m = len(grid)
         models = self._solve(list(served), np.tile(grid, (len(served), 1)))
         for s, cells in enumerate(served):
             for k, c in served[cells]:
-                held = self.codes.X[self.plan.cell == c]
-                yield (k, c), np.moveaxis(models.scores(held, slice(s * m, s * m + m)), 2, 0)
+                held = self._scores(models, self.plan.cell == c, slice(s * m, s * m + m))
+                yield (k, c), np.moveaxis(held, 2, 0)
 
     def outer(
         self, asked: Sequence[tuple[int, float]], final: float | None
@@ -377,7 +385,7 @@ class _Linear:
             unseen, column = [*unseen, frozenset[int]()], [*column, final]
         models = self._solve(unseen, np.array([column]).T)
         found: list[Floats] = [
-            models.scores(self.codes.X[self.plan.judged_by(k)], slice(j, j + 1))[..., 0]
+            self._scores(models, self.plan.judged_by(k), slice(j, j + 1))[..., 0]
             for j, (k, _) in enumerate(asked)
         ]
         if final is None:
@@ -395,23 +403,25 @@ class _Neighbours:
         codes, k = unit(X), max(NEIGHBOURS)
         members = [np.flatnonzero((plan.cell == c) & (plan.weight > 0))
                    for c in range(len(plan.owner))]  # fmt: skip
-        self.near = [np.empty((len(codes), min(k, len(m))), np.float32) for m in members]
-        self.which = [np.empty(near.shape, np.int64) for near in self.near]
+        self.near = [scratch((len(codes), min(k, len(m)))) for m in members]
+        self.which = [scratch(near.shape, np.int32) for near in self.near]
         for c, rows in enumerate(members):
-            others = codes[rows]
             for b in row_blocks(len(codes), max(1, len(rows))):
-                self.near[c][b], which = nearest(product(codes[b], others.T), k)
+                self.near[c][b], which = nearest(similarity(codes[b], codes, rows), k)
                 self.which[c][b] = rows[which]
 
     def _scores(self, rows: Ints, unseen: frozenset[int], ks: tuple[float, ...]) -> Floats:
         cells = [c for c in range(len(self.plan.owner)) if c not in unseen]
-        near = np.concatenate([self.near[c][rows] for c in cells], axis=1)
-        which = np.concatenate([self.which[c][rows] for c in cells], axis=1)
-        near, order = nearest(near, max(NEIGHBOURS))
         weight = class_weights(self.plan.y, self.plan.rows(unseen)[:, None], self.class_weight)
-        which = np.take_along_axis(which, order, axis=1)
         n_classes = int(self.plan.y.max()) + 1
-        return vote(near, which, self.plan.y, weight[:, 0], n_classes, ks)
+        found = []
+        for b in row_blocks(len(rows), len(cells) * max(NEIGHBOURS) * n_classes):
+            near = np.concatenate([self.near[c][rows[b]] for c in cells], axis=1)
+            which = np.concatenate([self.which[c][rows[b]] for c in cells], axis=1)
+            near, order = nearest(near, max(NEIGHBOURS))
+            which = np.take_along_axis(which, order, axis=1)
+            found.append(vote(near, which, self.plan.y, weight[:, 0], n_classes, ks))
+        return np.concatenate(found, axis=1)
 
     def inner(self, served: Served, grid: tuple[float, ...]) -> Iterator[Judged]:
         """Scores (strengths, rows of the cell, n_classes) for each fold and cell."""

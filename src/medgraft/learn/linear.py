@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from medgraft.errors import FitError
+from medgraft.features.scratch import scratch
 from medgraft.types import Floats, Ints
 
 Loss = Literal["squared_hinge", "log"]
@@ -155,7 +156,7 @@ def standardise(X: NDArray[Any], *, scaled: bool = True) -> StandardisedCodes:
     scale = np.sqrt(variance)
     constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2  # only rounding is left
     scale[constant | (not scaled)] = 1.0
-    Z = np.empty((n, d), np.float32)
+    Z = scratch((n, d))
     for b in blocks:
         Z[b] = np.where(constant, 0.0, (X[b] - mean) / scale)
     return StandardisedCodes(Z, mean, scale, scaled)
@@ -549,13 +550,18 @@ class _Grams:
         same = np.array_equal(self.centre, c.centre[:, 0, 0])
         return same and np.array_equal(self.inverse, c.inverse[:, 0, 0])
 
+    def standardised(self, rows: Ints) -> Singles:
+        """Those rows of X, standardised in the subset."""
+        Z: Singles = (self.X[rows] - self.centre) * self.inverse
+        return Z
+
     def at(self, support: NDArray[np.bool_]) -> Ints:
         """Places of the support vectors in Z and K, which grow by those that are new."""
         new = np.flatnonzero(support & (self.place < 0))
         if len(new):
             m = len(self.Z)
             self.place[new] = m + np.arange(len(new))
-            self.Z = np.concatenate([self.Z, (self.X[new] - self.centre) * self.inverse])
+            self.Z = np.concatenate([self.Z, self.standardised(new)])
             K = np.empty((len(self.Z), len(self.Z)), np.float32)
             K[:m, :m] = self.K
             K[m:] = self.Z[m:] @ self.Z.T
@@ -619,15 +625,27 @@ def _ridge_of_features(
     grams: _Grams, support: NDArray[np.bool_], t: Singles, w: Singles, c: _Columns
 ) -> Ridge:
     """The same by a system of the d features, of which there are fewer."""
-    Z = (grams.X[support] - grams.centre) * grams.inverse
-    mean, target = w @ Z / w.sum(), w @ t / w.sum()
-    Z = (Z - mean) * np.sqrt(w)[:, None]
-    v = _solve_ridge(Z.T @ Z, float(c.l[0]), Z.T @ ((t - target) * np.sqrt(w)))
+    at, root = np.flatnonzero(support), np.sqrt(w)
+    blocks = row_blocks(len(at), grams.X.shape[1])
+    mean = sum(w[i] @ grams.standardised(at[i]) for i in blocks) / w.sum()
+    target = w @ t / w.sum()
+
+    def weighted(i: slice) -> Singles:
+        Z: Singles = (grams.standardised(at[i]) - mean) * root[i, None]
+        return Z
+
+    d = grams.X.shape[1]
+    A, r = np.zeros((d, d), np.float32), np.zeros(d, np.float32)
+    for i in blocks:
+        Z = weighted(i)
+        A += Z.T @ Z
+        r += Z.T @ ((t[i] - target) * root[i])
+    v = _solve_ridge(A, float(c.l[0]), r)
     b = target - mean @ v
     step = v - c.v[:, 0, 0]
-    moved = Z @ step
+    moved = sum(float(m @ m) for m in (weighted(i) @ step for i in blocks))
     shift = w.sum() * (b - c.b[0, 0] + mean @ step) ** 2
-    return v, float(b), float(moved @ moved + shift)
+    return v, float(b), float(moved + shift)
 
 
 def _solve_ridge(A: Singles, ridge: float, b: Singles) -> Floats:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from medgraft.features.scratch import scratch
 from medgraft.learn.linear import row_blocks
 from medgraft.types import Floats, Ints
 
@@ -35,7 +36,7 @@ class Landmarks:
 
     def features(self, X: NDArray[Any]) -> NDArray[np.float32]:
         """Features (n, r) of codes X (n, d)."""
-        out = np.empty((len(X), self.root.shape[1]), np.float32)
+        out = scratch((len(X), self.root.shape[1]))
         for b in row_blocks(len(X), max(X.shape[1], len(self.points))):
             z = (X[b] - self.mean) / self.scale
             out[b] = rbf(z, self.points, self.gamma) @ self.root

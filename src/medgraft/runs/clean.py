@@ -19,8 +19,12 @@ from medgraft.features.cache import ABANDONED, Cache, Entry, remove
 from medgraft.files import explained
 from medgraft.results.runs import Run
 from medgraft.runs.find import CONFIG, EVENTS, PREDICTIONS, RESULT
+from medgraft.studies.run_lock import LOCK
 
-OWN = (CONFIG, EVENTS, PREDICTIONS, RESULT, "report.html", "training.json", "history.png", "model")
+OWN = (
+    CONFIG, EVENTS, PREDICTIONS, RESULT, LOCK, "report.html", "training.json", "history.png",
+    "model",
+)  # fmt: skip
 # What `files.written_file` and `written_folder` call things before they are whole.
 HALF = re.compile(
     r"\.(?:"

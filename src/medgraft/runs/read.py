@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,8 @@ from medgraft.runs.find import (
     load_object,
 )
 from medgraft.scenario import DEFAULT_METRIC
-from medgraft.studies.store import RunError, process_began, read_events, read_predictions
+from medgraft.studies.run_lock import process_lives
+from medgraft.studies.store import RunError, read_events, read_predictions
 from medgraft.types import SCHEMA, Estimate, Operating, Predictions
 
 SILENT = 24 * 3600  # seconds without an event after which what cannot be asked counts as killed
@@ -219,16 +219,7 @@ def _alive(events: Sequence[Mapping[str, Any]]) -> bool:
         return False
     if last.get("host") != platform.node() or "pid" not in last:
         return time.time() - float(events[-1]["time"]) < SILENT
-    pid = int(last["pid"])
-    if last.get("pid_began"):
-        return process_began(pid) == str(last["pid_began"])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+    return process_lives(last)
 
 
 def _ending(events: Sequence[Mapping[str, Any]]) -> str:

@@ -8,8 +8,6 @@ there means all is. What a finished run's model learned from is read back here t
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -29,6 +27,7 @@ from medgraft.profile.image_stats import ImageStats
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
+from medgraft.studies.run_lock import LOCK, is_empty, this_process
 from medgraft.types import FeatureSpec, FittedScenario, ImageTable, Predictions
 
 
@@ -80,7 +79,7 @@ class RunStore:
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Made if it is not there; whoever writes to it holds its lock (`run_lock.py`).
     config
         What decides the numbers; a resumed run must have the same.
     resume
@@ -104,7 +103,6 @@ class RunStore:
         facts: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
-        self._made = not folder.exists()
         path = folder / "config.json"
         wanted = json.loads(json.dumps(config))
         if path.is_file():
@@ -115,7 +113,7 @@ class RunStore:
                     f"{folder} holds a run already; pass --resume to go on with it, or another "
                     "--out"
                 )
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif not is_empty(folder):
             raise RunError(f"{folder} is not empty and holds no run; choose another --out")
         write_json(path, wanted)
         self.event("resumed" if resume else "started", **(facts or {}), **this_process())
@@ -132,8 +130,6 @@ class RunStore:
         if isinstance(error, MedgraftError) and not _has_results(self.folder):
             for file in ("config.json", "run.jsonl"):
                 (self.folder / file).unlink(missing_ok=True)
-            if self._made:
-                self.folder.rmdir()
             return
         with suppress(MedgraftError):  # a full disk, say, of which the error itself tells
             self.event("stopped", reason=type(error).__name__)
@@ -154,23 +150,6 @@ class RunStore:
         beside.write(self.folder / "model", fitted)
         write_json(self.folder / "result.json", result)
         self.event("finished", recommended=result["recommended"])
-
-
-def this_process() -> dict[str, object]:
-    """By which it is known later whether the process that wrote a run still lives."""
-    return {"host": platform.node(), "pid": os.getpid(), "pid_began": process_began(os.getpid())}
-
-
-def process_began(pid: int) -> str:
-    """When a process began, in its system's own units; '' where there is none, or no telling.
-
-    Numbers of processes are given again; a number and a beginning are not.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5)
-    except (OSError, IndexError):
-        return ""
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -207,7 +186,7 @@ def _has_results(folder: Path) -> bool:
     """Whether `folder` holds more than the beginning of a run that judged nothing."""
     path = folder / "run.jsonl"
     with explained(path):
-        if {file.name for file in folder.iterdir()} != {"config.json", "run.jsonl"}:
+        if {file.name for file in folder.iterdir()} - {LOCK} != {"config.json", "run.jsonl"}:
             return True
         return '"scenario judged"' in path.read_text(encoding="utf-8", errors="replace")
 
