@@ -30,9 +30,10 @@ class TableReading:
 
     n_images : how many of them it names; n_nameless : its rows that name none of them.
     classes : images by class, or by finding; empty where no label is sure, and `why_not` says why
-    and what flag helps. further : columns that are neither label nor split nor image. key : the column by which
-    a row names all images of a patient, '' where rows name images. joined : the other tables that
-    columns were added from, with which, in words; torn : by column, that rows differ.
+    and what flag helps. further : columns that are neither label nor split nor image. key : the
+    column by which a row names all images of a patient, '' where rows name images. joined : the
+    other tables that columns were added from, with which, in words; torn : by column, that rows
+    differ.
     """
 
     path: Path
