@@ -20,8 +20,9 @@ from zlib import crc32
 import numpy as np
 from PIL import Image
 
-from medgraft.data.ingest import load
+from medgraft.data.ingest import load_any
 from medgraft.errors import AmbiguousDataError, DataError
+from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, Panel
 from medgraft.types import ImageTable
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "real-layouts.md"
@@ -31,14 +32,16 @@ SIDE = 24
 @dataclass(frozen=True)
 class Right:
     """What is right: the classes, the images in each split, the groups (0: each its own), the
-    images with masks. asked : a question is right, too, that has these words in it; where there are
-    no classes it is the only right answer."""
+    images with masks; where an image has several findings, of each how many images have it, have
+    it not, and are uncertain. asked : a question is right, too, that has these words in it; where
+    there are no classes it is the only right answer."""
 
     classes: tuple[str, ...] = ()
     splits: tuple[tuple[str, int], ...] = ()
     groups: int = 0
     masks: int = 0
     asked: str = ""
+    findings: tuple[tuple[str, int, int, int], ...] = ()
 
 
 class Folder:
@@ -171,7 +174,13 @@ def _(out: Folder) -> None:
             out.put(f"{base}/lung masks/Normal_l{part}{i}.png", drawn=True)
 
 
-@published("NIH ChestX-ray14 (Wang 2017)", Right(asked="Finding Labels"))
+@published(
+    "NIH ChestX-ray14 (Wang 2017)",
+    Right(
+        groups=8,
+        findings=(("Effusion", 6, 18, 0), ("Mass", 12, 12, 0), ("Nodule", 6, 18, 0)),
+    ),
+)
 def _(out: Folder) -> None:
     findings = ("No Finding", "Mass|Nodule", "Effusion", "Mass")
     rows = []
@@ -209,16 +218,110 @@ def _(out: Folder) -> None:
     out.table("stage_2_detailed_class_info.csv", "patientId,class", kinds)
 
 
-@published("CheXpert (Irvin 2019)", Right(asked="train.csv"))
+@published(
+    "CheXpert (Irvin 2019)",
+    Right(
+        splits=(("train", 20),),
+        groups=10,
+        findings=(("Cardiomegaly", 5, 10, 5), ("Edema", 5, 10, 0), ("Support Devices", 13, 0, 0)),
+    ),
+)
 def _(out: Folder) -> None:
     rows = []
     for i in range(20):
         name = f"train/patient{i // 2 + 1:05d}/study1/view{i % 2 + 1}_frontal.jpg"
         out.put(f"CheXpert-v1.0-small/{name}")
-        marks = [("", "1.0", "0.0", "-1.0")[(i + j) % 4] for j in range(4)]
-        rows.append([f"CheXpert-v1.0-small/{name}", "Female", 60 + i, "Frontal", "AP", *marks])
-    header = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema,Pneumonia"
+        marks = ["", ("", "1.0", "0.0", "-1.0")[i % 4], ("", "1.0", "0.0")[i % 3]]
+        if i % 4 == 0:
+            marks = ["1.0", "", ""]
+        devices = "1.0" if i % 2 or i % 8 == 0 else ""
+        about = ["Female", 60 + i, "Frontal", "AP"]
+        rows.append([f"CheXpert-v1.0-small/{name}", *about, *marks, devices])
+    header = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema,Support Devices"
     out.table("CheXpert-v1.0-small/train.csv", header, rows)
+
+
+def _vindr(out: Folder) -> None:
+    rows = []
+    for i in range(16):
+        name = f"{crc32(str(i).encode()):08x}94d8"
+        out.put(f"train/{name}.png")
+        for reader in range(3):
+            heart, mass = int(i % 2 == 0), int(i % 4 == 0 and (i, reader) != (0, 2))
+            marks = [heart, mass, int(i % 8 == 0), int(not heart)]
+            rows.append([name, f"R{8 + reader}", *marks])
+    header = "image_id,rad_id,Cardiomegaly,Nodule/Mass,Other diseases,No finding"
+    out.table("image_labels_train.csv", header, rows)
+
+
+@published(
+    "VinDr-CXR (Nguyen 2022), labels of images by three readers",
+    Right(
+        splits=(("train", 16),),
+        findings=(
+            ("Cardiomegaly", 8, 8, 0),
+            ("Nodule/Mass", 3, 12, 1),
+            ("Other diseases", 2, 14, 0),
+        ),
+    ),
+)
+def _(out: Folder) -> None:
+    _vindr(out)
+
+
+@published("VinDr-CXR (Nguyen 2022), with its boxes", Right(asked="image_labels_train.csv"))
+def _(out: Folder) -> None:
+    _vindr(out)
+    boxes = []
+    for i in range(16):
+        kind = ("Nodule/Mass", "No finding", "Cardiomegaly")[i % 3]
+        for k in range(1 + i % 2):
+            name = f"{crc32(str(i).encode()):08x}94d8"
+            boxes.append([name, f"R{8 + k}", kind if k == 0 else "Cardiomegaly", 10, 20, 90, 120])
+    out.table("annotations_train.csv", "image_id,rad_id,class_name,x_min,y_min,x_max,y_max", boxes)
+
+
+@published(
+    "PadChest (Bustos 2020), one folder of it",
+    Right(
+        groups=12,
+        findings=(("cardiomegaly", 6, 18, 0), ("nodule", 6, 18, 0), ("pleural effusion", 6, 18, 0)),
+    ),
+)
+def _(out: Folder) -> None:
+    _padchest(out, 1)
+
+
+@published(
+    "PadChest (Bustos 2020)", Right(asked="PADCHEST_chest_x_ray_images_labels_160K.csv as DATA")
+)
+def _(out: Folder) -> None:
+    _padchest(out, 12)
+
+
+def _padchest(out: Folder, n_folders: int) -> None:
+    findings = ("['normal']", "['cardiomegaly', 'pleural effusion']", "['nodule']", "['normal']")
+    codes = ("['C0205307']", "['C0018800', 'C2073625']", "['C0028259']", "['C0205307']")
+    rows = []
+    for i in range(24):
+        name = f"2168408408{crc32(str(i).encode()) % 10**8:08d}_{i:03d}.png"
+        out.put(f"{i % n_folders}/{name}")
+        about = [
+            f"{1000 + i}",
+            f"{3000 + i // 2}",
+            1950 + i,
+            "F",
+            "PA",
+            "sin hallazgos",
+            "Physician",
+        ]
+        rows.append([name, i % n_folders, *about, findings[i % 4], codes[i % 4]])
+    header = "ImageID,ImageDir,StudyID,PatientID,PatientBirth,PatientSex_DICOM,Projection,Report"
+    out.table(
+        "PADCHEST_chest_x_ray_images_labels_160K.csv",
+        header + ",MethodLabel,Labels,labelCUIS",
+        rows,
+    )
 
 
 @published("Shenzhen (Jaeger 2014)", Right(asked=r"{*}_{class}"))
@@ -669,6 +772,40 @@ def _(out: Folder) -> None:
     np.savez(out.root / "breastmnist.npz", **arrays)
 
 
+@published(
+    "ChestMNIST (Yang 2023)",
+    Right(
+        splits=(("test", 8), ("train", 24), ("val", 8)),
+        findings=(("0", 10, 30, 0), ("1", 8, 32, 0), ("2", 4, 36, 0)),
+    ),
+)
+def _(out: Folder) -> None:
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    start = 0
+    for part, n in (("train", 24), ("val", 8), ("test", 8)):
+        at = start + np.arange(n)
+        arrays[f"{part}_images"] = rng.integers(0, 256, (n, 28, 28), np.uint8)
+        arrays[f"{part}_labels"] = np.stack([at % 4 == 0, at % 5 == 0, at % 10 == 0], 1).astype(
+            "u1"
+        )
+        start += n
+    out.root.mkdir(exist_ok=True)
+    np.savez(out.root / "chestmnist.npz", **arrays)
+
+
+@published(
+    "knee grades (Chen 2018, from OAI)",
+    Right(("0", "1", "2", "3", "4"), (("test", 10), ("train", 20), ("val", 10)), 20),
+)
+def _(out: Folder) -> None:
+    for part, start, n in (("train", 0, 4), ("val", 20, 2), ("test", 30, 2)):
+        for grade in range(5):
+            for i in range(n):
+                at = start + grade * n + i
+                out.put(f"{part}/{grade}/{9000100 + at // 2}{'LR'[at % 2]}.png")
+
+
 # --------------------------------------------------------------------------- reading them
 
 
@@ -680,6 +817,19 @@ class Outcome:
     right: Right
     table: ImageTable | None
     question: str = ""
+    panel: Panel | None = None
+
+    @property
+    def findings(self) -> tuple[tuple[str, int, int, int], ...]:
+        """Of each finding how many images have it, have it not, and are uncertain."""
+        if self.panel is None:
+            return ()
+        marks = self.panel.marks.T
+        kinds = (PRESENT, ABSENT, UNCERTAIN)
+        return tuple(
+            (name, *(int((column == kind).sum()) for kind in kinds))  # type: ignore[misc]
+            for name, column in zip(self.panel.names, marks, strict=True)
+        )
 
     @property
     def fault(self) -> str:
@@ -689,7 +839,7 @@ class Outcome:
             if not wanted:
                 return "asked, where it is plain"
             return "" if wanted in self.question else f"the question does not say '{wanted}'"
-        if not self.right.classes:
+        if not (self.right.classes or self.right.findings):
             return "read, where it had to ask"
         table = self.table
         groups = len(set(table.groups.tolist()))
@@ -701,11 +851,12 @@ class Outcome:
             groups if groups < len(table) else 0,
             int((table.masks != "").sum()),
             self.right.asked,
+            self.findings,
         )
         possible = any(f.check == "possible_groups" for f in table.findings)
         wrong = [
             f"{what} {getattr(found, what)}, right is {getattr(self.right, what)}"
-            for what in ("classes", "splits", "groups", "masks")
+            for what in ("classes", "splits", "groups", "masks", "findings")
             if getattr(found, what) != getattr(self.right, what)
             and not (what == "groups" and possible and not found.groups)
         ]
@@ -719,9 +870,12 @@ def read(name: str, scratch: Path) -> Outcome:
     make(Folder(root))
     path = next(root.glob("*.npz"), root)
     try:
-        return Outcome(name, right, load(path))
+        found = load_any(path)
     except (AmbiguousDataError, DataError) as error:
         return Outcome(name, right, None, str(error).replace(str(root), "DATA"))
+    if isinstance(found, Panel):
+        return Outcome(name, right, found.images, panel=found)
+    return Outcome(name, right, found)
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
@@ -749,7 +903,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
         how = f"`{table.reading.layout}`" if table.reading.layout else table.reading.by
         fault = f" **{one.fault}**" if one.fault else ""
         lines.append(
-            f"| {one.name}{fault} | {how} | {', '.join(table.classes)} | {splits or '–'} | "
+            f"| {one.name}{fault} | {how} | {_classes(one)} | {splits or '–'} | "
             f"{groups if groups < len(table) else '–'} | {n_masks or '–'} |"
         )
     lines += ["", "## Asked about", ""]
@@ -757,6 +911,13 @@ def page(outcomes: Sequence[Outcome]) -> str:
         fault = f" **{one.fault}**" if one.fault else ""
         lines += [f"**{one.name}**{fault}", "", "```", one.question, "```", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _classes(one: Outcome) -> str:
+    """The classes, or of each finding how many images have it, have it not, and are uncertain."""
+    if one.panel is None:
+        return ", ".join(one.table.classes) if one.table else ""
+    return "; ".join(f"{name} {a}, {b}, {c}" for name, a, b, c in one.findings)
 
 
 def main() -> int:

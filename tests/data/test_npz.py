@@ -95,7 +95,7 @@ def test_floats_that_are_clearly_pictures(tmp_path, scale, kind):
         ),
         (np.zeros((12, 8, 9, 4), np.uint8), LABELS, r"not .n, height, width"),
         (PIXELS, np.array([None, "a", "b"] * 4), r"Python objects, .*labels.astype.str"),
-        (PIXELS, np.ones((12, 3)), "several labels an image are not supported"),
+        (PIXELS, np.ones((12, 3)), "several findings an image"),
         (PIXELS, LABELS[:11], "not one integer for each of the 12 images"),
         (PIXELS, LABELS + 0.5, "float64, not one integer for each"),
     ],

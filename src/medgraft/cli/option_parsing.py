@@ -122,6 +122,7 @@ def load_options_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     reading: Mapping[str, Callable[[Any], Any]] = {
         "class_names": lambda text: tuple(map(_label_and_name, split_words(text or ""))),
         "label_columns": lambda text: split_words(text or ""),
+        "finding_columns": lambda text: split_words(text or ""),
         "images": lambda folders: tuple(folders or ()),
         "leave_out": tuple,
         "rename": lambda texts: tuple(map(_old_and_new, texts)),

@@ -39,6 +39,12 @@ TABLE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "label_columns": _text(
         "--label-columns", "A,B,C", "The table's columns of 0 and 1 of which each is a class."
     ),
+    "finding_columns": _text(
+        "--finding-columns",
+        "A,B,C",
+        "The table's columns of several findings an image: 0, 1, blank (not known) or -1 "
+        "(uncertain); or the one that names all of them.",
+    ),
     "split_column": _text(
         "--split-column", "COLUMN", "The table's column of train, val and test, or none."
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from medgraft.data.dicom.headers import (
 )
 from medgraft.data.dicom.identity import nameless, withhold, write_ids
 from medgraft.data.file_hashes import hash_rows
+from medgraft.data.finding_names import with_finding_names
 from medgraft.data.folders.read_folder import read_folder
 from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.grouping import apply_grouping
@@ -43,8 +44,10 @@ from medgraft.data.pixel_rule import with_rule
 from medgraft.data.scan import TABLE_SUFFIXES
 from medgraft.data.skipped import warn_of_skipped
 from medgraft.data.tables.files import LISTS
+from medgraft.data.tables.options import Several
 from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
+from medgraft.panel import Panel, Uncertain
 from medgraft.types import (
     Finding,
     Grouping,
@@ -69,7 +72,9 @@ class LoadOptions:
     Of tables: columns are found by what they hold where none is named; `label_columns` are one a
     class, of 0 and 1; `binarize` makes two classes of a finding (`Mass`) or a value (`>=50`);
     `images` are folders below which the images lie; `encoding` and `sheet` say how to read the
-    file. `class_names` are pairs (label, name).
+    file. `class_names` are pairs (label, name). `finding_columns` are those of several findings an
+    image (or the one that names them all); `several` says in which tables there may be some:
+    none, or those whose cells name them (`joined`), or `any`.
 
     `page` is the one read of files with several, from 1; `pixel_range` the stored values shown
     black and white in images of more than eight bits (by default those that the data set uses:
@@ -97,6 +102,44 @@ class LoadOptions:
     sheet: str | None = None
     page: int | None = None
     pixel_range: tuple[float, float] | None = None
+    finding_columns: tuple[str, ...] = ()
+    several: Several = ""
+
+
+def load_any(
+    data: str | Path,
+    options: LoadOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    uncertain: Uncertain = "unknown",
+) -> ImageTable | Panel:
+    """The same as `load`, or a `Panel` where data of which it would ask has several findings.
+
+    Parameters
+    ----------
+    uncertain
+        What findings are taken as that were looked for and not decided.
+
+    Raises
+    ------
+    DataError
+        As `load`; or an option speaks of classes, which findings are not.
+    """
+    options, path = options or LoadOptions(), Path(data).absolute()
+    try:
+        listing = _read(path, options, progress)
+    except DataError:
+        listing = _read(path, replace(options, several="any"), progress)
+    beside = bool(listing.columns or TABLE_SUFFIXES & listing.reading.unread.keys())
+    if listing.reading.by == "folders" and beside:
+        # Folders that look like classes, and a table that names findings: one asks which it is.
+        listing = _read(path, replace(options, several="joined"), progress)
+    if not listing.marked:
+        return _images(data, options, progress, listing)[0]
+    listing = with_finding_names(listing, options)
+    images, rows = _images(data, options, progress, listing)
+    marks = np.array([row.marks for row in rows], np.int8).reshape(len(rows), len(listing.marked))
+    return Panel(images, listing.marked, marks, uncertain)
 
 
 def load(
@@ -126,7 +169,18 @@ def load(
     """
     options = options or LoadOptions()
     listing = _read(Path(data).absolute(), options, progress)
-    listing = with_class_names(listing, options.class_names)
+    if listing.marked:
+        raise DataError(
+            f"{', '.join(listing.marked)} are findings of which an image has several, and here it "
+            "has one class; pass --binarize FINDING for two, with it and without"
+        )
+    return _images(data, options, progress, with_class_names(listing, options.class_names))[0]
+
+
+def _images(
+    data: str | Path, options: LoadOptions, progress: Progress | None, listing: Listing
+) -> tuple[ImageTable, list[Row]]:
+    """The table of what was listed, and its rows; without classes where rows tell of findings."""
     rows, unread, headers = hash_rows(listing.rows, progress)
     rows, without_picture = with_pictures(rows)
     dicom = any(row.dicom for row in rows)
@@ -140,12 +194,8 @@ def load(
     columns = listing.columns
     if dicom:  # from here on a row is a frame, and no longer a file
         rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
-    rows, changed = change_classes(
-        rows, options.leave_out, options.rename, options.drop_classes_below
-    )
-    classes = classes_of(rows, data, options.one_class)
+    rows, classes, positive, about = _classes(rows, data, options, listing)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
-    positive, guess = choose_positive(classes, options.positive)
     ids = np.array([row.id for row in rows])
     splits = np.array([row.split for row in rows], dtype="U5")  # room for every split's name
     values = zip(*(row.extra for row in rows), strict=True)
@@ -178,10 +228,9 @@ def load(
         findings=(
             *listing.findings,
             *(header_findings(rows) if dicom else ()),
-            *changed,
-            *guess,
+            *about,
             *possible,
-            *label_findings(labels, classes, ids.tolist()),
+            *(() if listing.marked else label_findings(labels, classes, ids.tolist())),
             *lost,
         ),
         reading=listing.reading,
@@ -194,7 +243,21 @@ def load(
         table = withhold(table, rows, Path(data).absolute(), options.ids)
     elif options.ids is not None:
         write_ids(options.ids, rows, ids.tolist(), {})
-    return table
+    return table, rows
+
+
+def _classes(
+    rows: list[Row], data: str | Path, options: LoadOptions, listing: Listing
+) -> tuple[list[Row], tuple[str, ...], str | None, tuple[Finding, ...]]:
+    """The rows of classes that are studied, the classes, the positive one, and what is to say."""
+    if listing.marked:
+        return rows, (), None, ()
+    rows, changed = change_classes(
+        rows, options.leave_out, options.rename, options.drop_classes_below
+    )
+    classes = classes_of(rows, data, options.one_class)
+    positive, guess = choose_positive(classes, options.positive)
+    return rows, classes, positive, (*changed, *guess)
 
 
 def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:
@@ -241,7 +304,7 @@ def _read(path: Path, options: LoadOptions, progress: Progress | None) -> Listin
     if path.suffix.lower() in TABLE_SUFFIXES | LISTS:
         return read_table(path, options)
     if path.suffix.lower() == ".npz":
-        return read_npz(path, progress)
+        return read_npz(path, progress, several=options.several == "any")
     raise DataError(
         f"{path} is neither a folder nor a .csv, .tsv, .xlsx, .parquet or .npz file; put the "
         "images into class folders, or list them in a CSV with the columns path,label"

@@ -63,7 +63,11 @@ class DicomHeader:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image as its owner described it; '' stands for what was not said."""
+    """One image as its owner described it; '' stands for what was not said.
+
+    marks : what is known of each of several findings (`Listing.marked`); its label is then a text
+    for them.
+    """
 
     id: str
     source: Source
@@ -74,19 +78,21 @@ class Row:
     extra: tuple[str, ...] = ()
     group: str = ""
     dicom: DicomHeader | None = None
+    marks: tuple[int, ...] = ()
 
     def with_content(self, content_hash: str, dicom: DicomHeader | None) -> Row:
         """The same once its file was read; `dataclasses.replace` takes three times as long."""
         return Row(
             self.id, self.source, self.label, self.split, self.mask, content_hash, self.extra,
-            self.group, dicom,
+            self.group, dicom, self.marks,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Listing:
     """What a reader found; `columns` names the values in each row's `extra`, `key` the one of them
-    whose value is each row's `group`, '' where folders are.
+    whose value is each row's `group`, '' where folders are. `marked` names the several findings
+    that rows tell of instead of a label.
     """
 
     root: Path
@@ -96,6 +102,7 @@ class Listing:
     columns: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
     key: str = ""
+    marked: tuple[str, ...] = ()
 
 
 def bar(

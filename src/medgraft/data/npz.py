@@ -16,7 +16,8 @@ from medgraft.data.listing import Listing, Row, bar, content_hash
 from medgraft.data.names import SPLIT_NAMES
 from medgraft.data.tables.labels import class_names
 from medgraft.errors import DataError
-from medgraft.types import Progress, Source, Split
+from medgraft.panel import UNCERTAIN, UNKNOWN
+from medgraft.types import Progress, Reading, Source, Split
 
 IMAGES, LABELS = ("images", "image", "x", "data"), ("labels", "label", "y", "targets")
 MOST_FRAME = 1 << 30  # bytes of one image
@@ -36,12 +37,13 @@ class _Part:
     labels: str
 
 
-def read_npz(path: Path, progress: Progress | None = None) -> Listing:
+def read_npz(path: Path, progress: Progress | None = None, *, several: bool = False) -> Listing:
     """List the frames of an `.npz`: `{train,val,test}_images` and `…_labels` (MedMNIST),
     `x_train`, `y_train`, … (Keras), or one pair `images`, `labels` (or `x`, `y`).
 
     Images are (n, height, width[, 1 or 3]): uint8, uint16, or floats that all lie in 0 to 1 or in
-    0 to 255. Labels are (n,) or (n, 1) whole numbers or texts, or (n, k) with a single 1 a row.
+    0 to 255. Labels are (n,) or (n, 1) whole numbers or texts, or (n, k) with a single 1 a row;
+    where `several`, (n, k) findings: 0, 1, nan (not known) or -1 (uncertain), named 0, 1, ….
     Frames are hashed while they stream by, since the 224-pixel sets exceed the memory.
 
     Raises
@@ -54,7 +56,9 @@ def read_npz(path: Path, progress: Progress | None = None) -> Listing:
         with zipfile.ZipFile(path) as archive:
             members = [name.removesuffix(".npy") for name in archive.namelist()]
             for part in _parts(members):
-                rows += _rows(path, archive, part, progress)
+                rows += _rows(path, archive, part, progress, several)
+        if len({len(row.marks) for row in rows}) > 1:
+            raise ValueError("its arrays of labels have different numbers of findings")
     except DataError:
         raise
     # What broken bytes raise inside zipfile and numpy is not to be listed, and means the same.
@@ -69,7 +73,9 @@ def read_npz(path: Path, progress: Progress | None = None) -> Listing:
             f"{path.name} holds {there}; a MedMNIST file has "
             "train_images and train_labels (and val_…, test_…), one of Keras x_train and y_train"
         )
-    return Listing(path.parent, rows, [])
+    marked = tuple(str(at) for at in range(len(rows[0].marks)))
+    reading = Reading(f"{path.name} gives {len(marked)} findings of each image") if marked else None
+    return Listing(path.parent, rows, [], reading=reading or Reading(), marked=marked)
 
 
 def _words(error: BaseException) -> str:
@@ -105,13 +111,14 @@ def _parts(members: list[str]) -> list[_Part]:
 
 
 def _rows(
-    path: Path, archive: zipfile.ZipFile, part: _Part, progress: Progress | None
+    path: Path, archive: zipfile.ZipFile, part: _Part, progress: Progress | None, several: bool
 ) -> Iterator[Row]:
     member = part.images
     with archive.open(f"{member}.npy") as stream:
         shape, by_column, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
         _check_images(member, shape, by_column, dtype)
-        labels = _labels(archive, part.labels, shape[0])
+        marks = _marks(archive, part.labels, shape[0]) if several else None
+        labels = _labels(archive, part.labels, shape[0]) if marks is None else [""] * shape[0]
         head = f"{shape[1:]} {dtype.str}".encode()
         size = int(np.prod(shape[1:])) * dtype.itemsize
         low, high = np.inf, -np.inf
@@ -129,8 +136,9 @@ def _rows(
                 name = content_hash(head + pixels)
                 source = Source(str(path), frame, member)
                 yield Row(
-                    f"{part.split or member}/{frame}", source, label, part.split, content_hash=name
-                )
+                    f"{part.split or member}/{frame}", source, label, part.split, content_hash=name,
+                    marks=() if marks is None else marks[frame],
+                )  # fmt: skip
                 advance(1)
     if dtype.kind == "f" and not (low >= 0 and 0.5 < high <= 255 and np.isfinite(high)):
         raise ValueError(
@@ -182,6 +190,23 @@ def _labels(archive: zipfile.ZipFile, member: str, n: int) -> list[str]:
     if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
         raise ValueError(
             f"{member} is {shape} {dtype}, not one integer for each of the {n} images, nor a "
-            "single 1 in each row; several labels an image are not supported"
+            "single 1 in each row; several findings an image are not supported here"
         )
     return [str(int(label)) for label in labels.argmax(axis=1).tolist()]
+
+
+def _marks(archive: zipfile.ZipFile, member: str, n: int) -> list[tuple[int, ...]] | None:
+    """What is known of k findings in each of n images; None where the array holds no such thing."""
+    with archive.open(f"{member}.npy") as stream:
+        shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
+    small = int(np.prod(shape)) * dtype.itemsize <= MOST_LABELS
+    if dtype.kind not in "iubf" or shape[:1] != (n,) or len(shape) != 2 or not small:
+        return None
+    with archive.open(f"{member}.npy") as stream:
+        labels: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    known = ~np.isnan(labels) if dtype.kind == "f" else np.ones(shape, bool)
+    if shape[1] < 2 or not np.isin(labels[known], (0, 1, -1)).all():
+        return None
+    marks = np.full(shape, UNKNOWN, np.int8)
+    marks[known] = np.where(labels[known] == -1, UNCERTAIN, labels[known])
+    return [tuple(row) for row in marks.tolist()]

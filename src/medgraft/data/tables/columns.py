@@ -15,7 +15,19 @@ from medgraft.data.tables.column_names import (
     words_of,
 )
 from medgraft.data.tables.files import TableFile
-from medgraft.data.tables.label_questions import no_classes, no_label, several_ones, which_column
+from medgraft.data.tables.findings import (
+    fits_both,
+    joined_findings,
+    marked_columns,
+    named_columns,
+)
+from medgraft.data.tables.label_questions import (
+    classes_or_findings,
+    no_classes,
+    no_label,
+    several_ones,
+    which_column,
+)
 from medgraft.data.tables.labels import (
     Kind,
     binarized,
@@ -62,9 +74,7 @@ def with_label(reading: TableReading, options: TableOptions) -> TableReading:
     assert images is not None
     rows = [row for row, file in enumerate(images.matched.files) if file is not None]
     label = choose_labels(table, rows, _taken(reading), options)
-    labels = dict(zip(rows, label.labels, strict=True))
-    every = [labels.get(row, "") for row in range(len(table.rows))]
-    return replace(reading, label=replace(label, labels=every), why_not="")
+    return replace(reading, label=label.spread(rows, len(table.rows)), why_not="")
 
 
 def _taken(reading: TableReading) -> set[str]:
@@ -85,6 +95,8 @@ def choose_labels(
         What was wished for does not hold, nothing could be the label, or several columns could:
         the text lists them with their classes and flags.
     """
+    if options.finding_columns:
+        return named_columns(table, rows, options.finding_columns)
     if options.label_columns:
         names = [table.named(name, "--label-columns") for name in options.label_columns]
         return one_hot_labels(table, rows, names)
@@ -109,7 +121,11 @@ def choose_labels(
     if block and not named:
         return one_hot_labels(table, rows, block)
     if len(flags) > 1 and not named:
-        raise DataError(several_ones(table, rows, flags))
+        if options.several != "any":
+            raise DataError(several_ones(table, rows, flags))
+        if fits_both(table, rows, flags):
+            raise DataError(classes_or_findings(table, rows, flags))
+        return marked_columns(table, rows, flags)
     compared = block if named else ()
     if not named:
         named = [name for name in free if kinds[name] not in ("empty", "constant")]
@@ -224,6 +240,8 @@ def _named(
             f"means that nothing is known; if it is a class, pass --class-names '{words[0]}=NAME'"
         )
     asked_for = forced and (kind == "text" or (kind == "measured" and _is_whole(labels)))
+    if kind == "joined" and options.several:
+        return joined_findings(table, rows, name)
     if kind in ("joined", "measured", "text") and not asked_for:
         raise DataError(no_classes(table, name, labels, kind))
     return LabelChoice((name,), labels, (), (), findings)

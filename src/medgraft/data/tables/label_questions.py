@@ -8,6 +8,7 @@ import numpy as np
 
 from medgraft.data.tables.files import TableFile
 from medgraft.data.tables.labels import SHOWN, Kind, class_names, counted, findings_mark, parts_of
+from medgraft.data.tables.one_hot import bit_of
 
 
 def which_column(table: TableFile, candidates: Sequence[tuple[tuple[str, ...], list[str]]]) -> str:
@@ -74,4 +75,17 @@ def several_ones(table: TableFile, rows: Sequence[int], flags: Sequence[str]) ->
         f"every row, so no single class an image; pass --binarize '{flags[0]}' (or another) for "
         "two classes, with it and without, or --label-columns A,B,… with those that exclude each "
         "other"
+    )
+
+
+def classes_or_findings(table: TableFile, rows: Sequence[int], flags: Sequence[str]) -> str:
+    """Whether columns of 0 and 1, of which no row has two, are classes or findings."""
+    ones = [sum(bit_of(cell) == 1 for cell in table.column(name, rows)) for name in flags]
+    counts = ", ".join(f"{name} {n:,}" for name, n in zip(flags, ones, strict=True))
+    names = ",".join(flags)
+    return (
+        f"no row of {table.name} has a 1 in two of its columns of 0 and 1 ({counts}), and "
+        f"{len(rows) - sum(ones):,} rows have none; pass one of:\n"
+        f"  --finding-columns '{names}'  findings, each of which an image has or has not\n"
+        f"  --label-columns '{names}'  classes; an image without any has no label"
     )

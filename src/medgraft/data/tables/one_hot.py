@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,32 @@ from medgraft.data.tables.column_names import describes
 from medgraft.data.tables.files import TableFile
 from medgraft.data.tables.labels import class_names
 from medgraft.errors import DataError
+from medgraft.panel import PRESENT, UNKNOWN
 from medgraft.types import Finding
 
 WORDS = {"": 0, "false": 0, "true": 1, "no": 0, "yes": 1, "n": 0, "y": 1}
 
 
 @dataclass(frozen=True, slots=True)
+class MarkedRows:
+    """What rows say of findings: `names` (k,), and for each row a mark a finding (`panel.py`)."""
+
+    names: tuple[str, ...]
+    marks: list[tuple[int, ...]]
+
+    def counts(self, rows: Sequence[int]) -> dict[str, int]:
+        """In how many of these rows each finding is there."""
+        return {
+            name: sum(self.marks[row][at] == PRESENT for row in rows)
+            for at, name in enumerate(self.names)
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class LabelChoice:
     """The class (n,) of each row, '' where it has none; `columns` gave it, `copies` say the same;
-    `empty` are one-hot columns without a row, `others` could be the label too.
+    `empty` are one-hot columns without a row, `others` could be the label too. `marked` where an
+    image has several findings and no class: a label then only says that something is known.
     """
 
     columns: tuple[str, ...]
@@ -30,6 +47,17 @@ class LabelChoice:
     empty: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     others: tuple[str, ...] = ()
+    marked: MarkedRows | None = None
+
+    def spread(self, rows: Sequence[int], n: int) -> LabelChoice:
+        """The same for all `n` rows of a table, of which `rows` were looked at."""
+        at = {row: i for i, row in enumerate(rows)}
+        labels = [self.labels[at[row]] if row in at else "" for row in range(n)]
+        if self.marked is None:
+            return replace(self, labels=labels)
+        nothing = (UNKNOWN,) * len(self.marked.names)
+        marks = [self.marked.marks[at[row]] if row in at else nothing for row in range(n)]
+        return replace(self, labels=labels, marked=replace(self.marked, marks=marks))
 
 
 def one_hot_columns(table: TableFile, rows: Sequence[int], free: Sequence[str]) -> tuple[str, ...]:

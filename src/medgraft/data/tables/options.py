@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+Several = Literal["", "joined", "any"]
 
 
 class TableOptions(Protocol):
@@ -27,3 +29,7 @@ class TableOptions(Protocol):
     def encoding(self) -> str | None: ...
     @property
     def sheet(self) -> str | None: ...
+    @property
+    def finding_columns(self) -> tuple[str, ...]: ...
+    @property
+    def several(self) -> Several: ...

@@ -13,6 +13,7 @@ from medgraft.data.listing import Listing, Row, file_problem, shown
 from medgraft.data.missing import is_missing
 from medgraft.data.tables.column_names import plain
 from medgraft.data.tables.files import TableFile
+from medgraft.data.tables.findings import agreed, differ, opposed_finding
 from medgraft.data.tables.image_columns import ImageColumn
 from medgraft.data.tables.images import WAYS, ImageFiles
 from medgraft.data.tables.one_hot import LabelChoice
@@ -28,10 +29,11 @@ class TableReading:
     """What a table says of the images at hand.
 
     n_images : how many of them it names; n_nameless : its rows that name none of them.
-    classes : images by class; empty where no label is sure, and `why_not` says why and what flag
-    helps. further : columns that are neither label nor split nor image. key : the column by which
-    a row names all images of a patient, '' where rows name images. joined : the other tables that
-    columns were added from, with which, in words; torn : by column, that rows differ.
+    classes : images by class, or by finding; empty where no label is sure, and `why_not` says why
+    and what flag helps. further : columns that are neither label nor split nor image. key : the
+    column by which a row names all images of a patient, '' where rows name images. joined : the
+    other tables that columns were added from, with which, in words; torn : by column, that rows
+    differ.
     """
 
     path: Path
@@ -81,6 +83,8 @@ class TableReading:
     def classes(self) -> Mapping[str, int]:
         if self.label is None:
             return {}
+        if self.label.marked:
+            return self.label.marked.counts(self.rows)
         return dict(Counter(self.label.labels[row] for row in self.rows if self.label.labels[row]))
 
     @property
@@ -102,7 +106,8 @@ class TableReading:
             return self.why_not
         columns = self.label.columns
         which = f"column {columns[0]}" if len(columns) == 1 else f"columns {', '.join(columns)}"
-        text = f"{self.table.name} gives the labels: {which}"
+        what = "findings of each image" if self.label.marked else "labels"
+        text = f"{self.table.name} gives the {what}: {which}"
         if self.n_known:
             text += f", {self.n_images:,} of {self.n_known:,} images"
         else:
@@ -156,6 +161,7 @@ def _listing(reading: TableReading) -> Listing:
     at: dict[str, int] = {}
     skipped: list[Skipped] = []
     again: list[int] = []
+    opposed: set[str] = set()
     for index, file in enumerate(images.matched.files):
         if file is None:
             if not reading.n_known and not reading.key:
@@ -166,21 +172,26 @@ def _listing(reading: TableReading) -> Listing:
         mask = "" if is_missing(masks[index]) else str(beside.at(masks[index]) or "")
         extra = tuple("" if is_missing(c[index]) else c[index].strip() for c in further)
         row = Row(
-            id_, Source(str(file)), label.labels[index], split, mask, extra=extra,
-            group=groups[index].strip(),
+            id_, Source(str(file)), label.labels[index], split, mask,
+            extra=extra, group=groups[index].strip(),
+            marks=label.marked.marks[index] if label.marked else (),
         )  # fmt: skip
         if id_ in rows:
             _refuse_contradiction(reading, rows[id_], at[id_], row, index)
             again.append(index)
+            if differ(rows[id_].marks, row.marks):
+                opposed.add(id_)
+            rows[id_] = replace(rows[id_], marks=agreed(rows[id_].marks, row.marks))
             if reading.key:
                 rows[id_] = replace(rows[id_], extra=_agreed(rows[id_].extra, extra))
         else:
             rows[id_], at[id_] = row, index
-    findings = [*label.findings, *_told(reading, again)]
+    findings = [*label.findings, *_told(reading, again), *opposed_finding(table, sorted(opposed))]
     ordered = [rows[id_] for id_ in sorted(rows)]
     return Listing(
-        reading.root, ordered, skipped, findings, columns=reading.further, key=reading.key
-    )
+        reading.root, ordered, skipped, findings, columns=reading.further, key=reading.key,
+        marked=label.marked.names if label.marked else (),
+    )  # fmt: skip
 
 
 def _agreed(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
@@ -215,6 +226,9 @@ def _told(reading: TableReading, again: Sequence[int]) -> list[Finding]:
         text = (
             f"{len(again):,} rows of {table.name} name an image that an earlier row names, with "
             f"the same label (the first in {table.place(again[0])}); the earlier one is kept."
+            if not (reading.label and reading.label.marked)
+            else f"{len(again):,} rows of {table.name} name an image that an earlier row names "
+            f"(the first in {table.place(again[0])}); what they say of findings was joined."
         )
         shown_ = tuple(id_of(images.matched.files[i], reading.root) for i in again[:12])
         findings.append(Finding("repeated_rows", "info", text, {"n": len(again)}, shown_))
@@ -288,7 +302,7 @@ def _refuse_contradiction(
         ("labels", first.label, second.label),
         ("splits", first.split, second.split),
     ):
-        if a != b:
+        if a != b and not (what == "labels" and first.marks):
             one, other = (f"{table.unit} {table.lines[i]}" for i in (at, row))
             which = f"{reading.key} '{second.group}'" if reading.key else f"'{first.id}'"
             remedy = "keep one of the rows"
