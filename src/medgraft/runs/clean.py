@@ -20,7 +20,10 @@ from medgraft.files import explained
 from medgraft.results.runs import Run
 from medgraft.runs.find import CONFIG, EVENTS, PREDICTIONS, RESULT
 
-OWN = (CONFIG, EVENTS, PREDICTIONS, RESULT, "report.html", "training.json", "history.png", "model")
+OWN = (
+    *(CONFIG, EVENTS, PREDICTIONS, RESULT, "model", "training.json", "history.png"),
+    *("report.html", "methods.md", "references.bib"),
+)
 # What `files.written_file` and `written_folder` call things before they are whole.
 HALF = re.compile(
     r"\.(?:"
