@@ -40,7 +40,7 @@ from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
-from medgraft.report.pages.study import write_report
+from medgraft.report.pages.study import write_for_paper, write_report
 from medgraft.report.result_json import audit_json, result_json
 from medgraft.report.training_json import training_json
 from medgraft.results.adaptation import Adaptation
@@ -217,7 +217,10 @@ def study_to_folder(
         store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
         try:
             finished = run_study(table, options, extractor, store)
-            write_report(out / "report.html", report_input(finished, extractor, command))
+            given = bool((table.splits == "test").any())
+            shown = report_input(finished, extractor, command, test_given=given)
+            write_report(out / "report.html", shown)
+            write_for_paper(out, shown)
             if finished.training:
                 write_json(out / "training.json", training_json(finished.training))
             predictions = [*finished.oof.values(), *finished.test.values()]

@@ -65,6 +65,7 @@ def test_a_run_leaves_what_the_design_says(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.json", "run.jsonl", "predictions.parquet", "model", "result.json", "report.html",
+        "methods.md", "references.bib",
     }  # fmt: skip
     content = json.loads((run / "result.json").read_text())
     assert content["schema"] == 1

@@ -102,7 +102,8 @@ class CaseView:
 class HowTo:
     """What it takes to get the same numbers again.
 
-    seconds : of each step of the work, in the order in which they were done.
+    seconds : of each step of the work, in the order in which they were done. test_given : whether
+    the test split came with the data; else it was set aside, or there is none.
     """
 
     command: str
@@ -111,6 +112,8 @@ class HowTo:
     backbones: tuple[Card, ...]
     machine: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+    n_folds: int = 5
+    test_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from medgraft.runs.find import CONFIG, EVENTS, PREDICTIONS, RESULT
 from medgraft.studies.run_lock import LOCK
 
 OWN = (
-    CONFIG, EVENTS, PREDICTIONS, RESULT, LOCK, "report.html", "training.json", "history.png",
-    "model",
-)  # fmt: skip
+    *(CONFIG, EVENTS, PREDICTIONS, RESULT, LOCK, "model", "training.json", "history.png"),
+    *("report.html", "methods.md", "references.bib"),
+)
 # What `files.written_file` and `written_folder` call things before they are whole.
 HALF = re.compile(
     r"\.(?:"

@@ -24,8 +24,13 @@ from medgraft.types import Estimate, FittedScenario, Scenario, ScenarioResult
 CHEAP = Sampling(resamples=500)  # for figures that nothing is decided by
 
 
-def report_input(study: Study, extractor: Extractor, command: str = "") -> ReportInput:
-    """Everything one report shows; images are decoded again, a few of them."""
+def report_input(
+    study: Study, extractor: Extractor, command: str = "", *, test_given: bool = False
+) -> ReportInput:
+    """Everything one report shows; images are decoded again, a few of them.
+
+    test_given : whether the test split came with the data.
+    """
     result = study.result
     key = result.recommended
     test = study.test.get(key)
@@ -42,6 +47,8 @@ def report_input(study: Study, extractor: Extractor, command: str = "") -> Repor
             backbones=tuple(extractor.backbone(name).card for name in study.options.backbones),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             seconds=study.seconds,
+            n_folds=study.folds.n_folds,
+            test_given=test_given,
         ),
         test_evaluation=study.tested,
         by_patient=study.by_patient,

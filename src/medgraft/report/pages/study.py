@@ -19,6 +19,7 @@ from medgraft.report.sections import (
     cases,
     decision_map,
     evidence,
+    for_paper,
     learning_curve,
     performance,
     questions,
@@ -33,6 +34,7 @@ from medgraft.report.text import (
     formatting,
     headline,
     lower_end,
+    methods,
     recommendation,
     scenario_names,
     verdicts,
@@ -54,6 +56,7 @@ PARTS = {
     "sites": "At each site",
     "data": "The data",
     "repeat": "How to repeat it",
+    "paper": "For a paper",
     "words": "Glossary",
 }
 
@@ -67,6 +70,18 @@ def write_report(path: Path, content: ReportInput) -> None:
         The file cannot be written.
     """
     files.write_text(path, render(content))
+
+
+def write_for_paper(folder: Path, content: ReportInput) -> None:
+    """Write `methods.md` and `references.bib`, each whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        A file cannot be written.
+    """
+    files.write_text(folder / "methods.md", methods.methods_page(content))
+    files.write_text(folder / "references.bib", methods.references(content))
 
 
 def render(content: ReportInput) -> str:
@@ -115,6 +130,7 @@ def render(content: ReportInput) -> str:
             **_unsure(content),
             **subgroups.section(content.result.subgroups, content.result.metric),
             **_data(content),
+            **for_paper.section(content),
         },
     )
 

@@ -1,0 +1,118 @@
+"""What a study says of itself for a paper: its own numbers, works that exist, every item once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import fabricate
+import pytest
+
+from medgraft.report.pages.study import render, write_for_paper
+from medgraft.report.text import checklists, methods, references
+from medgraft.results.study import ReportInput
+
+
+@pytest.fixture(scope="module")
+def content() -> ReportInput:
+    return fabricate.with_training(fabricate.with_families(fabricate.study()))
+
+
+@pytest.fixture(scope="module")
+def plain() -> ReportInput:
+    """Three classes, no test, nothing but what must be there."""
+    return fabricate.study(("a", "b", "[@nobody] <i>c</i>"), tested=False, n=300)
+
+
+def test_the_paragraphs_hold_the_numbers_of_the_study(content: ReportInput) -> None:
+    text = " ".join(methods.paragraphs(content).values())
+    table, judged = content.result.table, content.judged
+    for name in table.classes:
+        n = int((table.labels == table.classes.index(name)).sum())
+        assert f"{name} ({n})" in text
+    auroc = judged.estimates["auroc"]
+    assert f"AUROC was {auroc.value:.3f} ({auroc.low:.3f}–{auroc.high:.3f})" in text
+    found = 100 * judged.estimates["sensitivity"].value
+    assert f"sensitivity was {found:.1f} %" in text
+    assert f"{len(content.scenarios)} ways of transferring" in text
+    assert "The test set (624 images of 208 groups)" in text
+    assert "the other 600 images of 200 groups" in text
+    assert "0.570" in text  # the threshold
+
+
+def test_who_made_the_test_split_is_told(content: ReportInput) -> None:
+    assert "set aside at random" in methods.paragraphs(content)["Data"]
+    given = dataclasses.replace(content, how=dataclasses.replace(content.how, test_given=True))
+    assert "was as published with the data" in methods.paragraphs(given)["Data"]
+    [split] = [item for item in checklists.claim(given) if item.number == "19"]
+    assert "as given with the data" in split.answer
+
+
+def test_nothing_is_said_of_a_test_or_a_threshold_that_is_not_there(plain: ReportInput) -> None:
+    text = " ".join(methods.paragraphs(plain).values())
+    assert "There was no test set" in text
+    assert "On the test set" not in text
+    assert "threshold on the probability" not in text
+    assert "sensitivity" not in text
+    assert "positive class" not in text
+    answers = {item.number: item.answer for item in checklists.claim(plain)}
+    assert "test" not in answers["32"]
+    assert answers["19"].startswith("no test; 5 folds")
+
+
+@pytest.mark.parametrize("key", references.ENTRIES)
+def test_an_entry_is_whole(key: str) -> None:
+    entry = references.ENTRIES[key]
+    assert entry.count("{") == entry.count("}")
+    assert f"year = {{{key[-4:]}}}" in entry
+    assert re.match(r"@\w+\{KEY,\n", entry)
+    surname = re.sub(r"\W", "", references._short(key).split(" ")[0])
+    assert key.startswith(surname.lower().replace("é", "e")) or key in {
+        "vancalster2019",
+        "medgraft2026",
+    }
+
+
+def test_every_work_that_is_named_has_an_entry(content: ReportInput, plain: ReportInput) -> None:
+    for one in (content, plain):
+        named = set(re.findall(r"@(\w+)", " ".join(methods.paragraphs(one).values()))) - {"nobody"}
+        given = set(re.findall(r"^@\w+\{(\w+),", methods.references(one), re.MULTILINE))
+        assert given == named | {"tejani2024", "collins2024"}
+    assert "jegou2010" in methods.references(content)  # of VLAD, which `plain` did not try
+    assert "jegou2010" not in methods.references(plain)
+
+
+def test_items_are_those_of_the_standards() -> None:
+    assert [row[0] for row in checklists.CLAIM] == [str(n) for n in range(1, 45)]
+    numbers = [row[0] for row in checklists.TRIPOD]
+    assert list(dict.fromkeys(re.sub(r"\D", "", one) for one in numbers)) == [
+        str(n) for n in range(1, 28)
+    ]
+    assert len(numbers) == len(set(numbers)) == 52
+    for rows in (checklists.CLAIM, checklists.TRIPOD):
+        assert all(key or add for _, _, key, add in rows)  # never neither answered nor asked of
+
+
+def test_every_answer_leads_to_a_part_of_the_page(content: ReportInput, plain: ReportInput) -> None:
+    for one in (content, plain):
+        html = render(one)
+        places = set(re.findall(r'id="([\w-]+)"', html))
+        items = (*checklists.claim(one), *checklists.tripod(one))
+        assert {item.link for item in items if item.answer} <= places
+        assert html.count("<strong>To add:</strong>") == sum(bool(item.add) for item in items)
+        assert all(item.answer or item.add for item in items)
+
+
+def test_names_with_markup_stay_names(plain: ReportInput) -> None:
+    html = render(plain)
+    assert "[@nobody] &lt;i&gt;c&lt;/i&gt;" in html
+    assert "<i>c</i>" not in html
+
+
+def test_files_lie_beside_the_report(tmp_path: Path, content: ReportInput) -> None:
+    write_for_paper(tmp_path, content)
+    page = (tmp_path / "methods.md").read_text(encoding="utf-8")
+    assert page.startswith("# Methods and results")
+    assert methods.paragraphs(content)["Results"] in page
+    assert (tmp_path / "references.bib").read_text(encoding="utf-8").count("@article{") > 5
