@@ -60,6 +60,14 @@ class BundleError(MedgraftError):
         )
 
 
+class NewerBundleError(BundleError):
+    """A saved model is of a later schema, which only a later version of medgraft reads."""
+
+
+class ExportError(MedgraftError):
+    """A model cannot be written as a graph, or the graph does not answer as the model does."""
+
+
 class LeakError(MedgraftError):
     """Something asked for the test split where only development images may choose."""
 

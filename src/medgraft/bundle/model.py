@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medgraft.bundle.archive import is_archive, unpacked
 from medgraft.errors import DataError
 from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
@@ -22,7 +23,7 @@ def load_model(
     workers: int | None = None,
     cache: Path | str | None = None,
 ) -> FittedScenario:
-    """Load the classifier of a finished study (its folder, or the folder `model` in it).
+    """Load the classifier of a finished study (its folder, the folder `model` in it, or a bundle).
 
     Parameters
     ----------
@@ -41,7 +42,15 @@ def load_model(
 
 
 def bundle_folder(path: Path) -> Path:
-    """RUN/model for a run, the path itself for a bundle."""
+    """RUN/model for a run, the path itself for a model's folder, or what a `.medgraft` file holds.
+
+    Raises
+    ------
+    BundleError
+        A file is no whole bundle, or holds what none may hold.
+    """
+    if is_archive(path):
+        return unpacked(path) / "model"
     inside = path / "model"
     return inside if not (path / "bundle.json").is_file() and inside.is_dir() else path
 

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.bundle.archive import INDEX
 from medgraft.features.extract import Extractor
 from medgraft.profile.reference import Reference
 from medgraft.profile.traces import Traces
+from medgraft.runs.find import load_object
+from medgraft.scenario import DEFAULT_METRIC
 from medgraft.studies.store import LearnedFrom, read_learned_from
 from medgraft.types import FittedScenario, ImageTable, SeenBefore
 
@@ -28,13 +31,18 @@ def learned_from(folder: Path, fitted: FittedScenario) -> LearnedFrom:
     BundleError
         A file is damaged.
     """
-    found = LearnedFrom()
+    found = LearnedFrom(_metric_beside(folder))
     if card_of(folder) is None:  # one that was adapted lies beside other runs, if any
         found = read_learned_from(folder.absolute().parent, fitted.scenario.key)
     if not found.by_class and (reference := Reference.read(folder)):
         counts = dict(zip(fitted.classes, reference.counts.tolist(), strict=True))
         found = dataclasses.replace(found, by_class=counts)
     return found
+
+
+def _metric_beside(folder: Path) -> str:
+    """What its study chose by, where an archive was unpacked to this folder and says so."""
+    return str(load_object(folder.parent / INDEX).get("metric") or DEFAULT_METRIC)
 
 
 def shares_behind(folder: Path, learned: LearnedFrom) -> Mapping[str, float]:

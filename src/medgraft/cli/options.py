@@ -32,7 +32,7 @@ MODEL = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="The folder of a finished study, or its folder `model`.",
+        help="The folder of a finished study, its folder `model`, or a .medgraft file.",
         show_default=False,
     ),
 ]

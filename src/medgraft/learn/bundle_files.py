@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 from contextlib import suppress
@@ -23,6 +24,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import PACKAGED, sha256_of
 from medgraft.files import StorageError
+from medgraft.learn.bundle_checks import check_card, check_plan, check_said, check_spec
 from medgraft.types import (
     PLAIN,
     Card,
@@ -53,7 +55,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
             f"no model in {folder} (bundle.json is missing); give the folder of a finished study, "
             "or its folder `model`"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
@@ -91,6 +93,7 @@ def described(fitted: FittedScenario, calibrator: Calibrator) -> dict[str, Any]:
 
 def identity(content: dict[str, Any]) -> dict[str, Any]:
     """The fields that `described` wrote, as the classifiers want them."""
+    check_said(content)
     operating, calibrator = content["operating"], content["calibrator"]
     return {
         "scenario": _scenario(content),
@@ -105,11 +108,16 @@ def rule_from(content: dict[str, Any] | None) -> PixelRule:
     """The rule by which stored values are shown; bundles of before 0.2 have none."""
     if content is None:
         return PLAIN
-    window = content["window"]
+    window, page = content["window"], content["page"]
+    if page is not None and (type(page) is not int or page < 1):
+        raise ValueError(f"page {page!r} is none; pages are counted from 1")
+    low, high = float(content["low"]), float(content["high"])
+    if not low <= high < math.inf:
+        raise ValueError(f"values from {low} to {high} are no range")
     return PixelRule(
-        float(content["low"]),
-        float(content["high"]),
-        content["page"],
+        low,
+        high,
+        page,
         None if window is None else (float(window[0]), float(window[1])),
     )
 
@@ -160,6 +168,7 @@ def plan_from(content: dict[str, Any], backbone: Backbone, extractor: Extractor)
         )
 
     views = tuple(tuple(spec(part) for part in view) for view in content["views"])
+    check_plan(views, content["join"])
     return FeaturePlan(spec(content["canvas"]), views, content["join"])
 
 
@@ -169,6 +178,7 @@ def _card(content: dict[str, Any]) -> Card:
     for word in (card.name, card.sha256, card.tuned or "none", card.alias or "none"):
         if not re.fullmatch(r"\w[\w.-]*", word):
             raise ValueError(f"{word!r} cannot name a backbone or its weights")
+    check_card(card)
     return card
 
 
@@ -210,6 +220,7 @@ def _spec(content: dict[str, Any], card: Card) -> FeatureSpec:
     fields = {key: _tuple(value) for key, value in content.items()}
     fields["edits"] = tuple(edit_from_key(key) for key in content["edits"])
     spec = FeatureSpec(**fields)
+    check_spec(spec)
     if spec.backbone != card.id:
         raise ValueError(f"codes of {spec.backbone}, and the weights are of {card.id}")
     return spec

@@ -24,6 +24,7 @@ from medgraft.features.extract import Extractor, without
 from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
+from medgraft.learn.bundle_checks import check_stack
 from medgraft.learn.bundle_files import BACKBONE, FORMAT, described, identity, read_bundle
 from medgraft.learn.network import NetworkWithHead, in_batches, predictions_of
 from medgraft.learn.stacking import Stack, log_mean, stacked
@@ -207,6 +208,8 @@ def read_ensemble(
         if tuple(member.scenario for member in members) != expected:
             raise ValueError("its members are not, or not in this order, those of its scenario")
         stack = content["stack"]
+        if stack is not None:
+            check_stack(stack, len(members))
         return FittedEnsemble(
             **known,
             members=checked(own, members),

@@ -23,6 +23,7 @@ from medgraft.features.feature_plan import (
     run_feature_plans,
 )
 from medgraft.features.scratch import scratch
+from medgraft.learn.bundle_checks import check_fit
 from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.places import DescriptorScores
 from medgraft.scenario import Encoded
@@ -107,6 +108,14 @@ class FittedFrozen(NetworkWithHead):
                 yield tuple(part.reshape(side, side) for part, side in parts)
 
         return Contributions(tap, reads.is_sum, maps())
+
+    def _check_parts(self) -> None:
+        if self.encoder is None:
+            super()._check_parts()
+            return
+        (spec, *_), *_ = self.feature_plan.views
+        channels = self.backbone.tap(spec.taps[0]).channels
+        check_fit(self.head, self.encoder, channels, len(self.classes))
 
     def _save_encoder(self, folder: Path) -> dict[str, Any] | None:
         from safetensors.numpy import save_file

@@ -13,7 +13,7 @@ import numpy as np
 
 from medgraft.evaluate.conformal import OwnProbability
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.profile.kept import keep, kept
+from medgraft.profile.kept import Arrays, Words, check_shapes, keep, kept
 
 FILE = "sets.safetensors"
 
@@ -45,10 +45,10 @@ def read_own_probability(folder: Path) -> OwnProbability | None:
     BundleError
         It is damaged.
     """
-    return kept(
-        folder,
-        FILE,
-        lambda arrays, words: OwnProbability(
-            arrays["own"], arrays["truth"], arrays["groups"].astype(str), int(words["classes"])
-        ),
-    )
+    return kept(folder, FILE, _from)
+
+
+def _from(arrays: Arrays, words: Words) -> OwnProbability:
+    check_shapes(arrays, own=("n",), truth=("n",), groups=("n",))
+    groups, n_classes = arrays["groups"].astype(str), int(words["classes"])
+    return OwnProbability(arrays["own"], arrays["truth"], groups, n_classes)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
 from medgraft.data.preprocess import recipe_of
-from medgraft.errors import BundleError
+from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import Output, tap_network
@@ -29,6 +29,7 @@ from medgraft.features.extract import GRID, Extractor
 from medgraft.features.feature_plan import Codes, FeaturePlan, Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
+from medgraft.learn.bundle_checks import check_fit
 from medgraft.learn.bundle_files import (
     FORMAT,
     described,
@@ -252,12 +253,13 @@ class NetworkWithHead:
         BundleError
             A part is missing, changed, or of a later format.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         content = read_bundle(folder)
         try:
             backbone = restored(folder, content, extractor)
-            return cls(
+            fitted = cls(
                 **identity(content),
                 feature_plan=plan_from(content["reading"], backbone, extractor),
                 head=head_from_arrays(
@@ -269,8 +271,29 @@ class NetworkWithHead:
                 rule=rule_from(content.get("rule")),
                 **cls._load_encoder(folder, content["encoder"]),
             )
-        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            fitted._check_parts()
+            return fitted
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OSError,
+            SafetensorError,
+            ScenarioError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise BundleError.garbled(folder / "bundle.json", error) from error
+
+    def _check_parts(self) -> None:
+        """Whether what was read fits together; ValueError where not."""
+        (specs, *_), n_classes = self.feature_plan.views, len(self.classes)
+        widths = [
+            len(spec.poolings) * sum(self.backbone.tap(tap).channels for tap in spec.taps)
+            for spec in specs
+        ]
+        width = widths[0] if self.feature_plan.join == "mean" else sum(widths)
+        check_fit(self.head, None, width, n_classes)
 
     @classmethod
     def _load_encoder(cls, folder: Path, encoder: dict[str, Any] | None) -> dict[str, Any]:

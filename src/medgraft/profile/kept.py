@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import BundleError
@@ -46,5 +47,33 @@ def kept(folder: Path, name: str, build: Callable[[Arrays, Words], T]) -> T | No
         with safe_open(path, "numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return build(arrays, file.metadata() or {})
-    except (KeyError, OSError, SafetensorError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, OSError, SafetensorError, TypeError, ValueError) as error:
         raise BundleError.garbled(path, error) from error
+
+
+def check_shapes(arrays: Arrays, **shapes: tuple[str | int, ...]) -> None:
+    """Refuse arrays that do not fit each other; a letter is the same length wherever it stands.
+
+    Raises
+    ------
+    ValueError
+        One has another shape, or holds what is no finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_shapes({"a": np.zeros((3, 2)), "b": np.zeros(4)}, a=("n", 2), b=("n",))
+    Traceback (most recent call last):
+    ValueError: b is (4,), and n is 3
+    """
+    lengths: dict[str, int] = {}
+    for name, axes in shapes.items():
+        shape = arrays[name].shape
+        if len(shape) != len(axes):
+            raise ValueError(f"{name} is {shape}, and has {len(axes)} axes")
+        for axis, length in zip(axes, shape, strict=True):
+            expected = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
+            if length != expected:
+                raise ValueError(f"{name} is {shape}, and {axis} is {expected}")
+        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} holds what is no finite number")

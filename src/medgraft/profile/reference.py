@@ -23,7 +23,7 @@ from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
 from medgraft.features.taps import STAGES
 from medgraft.profile.hashes import evenly_drawn
-from medgraft.profile.kept import keep, kept
+from medgraft.profile.kept import Arrays, Words, check_shapes, keep, kept
 from medgraft.profile.shift import Shift, measure_shift
 from medgraft.types import (
     Canvas,
@@ -229,20 +229,24 @@ class Reference:
         BundleError
             It is damaged.
         """
-        return kept(
-            folder,
-            FILE,
-            lambda arrays, words: cls(
-                arrays["codes"].astype(np.float32),
-                arrays["prob"],
-                arrays["truth"],
-                arrays["groups"].astype(str),
-                arrays["counts"],
-                arrays["mean"],
-                arrays["scale"],
-                words["weights"],
-                cast(ResizeRule, words["resize"]),
-            ),
+        return kept(folder, FILE, cls._from)
+
+    @classmethod
+    def _from(cls, arrays: Arrays, words: Words) -> Self:
+        check_shapes(
+            arrays, codes=("m", 2 * WIDTH), prob=("m", "k"), truth=("m",), groups=("m",),
+            counts=("k",), mean=("d",), scale=("d",),
+        )  # fmt: skip
+        return cls(
+            arrays["codes"].astype(np.float32),
+            arrays["prob"],
+            arrays["truth"],
+            arrays["groups"].astype(str),
+            arrays["counts"],
+            arrays["mean"],
+            arrays["scale"],
+            words["weights"],
+            cast(ResizeRule, words["resize"]),
         )
 
 

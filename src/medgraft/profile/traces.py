@@ -21,7 +21,7 @@ from medgraft.features.extract import Extractor
 from medgraft.profile.duplicates import CLEAR
 from medgraft.profile.hashes import Hashes, close_pairs
 from medgraft.profile.image_stats import ImageStats, identity_of
-from medgraft.profile.kept import keep, kept
+from medgraft.profile.kept import Arrays, Words, check_shapes, keep, kept
 from medgraft.types import Canvas, FeatureSpec, ImageTable, ResizeRule, Strings
 
 FILE = "seen.safetensors"
@@ -119,17 +119,20 @@ class Traces:
         BundleError
             They are damaged.
         """
-        return kept(
-            folder,
-            FILE,
-            lambda arrays, words: cls(
-                arrays["contents"],
-                arrays["pixels"],
-                arrays["hashes"],
-                arrays["clear"].astype(bool),
-                int(words["size"]),
-                cast(ResizeRule, words["resize"]),
-            ),
+        return kept(folder, FILE, cls._from)
+
+    @classmethod
+    def _from(cls, arrays: Arrays, words: Words) -> Self:
+        check_shapes(
+            arrays, contents=("n", KEPT), pixels=("n", KEPT), hashes=("n", 32), clear=("n",)
+        )
+        return cls(
+            arrays["contents"],
+            arrays["pixels"],
+            arrays["hashes"],
+            arrays["clear"].astype(bool),
+            int(words["size"]),
+            cast(ResizeRule, words["resize"]),
         )
 
 
