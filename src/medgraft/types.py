@@ -1016,6 +1016,9 @@ class AuditResult:
     findings: tuple[AuditFinding, ...]
 
 
+FOUR_IN_FIVE = 1.43  # (1.96 + 0.84) / 1.96: half a 95 % interval, as a gap seen 4 times in 5
+
+
 @dataclass(frozen=True, slots=True)
 class Rationale:
     """Why a scenario is recommended; `report/text/recommendation.py` says it in words.
@@ -1050,6 +1053,24 @@ class Rationale:
     def non_inferior(self) -> bool:
         """Whether no more than the margin is lost, by the interval: a test of non-inferiority."""
         return self.loss <= self.margin
+
+    @property
+    def gap(self) -> float:
+        """By how much the figure lies behind the best, whichever way the metric counts."""
+        return abs(self.best_figure.value - self.figure.value)
+
+    @property
+    def needed(self) -> float:
+        """So many images like these would tell, four times in five, if the gap is what it seems.
+
+        That no more than the margin is lost, where the gap is below it; else that the best is
+        better. The interval narrows with the root of the images. 0 where it is told already.
+        """
+        half = self.loss - self.gap
+        to_show = self.margin - self.gap if self.gap < self.margin else self.gap
+        if self.non_inferior or half <= 0 or half < self.gap:
+            return 0.0
+        return self.n_images * (FOUR_IN_FIVE * half / max(to_show, 1e-12)) ** 2
 
     @property
     def failed(self) -> tuple[str, ...]:

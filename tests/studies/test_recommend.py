@@ -4,12 +4,21 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from medgraft.errors import LeakError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
-from medgraft.types import Comparison, Estimate, Grouping, ImageTable, Predictions, Source
+from medgraft.types import (
+    Comparison,
+    Estimate,
+    Grouping,
+    ImageTable,
+    Predictions,
+    Rationale,
+    Source,
+)
 
 
 def predictions(key: str, noise: float, n: int = 400, seed: int = 1) -> Predictions:
@@ -172,3 +181,24 @@ def test_what_is_barred_is_taken_only_where_nothing_else_is_close() -> None:
     assert found.recommended == "middle"
     assert found.close == ("simple", "middle", "deep")
     assert choice_of(*given, barred=found.close).recommended == "simple"
+
+
+@pytest.mark.parametrize(("best", "margin"), [(0.902, 0.01), (0.93, 0.01)])
+def test_so_many_images_as_are_said_to_be_needed_tell_four_times_in_five(
+    best: float, margin: float
+) -> None:
+    """Where the error shrinks with the root of n, and the gap is what it seems to be."""
+    value, n, loss = 0.9, 400, 0.08
+
+    def figure(at: float) -> Estimate:
+        return Estimate(at, at, at, n, "given")
+
+    facts = Rationale(
+        "auroc", 2, n, n, "a", n // 2, "a", figure(value), "b", figure(best), margin, loss, 0.0,
+        figure(value),
+    )  # fmt: skip
+    gap = best - value
+    error = (loss - gap) / 1.96 * np.sqrt(n / facts.needed)  # of the difference, with so many
+    told = (margin - gap) if gap < margin else gap  # all below the margin, or 0 outside
+    assert stats.norm.cdf(told / error - 1.96) == pytest.approx(0.8, abs=0.005)
+    assert dataclasses.replace(facts, loss=0.009).needed == 0  # told already

@@ -14,6 +14,8 @@ from medgraft.evaluate.metrics import METRICS
 from medgraft.report.text import audit_findings, formatting
 from medgraft.types import AuditResult, Estimate, Rationale, gravest_first
 
+MOST_SAID = 1e6  # images
+
 
 def why(facts: Rationale, names: Mapping[str, str]) -> str:
     """What was compared, what speaks for the one that is recommended, and what its audit says.
@@ -78,8 +80,19 @@ def _lost(facts: Rationale) -> str:
     return (
         "which is partly luck: rehearsed on images that had no part in the choice, choosing so "
         f"instead of the best {cost}. To be sure these images are too few: the loss may be up to "
-        f"{facts.loss:.4f} (upper end of the paired 95 % interval)"
+        f"{facts.loss:.4f} (upper end of the paired 95 % interval){_needed(facts)}"
     )
+
+
+def _needed(facts: Rationale) -> str:
+    """How many images would tell the two apart, or that they are as good; '' where they do."""
+    if not facts.needed:
+        return ""
+    if facts.needed > MOST_SAID:
+        return ", and no number of images like these that one could have would tell"
+    what = "that no more is lost" if facts.gap < facts.margin else "which of the two is better"
+    so_many = formatting.large(int(float(f"{facts.needed:.2g}")))
+    return f"; about {so_many} images like these would tell {what}"
 
 
 def _depth(facts: Rationale) -> str:
