@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics prove-recommendation fuzz lint format clean results-similarity results-learning-curve
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -75,6 +75,10 @@ prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty min
 
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)
+
+prove-recommendation: $(READY) ## what the recommendation loses against all tried (hours, goes on); FIELDS=trained trains
+	$(BIN)/python experiments/recommendation/run.py --fields $(or $(FIELDS),frozen)
+	$(BIN)/python experiments/recommendation_page.py
 
 fuzz: $(READY) ## break good files in 15,000 ways (a minute); writes docs/results/fuzz.md
 	$(BIN)/python experiments/fuzz.py
