@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics prove-recommendation fuzz lint format clean results-similarity results-learning-curve
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics prove-recommendation fuzz lint format clean results-study results-similarity results-learning-curve
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ results-sets: $(READY) ## coverage of prediction sets on the real data sets (min
 
 results-unlike: $(READY) ## false alarms and finds of "unlike anything learned from"; writes docs/results/unlike.md
 	$(BIN)/python experiments/unlike.py
+
+results-study: $(READY) ## the seed study's data sets and conclusions, from what is measured; writes docs/results/study.md
+	$(BIN)/python experiments/study_page.py
 
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
