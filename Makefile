@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve results-memory
+.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve results-memory prove-recommendation results-study
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ results-sets: $(READY) ## coverage of prediction sets on the real data sets (min
 results-unlike: $(READY) ## false alarms and finds of "unlike anything learned from"; writes docs/results/unlike.md
 	$(BIN)/python experiments/unlike.py
 
+results-study: $(READY) ## the seed study's data sets and conclusions, from what is measured; writes docs/results/study.md
+	$(BIN)/python experiments/study_page.py
+
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
 
@@ -79,6 +82,10 @@ prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty min
 
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)
+
+prove-recommendation: $(READY) ## what the recommendation loses against all tried (hours, goes on); FIELDS=trained trains
+	$(BIN)/python experiments/recommendation/run.py --fields $(or $(FIELDS),frozen)
+	$(BIN)/python experiments/recommendation_page.py
 
 fuzz: $(READY) ## break good files in 15,000 ways (a minute); writes docs/results/fuzz.md
 	$(BIN)/python experiments/fuzz.py

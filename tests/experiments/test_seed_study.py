@@ -1,0 +1,57 @@
+"""Verdicts on the seed study's conclusions: what an interval says, and the committed figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recommendation.regret import Cell
+from seed_study.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    _apart,
+    _mean_gain,
+    over_rows,
+    sign,
+    verdicts,
+)
+from study_page import MEASURED_BY, RESULTS, gathered
+
+
+def test_an_interval_without_zero_decides() -> None:
+    assert [sign(0.1, 0.2), sign(-0.2, -0.1), sign(-0.1, 0.1)] == [HOLDS, FAILS, OPEN]
+    assert over_rows([HOLDS, HOLDS]) == HOLDS
+    assert over_rows([HOLDS, OPEN, OPEN]) == "holds in 1, not shown in 2 of 3 rows"
+
+
+def test_intervals_of_different_images_are_joined() -> None:
+    a = {"value": 0.9, "low": 0.87, "high": 0.92}
+    b = {"value": 0.8, "low": 0.76, "high": 0.84}
+    assert _apart(a, b) == pytest.approx((0.1, 0.05, 0.1 + 0.02 * 5**0.5))
+
+
+def test_a_gain_over_cells_is_of_those_that_have_both_policies() -> None:
+    def cell(images: int, gain: float, *policies: str) -> Cell:
+        worth = np.array([[0.8, 0.8], [0.8 + gain, 0.8 + gain]])
+        return Cell(
+            data="skin7", n=images, images=images, distance=0.0, keys=("a", "b"), worth=worth,
+            also=worth, error=np.zeros(2), chosen=dict(zip(policies, (0, 1), strict=False)),
+        )  # fmt: skip
+
+    cells = [cell(50, 0.01, "old", "new"), cell(50, 0.02, "old", "new"), cell(100, 0.03, "old")]
+    assert _mean_gain(cells, "new", "old") is None  # of two cells
+    cells += [cell(100, 0.03, "old", "new"), cell(500, 0.5, "old", "new")]
+    assert _mean_gain(cells, "new", "old") == pytest.approx((2.0, -0.484, 4.484, 3), abs=1e-3)
+
+
+def test_every_conclusion_gets_a_verdict_from_files_that_are_here() -> None:
+    found = verdicts(gathered())
+    assert len({one.conclusion for one in found}) == len(found) == 13
+    for one in found:
+        assert one.files
+        assert set(one.files) <= set(MEASURED_BY)
+    known = {one.conclusion: one.answer for one in found}
+    # As docs/results/evidence.md has it: 14 (3 to 25) against 31 (21 to 43) of 100.
+    assert known["Depthwise-separable blocks look inside the chest more"] == HOLDS
+    assert (RESULTS / "frozen.json").is_file()
