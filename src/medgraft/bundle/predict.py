@@ -88,21 +88,23 @@ def predict_files(
 
     strange = unlike(list(probabilities)) if unlike else {}
 
-    def said(p: Floats) -> Classification:
-        by_class = dict(zip(fitted.classes, map(float, p), strict=True))
-        return Classification(label_of(fitted, p), by_class)
-
     return [
         Prediction(shown(file), None, errors[file])
         if file in errors
         else Prediction(
             shown(file),
-            said(probabilities[file]),
+            classified(fitted, probabilities[file]),
             remark=remarks[file],
             unlike=strange.get(file),
         )
         for file in found
     ]
+
+
+def classified(fitted: FittedScenario, p: Floats) -> Classification:
+    """What probabilities p (n_classes,) of one image say."""
+    by_class = dict(zip(fitted.classes, map(float, p), strict=True))
+    return Classification(label_of(fitted, p), by_class)
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
