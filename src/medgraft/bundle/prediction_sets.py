@@ -134,7 +134,7 @@ def _moved(folder: Path) -> Floats | None:
     if card is None or card["class_shares"] is None:
         return None
     now = read_bundle(folder)["calibrator"]["biases"]
-    return np.array(now) - np.array(card["calibrator_before"]["biases"])
+    return np.asarray(np.array(now) - np.array(card["calibrator_before"]["biases"]))
 
 
 def _as_learned(prob: Floats, moved: Floats | None) -> Floats:

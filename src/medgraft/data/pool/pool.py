@@ -146,8 +146,8 @@ class DecodePool:
         if self._in_threads(source):
             with suppress(NotPlain):
                 return make_canvas("", decode(source, recipe.shape, rule, only_plain=True), recipe)
-        answers = self._processes.answers([Job(source, replace(recipe, edits=()), rule)])
-        answer = next(answers, Answer("refused", CLOSED))
+        job = Job(source, replace(recipe, edits=()), rule)
+        [answer] = list(self._processes.answers([job])) or [Answer("refused", CLOSED)]
         if answer.outcome != "pixels":
             raise answer.refused()
         return _edited(answer, "", recipe)
