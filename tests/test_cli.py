@@ -125,6 +125,40 @@ def test_predict_takes_folders_and_patterns_and_the_bundle(
     assert len(answers[0]) == len(list((images / "lesion").iterdir()))
 
 
+def test_a_served_model_says_what_predict_says(
+    run: Path, elsewhere: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """In batches and alone, in one pass of the network or in two."""
+    from medgraft.data.pool.pool import DecodePool
+    from medgraft.serve.model import ModelOptions, ServedModel
+    from medgraft.serve.service import answer_json
+
+    files = sorted(map(str, elsewhere.rglob("*.png")))[::2]
+    words = ["predict", str(run), *files, "--alpha", "0.2", "--unlike-rate", "0.3", "--json"]
+    assert call(*words, "--cache", str(cache_folder), monkeypatch=monkeypatch) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert len({str(row["set"]) for row in expected}) > 1
+    assert {row["unlike"] for row in expected} == {True, False}
+    options = ModelOptions(alpha=0.2, unlike_rate=0.3, workers=1, cache=cache_folder)
+    model = ServedModel.load(run, options)
+    with DecodePool(1) as pool:
+        images = [
+            [pool.canvas(Path(file).read_bytes(), recipe, model.fitted.rule)]
+            for file in files
+            for recipe in model.recipes
+        ]
+    assert model._one_pass is not None
+    both = [model.predictions(images), [model.predictions([one])[0] for one in images]]
+    model.__dict__["_one_pass"] = None
+    for rows in (*both, model.predictions(images)):
+        for row, said in zip(map(answer_json, rows), expected, strict=True):
+            for name in ("label", "set", "unlike"):
+                assert row[name] == said[name]
+            assert row["probabilities"] == pytest.approx(said["probabilities"], abs=1e-6)
+            assert row["remark"] == said.get("remark", "")
+
+
 def test_predictions_are_those_of_the_study(
     run: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,14 @@ class DecodeError(DataError):
     """One image cannot be turned into pixels."""
 
 
+class TooManyPixelsError(DecodeError):
+    """An image has more pixels than are decoded."""
+
+
+class UnknownKindError(DecodeError):
+    """Bytes are an image of no kind that is read."""
+
+
 class BackboneError(MedgraftError):
     """A network, its weights or one of its taps is not there."""
 

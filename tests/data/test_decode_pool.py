@@ -26,8 +26,8 @@ from medgraft.data.pool.pool import DecodePool
 from medgraft.data.pool.processes import DecodeProcesses
 from medgraft.data.pool.worker import Answer, Job
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
-from medgraft.errors import DataError, DecodeError
-from medgraft.types import Canvas, Skipped, Source
+from medgraft.errors import DataError, DecodeError, TooManyPixelsError, UnknownKindError
+from medgraft.types import PLAIN, Canvas, Skipped, Source
 
 LINUX = sys.platform == "linux"
 RECIPE = CanvasRecipe((20, 30), "pad", (Clahe(2.0, 2),))
@@ -206,6 +206,25 @@ def test_one_image_with_all_its_pixels(safe: bool, tmp_path: Path) -> None:
             assert image.remark == expected.remark
             assert image.source_size == expected.source_size
             assert image.orientation == expected.orientation
+
+
+def test_one_canvas_while_the_caller_waits(tmp_path: Path) -> None:
+    """The same of bytes, in a thread or a worker; refusals keep their kind on the way."""
+    size = b"\0\1\0\0"  # 65536 pixels
+    huge = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + size + size + b"\x08\0\0\0\0"
+    data = [path.read_bytes() for path in folder_of_all_kinds(tmp_path) if path.is_file()]
+    kinds = {b"no picture": UnknownKindError, huge: TooManyPixelsError}
+    for safe in (False, True):
+        with DecodePool(1, safe=safe) as pool:
+            for one in (*data, huge):
+                expected = alone(one)
+                if isinstance(expected, Canvas):
+                    assert same(pool.canvas(one, RECIPE, PLAIN), expected)
+                    continue
+                with pytest.raises(DecodeError) as refused:
+                    pool.canvas(one, RECIPE, PLAIN)
+                assert str(refused.value) == expected
+                assert refused.type is kinds.get(one, DecodeError)
 
 
 def test_frames_and_scales(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def explain_files(
     canvases, skipped = _readable(fitted, images)
     probabilities = fitted.probabilities(canvases)
     labels = [label_of(fitted, p) for p in probabilities]
-    maps = _explained(fitted, canvases, method, taps, [target or label for label in labels])
+    maps = explained(fitted, canvases, method, taps, [target or label for label in labels])
     written = []
     strips = _strip_names([Path(name) for name in public_names([canvas.id for canvas in canvases])])
     for name, canvas, p, found in zip(strips, canvases, probabilities, maps, strict=True):
@@ -76,7 +76,7 @@ def explain_files(
     return written, skipped
 
 
-def _explained(
+def explained(
     fitted: FittedScenario,
     canvases: Sequence[Canvas],
     method: str,

@@ -84,22 +84,23 @@ def predict_files(
     found = find_images(paths)
     read, errors = _read(fitted, [file for file in found if not found[file]], judge)
     errors |= {file: problem for file, problem in found.items() if problem}
-
-    def said(p: Floats) -> Classification:
-        by_class = dict(zip(fitted.classes, map(float, p), strict=True))
-        return Classification(label_of(fitted, p), by_class)
-
     return [
         Prediction(shown(file), None, errors[file])
         if file in errors
         else Prediction(
             shown(file),
-            said(read[file].probabilities),
+            classified(fitted, read[file].probabilities),
             remark=read[file].remark,
             unlike=read[file].unlike,
         )
         for file in found
     ]
+
+
+def classified(fitted: FittedScenario, p: Floats) -> Classification:
+    """What probabilities p (n_classes,) of one image say."""
+    by_class = dict(zip(fitted.classes, map(float, p), strict=True))
+    return Classification(label_of(fitted, p), by_class)
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[str]) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -45,22 +47,53 @@ def with_sets(
     BundleError
         `alpha` was given and the bundle keeps nothing to make sets by, or it is damaged.
     """
-    folder = bundle_folder(Path(model))
-    own = _own(folder, alpha)
-    said = [row.answer for row in rows if row.answer]
-    if own is None or not said:
-        return list(rows)
-    prob = np.array([[one.probabilities[name] for name in fitted.classes] for one in said])
-    labels = np.array([fitted.classes.index(one.label) for one in said])
-    sets = iter(_sets(folder, own, prob, labels, alpha))
+    sets_of = PredictionSets.of(bundle_folder(Path(model)), alpha)
+    return list(rows) if sets_of is None else sets_of.beside(fitted, rows)
 
-    def named(held: Sequence[bool]) -> tuple[str, ...]:
-        return tuple(name for name, is_in in zip(fitted.classes, held, strict=True) if is_in)
 
-    return [
-        dataclasses.replace(row, classes=named(next(sets).tolist())) if row.answer else row
-        for row in rows
-    ]
+@dataclass(frozen=True, eq=False)
+class PredictionSets:
+    """What a bundle keeps to make sets by, read once.
+
+    thresholds : (n_classes,) from which probability on a class is in a set. moved : (n_classes,)
+    what its biases were raised by when it was adapted to other class shares; None where it was not.
+    """
+
+    own: OwnProbability
+    thresholds: Floats
+    moved: Floats | None
+
+    @classmethod
+    def of(cls, folder: Path, alpha: float | None) -> Self | None:
+        """By the bundle in that folder; None where it keeps nothing; errors as of `with_sets`."""
+        own = _own(folder, alpha)
+        if own is None:
+            return None
+        thresholds = own.thresholds(ALPHA if alpha is None else alpha)
+        return cls(own, thresholds, _moved(folder))
+
+    def sets(self, prob: Floats, labels: Ints) -> Sets:
+        """(n, n_classes) whether each class is in the set of each image."""
+        return sets_at(_as_learned(prob, self.moved), labels, self.thresholds)
+
+    def beside(self, fitted: FittedScenario, rows: Sequence[Prediction]) -> list[Prediction]:
+        """The rows with the set of each image that was read."""
+        said = [row.answer for row in rows if row.answer]
+        if not said:
+            return list(rows)
+        prob = np.array([[one.probabilities[name] for name in fitted.classes] for one in said])
+        labels = np.array([fitted.classes.index(one.label) for one in said])
+        sets = iter(self.sets(prob, labels).tolist())
+        return [
+            dataclasses.replace(row, classes=_named(fitted.classes, next(sets)))
+            if row.answer
+            else row
+            for row in rows
+        ]
+
+
+def _named(classes: Sequence[str], held: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(name for name, is_in in zip(classes, held, strict=True) if is_in)
 
 
 def figures_of_sets(
@@ -73,14 +106,13 @@ def figures_of_sets(
     DataError, BundleError
         As `with_sets`.
     """
-    own = _own(folder, alpha)
-    if own is None:
+    sets_of = PredictionSets.of(folder, alpha)
+    if sets_of is None:
         return None
     level = ALPHA if alpha is None else alpha
     labels = judge(said, fitted.operating).labels
-    sets = _sets(folder, own, said.y_prob, labels, alpha)
-    always = tuple(fitted.classes[k] for k in own.too_few(level))
-    return describe_sets(sets, said, level, always)
+    always = tuple(fitted.classes[k] for k in sets_of.own.too_few(level))
+    return describe_sets(sets_of.sets(said.y_prob, labels), said, level, always)
 
 
 def _own(folder: Path, alpha: float | None) -> OwnProbability | None:
@@ -97,19 +129,17 @@ def _own(folder: Path, alpha: float | None) -> OwnProbability | None:
     return own
 
 
-def _sets(
-    folder: Path, own: OwnProbability, prob: Floats, labels: Ints, alpha: float | None
-) -> Sets:
-    level = ALPHA if alpha is None else alpha
-    return sets_at(_as_learned(folder, prob), labels, own.thresholds(level))
-
-
-def _as_learned(folder: Path, prob: Floats) -> Floats:
-    """Probabilities (n, n_classes) before the classifier was adapted to other class shares."""
+def _moved(folder: Path) -> Floats | None:
     card = card_of(folder)
     if card is None or card["class_shares"] is None:
-        return prob
+        return None
     now = read_bundle(folder)["calibrator"]["biases"]
-    before = card["calibrator_before"]["biases"]
-    moved = prob * np.exp(np.array(before) - np.array(now))
-    return np.asarray(moved / moved.sum(axis=1, keepdims=True))
+    return np.asarray(np.array(now) - np.array(card["calibrator_before"]["biases"]))
+
+
+def _as_learned(prob: Floats, moved: Floats | None) -> Floats:
+    """Probabilities (n, n_classes) before the classifier was adapted to other class shares."""
+    if moved is None:
+        return prob
+    before = prob * np.exp(-moved)
+    return np.asarray(before / before.sum(axis=1, keepdims=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -81,7 +82,7 @@ class UnlikeJudge:
         Both from one decoded canvas, and from one forward pass where both read one network at one
         size. None where the classifier's canvases are others than these codes are of.
         """
-        beside = self._beside()
+        beside = self._beside
         if beside is None:
             return self.fitted.probabilities(canvases), None
         fitted, spec = beside
@@ -91,13 +92,12 @@ class UnlikeJudge:
         unlike: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]
         while batch := list(islice(outputs, BATCH)):
             scores.append(fitted.scores_from(batch))
-            stages = np.stack(
-                [np.concatenate([one[spec][b] for b in spec.blocks]) for one in batch]
-            )
-            codes = self.unlikeness.reference.shortened(stages, self.extractor)
+            read = [one[spec] for one in batch]
+            codes = self.unlikeness.reference.shortened(read, self.extractor)
             unlike.append(self.unlikeness.judge(codes))
         return fitted.calibrator(np.concatenate(scores)), np.concatenate(unlike)
 
+    @functools.cached_property
     def _beside(self) -> tuple[NetworkWithHead | FittedEnsemble, FeatureSpec] | None:
         """The classifier, and what is read of its own canvases to judge them; None if it cannot be.
 
@@ -132,7 +132,7 @@ class UnlikeJudge:
 
         Both then come from the cache; where it cannot be, nothing is done.
         """
-        beside = self._beside()
+        beside = self._beside
         if beside is not None:
             fitted, spec = beside
             fitted.extractor.prepare(table.shown_by(fitted.rule), *fitted.inputs, spec)

@@ -10,7 +10,8 @@ last stage, which sees what is shown, tells whether they are of another sort.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -124,7 +125,7 @@ class Reference:
         codes, skipped = extractor.codes(table, spec)
         if not len(codes.ids):
             return np.empty((0, 2 * WIDTH), np.float32), skipped
-        return self.shortened(codes.matrix(), extractor), skipped
+        return _short(codes.matrix(), self.mean, self.scale, _deepest(extractor)), skipped
 
     def canvas_recipe(self, extractor: Extractor) -> CanvasRecipe:
         """How canvases are made for `encode_canvases`."""
@@ -134,18 +135,18 @@ class Reference:
         self, canvases: Iterable[Canvas], extractor: Extractor
     ) -> NDArray[np.float32]:
         """Short codes (n, 2 WIDTH) of a stream of canvases, uncached; errors as of `encode`."""
-        spec = self.spec(extractor)
-        stages = [
-            np.concatenate([values[block] for block in spec.blocks])
-            for _, values in extractor.run(canvases, spec)
-        ]
+        outputs = [values for _, values in extractor.run(canvases, self.spec(extractor))]
+        return self.shortened(outputs, extractor)
+
+    def shortened(
+        self, outputs: Sequence[Mapping[str, NDArray[np.float32]]], extractor: Extractor
+    ) -> NDArray[np.float32]:
+        """Short codes (n, 2 WIDTH) of what the network gave for the blocks of `spec`."""
+        blocks = self.spec(extractor).blocks
+        stages = [np.concatenate([values[block] for block in blocks]) for values in outputs]
         if not stages:
             return np.empty((0, 2 * WIDTH), np.float32)
-        return self.shortened(np.stack(stages), extractor)
-
-    def shortened(self, stages: NDArray[np.float32], extractor: Extractor) -> NDArray[np.float32]:
-        """Short codes (n, 2 WIDTH) of what `spec` reads, (n, d)."""
-        return _short(stages, self.mean, self.scale, _deepest(extractor))
+        return _short(np.stack(stages), self.mean, self.scale, _deepest(extractor))
 
     def spec(self, extractor: Extractor) -> FeatureSpec:
         """The recipe of the stages' codes, refused where the network has other weights here."""
@@ -260,13 +261,19 @@ def _deepest(extractor: Extractor) -> int:
     return extractor.backbone(DEFAULT).named(STAGES)[-1].channels
 
 
+@functools.lru_cache(maxsize=2)
+def _axes(width: int) -> NDArray[np.float32]:
+    """(width, WIDTH) directions that codes are projected on, drawn once in a process."""
+    # Of numpy's generators this alone promises the same numbers in every version.
+    drawn = np.random.RandomState(0).standard_normal((width, WIDTH))
+    return np.asarray(drawn / np.sqrt(WIDTH), np.float32)
+
+
 def _short(
     stages: NDArray[np.float32], mean: Floats, scale: Floats, deepest: int
 ) -> NDArray[np.float32]:
     """(n, 2 WIDTH) float32 of codes (n, d), the last stage's at their end, rounded as kept."""
-    # Of numpy's generators this alone promises the same numbers in every version.
-    drawn = np.random.RandomState(0).standard_normal((stages.shape[1], WIDTH))
-    axes = (drawn / np.sqrt(WIDTH)).astype(np.float32)
+    axes = _axes(stages.shape[1])
     unit = ((stages - mean) / scale).astype(np.float32)
     short = np.concatenate([unit @ axes, unit[:, -deepest:] @ axes[-deepest:]], axis=1)
     return np.asarray(short.astype(np.float16), np.float32)

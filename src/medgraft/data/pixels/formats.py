@@ -49,7 +49,7 @@ from medgraft.data.pixels.jpeg_repair import repaired
 from medgraft.data.pixels.netpbm import Netpbm
 from medgraft.data.pixels.orientation import TURNED, exif_orientation, noted_orientation, turn
 from medgraft.data.pixels.values import Stored
-from medgraft.errors import DecodeError
+from medgraft.errors import DecodeError, UnknownKindError
 from medgraft.types import PLAIN, PixelRule, Pixels
 
 MAX_SCANS = 100  # progressive JPEGs have about 10; each further one costs a walk over all blocks
@@ -149,7 +149,7 @@ def begins_known(head: bytes) -> bool:
 
 def refuse_unknown() -> NoReturn:
     """Say that it is of no kind that is read."""
-    raise DecodeError(
+    raise UnknownKindError(
         f"it is not an image that is read, whatever its name says ({KINDS}); convert it"
     )
 

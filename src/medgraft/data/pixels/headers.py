@@ -15,7 +15,7 @@ from itertools import islice
 
 from medgraft.data.pixels import tiff
 from medgraft.data.pixels.netpbm import Netpbm
-from medgraft.errors import DecodeError
+from medgraft.errors import DecodeError, TooManyPixelsError
 
 HEAD_BYTES = 1 << 20
 MAX_PIXELS = 100_000_000  # of a JPEG; with this, no image takes more than about 1 GB to decode
@@ -38,12 +38,14 @@ def check_size(height: int, width: int, most: int) -> None:
     Raises
     ------
     DecodeError
-        Either is the case.
+        It has none.
+    TooManyPixelsError
+        It has more than `most`.
     """
     if height < 1 or width < 1:
         raise DecodeError(f"its header says {width} x {height} pixels; {SAVE_AGAIN}")
     if height * width > most:
-        raise DecodeError(
+        raise TooManyPixelsError(
             f"{width} x {height} pixels are more than the {most // 10**6} megapixels that are"
             " decoded; store a smaller image"
         )

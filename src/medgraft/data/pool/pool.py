@@ -29,6 +29,7 @@ from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.errors import DecodeError
 from medgraft.types import Canvas, ImageTable, PixelRule, Skipped, Source
 
+CLOSED = "decoding was stopped before its turn came; ask again"
 NO_MEMORY = "there is not enough memory for its canvas; use fewer workers"
 
 _every_file = False
@@ -131,8 +132,25 @@ class DecodePool:
                 return stored_values(source, at_least, only_plain=True)
         [answer] = self._processes.answers([Job(source, None, source.rule, at_least)])
         if answer.outcome != "pixels":
-            raise DecodeError(answer.text)
+            raise answer.refused()
         return answer.stored()
+
+    def canvas(self, source: Source | bytes, recipe: CanvasRecipe, rule: PixelRule) -> Canvas:
+        """One canvas as of `canvases`, made while the caller waits; any thread may call.
+
+        Raises
+        ------
+        DecodeError
+            As `decode`; of the kind that the decoder raised.
+        """
+        if self._in_threads(source):
+            with suppress(NotPlain):
+                return make_canvas("", decode(source, recipe.shape, rule, only_plain=True), recipe)
+        job = Job(source, replace(recipe, edits=()), rule)
+        [answer] = list(self._processes.answers([job])) or [Answer("refused", CLOSED)]
+        if answer.outcome != "pixels":
+            raise answer.refused()
+        return _edited(answer, "", recipe)
 
     def _chunk(
         self,
@@ -176,6 +194,11 @@ class DecodePool:
 def _finished(id: str, answer: Answer, recipe: CanvasRecipe) -> Canvas | Skipped:
     if answer.outcome != "pixels":
         return Skipped(id, answer.text)
+    return _edited(answer, id, recipe)
+
+
+def _edited(answer: Answer, id: str, recipe: CanvasRecipe) -> Canvas:
+    """The canvas of a worker, which leaves edits to its parent."""
     canvas = answer.canvas(id)
     for edit in recipe.edits:
         canvas = edit(canvas)

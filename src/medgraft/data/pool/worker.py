@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Literal, Self, get_args
 
 import cv2
 import numpy as np
@@ -28,15 +28,20 @@ from numpy.typing import NDArray
 from medgraft.data.pixels.decode import decode, stored_values
 from medgraft.data.pixels.values import Stored
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
-from medgraft.errors import DecodeError
+from medgraft.errors import DecodeError, TooManyPixelsError, UnknownKindError
 from medgraft.types import PLAIN, Box, Canvas, Geometry, PixelRule, Source
 
 SECONDS = 5  # of processor time an image: a busy machine reads the same images as an idle one
 MEGABYTES = 1000  # that a worker may hold
 LONGEST_TEXT = 10_000
 
-Outcome = Literal["pixels", "refused", "memory", "ready"]
-OUTCOMES: tuple[Outcome, ...] = ("pixels", "refused", "memory", "ready")
+Outcome = Literal["pixels", "refused", "memory", "ready", "large", "unknown"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+REFUSALS: dict[Outcome, type[DecodeError]] = {
+    "large": TooManyPixelsError,
+    "unknown": UnknownKindError,
+    "refused": DecodeError,
+}
 
 # outcome, type of values; height, width, channels (0: grey); geometry; white (-1: none); text
 HEADER = struct.Struct("<B8s3I13iqI")
@@ -125,6 +130,10 @@ class Answer:
             stream.write(np.ascontiguousarray(self.values).reshape(-1).view(np.uint8).data)
         stream.flush()
 
+    def refused(self) -> DecodeError:
+        """Why there are no pixels, as the error that the decoder raised."""
+        return REFUSALS.get(self.outcome, DecodeError)(self.text)
+
     def canvas(self, id: str) -> Canvas:
         """The canvas that was asked for."""
         assert self.values is not None
@@ -152,8 +161,10 @@ def answer(job: Job) -> Answer:
         canvas = make_canvas("", image, job.recipe)
         return Answer("pixels", canvas.remark, canvas.pixels, _numbers(canvas.geometry))
     except DecodeError as error:
-        starved = isinstance(error.__cause__, MemoryError)
-        return Answer("memory" if starved else "refused", str(error))
+        if isinstance(error.__cause__, MemoryError):
+            return Answer("memory", str(error))
+        kind = next(outcome for outcome, kind in REFUSALS.items() if isinstance(error, kind))
+        return Answer(kind, str(error))
     except MemoryError:
         return Answer("memory")
 

@@ -1,0 +1,1 @@
+"""A saved classifier behind HTTP: one process, bounded in everything, nothing written."""

@@ -1,0 +1,236 @@
+"""Routes and their OpenAPI; what happens behind them stands in `service.py`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from medgraft.bundle.explain import AUTO, OCCLUSION
+from medgraft.errors import ScenarioError
+from medgraft.explain.methods import METHODS, SCORE_CAM
+from medgraft.report.charts.images import data_uri, overlay
+from medgraft.serve.limits import RequestError
+from medgraft.serve.model import Explained
+from medgraft.serve.schema import (
+    FILES,
+    ExplainedAnswer,
+    Predicted,
+    State,
+    refusals,
+    with_examples,
+)
+from medgraft.serve.service import ClientGoneError, Looked, Service, answer_json
+from medgraft.types import Attribution, Canvas
+from medgraft.version import __version__
+
+PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+# No source but this server, no frame, no form; pictures come as data or from the dropped file.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+# Score-CAM takes a pass of the network for each channel: minutes an image.
+WAYS = (AUTO, *(name for name in METHODS if name != SCORE_CAM), OCCLUSION)
+GONE = 499  # in log and counters, as nginx has it; nobody receives it
+
+
+def make_app(service: Service) -> FastAPI:
+    """The application; `service` runs while it does."""
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="medgraft serve",
+        version=__version__,
+        summary="Labels, probabilities and evidence of medical images. For research use only.",
+        lifespan=running,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    _errors(app, service)
+    _model_routes(app, service)
+    _state_routes(app, service)
+    _page_routes(app)
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return with_examples(made())
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def routes_of(app: FastAPI) -> list[str]:
+    """The paths that are answered."""
+    return [path for route in app.routes if (path := getattr(route, "path", ""))]
+
+
+def _model_routes(app: FastAPI, service: Service) -> None:
+    body = {"requestBody": FILES}
+    refused = refusals(401, 408, 413, 415, 421, 422, 429, 500, 503)
+
+    @app.post(
+        "/v1/predict",
+        response_model=Predicted,
+        responses=refused,
+        openapi_extra=body,
+        tags=["model"],
+    )
+    async def predict(request: Request) -> Response:
+        """Label, probabilities, prediction set and likeness of each file, in order.
+
+        Where some files cannot be read the others are answered, and each of those says why in its
+        `error`; where none can, the request is refused with the reason of the first.
+        """
+        return JSONResponse(await service.predict(request))
+
+    @app.post(
+        "/v1/explain", response_model=ExplainedAnswer, responses=refused, openapi_extra=body,
+        tags=["model"],
+    )  # fmt: skip
+    async def explain(
+        request: Request,
+        method: Annotated[str, Query(json_schema_extra={"enum": list(WAYS)})] = AUTO,
+        taps: Annotated[str, Query(description="layers, with commas; blocks 1 to 5 if none")] = "",
+        target: Annotated[str, Query(description="the class; the predicted one if none")] = "",
+    ) -> Response:
+        """Where in one image a class's score comes from: a map, or one at each layer."""
+        if method not in WAYS:
+            raise _no_such_map(f"a method {method[:40]!r}", f"there are: {', '.join(WAYS)}")
+        asked = Looked(method, tuple(filter(None, taps.split(","))), target)
+        try:
+            canvas, found = await service.explain(request, asked)
+        except ScenarioError as error:
+            raise _no_such_map(str(error), "the model has the map that is asked for") from error
+        return JSONResponse({"model": service.model.described(), **_maps_json(canvas, found)})
+
+
+def _state_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health", response_model=State, tags=["state"])
+    async def health() -> Response:
+        """Whether the process answers at all."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready", response_model=State, responses=refusals(503), tags=["state"])
+    async def ready() -> Response:
+        """Whether the model answers."""
+        if service.ready:
+            return JSONResponse({"status": "ready"})
+        raise RequestError(
+            503, "not_ready", "a batch that the model does not come back from",
+            f"each is answered within {service.limits.seconds:g} s", "restart the server",
+        )  # fmt: skip
+
+    text = {200: {"content": {"text/plain": {}}}, **refusals(401)}
+
+    @app.get("/metrics", response_class=Response, responses=text, tags=["state"])
+    async def metrics() -> Response:
+        """Counters and histograms for Prometheus."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _page_routes(app: FastAPI) -> None:
+    def add(name: str, kind: str) -> None:
+        file = Path(__file__).with_name(name or "page.html")
+        content = file.read_bytes()
+
+        async def page() -> Response:
+            return Response(content, media_type=kind, headers=HEADERS)
+
+        app.add_api_route(f"/{name}", page, include_in_schema=False)
+
+    for name, kind in PAGE.items():
+        add(name, kind)
+
+
+# --------------------------------------------------------------------------- answers
+
+
+def _maps_json(canvas: Canvas, found: Explained) -> dict[str, Any]:
+    return {
+        "image": {"index": 0, **answer_json(found.prediction)},
+        "target": found.target,
+        "method": found.maps[0].method,
+        "maps": [_map_json(canvas, one) for one in found.maps],
+    }
+
+
+def _map_json(canvas: Canvas, found: Attribution) -> dict[str, Any]:
+    from PIL import Image
+
+    largest = float(found.map.max())
+    unit = found.map / largest if largest > 0 else found.map
+    content = io.BytesIO()
+    Image.fromarray(np.rint(unit * 255).astype(np.uint8)).save(content, "PNG")
+    grey = base64.b64encode(content.getvalue()).decode("ascii")
+    over = data_uri(overlay(canvas.pixels, unit), max(canvas.pixels.shape[:2]))
+    words = {"tap": found.tap, "largest": largest}
+    return {**words, "map": f"data:image/png;base64,{grey}", "overlay": over}
+
+
+def _no_such_map(value: str, rule: str) -> RequestError:
+    return RequestError(422, "no_such_map", value, rule, "ask for another, or for method=auto")
+
+
+def _errors(app: FastAPI, service: Service) -> None:
+    """Every refusal has the one form, those of FastAPI and Starlette too."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)
+        service.metrics.refusals.labels(error.code).inc()
+        return _refusal(error)
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        rule, remedy = "routes and methods are those of /openapi.json", "ask as it says"
+        headers = dict(error.headers or {})
+        return _refusal(
+            RequestError(error.status_code, code, str(error.detail), rule, remedy, headers)
+        )
+
+    async def of_query(request: Request, error: Exception) -> Response:
+        rule, remedy = "a query is as /openapi.json says", "ask as it says"
+        value = "a parameter of another kind"
+        return _refusal(RequestError(422, "wrong_parameter", value, rule, remedy))
+
+    async def of_nobody(request: Request, error: Exception) -> Response:
+        return Response(status_code=GONE)
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        rule, remedy = "none of yours", "see the server's log; report it if it comes again"
+        value = "a fault of the server"
+        return _refusal(RequestError(500, "internal", value, rule, remedy))
+
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_query)
+    app.add_exception_handler(ClientDisconnect, of_nobody)
+    app.add_exception_handler(ClientGoneError, of_nobody)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _refusal(error: RequestError) -> Response:
+    content = {"error": error.content()}
+    return JSONResponse(content, error.status, headers=dict(error.headers))

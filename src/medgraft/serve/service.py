@@ -1,0 +1,250 @@
+"""What happens to a request's files: decoded in workers, gathered, judged off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from medgraft.bundle.predict import Prediction
+from medgraft.data.pool.pool import DecodePool
+from medgraft.errors import DecodeError
+from medgraft.serve.batcher import MicroBatcher
+from medgraft.serve.limits import Limits, RequestError, busy, empty, undecodable
+from medgraft.serve.metrics import Metrics
+from medgraft.serve.model import Explained, ServedModel
+from medgraft.serve.uploads import Held, read_files
+from medgraft.types import Canvas
+from medgraft.version import __version__
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+BATCH = 4  # images a thread that computes: more makes each wait and no two faster
+
+T = TypeVar("T")
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How a map is asked for, as of `medgraft explain`; '' for what it does by default."""
+
+    method: str = "auto"
+    taps: tuple[str, ...] = ()
+    target: str = ""
+
+
+class Service:
+    """A model with its workers, queue and counters; lives in one event loop.
+
+    Threads of their own decode (each waits for a worker process that can be killed), infer and
+    explain. With torch as engine one thread does the latter two, for they share a network.
+    """
+
+    def __init__(self, model: ServedModel, limits: Limits) -> None:
+        self.model, self.limits, self.metrics = model, limits, Metrics()
+        self.held = Held(limits.held_bytes)
+        self.images = self.explanations = 0  # under way
+        self.batcher: MicroBatcher[Sequence[Canvas], Prediction] | None = None
+        key = model.fitted.scenario.key
+        self.metrics.describe(model.sha256, key, __version__)
+        self.metrics.gauge("images_under_way", "Images that wait", lambda: self.images)
+        self.metrics.gauge("upload_bytes", "Uploads in memory", lambda: self.held.bytes)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Start threads and workers, answer one image to see that all of it works; end them."""
+        n = self.model.workers
+        infer = ThreadPoolExecutor(1, "medgraft-infer")
+        explain = (
+            infer if self.model.engine == "torch" else ThreadPoolExecutor(1, "medgraft-explain")
+        )
+        self._decoders, self._explainer = ThreadPoolExecutor(n, "medgraft-upload"), explain
+        self.batcher = MicroBatcher(self._infer, infer, BATCH * n, self._noted)
+        with DecodePool(n, safe=True) as self._pool:
+            answering = asyncio.create_task(self.batcher.run())
+            try:
+                tried = await asyncio.gather(*(self._predicted(_grey()) for _ in range(n)))
+                for one in tried:
+                    if isinstance(one, RequestError):
+                        raise one
+                yield self
+            finally:
+                answering.cancel()
+                with suppress(asyncio.CancelledError):
+                    await answering
+                for threads in (self._decoders, infer, explain):
+                    threads.shutdown(wait=False, cancel_futures=True)
+
+    # ----------------------------------------------------------------------- requests
+
+    async def predict(self, request: Request) -> dict[str, Any]:
+        """Answer the files of a request, each with what is said of it or why nothing is.
+
+        Raises
+        ------
+        RequestError
+            The request breaks a limit, or not one of its files can be read: then why the first.
+        ClientGoneError
+            The client went.
+        """
+        with self.held.counted() as share:
+            files = await read_files(request, self.limits, share)
+            with self._counted(len(files)):
+                work = asyncio.gather(*(self._predicted(data) for data in files))
+                found = await self._while_wanted(request, work)
+        refused = [one for one in found if isinstance(one, RequestError)]
+        if len(refused) == len(found):
+            raise refused[0]
+        for one in refused:
+            self.metrics.refusals.labels(one.code).inc()
+        self.metrics.images.inc(len(found) - len(refused))
+        images = [{"index": k, **answer_json(one)} for k, one in enumerate(found)]
+        return {"model": self.model.described(), "images": images}
+
+    async def explain(self, request: Request, asked: Looked) -> tuple[Canvas, Explained]:
+        """The maps of the one file of a request; errors as of `predict` and of the model."""
+        with self.held.counted() as share:
+            files = await read_files(request, self.limits, share)
+            if len(files) > 1:
+                raise RequestError(
+                    413, "too_many_files", f"{len(files)} files", "one is explained at a time",
+                    "send each in a request of its own",
+                )  # fmt: skip
+            with self._explaining():
+                return await self._while_wanted(request, self._explained(files[0], asked))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model answers: no batch has been in it for longer than a request may take."""
+        if self.batcher is None:
+            return False
+        since = self.batcher.busy_since
+        return since is None or time.monotonic() - since < self.limits.seconds
+
+    @contextmanager
+    def _counted(self, n: int) -> Iterator[None]:
+        if self.images + n > self.limits.images:
+            raise busy(
+                f"{self.images} images are under way, and this request has {n}",
+                f"at most {self.limits.images} are",
+            )
+        self.images += n
+        try:
+            yield
+        finally:
+            self.images -= n
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        if self.explanations == self.limits.explanations:
+            rule = f"at most {self.limits.explanations} are"
+            raise busy(f"{self.explanations} explanations are under way", rule)
+        self.explanations += 1
+        try:
+            yield
+        finally:
+            self.explanations -= 1
+
+    async def _while_wanted(self, request: Request, work: Awaitable[T]) -> T:
+        """Wait for work, but for no longer than it may take, nor when the client has gone."""
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.create_task(_left(request))
+        try:
+            done, _ = await asyncio.wait(
+                (working, leaving), timeout=self.limits.seconds, return_when="FIRST_COMPLETED"
+            )
+            if working in done:
+                return working.result()
+            if leaving in done:
+                raise ClientGoneError
+            raise RequestError(
+                503, "out_of_time", f"no answer after {self.limits.seconds:g} s",
+                "a request must be answered in that time", "ask again with fewer files, or later",
+                {"Retry-After": "1"},
+            )  # fmt: skip
+        finally:
+            leaving.cancel()
+            working.cancel()
+            with suppress(Exception, asyncio.CancelledError):  # it is nobody's any more
+                await working
+
+    # ----------------------------------------------------------------------- work
+
+    async def _predicted(self, data: bytes) -> Prediction | RequestError:
+        if not data:
+            return empty()
+        assert self.batcher is not None
+        try:
+            canvases = await self._decoded(data)
+        except DecodeError as error:
+            return undecodable(error)
+        return await self.batcher.answer(canvases)
+
+    async def _explained(self, data: bytes, asked: Looked) -> tuple[Canvas, Explained]:
+        if not data:
+            raise empty()
+        try:
+            canvas = (await self._decoded(data))[0]
+        except DecodeError as error:
+            raise undecodable(error) from error
+        loop = asyncio.get_running_loop()
+        words = (canvas, asked.method, asked.taps, asked.target)
+        found = await loop.run_in_executor(self._explainer, self.model.explain, *words)
+        return canvas, found
+
+    async def _decoded(self, data: bytes) -> list[Canvas]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, self._decode, data)
+
+    def _decode(self, data: bytes) -> list[Canvas]:
+        """The canvases that the model wants; in a thread, which waits for a worker process."""
+        rule = self.model.fitted.rule
+        with self.metrics.decode.time():
+            return [self._pool.canvas(data, recipe, rule) for recipe in self.model.recipes]
+
+    def _infer(self, images: Sequence[Sequence[Canvas]]) -> list[Prediction]:
+        with self.metrics.inference.time():
+            return self.model.predictions(images)
+
+    def _noted(self, waits: Sequence[float]) -> None:
+        self.metrics.batch_size.observe(len(waits))
+        for seconds in waits:
+            self.metrics.queue_wait.observe(seconds)
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has gone; its body has arrived."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def answer_json(found: Prediction | RequestError) -> dict[str, Any]:
+    """What one file is answered with: as `medgraft predict --json`, but for its name."""
+    row = found if isinstance(found, Prediction) else Prediction("", None)
+    return {
+        "label": row.answer and row.answer.label,
+        "probabilities": row.answer and row.answer.probabilities,
+        "set": list(row.classes) or None,
+        "unlike": row.unlike,
+        "remark": row.remark,
+        "error": found.content() if isinstance(found, RequestError) else None,
+    }
+
+
+def _grey() -> bytes:
+    """A small grey picture as PNG, to see at the start that an image gets its answer."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(content, "PNG")
+    return content.getvalue()
