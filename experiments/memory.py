@@ -11,7 +11,6 @@ fewer.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def real() -> ImageTable:
 
 
 def scenario(head: str) -> Scenario:
-    return Scenario.from_key(f"probe/{BACKBONE}/{TAP}/avg/{head}")
+    return Scenario.from_key(f"probe/{BACKBONE}/{TAP}/{head}")
 
 
 def origins(n: int, m: int) -> Any:
@@ -64,29 +63,29 @@ def origins(n: int, m: int) -> Any:
     return np.arange(n) // 2 % m
 
 
-def table_of(n: int, base: ImageTable) -> ImageTable:
-    """n rows that stand for perturbed images, whose codes `write_codes` has written."""
+def table_of(n: int, labels: Any, classes: tuple[str, ...]) -> ImageTable:
+    """n rows that stand for perturbed images of such labels, whose codes are in the cache."""
     ids = np.array([f"{i:07d}" for i in range(n)])
     return ImageTable(
         ids=ids,
         sources=tuple(Source(name) for name in ids.tolist()),
         content_hashes=ids,
-        labels=base.labels[origins(n, len(base))],
+        labels=labels[origins(n, len(labels))],
         groups=np.array([f"{i // 2:07d}" for i in range(n)]),
         splits=np.full(n, "train"),
         masks=np.full(n, ""),
-        classes=base.classes,
-        positive=base.positive,
+        classes=classes,
+        positive=classes[-1],
     )
 
 
 def write_codes(n: int) -> None:
     """Write the perturbed codes of n rows that the cache lacks, segment by segment."""
-    base = real()
-    plan = feature_plan_of(scenario("svm"), Extractor())
-    codes, base, _ = plan.codes(base, Extractor())
-    values, table = codes[0], table_of(n, base)
-    store = Cache(WORK).features(plan.canvas)
+    extractor = Extractor(Cache(WORK))  # which also notes what the network's taps are
+    plan = feature_plan_of(scenario("svm"), extractor)
+    codes, base, _ = plan.codes(real(), extractor)
+    values, table = codes[0], table_of(n, base.labels, base.classes)
+    store = extractor.cache.features(plan.canvas)
     (block,) = plan.canvas.blocks
     for start in range(0, n, SEGMENT_ROWS):
         hashes = table.content_hashes[start : start + SEGMENT_ROWS]
@@ -95,7 +94,7 @@ def write_codes(n: int) -> None:
             origin = origins(n, len(base))[start : start + SEGMENT_ROWS]
             made = values[origin] + SPREAD * values.std(axis=0) * moved
             store.write(hashes, {block: made.astype(np.float32)})
-    np.savez(WORK / "base.npz", labels=base.labels)
+    np.savez(WORK / "base.npz", labels=base.labels, classes=np.array(base.classes))
 
 
 def write_images(n: int) -> Path:
@@ -132,7 +131,8 @@ def work(step: str, n: int) -> None:
         table = load(WORK / f"images_{n}")
         assert len(feature_plan_of(scenario("svm"), extractor).codes(table, extractor)[1]) == n
         return
-    table = table_of(n, dataclasses.replace(real(), labels=np.load(WORK / "base.npz")["labels"]))
+    with np.load(WORK / "base.npz") as base:
+        table = table_of(n, base["labels"], tuple(base["classes"].tolist()))
     folds = make_folds(table, 5, seed=0)
     development = Development(table, folds)
     if step == EVALUATE:
@@ -203,8 +203,8 @@ def page(cells: list[dict[str, Any]]) -> str:
             "",
             "Megabytes of anonymous memory at most (RssAnon: what no file stands behind, so that",
             "the system cannot take it back), in brackets peak RSS, which counts what is read of",
-            "the cache and stays only while there is room; then seconds. Everything is counted,",
-            "the interpreter and its libraries too. Codes have 1,280 numbers.",
+            "the cache and stays only while there is room. Everything is counted, the interpreter",
+            "and its libraries too. Codes have 1,280 numbers.",
             "",
             *lines(["step", *(f"{n:,} images" for n in sizes)], rows),
         ]
@@ -212,7 +212,7 @@ def page(cells: list[dict[str, Any]]) -> str:
 
 
 def shown(cell: dict[str, Any] | None) -> str:
-    return f"{cell['RssAnon']} ({cell['VmHWM']}), {cell['seconds']} s" if cell else "—"
+    return f"{cell['RssAnon']} ({cell['VmHWM']})" if cell else "—"
 
 
 def main() -> None:

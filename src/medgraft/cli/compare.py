@@ -16,12 +16,14 @@ from medgraft.cli.option_parsing import (
     load_table,
     numbers_of,
     preset_asked,
+    running,
     seconds_of,
     split_words,
     training_settings,
     with_masks_of,
 )
 from medgraft.cli.options import (
+    ADDRESS,
     ALPHA,
     AUDITED,
     CACHE,
@@ -32,6 +34,7 @@ from medgraft.cli.options import (
     POSITIVE,
     QUIET,
     RECIPE,
+    RUNNER,
     SAFE,
     SUBGROUPS,
     TRAINED,
@@ -222,6 +225,8 @@ def study(
     ] = "",
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
+    runner: RUNNER = "local",
+    address: ADDRESS = "",
     cache: CACHE = None,
     safe: SAFE = False,
     quiet: QUIET = False,
@@ -273,9 +278,10 @@ def study(
     extractor = extractor_of(engine, workers, cache, progress)
     if weights:
         extractor.weights = dict.fromkeys(options.networks, weights)
-    finished = study_to_folder(
-        table, options, extractor, out, resume=resume, command=command_line(table)
-    )
+    with running(runner, address, extractor):
+        finished = study_to_folder(
+            table, options, extractor, out, resume=resume, command=command_line(table)
+        )
     if not quiet:
         terminal.show_study(finished, out, extractor)
     if mlflow:

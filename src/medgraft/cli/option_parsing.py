@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
     from medgraft.types import ImageTable, Progress
+
+RUNNERS = ("local", "ray")
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -189,6 +192,21 @@ def extractor_of(
     from medgraft.features.extract import Extractor
 
     return Extractor(Cache(cache), engine=engine, workers=workers, progress=progress)
+
+
+def running(runner: str, address: str, extractor: Extractor) -> AbstractContextManager[None]:
+    """Who computes while the block lasts: this process, or a Ray cluster."""
+    if runner not in RUNNERS:
+        raise typer.BadParameter(
+            f"no runner {runner!r}; there are: {', '.join(RUNNERS)}", param_hint="--runner"
+        )
+    if runner == "local" and address:
+        raise typer.BadParameter("it goes with --runner ray", param_hint="--address")
+    if runner == "local":
+        return nullcontext()
+    from medgraft.learn.ray_runner import ray_runner
+
+    return ray_runner(extractor, address)
 
 
 def check_places(

@@ -62,6 +62,26 @@ SAFE = Annotated[
         rich_help_panel="Machine",
     ),
 ]
+RUNNER = Annotated[
+    str,
+    typer.Option(
+        "--runner",
+        metavar="local|ray",
+        help="ray: codes and scenarios are computed by a Ray cluster, the same numbers (extra "
+        "ray; docs/scaling.md).",
+        rich_help_panel="Machine",
+    ),
+]
+ADDRESS = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster, which must reach the images and --cache by the same paths; one "
+        "of this machine alone is started by default.",
+        rich_help_panel="Machine",
+    ),
+]
 CACHE = Annotated[
     Path | None,
     typer.Option(

@@ -317,19 +317,21 @@ class FeatureStore:
         self, hashes: Strings, block: str
     ) -> Iterator[tuple[Path, np.memmap[Any, Any], NDArray[np.intp], NDArray[np.intp]]]:
         """Each segment with the block: its values, which `hashes` it has, and in which rows."""
-        wanted = hashes.astype("S")
+        order = np.argsort(hashes, kind="stable")  # once, for there are many segments
+        wanted = hashes[order].astype("S")
         for segment in sorted(self.folder.glob("segment-*")):
             held = _read_segment(segment, block)
             if held is None:
                 continue
             stored, values = held
-            order = np.argsort(stored)
-            place = np.minimum(np.searchsorted(stored, wanted, sorter=order), len(stored) - 1)
-            rows = order[place]
-            hit = np.flatnonzero(stored[rows] == wanted)
-            if len(hit):
+            first = np.searchsorted(wanted, stored, "left")
+            times = np.searchsorted(wanted, stored, "right") - first  # an image may be asked twice
+            rows = np.repeat(np.arange(len(stored)), times)
+            if len(rows):
+                ends = np.cumsum(times)
+                among = np.arange(ends[-1]) - np.repeat(ends - times, times)
                 _touch(segment)
-                yield segment, values, hit, rows[hit]
+                yield segment, values, order[np.repeat(first, times) + among], rows
 
 
 def _cleared(n: int, block: str, folder: Path) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
 from medgraft.data.skipped import warn_of_skipped
+from medgraft.data.split import Development
 from medgraft.errors import BackboneError, DataError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import Cache, FeatureStore
 from medgraft.features.encoders import half
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
 from medgraft.files import written_file
+from medgraft.scenario import Scenario
 from medgraft.types import (
     Canvas,
     CanvasStream,
@@ -41,6 +43,7 @@ from medgraft.types import (
     Silent,
     Skipped,
     Source,
+    Strings,
 )
 
 SEGMENT_ROWS = 1024  # written at once; what a killed run loses at most
@@ -49,6 +52,29 @@ DESCRIPTOR_BATCH = 32
 GRID = "grid"  # stands where a pooling would: the descriptors themselves
 
 Halves = NDArray[np.float16]
+Wanted = Sequence[tuple[FeatureSpec, Sequence[str]]]
+"""Recipes, and of each the blocks that are to be computed."""
+Advance = Callable[[int], None]
+
+
+class Runner(Protocol):
+    """Other processes that fill an extractor's cache before it reads from there itself."""
+
+    def fill(
+        self,
+        extractor: Extractor,
+        table: ImageTable,
+        base: FeatureSpec,
+        wanted: Wanted,
+        advance: Advance,
+    ) -> None:
+        """Have blocks of a table's images in the cache, as far as can be."""
+
+    def judged(
+        self, extractor: Extractor, scenarios: Sequence[Scenario], development: Development
+    ) -> Iterator[Scenario]:
+        """Give each scenario when it has been judged out of fold, as far as can be."""
+        ...
 
 
 class Extractor:
@@ -66,7 +92,11 @@ class Extractor:
         Shows how far the reading is.
     weights
         For each backbone that needs it, what `load_backbone` takes as `weights`.
+    runner
+        Who fills the cache instead of this process; nobody by default.
     """
+
+    runner: Runner | None = None
 
     def __init__(
         self,
@@ -276,23 +306,16 @@ class Extractor:
     ) -> tuple[Skipped, ...]:
         """`prepare` of recipes that are all derived from the same base canvas."""
         unique, first = np.unique(table.content_hashes, return_index=True)
-        recipes: dict[FeatureSpec, dict[str, None]] = {}  # one pass gives all blocks of a recipe
-        for spec in specs:
-            recipe = dataclasses.replace(spec, taps=(), poolings=())
-            recipes.setdefault(recipe, {}).update(dict.fromkeys(spec.blocks))
-        wanted: list[tuple[FeatureSpec, list[str]]] = []
-        lacking = np.zeros(len(unique), dtype=bool)
-        for recipe, named in recipes.items():
-            store = self.cache.features(recipe)
-            missing = {block: store.missing(unique, (block,)) for block in named}
-            blocks = [block for block, rows in missing.items() if rows.any()]
-            if blocks:
-                wanted.append((recipe, blocks))
-                lacking |= np.any(list(missing.values()), axis=0)
+        wanted, lacking = self._lacking(unique, specs)
+        if wanted and self.runner is not None:
+            rows = table.select(np.sort(first[lacking]))
+            with self.progress.task(_reading(wanted), len(rows)) as advance:
+                self.runner.fill(self, rows, base, wanted, advance)
+            wanted, lacking = self._lacking(unique, specs)  # what cannot be read is tried here
         if not wanted:
             return ()
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
-        skipped = self._fill(table.select(np.sort(first[lacking])), base, wanted)
+        skipped = self.fill(table.select(np.sort(first[lacking])), base, wanted)
         reason_of = {hash_of[bad.source]: bad.reason for bad in skipped}  # copies share it
         return tuple(
             Skipped(id, reason_of[content])
@@ -300,22 +323,31 @@ class Extractor:
             if content in reason_of
         )
 
-    def _fill(
-        self,
-        table: ImageTable,
-        base: FeatureSpec,
-        wanted: Sequence[tuple[FeatureSpec, Sequence[str]]],
-    ) -> tuple[Skipped, ...]:
+    def _lacking(
+        self, hashes: Strings, specs: Sequence[FeatureSpec]
+    ) -> tuple[list[tuple[FeatureSpec, list[str]]], NDArray[np.bool_]]:
+        """The blocks of each recipe that some of these images lack, and which do so, (n,)."""
+        recipes: dict[FeatureSpec, dict[str, None]] = {}  # one pass gives all blocks of a recipe
+        for spec in specs:
+            recipe = dataclasses.replace(spec, taps=(), poolings=())
+            recipes.setdefault(recipe, {}).update(dict.fromkeys(spec.blocks))
+        wanted: list[tuple[FeatureSpec, list[str]]] = []
+        lacking = np.zeros(len(hashes), dtype=bool)
+        for recipe, named in recipes.items():
+            store = self.cache.features(recipe)
+            missing = {block: store.missing(hashes, (block,)) for block in named}
+            blocks = [block for block, rows in missing.items() if rows.any()]
+            if blocks:
+                wanted.append((recipe, blocks))
+                lacking |= np.any(list(missing.values()), axis=0)
+        return wanted, lacking
+
+    def fill(self, table: ImageTable, base: FeatureSpec, wanted: Wanted) -> tuple[Skipped, ...]:
         """Compute those blocks of these images and write them to the cache, segment by segment."""
         hash_of = dict(zip(table.ids.tolist(), table.content_hashes.tolist(), strict=True))
         skipped: list[Skipped] = []
         segments = [Segment(self.cache.features(spec), blocks) for spec, blocks in wanted]
-        sizes = sorted({spec.size for spec, _ in wanted})
-        names = " and ".join(dict.fromkeys(spec.backbone for spec, _ in wanted))
-        what = f"Reading images with {names} at {' and '.join(map(str, sizes))} px"
-        if len(wanted) > len(sizes):
-            what += f", {len(wanted)} ways"
-        with self.progress.task(what, len(table)) as advance:
+        with self.progress.task(_reading(wanted), len(table)) as advance:
 
             def readable() -> Generator[Canvas, None, None]:
                 for row in self.canvases(table, base):
@@ -360,6 +392,14 @@ class Extractor:
 def without(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTable:
     """The table of the images that were not skipped."""
     return table.select(~np.isin(table.ids, [bad.source for bad in skipped])) if skipped else table
+
+
+def _reading(wanted: Wanted) -> str:
+    """What is done, for the person who waits."""
+    sizes = sorted({spec.size for spec, _ in wanted})
+    names = " and ".join(dict.fromkeys(spec.backbone for spec, _ in wanted))
+    what = f"Reading images with {names} at {' and '.join(map(str, sizes))} px"
+    return what + (f", {len(wanted)} ways" if len(wanted) > len(sizes) else "")
 
 
 def _by_class(table: ImageTable) -> dict[str, int]:

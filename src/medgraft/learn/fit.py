@@ -80,6 +80,7 @@ def cross_fitted_all(
     A scenario a core, each with one thread: the products are too small to share between cores, and
     what one thread computes does not depend on how many run beside it. The last scenarios are begun
     first, for plans end with the widest. Networks are trained one after another, with all cores.
+    Where the extractor has a runner, that has them judged elsewhere.
     """
 
     def one(scenario: Scenario) -> CrossFitted:
@@ -88,8 +89,11 @@ def cross_fitted_all(
     trained = [scenario for scenario in scenarios if scenario.trained]
     joined = [scenario for scenario in scenarios if scenario.members]  # of what is judged by then
     alone = [scenario for scenario in scenarios if scenario not in (*trained, *joined)]
-    yield from _side_by_side(one, alone, extractor.workers)
-    yield from map(one, trained)
+    if extractor.runner is not None:  # what others have judged comes from the cache
+        yield from map(one, extractor.runner.judged(extractor, [*alone, *trained], development))
+    else:
+        yield from _side_by_side(one, alone, extractor.workers)
+        yield from map(one, trained)
     yield from _side_by_side(one, joined, extractor.workers)
 
 
