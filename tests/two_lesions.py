@@ -1,4 +1,4 @@
-"""Images with known truth and several findings: lesions a and b, and a drain that may come with a."""
+"""Images with known truth and several findings: two lesions, and a drain that comes with one."""
 
 from __future__ import annotations
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medgraft.api import folder_of, study_panel_to_folder
+from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
 from medgraft.data.ingest import load_any
 from medgraft.errors import FitError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.fit import load as load_bundle
 from medgraft.panel import PRESENT, UNCERTAIN, UNKNOWN, Panel
+from medgraft.runs.read import open_run
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, run_panel
 from medgraft.studies.run import run_study
+from medgraft.studies.store import RunError
 from two_lesions import write_lesions
 
 OPTIONS = StudyOptions(heads=("logistic",), audit=False, learning_curve=False)
@@ -39,8 +46,13 @@ def panel(tmp_path_factory) -> Panel:
 
 
 @pytest.fixture(scope="module")
-def study(panel, extractor) -> PanelStudy:
-    return run_panel(panel, OPTIONS, extractor)
+def out(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs") / "run"
+
+
+@pytest.fixture(scope="module")
+def study(panel, extractor, out) -> PanelStudy:
+    return study_panel_to_folder(panel, OPTIONS, extractor, out, command="medgraft study x")
 
 
 def test_each_finding_is_judged_where_it_is_known_in_the_same_folds(study, panel):
@@ -105,3 +117,66 @@ def test_nothing_to_judge_and_what_is_for_one_question_is_refused(panel, extract
         run_panel(rare, OPTIONS, extractor)
     with pytest.raises(ScenarioError, match="--site"):
         run_panel(panel, dataclasses.replace(OPTIONS, site="x"), extractor)
+
+
+# --------------------------------------------------------------------------- what it leaves
+
+
+def test_a_run_leaves_an_overview_and_a_run_of_each_finding(study, out):
+    assert {path.name for path in out.iterdir()} == {
+        "config.json", "run.jsonl", "result.json", "report.html", "findings",
+    }  # fmt: skip
+    content = json.loads((out / "result.json").read_text())
+    assert (content["schema"], content["kind"]) == (1, "panel")
+    assert [one["name"] for one in content["findings"]] == ["a", "b"]
+    assert [one["name"] for one in content["not_judged"]] == ["rare"]
+    for one in content["findings"]:
+        alone = json.loads((out / one["folder"] / "result.json").read_text())
+        mine = next(row for row in alone["scenarios"] if row["key"] == one["scenario"])
+        assert mine["validation"]["auroc"] == one["validation"]["auroc"]
+        assert alone["recommended"] == one["scenario"]
+        assert (out / one["folder"] / "report.html").is_file()
+    page = (out / "report.html").read_text()
+    assert "rare has" in page
+    assert 'href="findings/a/report.html"' in page
+    assert "What is uncertain" in page
+
+
+def test_a_run_is_known_as_that_of_several_findings(study, out):
+    run = open_run(out)
+    assert (run.kind, run.state, run.classes) == ("panel", "finished", ("a", "b"))
+    assert run.validation == study.result.macro["validation"]["auroc"]
+    assert open_run(out / "findings" / "a").kind == "study"
+
+
+def test_a_run_is_resumed_with_the_same_numbers_and_never_overwritten(study, panel, extractor, out):
+    with pytest.raises(RunError, match="--resume"):
+        study_panel_to_folder(panel, OPTIONS, extractor, out)
+    again = study_panel_to_folder(panel, OPTIONS, extractor, out, resume=True).result
+    assert again.macro == study.result.macro
+
+
+def test_each_classifier_says_of_an_image_what_it_says_alone(
+    study, panel, extractor, out, tmp_path
+):
+    image = panel.images.sources[0].path
+    models = panel_models(out)
+    said, missing = predict_panel(models, [image, "not-there.png"], extractor)
+    assert missing.error
+    assert not missing.findings
+    for name, p in said.findings.items():
+        fitted = load_bundle(out / "findings" / name / "model", extractor)
+        one = fitted.predict(study.panel.images.select(study.panel.images.ids == "p0000.png"))[0]
+        assert p == pytest.approx(one.y_prob[0, fitted.classes.index(name)], abs=1e-6)
+    write_panel_predictions(tmp_path / "said.csv", [said, missing], list(models))
+    head, _, second = (tmp_path / "said.csv").read_text().splitlines()
+    assert head == "source,findings,probability of a,probability of b,error"
+    assert second.startswith("not-there.png,,,,")
+    assert panel_models(out / "findings" / "a") == {}
+
+
+def test_findings_have_folders_that_every_file_system_takes():
+    names = ["Nodule/Mass", "Nodule Mass", "éé", "a"]
+    assert [folder_of(names, name) for name in names] == [
+        "findings/Nodule_Mass_1", "findings/Nodule_Mass_2", "findings/finding", "findings/a",
+    ]  # fmt: skip

@@ -66,7 +66,7 @@ def run_panel(
     store: RunStore | None = None,
     *,
     scenario: ScenarioChoice = "auto",
-    store_of: Callable[[str], RunStore | None] = lambda name: None,
+    store_of: Callable[[str, ImageTable], RunStore | None] = lambda name, table: None,
     finish: Finish = lambda name, study: "",
 ) -> PanelStudy:
     """Study every finding that can be judged, and all of them together.
@@ -103,9 +103,9 @@ def run_panel(
     for name in names:
         extractor.progress.say(f"Finishing {name}.")
         given = decided.one if decided.taken == "one" else ""
-        study = run_study(
-            panel.question(name), options, extractor, store_of(name), folds=folds, given=given
-        )
+        table = panel.question(name)
+        kept = store_of(name, table)
+        study = run_study(table, options, extractor, kept, folds=folds, given=given)
         folder = finish(name, study)
         key = study.result.recommended
         oof[name] = study.unchanged
