@@ -1,8 +1,9 @@
 """The mean of one metric over several findings of the same patients, with its interval.
 
-Each finding's variance is the one of its own interval (`influence.spread`); what two findings share
-is the sum over patients of the products of what each patient moves in both. A finding without
-spread (no error yet) adds the width of its own interval, as in MOVER (Zou and Donner 2008).
+Each finding keeps the two ends of its own interval, whichever form covers it, and what two findings
+share is the correlation of what each patient moves in both: MOVER for correlated estimates (Zou
+2008), ``low = mean - sqrt(sum_ij r_ij d_i d_j) / k`` with d_i the distance of finding i to its
+lower end, and the same with the upper ends.
 """
 
 from __future__ import annotations
@@ -10,51 +11,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from medgraft.evaluate.estimates import estimate
-from medgraft.evaluate.influence import bounds, influence, spread
-from medgraft.evaluate.intervals import DEFAULT, Sampling, ones
-from medgraft.evaluate.metrics import SIGNED, Case, statistics, value_range
+from medgraft.evaluate.influence import influence
+from medgraft.evaluate.intervals import DEFAULT, Sampling
+from medgraft.evaluate.metrics import Case
 from medgraft.types import Estimate, Floats
 
 
 def macro_mean(cases: Sequence[Case], metric: str, sampling: Sampling = DEFAULT) -> Estimate:
     """The mean over findings; `n` is the number of patients."""
-    values = [float(statistics(case, [metric])(ones(len(case.y)))[0, 0]) for case in cases]
+    own = [estimate(case, [metric], sampling)[metric] for case in cases]
     at: dict[str, int] = {}
     for case in cases:
         for group in np.unique(case.groups).tolist():
             at.setdefault(group, len(at))
-    moved = [influence(case, metric) for case in cases]
-    sums = np.stack([_by_group(m, c, at) for m, c in zip(moved, cases, strict=True)])
-    own = [_spread(m, case, metric, sampling) for m, case in zip(moved, cases, strict=True)]
-    shared = len(at) / max(len(at) - 1, 1) * (sums @ sums.T)
-    np.fill_diagonal(shared, [variance for variance, _ in own])
-    value, k = float(np.mean(values)), len(cases)
-    variance = float(shared.sum()) / k**2
-    method = f"mean of {k} findings, influence values over {len(at)} patients"
-    inside = -1 < value < 1 if metric in SIGNED else 0 < value < 1
-    if not inside:
-        half = float(stats.norm.isf(sampling.tail)) * float(np.sqrt(variance))
-        least = value - half if value > 0 else value
-        most = value + half if value <= 0 else value
-        return Estimate(value, least, most, len(at), f"{method} (no spread)")
-    parts = np.array([variance for variance, _ in own])
-    freedom = float(parts.sum() ** 2 / (parts**2 / np.array([f for _, f in own])).sum())
-    low, high = bounds(metric, value, float(np.sqrt(variance)), freedom, sampling.level)
-    most = max(value_range(metric, case)[1] for case in cases)
-    return Estimate(value, min(low, value), min(max(high, value), most), len(at), method)
+    shared = _correlations([_by_group(influence(case, metric), case, at) for case in cases])
+    values, lows, highs = (
+        np.array([getattr(one, name) for one in own]) for name in ("value", "low", "high")
+    )
+    value, k = float(values.mean()), len(cases)
+    below, above = (
+        float(np.sqrt(max(distance @ shared @ distance, 0.0))) / k
+        for distance in (values - lows, highs - values)
+    )
+    method = f"mean of {k} findings, MOVER with correlations over {len(at)} patients"
+    return Estimate(value, value - below, value + above, len(at), method)
 
 
-def _spread(moved: Floats, case: Case, metric: str, sampling: Sampling) -> tuple[float, float]:
-    """Variance and freedom by influences; without any, as of its own interval."""
-    variance, freedom = spread(moved, case, metric)
-    if variance > 1e-15:
-        return variance, freedom
-    own = estimate(case, [metric], sampling)[metric]
-    half = max(own.value - own.low, own.high - own.value)
-    return (half / float(stats.norm.isf(sampling.tail))) ** 2, float(max(len(case.y) - 1, 1))
+def _correlations(sums: Sequence[Floats]) -> Floats:
+    """(k, k) of sums over groups, each (n_groups,); 0 with one that has no spread."""
+    products = np.stack(sums) @ np.stack(sums).T
+    scale = np.sqrt(np.diag(products))
+    both = np.outer(scale, scale)
+    found: Floats = np.where(both > 0, products / np.where(both > 0, both, 1.0), 0.0)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def _by_group(moved: Floats, case: Case, at: Mapping[str, int]) -> Floats:

@@ -68,15 +68,19 @@ def scenario_sentence(result: PanelResult) -> str:
     if not found.one:
         return "No scenario was tried for all findings, so each has its own."
     gap = (
-        f"each its own instead gains {formatting.difference(metric, found.difference)} of mean "
-        f"{formatting.name_metric(metric)} (95 % interval {found.low:+.4f} to {found.high:+.4f}), "
-        "both chosen in bags of patients and judged out of them"
+        f"each its own instead moves the mean {formatting.name_metric(metric)} by "
+        f"{_signed(found.difference)} ({_signed(found.low)} to {_signed(found.high)}; more is "
+        "better), both chosen in bags of patients and judged out of them"
     )
     if found.taken == "own":
         asked = ", as was asked for" if found.asked else ""
         return f"Each finding has its own scenario{asked}: {gap}."
     why = "as was asked for" if found.asked else "which is not told from the choice one by one"
     return f"One scenario serves all findings, {why}: {gap}."
+
+
+def _signed(gain: float) -> str:
+    return f"{gain:+.4f}".replace("-", "−")
 
 
 def company_sentences(result: PanelResult) -> list[str]:
