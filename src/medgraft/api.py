@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,21 +37,27 @@ from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.files import json_value, write_json, written_file
 from medgraft.learn.fit import load as load_bundle
+from medgraft.panel import Panel
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.pages.data import write_findings
+from medgraft.report.pages.panel import PanelPage, write_panel
 from medgraft.report.pages.study import write_for_paper, write_report
+from medgraft.report.panel_json import panel_json
 from medgraft.report.result_json import audit_json, result_json
+from medgraft.report.text.scenario_names import short_names
 from medgraft.report.training_json import training_json
 from medgraft.results.adaptation import Adaptation
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
+from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
+from medgraft.studies.second_network import with_networks
 from medgraft.studies.single_scenario import (
     SingleOptions,
     SingleResult,
@@ -217,19 +224,96 @@ def study_to_folder(
         store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
         try:
             finished = run_study(table, options, extractor, store)
-            given = bool((table.splits == "test").any())
-            shown = report_input(finished, extractor, command, test_given=given)
-            write_report(out / "report.html", shown)
-            write_for_paper(out, shown)
-            if finished.training:
-                write_json(out / "training.json", training_json(finished.training))
-            predictions = [*finished.oof.values(), *finished.test.values()]
-            store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+            _leave(finished, table, store, extractor, command)
         except BaseException as error:
             store.stopped(error)
             raise
     extractor.cache.prune()
     return finished
+
+
+def _leave(
+    finished: Study, table: ImageTable, store: RunStore, extractor: Extractor, command: str
+) -> None:
+    """Write what a finished study of a table leaves in its folder, `result.json` last."""
+    given = bool((table.splits == "test").any())
+    shown = report_input(finished, extractor, command, test_given=given)
+    write_report(store.folder / "report.html", shown)
+    write_for_paper(store.folder, shown)
+    if finished.training:
+        write_json(store.folder / "training.json", training_json(finished.training))
+    predictions = [*finished.oof.values(), *finished.test.values()]
+    store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+
+
+def study_panel_to_folder(
+    panel: Panel,
+    options: StudyOptions,
+    extractor: Extractor,
+    out: Path,
+    *,
+    scenario: ScenarioChoice = "auto",
+    resume: bool = False,
+    command: str = "",
+) -> PanelStudy:
+    """Study several findings (`studies.panel.run_panel`), written to `out` with their reports.
+
+    `out` then holds an overview (report.html, result.json) and in `findings/` a run's folder for
+    each finding, with its report and its model.
+    """
+    options = panel_options(options)
+    options = with_networks(options, panel.question(panel.names[0]), extractor)
+    asked = {
+        **config(panel.question(panel.names[0]), options, extractor),
+        "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,
+        "scenario_for": scenario,
+    }  # fmt: skip
+    with locked(out):
+        store = RunStore(out, asked, resume=resume, facts=_facts(panel.images, command))
+        stores: dict[str, RunStore] = {}
+
+        def store_of(name: str, table: ImageTable) -> RunStore:
+            folder = out / folder_of(panel.names, name)
+            with explained(folder):
+                folder.parent.mkdir(exist_ok=True)
+            stores[name] = RunStore(
+                folder, config(table, options, extractor),
+                resume=resume and folder.exists(), facts=_facts(table, command),
+            )  # fmt: skip
+            return stores[name]
+
+        def finish(name: str, finished: Study) -> str:
+            _leave(finished, panel.question(name), stores[name], extractor, command)
+            return folder_of(panel.names, name)
+
+        try:
+            found = run_panel(
+                panel,
+                options,
+                extractor,
+                store,
+                scenario=scenario,
+                store_of=store_of,
+                finish=finish,
+            )
+            keys = dict.fromkeys(one.scenario for one in found.result.findings)
+            _, names = short_names([Scenario.from_key(key, options.seed) for key in keys])
+            write_panel(out / "report.html", found.result, PanelPage(command, names))
+            write_json(out / "result.json", panel_json(found.result))
+            store.event("finished", recommended=found.result.scenario.one)
+        except BaseException as error:
+            store.stopped(error)
+            raise
+    extractor.cache.prune()
+    return found
+
+
+def folder_of(names: Sequence[str], name: str) -> str:
+    """Where a finding's own run lies, below its panel's: a name that every file system takes."""
+    plain = [re.sub(r"[^A-Za-z0-9_.-]+", "_", one).strip("._")[:60] or "finding" for one in names]
+    at = names.index(name)
+    alike = [one.casefold() for one in plain].count(plain[at].casefold())
+    return f"findings/{plain[at]}{f'_{at + 1}' if alike > 1 else ''}"
 
 
 def _facts(table: ImageTable, command: str) -> dict[str, object]:

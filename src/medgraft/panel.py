@@ -22,6 +22,21 @@ Uncertain = Literal["unknown", "negative", "positive"]
 TAKEN_AS: Mapping[str, int] = {"unknown": UNKNOWN, "negative": ABSENT, "positive": PRESENT}
 
 
+def check_uncertain(word: str) -> None:
+    """Refuse a word that does not say what uncertain findings are taken as.
+
+    Raises
+    ------
+    DataError
+        It is none of `Uncertain`.
+    """
+    if word not in get_args(Uncertain):
+        raise DataError(
+            f"--uncertain is '{word}'; it says what uncertain findings are taken as: "
+            f"{', '.join(get_args(Uncertain))}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """n images of which k findings are each there, or not, or not known.
@@ -41,11 +56,7 @@ class Panel:
     uncertain: Uncertain = "unknown"
 
     def __post_init__(self) -> None:
-        if self.uncertain not in get_args(Uncertain):
-            raise DataError(
-                f"--uncertain is '{self.uncertain}'; it says what uncertain findings are taken as: "
-                f"{', '.join(get_args(Uncertain))}"
-            )
+        check_uncertain(self.uncertain)
 
     def __len__(self) -> int:
         return len(self.images)

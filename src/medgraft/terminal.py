@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from medgraft.api import ModelAudit
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
+    from medgraft.bundle.panel import PanelPrediction
     from medgraft.bundle.predict import Prediction
     from medgraft.features.extract import Extractor
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.data import DataAudit
     from medgraft.results.evidence import RegionEffect
+    from medgraft.results.panel import PanelResult
     from medgraft.results.runs import Run, RunComparison
     from medgraft.results.training import TrainedScenario
     from medgraft.runs.clean import Leftover
@@ -196,6 +198,39 @@ def _comparison(result: StudyResult, common: str, names: Mapping[str, str]) -> T
     if len(shown) < len(better):
         table.add_row("", f"… and {len(better) - len(shown)} more", "", "", style="dim")
     return table
+
+
+def show_panel(result: PanelResult, out: Path) -> None:
+    """Each finding's figures, what serves them, whose company they need, and where reports lie."""
+    from rich.table import Table
+
+    from medgraft.report.text import panel
+    from medgraft.report.text.formatting import name_metric, sentence
+
+    metric, console = result.metric, _console()
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("finding", overflow="fold")
+    for heading in ("images with it", f"{name_metric(metric)} out of fold", "on the test"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for one in result.findings:
+        test = _figure(one.test[metric]) if one.test and one.tested else "not measured"
+        share = f"{one.n_with:,} of {one.n_images:,}"
+        verdict = panel.verdict(one, result)
+        table.add_row(_plain(one.name), share, _figure(one.validation[metric]), test, verdict)
+    mean = {part: _figure(found[metric]) for part, found in result.macro.items()}
+    table.add_row("mean", "", mean["validation"], mean.get("test", "not measured"), "")
+    console.print(table)
+    said = [
+        *(f"not judged: {panel.short_sentence(one)}." for one in result.short),
+        panel.scenario_sentence(result),
+        *(f"WARN: {one}" for one in panel.company_sentences(result)),
+        panel.uncertain_sentence(result),
+        sentence(panel.headline(result)),
+    ]
+    for text in filter(None, said):
+        console.print(f"\n{text}", markup=False)
+    console.print(f"\nreport: {out / 'report.html'}", markup=False, soft_wrap=True)
 
 
 def show_single(single: SingleResult, out: Path, extractor: Extractor) -> None:
@@ -452,6 +487,20 @@ def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> No
         cells += [said[len(lines)] for said in beside.values()] if row.answer else []
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
     show_rows(headings, lines)
+    for row in rows:
+        if row.remark:
+            typer.echo(f"{row.source}: {row.remark}")
+
+
+def show_panel_predictions(rows: Sequence[PanelPrediction], names: Sequence[str]) -> None:
+    """Which findings each image shows, with the probability of each; or why it was not read."""
+    lines = []
+    for row in rows:
+        there = ", ".join(name for name in names if row.there.get(name)) or "none"
+        figures = [f"{row.findings[name]:.3f}" for name in names if name in row.findings]
+        cells = [f"not read: {row.error}"] if row.error else [there, *figures]
+        lines.append([row.source, *cells, *[""] * (1 + len(names) - len(cells))])
+    show_rows(["image", "findings", *names], lines)
     for row in rows:
         if row.remark:
             typer.echo(f"{row.source}: {row.remark}")

@@ -1029,7 +1029,8 @@ class Rationale:
     paired 95 % interval. cost : what choosing so loses on average, judged out of bag. corrected :
     the figure once its having been chosen is discounted. by_tap : (tap, value) of the recommended
     backbone, from shallow to deep. audits : by key, in the order they were made, the recommended
-    scenario's among them; none where none was asked for.
+    scenario's among them; none where none was asked for. for_all : whether it was decided for
+    several findings together.
     """
 
     metric: str
@@ -1048,6 +1049,7 @@ class Rationale:
     corrected: Estimate
     by_tap: tuple[tuple[str, float], ...] = ()
     audits: Mapping[str, AuditResult] = field(default_factory=dict)
+    for_all: bool = False
 
     @property
     def non_inferior(self) -> bool:

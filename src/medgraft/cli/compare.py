@@ -13,6 +13,7 @@ from medgraft.cli.option_parsing import (
     check_places,
     command_line,
     extractor_of,
+    load_any,
     load_table,
     numbers_of,
     preset_asked,
@@ -41,6 +42,7 @@ from medgraft.cli.options import (
     TRAINING,
     WORKERS,
 )
+from medgraft.cli.panel import ONE_SCENARIO, UNCERTAIN, say_panel, study_findings
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 from medgraft.cli.runs import check_server, log_finished
@@ -211,6 +213,8 @@ def study(
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
+    uncertain: UNCERTAIN = "unknown",
+    one_scenario: ONE_SCENARIO = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
@@ -235,9 +239,11 @@ def study(
 
     The test split (an official one, or a fifth of the patients set aside) is looked at once, after
     everything has been chosen on the other images. RUN then holds report.html, result.json,
-    predictions.parquet and model/.
+    predictions.parquet and model/. Of several findings an image each is a study of its own on the
+    same folds, in RUN/findings/, and RUN holds an overview.
     """
     from medgraft.api import study_to_folder
+    from medgraft.panel import Panel
     from medgraft.studies.options import StudyOptions
 
     options = StudyOptions(
@@ -270,14 +276,19 @@ def study(
     if mlflow:
         check_server(mlflow)
     progress = terminal.progress(quiet)
-    table = with_masks_of(
-        load_table(data, progress, reading, positive=positive),
-        masks,
-    )  # fmt: skip
-    terminal.say_table(table, progress)
+    read = load_any(data, progress, reading, uncertain=uncertain, positive=positive)
     extractor = extractor_of(engine, workers, cache, progress)
     if weights:
         extractor.weights = dict.fromkeys(options.networks, weights)
+    if isinstance(read, Panel):
+        say_panel(read, progress)
+        with running(runner, address, extractor):
+            study_findings(
+                read, options, extractor, out, one_scenario=one_scenario, resume=resume, quiet=quiet
+            )
+        return
+    table = with_masks_of(read, masks)
+    terminal.say_table(table, progress)
     with running(runner, address, extractor):
         finished = study_to_folder(
             table, options, extractor, out, resume=resume, command=command_line(table)

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
+    from medgraft.panel import Panel
     from medgraft.types import ImageTable, Progress
 
 RUNNERS = ("local", "ray")
@@ -146,6 +147,34 @@ def load_table(
     overrides = asked.pop("overrides", None)
     table = load(data, LoadOptions(**asked, **options), progress)
     return table if overrides is None else apply_overrides(table, overrides)
+
+
+def load_any(
+    data: str, progress: Progress, reading: Mapping[str, Any], *, uncertain: str, **options: Any
+) -> ImageTable | Panel:
+    """The same, or a panel where images have several findings.
+
+    Raises
+    ------
+    DataError
+        As `data.ingest.load_any`; or overrides are given for a panel.
+    """
+    from medgraft.data import ingest
+    from medgraft.data.overrides import apply_overrides
+    from medgraft.errors import DataError
+    from medgraft.panel import Panel
+
+    asked = load_options_of(reading)
+    overrides = asked.pop("overrides", None)
+    read = ingest.load_any(
+        data, ingest.LoadOptions(**asked, **options), progress,
+        uncertain=uncertain,  # type: ignore[arg-type]
+    )  # fmt: skip
+    if overrides is None:
+        return read
+    if isinstance(read, Panel):
+        raise DataError("--overrides is for one question; correct the table of findings itself")
+    return apply_overrides(read, overrides)
 
 
 def _window(text: str) -> tuple[float, float] | None:

@@ -32,6 +32,7 @@ from medgraft.cli.options import (
     UNLIKE_RATE,
     WORKERS,
 )
+from medgraft.cli.panel import predict_findings
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
 from medgraft.scenario import MODALITIES
@@ -69,16 +70,24 @@ def predict(
     """Say what MODEL makes of new images: label, probability of each class, and the
     set of classes that cannot be left out; and whether it is unlike anything learned from.
 
-    An image that cannot be read gets its reason instead; the others are not held up.
+    An image that cannot be read gets its reason instead; the others are not held up. Of a study of
+    several findings: which are there, and the probability of each.
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
+    from medgraft.bundle.panel import panel_models
     from medgraft.bundle.predict import predict_files, write_predictions
     from medgraft.bundle.prediction_sets import with_sets
     from medgraft.bundle.unlike import UnlikeJudge
     from medgraft.bundle.wished_operating import at_wish
 
     check_places(cache, file=out)
+    if models := panel_models(model):
+        asked = (alpha, unlike_rate, sensitivity, specificity)
+        one_question = class_shares != TRAINING or any(value is not None for value in asked)
+        extractor = extractor_of(engine, workers, cache, terminal.progress(True))
+        predict_findings(models, paths, extractor, out, as_json=as_json, refused=one_question)
+        return
     loaded = load_model(model, engine=engine, workers=workers, cache=cache)
     fitted = at_wish(model, loaded, sensitivity, specificity)
     extractor = extractor_of(engine, workers, cache, terminal.progress(True))

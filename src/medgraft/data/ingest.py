@@ -47,7 +47,7 @@ from medgraft.data.tables.files import LISTS
 from medgraft.data.tables.options import Several
 from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
-from medgraft.panel import Panel, Uncertain
+from medgraft.panel import Panel, Uncertain, check_uncertain
 from medgraft.types import (
     Finding,
     Grouping,
@@ -126,6 +126,7 @@ def load_any(
         As `load`; or an option speaks of classes, which findings are not.
     """
     options, path = options or LoadOptions(), Path(data).absolute()
+    check_uncertain(uncertain)
     try:
         listing = _read(path, options, progress)
     except DataError:
@@ -172,7 +173,8 @@ def load(
     if listing.marked:
         raise DataError(
             f"{', '.join(listing.marked)} are findings of which an image has several, and here it "
-            "has one class; pass --binarize FINDING for two, with it and without"
+            "has one class; pass --binarize FINDING for two, with it and without (`medgraft study` "
+            "takes all)"
         )
     return _images(data, options, progress, with_class_names(listing, options.class_names))[0]
 

@@ -190,7 +190,7 @@ def _labels(archive: zipfile.ZipFile, member: str, n: int) -> list[str]:
     if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
         raise ValueError(
             f"{member} is {shape} {dtype}, not one integer for each of the {n} images, nor a "
-            "single 1 in each row; several findings an image are not supported here"
+            "single 1 in each row; several findings an image are read by `medgraft study` alone"
         )
     return [str(int(label)) for label in labels.argmax(axis=1).tolist()]
 

@@ -222,6 +222,15 @@ def make_folds(development: ImageTable, n_folds: int = 5, seed: int = 0) -> Fold
     return Folds(development.ids, development.groups, fold, n_folds, seed)
 
 
+def folds_of(folds: Folds, development: ImageTable) -> Folds:
+    """The same folds, of some of their images in the order of a table."""
+    at = {name: i for i, name in enumerate(folds.ids.tolist())}
+    rows = np.array([at[name] for name in development.ids.tolist()], np.int64)
+    return replace(
+        folds, ids=development.ids, groups=folds.groups[rows], assignment=folds.assignment[rows]
+    )
+
+
 def _group_counts(groups: Strings, labels: Ints, n_classes: int) -> Ints:
     """(n_classes,) in how many groups each class occurs."""
     return np.array([len(np.unique(groups[labels == c])) for c in range(n_classes)], np.int64)

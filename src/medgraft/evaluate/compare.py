@@ -164,11 +164,11 @@ def _by_influence(cases: Sequence[Case], metric: str, sampling: Sampling) -> lis
     for other, (value, own) in enumerate(zip(values[1:], moved[1:], strict=True), start=1):
         difference = float(values[0] - value)
         variance, freedom = spread(moved[0] - own, cases[other], metric, paired=True)
-        found.append(_by_error(difference, variance, freedom, sampling))
+        found.append(by_error(difference, variance, freedom, sampling))
     return found
 
 
-def _by_error(value: float, variance: float, freedom: float, sampling: Sampling) -> Difference:
+def by_error(value: float, variance: float, freedom: float, sampling: Sampling) -> Difference:
     """A t interval and p; where there is no spread to judge by, no width and p = 1."""
     if not variance > 1e-18:
         return Difference(value, value, value, 1.0)

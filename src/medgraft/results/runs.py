@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from medgraft.types import Comparison, Estimate, Operating
 
-RunKind = Literal["study", "scenario", "evaluation", "audit", "adapted"]
-"""scenario: of `medgraft train`. adapted: a classifier that `medgraft adapt` wrote."""
+RunKind = Literal["study", "panel", "scenario", "evaluation", "audit", "adapted"]
+"""panel: a study of several findings. scenario: of `medgraft train`. adapted: a classifier that
+`medgraft adapt` wrote."""
 
 RunState = Literal["finished", "running", "killed", "broken", "newer"]
 """killed: it ended before it was finished, by whatever. broken: it cannot be read. newer: only a

@@ -93,7 +93,7 @@ def _study(path: Path, whole: bool) -> Run:
     began = [one for one in events if one["event"] in ("started", "resumed")]
     known = Run(
         path=str(path),
-        kind="study",
+        kind="panel" if "findings" in config else "study",
         state="finished",
         when=float(events[-1]["time"]) if events else (path / RESULT).stat().st_mtime,
         data=str(_last(began, "data", "")),
@@ -120,11 +120,33 @@ def _study(path: Path, whole: bool) -> Run:
             "written by a newer medgraft: use that one"
         )
         return replace(known, state="newer", reason=reason)
+    if known.kind == "panel":
+        return _with_panel(known, content, "running" if alive else "finished")
     lacks = [one for one in (PREDICTIONS, "model") if not (path / one).exists()]
     return replace(
         _with_result(known, content, events),
         state="running" if alive else "finished",
         reason=f"without {' and '.join(lacks)}" if lacks else "",
+    )
+
+
+def _with_panel(known: Run, content: Mapping[str, Any], state: RunState) -> Run:
+    """The same with what a panel's result says: the means over its findings, which are classes."""
+    figures: dict[Part, Mapping[str, Estimate]] = {
+        part: _estimates(content["macro"].get(part)) for part in ("validation", "test")
+    }
+    return replace(
+        known,
+        state=state,
+        images=int(content["data"]["n_images"]),
+        patients=int(content["data"]["n_groups"]),
+        splits=dict(content["data"]["splits"]),
+        classes=tuple(one["name"] for one in content["findings"]),
+        scenario=str(content["scenario"]["one"]) if content["scenario"]["taken"] == "one" else "",
+        validation=figures["validation"].get(known.metric),
+        test=figures["test"].get(known.metric),
+        figures={part: found for part, found in figures.items() if found},
+        seconds=float(content["seconds"]),
     )
 
 

@@ -16,6 +16,7 @@ from medgraft.data.pool.pool import shorter_side
 from medgraft.data.sites import leave_one_site_out
 from medgraft.data.split import (
     Development,
+    folds_of,
     keep_copies_together,
     keep_near_copies_together,
     labelled,
@@ -77,8 +78,12 @@ class Prepared:
     sites: Strings | None = None
 
 
-def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepared:
+def prepare(
+    table: ImageTable, options: StudyOptions, session: Session, folds: Folds | None = None
+) -> Prepared:
     """Read what all scenarios need of the images, and deal those to learn from to folds.
+
+    folds : that are given, of these images among others; then `table` has its test split.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     extractor = session.extractor
     whole = keep_copies_together(labelled(table))
     table = with_test_split(whole, options.test_fraction, options.seed)
-    options = _foldable(table.development, options)  # or fail before any image is read
+    options = _foldable(table.development, options, folds)  # or fail before any image is read
     shorter = shorter_side(table.development)
     planned = _plan(table, options, extractor, shorter)
     table = _read_all(table, planned, extractor)
@@ -103,12 +108,12 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     development = table.development
     similarity = measure_similarity(development, extractor)
     session.end_step("measure the similarity to ImageNet")
-    options = _foldable(development, options) if options.site else options
+    options = _foldable(development, options, folds) if options.site else options
     options = _within_budget(options, planned, development, session)
     surface = predict_from_surface(
         image_stats.surface[table.splits != "test"], development, options.seed
     )
-    plain, sites, about_sites = _dealt(development, options)
+    plain, sites, about_sites = _dealt(development, options, folds)
     folds, telling = _in_view(plain, options, surface, extractor)
     if folds.view is not None:
         options = _without_probe(options)
@@ -198,20 +203,26 @@ def _plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> F
 
 
 def _dealt(
-    development: ImageTable, options: StudyOptions
+    development: ImageTable, options: StudyOptions, given: Folds | None
 ) -> tuple[Folds, Strings | None, tuple[Finding, ...]]:
     """The folds that all scenarios share; by site where that was asked for, with the sites."""
     if options.site:
         found = leave_one_site_out(development, options.site, options.seed)
         folds = dataclasses.replace(found.folds, metric=options.metric)
         return folds, found.sites, found.findings
-    folds = make_folds(development, options.n_folds, options.seed)
+    folds = (
+        make_folds(development, options.n_folds, options.seed)
+        if given is None
+        else folds_of(given, development)
+    )
     return dataclasses.replace(folds, metric=options.metric), None, ()
 
 
-def _foldable(development: ImageTable, options: StudyOptions) -> StudyOptions:
+def _foldable(
+    development: ImageTable, options: StudyOptions, given: Folds | None = None
+) -> StudyOptions:
     """The options with as many folds as there are sites, where folds are sites; or an error."""
-    folds, _, _ = _dealt(development, options)
+    folds, _, _ = _dealt(development, options, given)
     return dataclasses.replace(options, n_folds=folds.n_folds) if options.site else options
 
 

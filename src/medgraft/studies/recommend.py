@@ -6,7 +6,7 @@ Nothing here may see the test split.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Recommendation:
     corrected : the recommended scenario's figure after correction for having been chosen.
     close : keys of all that are close enough to the best, itself included, simplest first.
     barred : of those, what may not be recommended.
-    cost : what choosing so loses against always taking the best, judged out of bag.
+    cost : what choosing so loses against always taking the best, judged out of bag. for_all :
+    whether it was decided for several findings together.
     """
 
     recommended: str
@@ -42,6 +43,7 @@ class Recommendation:
     close: tuple[str, ...] = ()
     barred: frozenset[str] = frozenset()
     cost: float = 0.0
+    for_all: bool = False
 
     def loss(self, key: str, metric: str) -> float:
         """The upper bound of what scenario `key` loses against the best."""
@@ -74,6 +76,15 @@ def recommend(drawn: Resampled, barred: Collection[str] = ()) -> Recommendation:
         close=tuple(keys[i] for i in np.flatnonzero(rule.close(rule.worth))),
         barred=frozenset(barred),
     )
+
+
+def decided_for_all(choice: Recommendation, key: str, own: Estimate) -> Recommendation:
+    """The same with the scenario that was decided for several findings together.
+
+    Its `own` figure is kept as it is: of a choice by the mean over the findings, chance has a share
+    in each that is as much smaller as there are more of them.
+    """
+    return replace(choice, recommended=key, corrected=own, cost=0.0, for_all=True)
 
 
 def recommended_in_bags(drawn: Resampled, barred: Collection[str] = ()) -> Ints:
@@ -122,4 +133,5 @@ def explain_choice(
         corrected=choice.corrected,
         by_tap=tuple(by_tap),
         audits=audits or {},
+        for_all=choice.for_all,
     )

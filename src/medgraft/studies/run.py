@@ -41,7 +41,12 @@ from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
-from medgraft.studies.recommend import Recommendation, explain_choice, recommend
+from medgraft.studies.recommend import (
+    Recommendation,
+    decided_for_all,
+    explain_choice,
+    recommend,
+)
 from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
@@ -103,6 +108,9 @@ def run_study(
     options: StudyOptions,
     extractor: Extractor,
     store: RunStore | None = None,
+    *,
+    folds: Folds | None = None,
+    given: str = "",
 ) -> Study:
     """Compare the planned scenarios on a table and recommend one.
 
@@ -112,6 +120,11 @@ def run_study(
         From `data.ingest.load`; where it has no test split, one is made.
     store
         Where the run's events are written; nothing is where it is None.
+    folds
+        By which these images are judged, and perhaps others; they are dealt to new ones by default.
+        The table then has its test split.
+    given
+        The key of the scenario to recommend, where that was decided for several findings together.
 
     Raises
     ------
@@ -120,11 +133,11 @@ def run_study(
     """
     session = Session(extractor, store)
     options = with_networks(options, table, extractor)
-    prepared = prepare(table, options, session)
+    prepared = prepare(table, options, session, folds)
     judged: Mapping[str, CrossFitted] = judge(prepared, session)
     session.end_step("judge the scenarios out of fold")
     prepared, judged = spend(prepared, judged, session)
-    chosen = choose(prepared, judged, session)
+    chosen = choose(prepared, judged, session, given)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
     return assemble(prepared, judged, chosen, tested, session)
@@ -187,16 +200,23 @@ class Tested:
     by_patient: Evaluation | None
 
 
-def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session) -> Chosen:
-    """Recommend by out-of-fold predictions and, if asked for, by the audit of the evidence."""
+def choose(
+    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session, given: str = ""
+) -> Chosen:
+    """Recommend by out-of-fold predictions and, if asked for, by the audit of the evidence.
+
+    given : as in `run_study`; then its evidence decides nothing, and is not audited.
+    """
     options, development = prepared.options, prepared.development
     oof = [one.predictions for one in judged.values()]
     estimates = _estimates(oof, options.metric, development.folds)
     drawn = resample_in_and_out(oof, options.metric)
     choice = recommend(drawn)
+    if given:
+        choice = decided_for_all(choice, given, estimates[given])
     session.end_step("compare and recommend")
     audited = None
-    if options.audit:
+    if options.audit and not given:
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, Panel
 from medgraft.types import Grouping, ImageTable
 
-MOST = 12  # classes or kinds that are listed by name
+MOST = 12  # classes, findings or kinds that are listed by name
 
 
 def reading_tree(table: ImageTable) -> list[str]:
@@ -25,6 +28,26 @@ def reading_tree(table: ImageTable) -> list[str]:
     ├─ b  1
     └─ groups: each image is its own
     """
+    return _tree(table, lambda here: _classes(table, here))
+
+
+def panel_tree(panel: Panel) -> list[str]:
+    """The same of several findings: how many images of each split have each, and have it not."""
+
+    def lines(here: NDArray[np.bool_]) -> list[str]:
+        found = [
+            f"{name}  {int((here & (of == PRESENT)).sum()):,}, "
+            f"without {int((here & (of == ABSENT)).sum()):,}"
+            + (f", uncertain {n:,}" if (n := int((here & (of == UNCERTAIN)).sum())) else "")
+            for name, of in zip(panel.names, panel.marks.T, strict=True)
+        ]
+        return [*found[:MOST], f"… {len(found) - MOST} more"] if len(found) > MOST else found
+
+    return _tree(panel.images, lines)
+
+
+def _tree(table: ImageTable, of_split: Callable[[NDArray[np.bool_]], list[str]]) -> list[str]:
+    """The lines, with what is said of the images of each split."""
     reading = table.reading
     how = f", read as {reading.layout}" if reading.layout else ""
     if reading.by not in ("", "layout", "folders"):
@@ -33,7 +56,7 @@ def reading_tree(table: ImageTable) -> list[str]:
     branches: list[tuple[str, list[str]]] = []
     for split in splits:
         here = table.splits == split
-        classes = _classes(table, here)
+        classes = of_split(here)
         if splits == [""]:
             branches += [(line, []) for line in classes]
         else:

@@ -25,7 +25,9 @@ def why(facts: Rationale, names: Mapping[str, str]) -> str:
     said = [
         f"Among {_compared(facts)}, {_choice(facts, names)}",
         _depth(facts),
-        f"Corrected for having been chosen, the figure is {facts.corrected.value:.3f} (95 % "
+        ""
+        if facts.for_all
+        else f"Corrected for having been chosen, the figure is {facts.corrected.value:.3f} (95 % "
         f"interval {facts.corrected.low:.3f} to {facts.corrected.high:.3f}).",
         _audits(facts, names) if facts.audits else "",
     ]
@@ -44,6 +46,12 @@ def _compared(facts: Rationale) -> str:
 def _choice(facts: Rationale, names: Mapping[str, str]) -> str:
     """How far the recommended one is from the best."""
     name, fit_for = formatting.name_metric(facts.metric), ""
+    if facts.for_all:
+        return (
+            f"{names[facts.recommended]} was decided for all findings together, by their mean. "
+            f"Here its {name} is {_figure(facts.figure)}, and the best has "
+            f"{_figure(facts.best_figure)} ({names[facts.best]})."
+        )
     if facts.barred:
         fit_for = " and does not fail the audit of its evidence"
     if facts.recommended == facts.best:

@@ -16,6 +16,7 @@ from medgraft.types import Estimate
 LEVEL = 0.05  # of p, below which two runs are told apart
 KINDS = {
     "study": "study",
+    "panel": "several findings",
     "scenario": "one scenario",
     "evaluation": "evaluation",
     "audit": "audit",

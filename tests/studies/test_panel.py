@@ -1,0 +1,182 @@
+"""A study of several findings on small images whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medgraft.api import folder_of, study_panel_to_folder
+from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
+from medgraft.data.ingest import load_any
+from medgraft.errors import FitError, ScenarioError
+from medgraft.features.cache import Cache
+from medgraft.features.extract import Extractor
+from medgraft.learn.fit import load as load_bundle
+from medgraft.panel import PRESENT, UNCERTAIN, UNKNOWN, Panel
+from medgraft.runs.read import open_run
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.panel import PanelStudy, run_panel
+from medgraft.studies.run import run_study
+from medgraft.studies.store import RunError
+from two_lesions import write_lesions
+
+OPTIONS = StudyOptions(heads=("logistic",), audit=False, learning_curve=False)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory, graphs) -> Extractor:
+    folder = tmp_path_factory.mktemp("panel")
+    (folder / "graphs").symlink_to(graphs)
+    return Extractor(Cache(folder), workers=2)
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory) -> Panel:
+    """Lesions a and b in 70 images, some of them uncertain or unknown, and a rare third."""
+    found = load_any(write_lesions(tmp_path_factory.mktemp("images"), 70, faint=30))
+    assert isinstance(found, Panel)
+    marks = found.marks.copy()
+    marks[:8, 0], marks[8:16, 1] = UNCERTAIN, UNKNOWN
+    marks[:, 2] = np.arange(70) < 5
+    return dataclasses.replace(found, names=("a", "b", "rare"), marks=marks)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs") / "run"
+
+
+@pytest.fixture(scope="module")
+def study(panel, extractor, out) -> PanelStudy:
+    return study_panel_to_folder(panel, OPTIONS, extractor, out, command="medgraft study x")
+
+
+def test_each_finding_is_judged_where_it_is_known_in_the_same_folds(study, panel):
+    known = (panel.truth != UNKNOWN).sum(axis=0)
+    assert [one.name for one in study.result.findings] == ["a", "b"]
+    assert [one.n_images for one in study.result.findings] == known[:2].tolist()
+    fold = dict(zip(study.folds.ids.tolist(), study.folds.assignment, strict=True))
+    for name, said in study.oof.items():
+        assert [fold[i] for i in said.ids.tolist()] == said.fold.tolist(), name
+
+
+def test_a_finding_alone_on_these_folds_has_the_same_figures_to_the_bit(study, extractor):
+    for one in study.result.findings:
+        question = study.panel.question(one.name)
+        alone = run_study(
+            question, OPTIONS, extractor, folds=study.folds, given=study.result.scenario.one
+        )
+        row = {r.key: r for r in alone.result.scenarios}[one.scenario]
+        assert (row.validation, row.test) == (one.validation, one.test)
+        assert np.array_equal(alone.unchanged.y_prob, study.oof[one.name].y_prob)
+
+
+def test_what_is_too_rare_is_listed_and_not_judged(study):
+    (short,) = study.result.short
+    assert (short.name, short.images, short.needed) == ("rare", 5 - _tested(study, "rare"), 10)
+
+
+def _tested(study, name) -> int:
+    at = study.panel.names.index(name)
+    tested = study.panel.images.splits == "test"
+    return int((study.panel.truth[tested, at] == PRESENT).sum())
+
+
+def test_what_is_uncertain_is_shown_otherwise_too(study):
+    a, b = study.result.findings
+    assert {one.uncertain: one.n_images for one in a.others} == {"negative": 70, "positive": 70}
+    assert {one.uncertain: one.n_with - a.n_with for one in a.others} == {
+        "negative": 0, "positive": 8,
+    }  # fmt: skip
+    assert all(0.3 < one.figure.value <= 1 for one in a.others)
+    assert (a.n_uncertain, b.n_uncertain, b.others) == (8, 0, ())
+
+
+def test_the_mean_is_of_the_findings_and_the_pairs_are_counted(study):
+    values = [one.validation["auroc"].value for one in study.result.findings]
+    mean = study.result.macro["validation"]["auroc"]
+    assert mean.low < mean.value == pytest.approx(np.mean(values))
+    truth = study.panel.truth
+    both = int(((truth[:, 0] == 1) & (truth[:, 1] == 1)).sum())
+    assert study.result.pairs["a", "b"] == both
+
+
+def test_each_its_own_scenario_where_that_is_asked_for(panel, extractor):
+    own = run_panel(panel, OPTIONS, extractor, scenario="own").result
+    assert own.scenario.taken == "own"
+    assert all(one.scenario == one.own for one in own.findings)
+
+
+def test_nothing_to_judge_and_what_is_for_one_question_is_refused(panel, extractor):
+    rare = dataclasses.replace(panel, names=("rare",), marks=panel.marks[:, 2:])
+    with pytest.raises(FitError, match="the nearest is 'rare'"):
+        run_panel(rare, OPTIONS, extractor)
+    with pytest.raises(ScenarioError, match="--site"):
+        run_panel(panel, dataclasses.replace(OPTIONS, site="x"), extractor)
+
+
+# --------------------------------------------------------------------------- what it leaves
+
+
+def test_a_run_leaves_an_overview_and_a_run_of_each_finding(study, out):
+    assert {path.name for path in out.iterdir()} == {
+        "config.json", "run.jsonl", "result.json", "report.html", "findings",
+    }  # fmt: skip
+    content = json.loads((out / "result.json").read_text())
+    assert (content["schema"], content["kind"]) == (1, "panel")
+    assert [one["name"] for one in content["findings"]] == ["a", "b"]
+    assert [one["name"] for one in content["not_judged"]] == ["rare"]
+    for one in content["findings"]:
+        alone = json.loads((out / one["folder"] / "result.json").read_text())
+        mine = next(row for row in alone["scenarios"] if row["key"] == one["scenario"])
+        assert mine["validation"]["auroc"] == one["validation"]["auroc"]
+        assert alone["recommended"] == one["scenario"]
+        assert (out / one["folder"] / "report.html").is_file()
+    page = (out / "report.html").read_text()
+    assert "rare has" in page
+    assert 'href="findings/a/report.html"' in page
+    assert "What is uncertain" in page
+
+
+def test_a_run_is_known_as_that_of_several_findings(study, out):
+    run = open_run(out)
+    assert (run.kind, run.state, run.classes) == ("panel", "finished", ("a", "b"))
+    assert run.validation == study.result.macro["validation"]["auroc"]
+    assert open_run(out / "findings" / "a").kind == "study"
+
+
+def test_a_run_is_resumed_with_the_same_numbers_and_never_overwritten(study, panel, extractor, out):
+    with pytest.raises(RunError, match="--resume"):
+        study_panel_to_folder(panel, OPTIONS, extractor, out)
+    again = study_panel_to_folder(panel, OPTIONS, extractor, out, resume=True).result
+    assert again.macro == study.result.macro
+
+
+def test_each_classifier_says_of_an_image_what_it_says_alone(
+    study, panel, extractor, out, tmp_path
+):
+    image = panel.images.sources[0].path
+    models = panel_models(out)
+    said, missing = predict_panel(models, [image, "not-there.png"], extractor)
+    assert missing.error
+    assert not missing.findings
+    for name, p in said.findings.items():
+        fitted = load_bundle(out / "findings" / name / "model", extractor)
+        one = fitted.predict(study.panel.images.select(study.panel.images.ids == "p0000.png"))[0]
+        assert p == pytest.approx(one.y_prob[0, fitted.classes.index(name)], abs=1e-6)
+    write_panel_predictions(tmp_path / "said.csv", [said, missing], list(models))
+    head, _, second = (tmp_path / "said.csv").read_text().splitlines()
+    assert head == "source,findings,probability of a,probability of b,error"
+    assert second.startswith("not-there.png,,,,")
+    assert panel_models(out / "findings" / "a") == {}
+
+
+def test_findings_have_folders_that_every_file_system_takes():
+    names = ["Nodule/Mass", "Nodule Mass", "éé", "a"]
+    assert [folder_of(names, name) for name in names] == [
+        "findings/Nodule_Mass_1", "findings/Nodule_Mass_2", "findings/finding", "findings/a",
+    ]  # fmt: skip
