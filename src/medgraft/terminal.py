@@ -100,6 +100,8 @@ class RichProgress:
 
         with Live(Text(), console=self.console, refresh_per_second=4) as live:
             yield lambda use: live.update(_budget(use))
+        if not self.console.is_terminal:  # where a table that was live leaves its line open
+            self.console.print()
 
 
 def _budget(use: BudgetUse) -> Table:

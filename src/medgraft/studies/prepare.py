@@ -33,7 +33,6 @@ from medgraft.profile.similarity import measure_similarity
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget_plan import (
     PlannedStep,
-    facts_of,
     first_options,
     planned_in,
     with_training,
@@ -43,7 +42,7 @@ from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
 from medgraft.studies.readings import inputs_of
 from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
-from medgraft.studies.within_budget import draw, plan_within, train_within
+from medgraft.studies.within_budget import Drawn, draw, plan_within, train_within
 from medgraft.types import (
     BudgetUse,
     FeatureSpec,
@@ -97,6 +96,66 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
         As `plan`.
     """
     extractor = session.extractor
+    read = _read(table, options, session)
+    table, development, options = read.table, read.table.development, read.options
+    if read.drawn is None:
+        trained = [entry.scenario for entry in read.planned if entry.scenario.trained]
+        options = train_within(options, trained, development, session)
+    surface = predict_from_surface(
+        read.image_stats.surface[table.splits != "test"], development, options.seed
+    )
+    steps: tuple[PlannedStep, ...] = ()
+    if read.drawn is not None:
+        tells = options.validate == "auto" and _tells(surface)
+        near = read.similarity
+        options, steps = plan_within(read.drawn, options, development, near, tells, session)
+    plain, sites, about_sites = _dealt(development, options)
+    folds, telling = _in_view(plain, options, surface, extractor)
+    if folds.view is not None:
+        options = _without_probe(options)
+        extractor.prepare(development, *inputs_of(read.planned, extractor, folds.view))
+    if read.drawn is None:
+        planned = _plan(table, options, extractor, read.shorter)  # without what is not readable
+    else:
+        steps = with_training(steps, options, read.drawn.data, extractor)
+        planned = planned_in(steps)
+    return Prepared(
+        options=options,
+        table=table,
+        development=Development(development, folds),
+        planned=planned,
+        shorter=read.shorter,
+        canvas=read.canvas,
+        image_stats=read.image_stats,
+        surface=surface,
+        findings=(*_about_sizes(options, extractor, read.shorter), *about_sites, *telling),
+        similarity=read.similarity,
+        sites=sites,
+        steps=steps,
+        budget=read.drawn.use(options.budget, steps) if read.drawn else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Images that were read, with what was found by looking at them; fields as of `Prepared`.
+
+    planned : whose inputs were read. drawn : all steps that there are, where a budget decides.
+    """
+
+    options: StudyOptions
+    table: ImageTable
+    planned: tuple[PlannedScenario, ...]
+    shorter: int
+    canvas: FeatureSpec
+    image_stats: ImageStats
+    similarity: Similarity
+    drawn: Drawn | None
+
+
+def _read(table: ImageTable, options: StudyOptions, session: Session) -> _Read:
+    """Read what all scenarios need, or where a budget decides those that come first."""
+    extractor = session.extractor
     whole = keep_copies_together(labelled(table))
     table = with_test_split(whole, options.test_fraction, options.seed)
     options = _foldable(table.development, options)  # or fail before any image is read
@@ -113,45 +172,10 @@ def prepare(table: ImageTable, options: StudyOptions, session: Session) -> Prepa
     if not (whole.splits == "test").any():
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
-    development = table.development
-    similarity = measure_similarity(development, extractor)
+    similarity = measure_similarity(table.development, extractor)
     session.end_step("measure the similarity to ImageNet")
-    options = _foldable(development, options) if options.site else options
-    surface = predict_from_surface(
-        image_stats.surface[table.splits != "test"], development, options.seed
-    )
-    steps: tuple[PlannedStep, ...] = ()
-    if drawn is None:
-        trained = [entry.scenario for entry in planned if entry.scenario.trained]
-        options = train_within(options, trained, development, session)
-    else:
-        changed = options.validate == "auto" and _tells(surface)
-        options, steps = plan_within(drawn, options, development, similarity, changed, session)
-    plain, sites, about_sites = _dealt(development, options)
-    folds, telling = _in_view(plain, options, surface, extractor)
-    if folds.view is not None:
-        options = _without_probe(options)
-        extractor.prepare(development, *inputs_of(planned, extractor, folds.view))
-    if drawn is None:
-        planned = _plan(table, options, extractor, shorter)  # without what could not be read
-    else:
-        steps = with_training(steps, options, drawn.data, extractor)
-        planned = planned_in(steps)
-    return Prepared(
-        options=options,
-        table=table,
-        development=Development(development, folds),
-        planned=planned,
-        shorter=shorter,
-        canvas=canvas,
-        image_stats=image_stats,
-        surface=surface,
-        findings=(*_about_sizes(options, extractor, shorter), *about_sites, *telling),
-        similarity=similarity,
-        sites=sites,
-        steps=steps,
-        budget=None if drawn is None else BudgetUse(options.budget, drawn.finish, facts_of(steps)),
-    )
+    options = _foldable(table.development, options) if options.site else options
+    return _Read(options, table, planned, shorter, canvas, image_stats, similarity, drawn)
 
 
 def divided(table: ImageTable, options: StudyOptions) -> ImageTable:

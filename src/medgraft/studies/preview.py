@@ -6,7 +6,6 @@ from medgraft.data.pool.pool import shorter_side
 from medgraft.errors import ScenarioError
 from medgraft.features.extract import Extractor
 from medgraft.profile.similarity import measure_similarity
-from medgraft.studies.budget_plan import facts_of
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check, divided
 from medgraft.studies.second_network import with_networks
@@ -42,4 +41,4 @@ def preview(
     drawn = draw(table, options, shorter_side(table.development), session)
     similarity = measure_similarity(table.development, extractor)
     _, steps = plan_within(drawn, options, table.development, similarity, False, session)
-    return BudgetUse(options.budget, drawn.finish, facts_of(steps)), similarity
+    return drawn.use(options.budget, steps), similarity

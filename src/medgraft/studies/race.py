@@ -35,7 +35,8 @@ FEW = 20  # patients of each class, with fewer no look is taken
 LONG = 10.0  # seconds; a step that takes longer asks the clock after each share
 DECIDING = 0.02  # of the budget may be spent on looks, and
 WORTH = 0.1  # of what a step still has to do
-PACE = (0.5, 4.0)  # how far the first step corrects what the others should take
+SURE = 10.0  # seconds; a first step that should take less tells nothing of the others
+PACE = (1.0, 4.0)  # how far it corrects what they should take
 LATE = 1.1  # times what is left that training may take, which cannot be cut
 
 
@@ -271,7 +272,7 @@ class _Race:
     def _learn_pace(self, place: int, earlier: object) -> None:
         """By the first step: how much longer things take than was reckoned."""
         predicted = self.steps[place].facts.predicted
-        if place or earlier or predicted < 1:
+        if place or earlier or predicted < SURE:
             return
         taken = self.session.step_seconds.get("read the images", 0.0)
         taken += self.session.seconds - self.began

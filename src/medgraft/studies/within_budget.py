@@ -23,6 +23,7 @@ from medgraft.studies.budget_plan import (
     Steps,
     allotted,
     arranged,
+    facts_of,
     for_training,
     offered,
     reckoned,
@@ -31,7 +32,7 @@ from medgraft.studies.budget_plan import (
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.readings import seconds_an_image
 from medgraft.studies.session import Session
-from medgraft.types import BudgetStep, ImageTable, Similarity
+from medgraft.types import BudgetStep, BudgetUse, ImageTable, Similarity
 
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 USED = 0.95  # of a budget is planned with, where it decides what is run
@@ -65,6 +66,10 @@ class Drawn:
     steps: Steps
     data: DataFacts
     finish: float
+
+    def use(self, seconds: float, steps: Sequence[PlannedStep]) -> BudgetUse:
+        """What is told of a budget that is spent on these steps."""
+        return BudgetUse(seconds, self.finish, facts_of(steps))
 
 
 def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Session) -> Drawn:
