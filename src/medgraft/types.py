@@ -1145,13 +1145,14 @@ class BudgetUse:
     """What became of a study's budget, step by step in the order of the plan.
 
     seconds : of the budget. finish : predicted, of what comes after the scenarios: comparing them,
-    the audit, the report. deciding : that were spent on finding out what cannot win. interrupted :
-    somebody pressed Ctrl-C. audit_pairs : that the audit had time for, where it was cut; 0 where it
-    was left out.
+    the audit, the report; a_pair : of each of the audit's pairs. deciding : that were spent on
+    finding out what cannot win. interrupted : somebody pressed Ctrl-C. audit_pairs : that the audit
+    had time for, where it was cut; 0 where it was left out.
     """
 
     seconds: float
     finish: float
+    a_pair: float
     steps: tuple[BudgetStep, ...]
     deciding: float = 0.0
     interrupted: bool = False

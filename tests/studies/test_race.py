@@ -19,7 +19,6 @@ import pytest
 import medgraft.studies.race as racing
 from medgraft.data.split import Development, make_folds
 from medgraft.scenario import Head, Preprocessing, Scenario
-from medgraft.studies import within_budget
 from medgraft.studies.audit_budget import pairs_within
 from medgraft.studies.budget_plan import PlannedStep, planned_in
 from medgraft.studies.options import StudyOptions
@@ -148,7 +147,7 @@ def run(
         development=Development(table, make_folds(table, 5, 0)),
         planned=planned_in(steps),
         steps=tuple(steps),
-        budget=BudgetUse(budget, 0.0, tuple(step.facts for step in steps)),
+        budget=BudgetUse(budget, 0.0, 0.0, tuple(step.facts for step in steps)),
         **dict.fromkeys(  # type: ignore[arg-type]
             ("shorter", "canvas", "image_stats", "surface", "findings", "similarity")
         ),
@@ -267,7 +266,7 @@ def test_parts_grow_and_hold_whole_patients_of_each_class_and_fold() -> None:
 def test_an_audit_is_cut_to_the_time_there_is_and_stays_so() -> None:
     found, _, world = run(1e4, ("probe",))
     key = found.planned[0].scenario.key
-    use = BudgetUse(1000.0, within_budget.AFTER + 80.0, found.budget.steps)  # type: ignore[union-attr]
+    use = BudgetUse(1000.0, 97.0, 1.0, found.budget.steps)  # type: ignore[union-attr]
     found = dataclasses.replace(found, budget=use)
 
     def pairs(now: float, dearer: int = 1, events: Sequence[dict[str, Any]] = ()) -> int:
@@ -277,7 +276,7 @@ def test_an_audit_is_cut_to_the_time_there_is_and_stays_so() -> None:
         return pairs_within(dataclasses.replace(found, planned=planned), key, world)  # type: ignore[arg-type]
 
     assert pairs(500.0) == 80  # a second a pair
-    assert pairs(500.0, dearer=10) == 53  # (1050 - 15 - 500) / 10
+    assert pairs(500.0, dearer=10) == 53  # (1050 - 17 - 500) / 10
     assert pairs(900.0, dearer=10) == 0  # of 13 pairs nothing could be said
     assert pairs(2000.0, events=world.events[-3:-2]) == 80  # as it was decided
     assert pairs_within(dataclasses.replace(found, budget=None), key, world) == 80  # type: ignore[arg-type]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from medgraft.studies.prepare import Prepared
 from medgraft.studies.session import Session
-from medgraft.studies.within_budget import AFTER
+from medgraft.studies.within_budget import AFTER, LEAST_PAIRS
 
-LEAST = 20  # pairs, with fewer an audit says nothing
 OVER = 1.05  # of a budget, before an audit is cut for it
 
 
@@ -26,9 +25,8 @@ def pairs_within(prepared: Prepared, key: str, session: Session) -> int:
     usual = max(entry.cost.multiply_adds for entry in prepared.steps[0].scenarios)
     networks = prepared.options.n_folds if known[key].scenario.trained else 1
     dearer = max(1.0, known[key].cost.multiply_adds / networks / usual)
-    a_pair = dearer * (use.finish - AFTER) / asked
-    left = OVER * use.seconds - AFTER - session.spent
-    pairs = min(asked, int(left / a_pair)) if a_pair else asked
-    pairs = pairs if pairs >= min(LEAST, asked) else 0
+    left = OVER * use.seconds - AFTER * use.a_pair - session.spent
+    pairs = min(asked, int(left / (dearer * use.a_pair)))
+    pairs = pairs if pairs >= min(LEAST_PAIRS, asked) else 0
     session.event("audit", key=key, pairs=pairs)
     return pairs

@@ -29,7 +29,7 @@ from medgraft.learn.cross_validation import CrossFitted
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
-from medgraft.studies.audit_budget import LEAST, pairs_within
+from medgraft.studies.audit_budget import pairs_within
 from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
@@ -49,6 +49,7 @@ from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore
 from medgraft.studies.unsure import by_subgroup, set_figures, unlike_figures
+from medgraft.studies.within_budget import LEAST_PAIRS
 from medgraft.types import (
     BudgetUse,
     Estimate,
@@ -210,7 +211,7 @@ def choose(prepared: Prepared, judged: Mapping[str, CrossFitted], session: Sessi
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
-            size = max(LEAST, pairs_within(prepared, key, session))
+            size = max(LEAST_PAIRS, pairs_within(prepared, key, session))
             cut = dataclasses.replace(options, audit_pairs=min(size, options.audit_pairs))
             return audit_unseen(scenario, development, cut, session.extractor)
 

@@ -37,8 +37,10 @@ from medgraft.types import BudgetStep, BudgetUse, ImageTable, Similarity
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 USED = 0.95  # of a budget is planned with, where it decides what is run
 LEAST_EPOCHS = 3  # with fewer, training is not worth its time there
-AFTER = 15.0  # seconds of the comparison, the learning curve, the checks and the report
 PASSES = 60  # images that a network reads for each pair of an audit
+AFTER = 17  # pairs that take as long as the comparison, the curve, the checks and the report
+LEAST_PAIRS = 20  # with fewer an audit says nothing
+AUDIT = 0.25  # of a budget is kept for an audit at most, if it holds that many
 
 
 def train_within(
@@ -61,15 +63,20 @@ def train_within(
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """All steps that there are, with predicted seconds, and of what comes after them (`finish`)."""
+    """All steps that there are, with predicted seconds.
+
+    a_pair : seconds of each pair of an audit of the default network. finish : of what comes after
+    the steps.
+    """
 
     steps: Steps
     data: DataFacts
+    a_pair: float
     finish: float
 
     def use(self, seconds: float, steps: Sequence[PlannedStep]) -> BudgetUse:
         """What is told of a budget that is spent on these steps."""
-        return BudgetUse(seconds, self.finish, facts_of(steps))
+        return BudgetUse(seconds, self.finish, self.a_pair, facts_of(steps))
 
 
 def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Session) -> Drawn:
@@ -93,21 +100,22 @@ def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Sessio
         steps = {
             name: step.with_facts(predicted=known.get(name, 0.0)) for name, step in steps.items()
         }
-        return Drawn(steps, data, float(earlier[-1]["finish"]))
+        return Drawn(steps, data, float(earlier[-1]["a_pair"]), float(earlier[-1]["finish"]))
     extractor.progress.say("Timing a few images, to know what the budget holds.")
     steps = reckoned(steps, table, data, extractor, n_folds=options.n_folds)
-    first, finish = steps["probe"], AFTER
-    if options.audit:
-        passes = PASSES * options.audit_pairs
-        finish += passes * seconds_an_image(first.scenarios, table, extractor)
-    least = session.spent + first.facts.predicted + finish
+    first = steps["probe"]
+    a_pair = PASSES * seconds_an_image(first.scenarios, table, extractor)
+    pairs = options.audit_pairs * options.audit
+    fewer = min(LEAST_PAIRS, pairs)
+    least = session.spent + first.facts.predicted + (AFTER + fewer) * a_pair
     if least > options.budget:
         raise ScenarioError(
             f"a budget of {options.budget:.0f} seconds is too small for anything: the least, "
             f"probes of {n_images:,} images, takes about {least:.0f} seconds on this machine; pass "
             f"--budget {math.ceil(least / USED / 60 + 0.25)}m or more"
         )
-    return Drawn(steps, data, finish)
+    audit = min(pairs * a_pair, max(fewer * a_pair, AUDIT * options.budget))
+    return Drawn(steps, data, a_pair, AFTER * a_pair + audit)
 
 
 def _refuse_lone_classes(development: ImageTable) -> None:
@@ -148,7 +156,7 @@ def plan_within(
         swapped = [training if one.facts.name == "finetune" else one for one in steps]
         held = (held[0], *allotted(swapped[1:], left))  # others get the time, if it is none
     rows = [dataclasses.asdict(step.facts) for step in held]
-    session.event("plan", steps=rows, finish=round(drawn.finish, 3))
+    session.event("plan", steps=rows, finish=drawn.finish, a_pair=drawn.a_pair)
     return _resolved(options, held), held
 
 
