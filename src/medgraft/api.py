@@ -35,7 +35,7 @@ from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
-from medgraft.files import json_value, write_json, written_file
+from medgraft.files import explained, json_value, write_json, written_file
 from medgraft.learn.fit import load as load_bundle
 from medgraft.panel import Panel
 from medgraft.profile.suggestions import write_suggestions

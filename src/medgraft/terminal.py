@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
     from medgraft.types import (
+        BudgetUse,
         Estimate,
         Evaluation,
         ImageTable,
         Progress,
         SetFigures,
+        Similarity,
         Skipped,
         StudyResult,
     )
@@ -93,6 +95,61 @@ class RichProgress:
     def say(self, text: str) -> None:
         self.console.print(text, markup=False)
 
+    @contextmanager
+    def budget(self) -> Iterator[Callable[[BudgetUse], None]]:
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(Text(), console=self.console, refresh_per_second=4) as live:
+            yield lambda use: live.update(_budget(use))
+        if not self.console.is_terminal:  # where a table that was live leaves its line open
+            self.console.print()
+
+
+def _budget(use: BudgetUse) -> Table:
+    """The steps of a budget: what they should take, what they took, what became of them."""
+    from rich.table import Table
+
+    from medgraft.report.text import budget
+    from medgraft.report.text.formatting import duration
+
+    begun = any(step.outcome != "planned" and step.seconds for step in use.steps)
+    columns = ("took", "outcome") if begun else ("together", "why it is there")
+    table = Table(
+        title=f"Plan for {duration(use.seconds)}", box=None, header_style="bold",
+        title_justify="left", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("", justify="right")
+    table.add_column("step", overflow="fold")
+    for name in ("scenarios", "predicted", columns[0]):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(columns[1], overflow="fold")
+    gone = budget.cumulated(use)
+    for number, (words, step, why, outcome) in enumerate(budget.rows(use), start=1):
+        waits = step.outcome == "planned"
+        took = duration(step.seconds) if step.seconds and not waits else ""
+        together = gone[number - 1]
+        last = (took, outcome) if begun else ("" if together is None else duration(together), why)
+        if not begun and outcome:
+            last = ("", f"{outcome}: {why}")
+        predicted = duration(step.predicted) if step.predicted else ""
+        style = "" if waits or step.judged else "dim"
+        table.add_row(f"{number}", words, f"{step.scenarios}", predicted, *last, style=style)
+    end = "" if begun or gone[-1] is None else duration(gone[-1])
+    table.add_row("", "comparison, audit, report", "", duration(use.finish), end, "")
+    return table
+
+
+def show_plan(use: BudgetUse, similarity: Similarity) -> None:
+    """What a budget would be spent on."""
+    from medgraft.report.text.similarity import sentence
+
+    console = _console()
+    console.print(_budget(use))
+    if said := sentence(similarity):
+        console.print(f"\n{said}", markup=False)
+    console.print("\nNothing was run but what it took to predict this.", markup=False)
+
 
 def say_table(table: ImageTable, progress: Progress) -> None:
     """What was read, in a few lines, before the work begins."""
@@ -118,6 +175,7 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from medgraft.report.text import (
+        budget,
         learning_curve,
         lower_end,
         recommendation,
@@ -140,6 +198,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     if said := sites.sentence(result):
         console.print(f"{said}\n", markup=False)
     if said := similarity.sentence(result.similarity):
+        console.print(f"{said}\n", markup=False)
+    if said := budget.sentence(result.budget, result.metric):
         console.print(f"{said}\n", markup=False)
     if (curve := result.learning_curve) is not None:
         name = names.get(curve.scenario, curve.scenario)

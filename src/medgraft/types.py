@@ -1103,6 +1103,64 @@ class SecondNetwork:
         return self.images <= self.most
 
 
+StepName = Literal["probe", "vlad", "stack", "clahe", "second", "multiscale", "finetune"]
+StepReason = Literal["first", "frozen", "many and unlike", "what is left", "few"]
+StepOutcome = Literal["planned", "done", "no time", "cannot win", "stopped", "few images"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedScenario:
+    """A scenario that could not win any more; `gain` is its figure minus that of the best `than`.
+
+    share : of the patients, that had been read. low, high : 95 % interval of the gain there.
+    """
+
+    key: str
+    than: str
+    share: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStep:
+    """Scenarios of a study under a budget that are run together, for they read images alike.
+
+    scenarios : how many. predicted, seconds : that it should take, and that it took. reason : why
+    it stands where it does. stopped : those of its scenarios that could not win. judged : how many
+    were judged on all images.
+    """
+
+    name: StepName
+    scenarios: int
+    predicted: float
+    reason: StepReason
+    outcome: StepOutcome = "planned"
+    seconds: float = 0.0
+    judged: int = 0
+    stopped: tuple[StoppedScenario, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """What became of a study's budget, step by step in the order of the plan.
+
+    seconds : of the budget. finish : predicted, of what comes after the scenarios: comparing them,
+    the audit, the report; a_pair : of each of the audit's pairs. deciding : that were spent on
+    finding out what cannot win. interrupted : somebody pressed Ctrl-C. audit_pairs : that the audit
+    had time for, where it was cut; 0 where it was left out.
+    """
+
+    seconds: float
+    finish: float
+    a_pair: float
+    steps: tuple[BudgetStep, ...]
+    deciding: float = 0.0
+    interrupted: bool = False
+    audit_pairs: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class KnownSet:
     """A public data set that ours was measured on (`profile/known_sets.py`).
@@ -1206,7 +1264,7 @@ class StudyResult:
     specificity, with what they hold on the test, or out of fold without one. subgroups : of the
     columns asked for, on the same images.
     similarity : to ImageNet, of the images learned from. learning_curve : None where none was asked
-    for.
+    for. budget : what was run, stopped and not run where a budget decided that.
     """
 
     metric: str
@@ -1231,6 +1289,7 @@ class StudyResult:
     subgroups: tuple[Subgroups, ...] = ()
     similarity: Similarity | None = None
     learning_curve: LearningCurve | None = None
+    budget: BudgetUse | None = None
 
 
 # --------------------------------------------------------------------------- being watched
@@ -1247,6 +1306,10 @@ class Progress(Protocol):
         """Tell one thing that has just become known."""
         ...
 
+    def budget(self) -> AbstractContextManager[Callable[[BudgetUse], None]]:
+        """Open a table of a budget's steps; the function given shows them as they stand now."""
+        ...
+
 
 class Silent:
     """A `Progress` that shows nothing, for libraries and tests."""
@@ -1257,3 +1320,7 @@ class Silent:
 
     def say(self, text: str) -> None:
         pass
+
+    @contextmanager
+    def budget(self) -> Iterator[Callable[[BudgetUse], None]]:
+        yield lambda use: None

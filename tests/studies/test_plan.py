@@ -250,7 +250,6 @@ def test_members_that_differ_in_taps_share_a_pass(extractor: Extractor) -> None:
             {"families": ("dream",)},
             r"no family 'dream'; there are: probe, multiscale, vlad, finetune, hybrid, ens",
         ),
-        ({"families": ()}, r"no family was given"),
         ({"families": ("ways",)}, r"no family 'ways'"),
         ({"heads": ("svn",)}, r"no head 'svn'"),
         ({"metric": "beauty"}, r"no metric 'beauty'"),

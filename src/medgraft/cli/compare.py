@@ -70,13 +70,14 @@ def study(
     families: Annotated[
         str,
         typer.Option(
-            help="probe (codes of a layer), multiscale (several input sizes), vlad (encoded "
-            "descriptors), finetune (the network trained again), hybrid (VGG's first blocks, then "
-            "light ones that are trained; with --backbone hybrid_vgg16), ensemble (a stack of "
-            "what is frozen), with commas.",
+            help="auto (what the budget holds and is worth it; the default with --budget), probe "
+            "(codes of a layer; the default without one), multiscale (several input sizes), vlad "
+            "(encoded descriptors), finetune (the network trained again), hybrid (VGG's first "
+            "blocks, then light ones that are trained; with --backbone hybrid_vgg16), ensemble (a "
+            "stack of what is frozen), with commas.",
             rich_help_panel=COMPARED,
         ),
-    ] = "probe",
+    ] = "",
     heads: Annotated[
         str,
         typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
@@ -178,11 +179,20 @@ def study(
         str,
         typer.Option(
             metavar="60m|2h",
-            help="How long the study may take. Trained networks get the epochs, the input size and "
-            "the search of a depth that fit; --resume goes on with what was bought.",
+            help="How long the study may take. It decides what is run, unless --families does; "
+            "trained networks get the epochs, the input size and the search of a depth that fit. "
+            "--resume goes on with what was decided.",
             rich_help_panel=TRAINED,
         ),
     ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what --budget would be spent on, by timing a few images, and end.",
+            rich_help_panel=TRAINED,
+        ),
+    ] = False,
     validate: Annotated[
         str,
         typer.Option(
@@ -245,6 +255,7 @@ def study(
     from medgraft.api import study_to_folder
     from medgraft.panel import Panel
     from medgraft.studies.options import StudyOptions
+    from medgraft.studies.preview import preview
 
     options = StudyOptions(
         backbones=tuple(backbone or ()),
@@ -272,7 +283,7 @@ def study(
         masks=masks is not None,
         learning_curve=learning_curve,
     )
-    check_places(cache, folder=out)
+    check_places(cache, folder=None if dry_run else out)
     if mlflow:
         check_server(mlflow)
     progress = terminal.progress(quiet)
@@ -289,6 +300,9 @@ def study(
         return
     table = with_masks_of(read, masks)
     terminal.say_table(table, progress)
+    if dry_run:
+        terminal.show_plan(*preview(table, options, extractor))
+        return
     with running(runner, address, extractor):
         finished = study_to_folder(
             table, options, extractor, out, resume=resume, command=command_line(table)

@@ -51,6 +51,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         },
         "lower_end": result.lower_end and _lower_end(result.lower_end),
         **({"second_network": _second(result.second)} if result.second else {}),
+        **({"budget": json_value(result.budget)} if result.budget else {}),
         **({"by_site": _by_site(result.by_site)} if result.by_site else {}),
         "sets": json_value(result.sets),
         "unlike": json_value(result.unlike),

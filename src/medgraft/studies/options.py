@@ -29,6 +29,7 @@ from medgraft.training_recipe import recipe_of
 from medgraft.types import ResizeRule, SecondNetwork
 
 VALIDATE = ("auto", "plain", "changed")
+AUTO = ("auto",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class StudyOptions:
 
     backbones : timm names; none leaves it to `second_network.with_networks`: the default one, and
     where it pays a second one beside it, which `second` then holds. heads : names in `HEADS`;
-    families other than `probe` use the first. metric : what scenarios are chosen by. preprocess :
+    families other than `probe` use the first. families : by default probes alone, or where there is
+    a budget `auto`, which runs what is worth running within it (`budget_plan.py`). metric : what
+    scenarios are chosen by. preprocess :
     `raw`, an edit's key (`clahe`), or both side by side (`raw+clahe`), each compared with the
     others; families other than `probe` use the first. sizes : input sizes of `multiscale`; by
     default the backbone's own + 320 n as far as the images hold so many pixels. encoders : of
@@ -64,7 +67,7 @@ class StudyOptions:
     """
 
     backbones: tuple[str, ...] = ()
-    families: tuple[str, ...] = ("probe",)
+    families: tuple[str, ...] = ()
     heads: tuple[str, ...] = ("svm", "logistic", "knn")
     poolings: tuple[str, ...] = ("avg",)
     preprocess: tuple[str, ...] = ("raw",)
@@ -93,13 +96,26 @@ class StudyOptions:
     learning_curve: bool = True
 
     @property
+    def automatic(self) -> bool:
+        """Whether the budget decides what is run."""
+        return self.families == AUTO
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """The backbones that are compared."""
         return self.backbones or (DEFAULT,)
 
     def __post_init__(self) -> None:
         layout_of(self.modality)
-        _check("family", self.families, FAMILIES)
+        if not self.families:
+            object.__setattr__(self, "families", AUTO if self.budget else ("probe",))
+        if not self.automatic:
+            _check("family", self.families, (*FAMILIES, *AUTO))
+        if set(AUTO) & set(self.families) and (len(self.families) > 1 or not self.budget):
+            raise ScenarioError(
+                "the family auto stands alone and needs a budget to decide by; pass --budget 30m "
+                "without other families"
+            )
         _check("head", self.heads, tuple(HEADS))
         _check("metric", (self.metric,), STUDIED)
         _check("resize rule", (self.resize,), get_args(ResizeRule))
@@ -111,7 +127,7 @@ class StudyOptions:
             views_of(self.augment)
         for pooling in self.poolings:
             check_pooling(pooling)
-        if self.augment and not {"probe", *TRAINED} & set(self.families):
+        if self.augment and not {"probe", *TRAINED, *AUTO} & set(self.families):
             raise ScenarioError("augmented views are compared with probes; add probe to --families")
         if not 0 <= self.seed < 2**32:
             raise ScenarioError(f"the seed is {self.seed}; it must be from 0 to 2**32 - 1")
@@ -124,7 +140,7 @@ class StudyOptions:
                 f"input sizes {', '.join(map(str, self.sizes))}: each must be from 1 to 4096 "
                 "pixels; usual are 224,544,864"
             )
-        if self.sizes and not {"multiscale", "vlad"} & set(self.families):
+        if self.sizes and not {"multiscale", "vlad", *AUTO} & set(self.families):
             raise ScenarioError(
                 "several input sizes are read by multiscale and vlad; add one to --families"
             )

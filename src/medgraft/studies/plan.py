@@ -7,7 +7,7 @@ be kept, then the order of the heads. It is what `recommend` walks along.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
@@ -109,6 +109,26 @@ def plan(
         for scenario in scenarios
     ]
     return tuple(sorted(planned, key=lambda entry: entry.simplicity))
+
+
+def trained_otherwise(
+    planned: Sequence[PlannedScenario],
+    options: StudyOptions,
+    extractor: Extractor,
+    shape: tuple[int, int],
+) -> tuple[PlannedScenario, ...]:
+    """A plan whose networks are trained as these options say, simplest first.
+
+    shape : images and classes that are learned from.
+    """
+    found = []
+    for entry in planned:
+        if entry.scenario.trained:
+            again = dataclasses.replace(entry.scenario, classifier=Finetune(options.training))
+            cost = _cost_in_use(again, options.n_folds, extractor, shape)
+            entry = dataclasses.replace(entry, scenario=again, cost=cost)
+        found.append(entry)
+    return tuple(sorted(found, key=lambda entry: entry.simplicity))
 
 
 def input_sizes(options: StudyOptions, backbone: Backbone, shorter: int) -> tuple[int, ...]:

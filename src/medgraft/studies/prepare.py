@@ -26,20 +26,26 @@ from medgraft.data.split import (
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
-from medgraft.features.feature_plan import encoder_of, feature_plan_of
-from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.features.feature_plan import feature_plan_of
 from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.similarity import measure_similarity
-from medgraft.scenario import BEST, TRAINED
-from medgraft.studies.budget import buy, in_faster_precision
+from medgraft.scenario import TRAINED
+from medgraft.studies.budget_plan import (
+    PlannedStep,
+    first_options,
+    planned_in,
+    with_training,
+)
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
+from medgraft.studies.readings import inputs_of
 from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
+from medgraft.studies.within_budget import Drawn, draw, plan_within, train_within
 from medgraft.types import (
-    Edit,
+    BudgetUse,
     FeatureSpec,
     Finding,
     Folds,
@@ -50,7 +56,6 @@ from medgraft.types import (
 )
 
 LEAST_GROUPS = 3  # of each class: two to learn from and one to test
-RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,8 @@ class Prepared:
     which every image was looked at, giving `image_stats`. surface : predictions of the
     development images by exposure, sharpness and frame alone. findings : on input sizes, on sites
     and on what the surface tells. similarity : of the development images to ImageNet. sites : (n,)
-    of the development images, where folds are sites.
+    of the development images, where folds are sites. steps : in which a budget has them run, if it
+    decides that; budget : what became of it.
     """
 
     options: StudyOptions
@@ -76,6 +82,8 @@ class Prepared:
     findings: tuple[Finding, ...]
     similarity: Similarity
     sites: Strings | None = None
+    steps: tuple[PlannedStep, ...] = ()
+    budget: BudgetUse | None = None
 
 
 def prepare(
@@ -93,11 +101,75 @@ def prepare(
         As `plan`.
     """
     extractor = session.extractor
+    read = _read(table, options, session, folds)
+    table, development, options = read.table, read.table.development, read.options
+    if read.drawn is None:
+        trained = [entry.scenario for entry in read.planned if entry.scenario.trained]
+        options = train_within(options, trained, development, session)
+    surface = predict_from_surface(
+        read.image_stats.surface[table.splits != "test"], development, options.seed
+    )
+    steps: tuple[PlannedStep, ...] = ()
+    if read.drawn is not None:
+        tells = options.validate == "auto" and _tells(surface)
+        near = read.similarity
+        options, steps = plan_within(read.drawn, options, development, near, tells, session)
+    plain, sites, about_sites = _dealt(development, options, folds)
+    judging, telling = _in_view(plain, options, surface, extractor)
+    if judging.view is not None:
+        options = _without_probe(options)
+        extractor.prepare(development, *inputs_of(read.planned, extractor, judging.view))
+    if read.drawn is None:
+        planned = _plan(table, options, extractor, read.shorter)  # without what is not readable
+    else:
+        steps = with_training(steps, options, read.drawn.data, extractor)
+        planned = planned_in(steps)
+    return Prepared(
+        options=options,
+        table=table,
+        development=Development(development, judging),
+        planned=planned,
+        shorter=read.shorter,
+        canvas=read.canvas,
+        image_stats=read.image_stats,
+        surface=surface,
+        findings=(*_about_sizes(options, extractor, read.shorter), *about_sites, *telling),
+        similarity=read.similarity,
+        sites=sites,
+        steps=steps,
+        budget=read.drawn.use(options.budget, steps) if read.drawn else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Images that were read, with what was found by looking at them; fields as of `Prepared`.
+
+    planned : whose inputs were read. drawn : all steps that there are, where a budget decides.
+    """
+
+    options: StudyOptions
+    table: ImageTable
+    planned: tuple[PlannedScenario, ...]
+    shorter: int
+    canvas: FeatureSpec
+    image_stats: ImageStats
+    similarity: Similarity
+    drawn: Drawn | None
+
+
+def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Folds | None) -> _Read:
+    """Read what all scenarios need, or where a budget decides those that come first."""
+    extractor = session.extractor
     whole = keep_copies_together(labelled(table))
     table = with_test_split(whole, options.test_fraction, options.seed)
     options = _foldable(table.development, options, folds)  # or fail before any image is read
     shorter = shorter_side(table.development)
-    planned = _plan(table, options, extractor, shorter)
+    drawn = None
+    if options.automatic:
+        drawn = draw(table, options, shorter, session)
+        session.end_step("time a few images")
+    planned = _plan(table, first_options(options), extractor, shorter)
     table = _read_all(table, planned, extractor)
     session.end_step("read the images")
     canvas = _plain_canvas(planned, extractor)
@@ -105,32 +177,10 @@ def prepare(
     if not (whole.splits == "test").any():
         table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
-    development = table.development
-    similarity = measure_similarity(development, extractor)
+    similarity = measure_similarity(table.development, extractor)
     session.end_step("measure the similarity to ImageNet")
-    options = _foldable(development, options, folds) if options.site else options
-    options = _within_budget(options, planned, development, session)
-    surface = predict_from_surface(
-        image_stats.surface[table.splits != "test"], development, options.seed
-    )
-    plain, sites, about_sites = _dealt(development, options, folds)
-    folds, telling = _in_view(plain, options, surface, extractor)
-    if folds.view is not None:
-        options = _without_probe(options)
-        extractor.prepare(development, *_changed(planned, folds.view, extractor))
-    return Prepared(
-        options=options,
-        table=table,
-        development=Development(development, folds),
-        planned=_plan(table, options, extractor, shorter),  # without what could not be read
-        shorter=shorter,
-        canvas=canvas,
-        image_stats=image_stats,
-        surface=surface,
-        findings=(*_about_sizes(options, extractor, shorter), *about_sites, *telling),
-        similarity=similarity,
-        sites=sites,
-    )
+    options = _foldable(table.development, options, folds) if options.site else options
+    return _Read(options, table, planned, shorter, canvas, image_stats, similarity, drawn)
 
 
 def divided(table: ImageTable, options: StudyOptions) -> ImageTable:
@@ -150,7 +200,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
         What is said to name sites does not, or not so that they can judge.
     """
     options = with_networks(options, table, extractor)
-    _plan(table, options, extractor, shorter_side(table.development))
+    _plan(table, first_options(options), extractor, shorter_side(table.development))
     subgroup_columns(table, options.subgroups, options.metric)
     if options.site:
         _foldable(divided(table, options).development, options)
@@ -166,7 +216,7 @@ def _read_all(
     table: ImageTable, planned: Sequence[PlannedScenario], extractor: Extractor
 ) -> ImageTable:
     """Read what every scenario needs once, and leave out the images that cannot be read."""
-    return readable(table, extractor.prepare(table, *_inputs(planned, extractor)))
+    return readable(table, extractor.prepare(table, *inputs_of(planned, extractor)))
 
 
 def _without_torn_copies(
@@ -239,9 +289,9 @@ def _in_view(
     if options.validate == "plain" or (options.validate == "auto" and not trained):
         return plain, ()
     findings = shortcut_findings(surface)
-    (area,) = estimate_all([surface], "auroc")
-    if options.validate == "auto" and area.low < TELLING:
+    if options.validate == "auto" and not _tells(surface):
         return plain, findings
+    (area,) = estimate_all([surface], "auroc")
     extractor.progress.say(
         f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
         f"{area.value:.3f}: scenarios are judged on changed views of the images they have not seen."
@@ -249,82 +299,17 @@ def _in_view(
     return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
 
 
+def _tells(surface: Predictions) -> bool:
+    """Whether exposure, sharpness and frame alone tell the classes apart."""
+    (area,) = estimate_all([surface], "auroc")
+    return area.low >= TELLING
+
+
 def _without_probe(options: StudyOptions) -> StudyOptions:
     """Train from a head of zeros unless the recipe asks: a probe would begin with the surface."""
     if "probe" in dict(options.training):
         return options
     return dataclasses.replace(options, training=(*options.training, ("probe", "False")))
-
-
-def _within_budget(
-    options: StudyOptions,
-    planned: Sequence[PlannedScenario],
-    development: ImageTable,
-    session: Session,
-) -> StudyOptions:
-    """The options with the training that the budget buys; a resumed run keeps its own."""
-    trained = [p.scenario for p in planned if p.scenario.trained]
-    if not options.budget or not trained:
-        return options
-    extractor = session.extractor
-    if session.resumed:
-        earlier = session.earlier("budget")
-        params = tuple((str(name), str(value)) for name, value in earlier[-1]["params"])
-        size, n_folds = int(earlier[-1]["size"]), int(earlier[-1]["folds"])
-        depth = str(earlier[-1].get("depth", ""))  # runs begun before one was bought go on
-    else:
-        left = (options.budget - session.seconds) / len(trained) - RESERVE
-        setup = in_faster_precision(FinetuneSetup.of(trained[0], development, extractor))
-        found = buy(setup, options.n_folds, left, fewer=not options.site)
-        params, size, n_folds, depth = found.params, found.size, found.n_folds, found.depth
-        search = f"and a search of the depth on {found.rungs} images x epochs"
-        extractor.progress.say(
-            f"{options.budget / 60:.0f} minutes buy {found.epochs} epochs in {n_folds} folds"
-            f"{f' at {size} pixels' if size else ''}"
-            f"{' of the whole network' if depth else ''}{f' {search}' if found.rungs else ''}; "
-            f"about {found.seconds / 60:.0f} minutes for training"
-            f"{'' if found.fits else ', more than there are: this is the least'}."
-        )
-        session.event(
-            "budget",
-            params=params,
-            size=size,
-            folds=n_folds,
-            depth=depth,
-            seconds=round(found.seconds),
-            fits=found.fits,
-        )
-    kept = tuple(one for one in options.training if one[0] not in dict(params))
-    return dataclasses.replace(
-        options,
-        training=(*kept, *params),
-        training_size=size,
-        n_folds=n_folds,
-        depths=tuple(depth or one if one == BEST else one for one in options.depths),
-    )
-
-
-def _inputs(planned: Sequence[PlannedScenario], extractor: Extractor) -> list[FeatureSpec]:
-    """What the network is asked for by any scenario: codes, or the descriptors to be encoded."""
-    found: dict[FeatureSpec, None] = {}
-    for entry in planned:
-        for scenario in entry.scenario.members or (entry.scenario,):
-            feature_plan = feature_plan_of(scenario, extractor)
-            if encoder_of(scenario) is None:
-                found |= dict.fromkeys(feature_plan.specs)
-            else:
-                found |= dict.fromkeys(feature_plan.grids.specs)
-    return list(found)
-
-
-def _changed(
-    planned: Sequence[PlannedScenario], view: Edit, extractor: Extractor
-) -> list[FeatureSpec]:
-    """What frozen networks are asked for of images in the view that is judged."""
-    frozen = [entry for entry in planned if not entry.scenario.trained]
-    return [
-        dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in _inputs(frozen, extractor)
-    ]
 
 
 def _about_sizes(options: StudyOptions, extractor: Extractor, shorter: int) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from medgraft.learn.cross_validation import CrossFitted
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
+from medgraft.studies.audit_budget import pairs_within
 from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
@@ -41,6 +42,7 @@ from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
+from medgraft.studies.race import race
 from medgraft.studies.recommend import (
     Recommendation,
     decided_for_all,
@@ -52,7 +54,9 @@ from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore
 from medgraft.studies.unsure import by_subgroup, set_figures, unlike_figures
+from medgraft.studies.within_budget import LEAST_PAIRS
 from medgraft.types import (
+    BudgetUse,
     Estimate,
     Evaluation,
     Finding,
@@ -134,7 +138,11 @@ def run_study(
     session = Session(extractor, store)
     options = with_networks(options, table, extractor)
     prepared = prepare(table, options, session, folds)
-    judged: Mapping[str, CrossFitted] = judge(prepared, session)
+    judged: Mapping[str, CrossFitted]
+    if prepared.steps:  # the budget decides what is run
+        prepared, judged = race(prepared, session)
+    else:
+        judged = judge(prepared, session)
     session.end_step("judge the scenarios out of fold")
     prepared, judged = spend(prepared, judged, session)
     chosen = choose(prepared, judged, session, given)
@@ -172,7 +180,8 @@ class Chosen:
     estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
     crossed : of the recommended scenario; validation its Evaluation on images as they are, least
     the lower end of what the surface leaves of it, by_site its figures where folds are sites; curve
-    what more images would bring, where that was asked for.
+    what more images would bring, where that was asked for. pairs : of images, that the audit had
+    time for.
     """
 
     choice: Recommendation
@@ -184,6 +193,7 @@ class Chosen:
     least: LowerEnd | None
     by_site: SiteFigures | None
     curve: LearningCurve | None
+    pairs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,11 +226,15 @@ def choose(
         choice = decided_for_all(choice, given, estimates[given])
     session.end_step("compare and recommend")
     audited = None
-    if options.audit and not given:
+    asked = options.audit and not given
+    pairs = pairs_within(prepared, choice.recommended, session) if asked else 0
+    if pairs:
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
-            return audit_unseen(scenario, development, options, session.extractor)
+            size = max(LEAST_PAIRS, pairs_within(prepared, key, session))
+            cut = dataclasses.replace(options, audit_pairs=min(size, options.audit_pairs))
+            return audit_unseen(scenario, development, cut, session.extractor)
 
         audited = audit_candidates(
             choice, lambda failed: recommend(drawn, failed), audit, session.store
@@ -247,6 +261,7 @@ def choose(
         if prepared.sites is None
         else figures_by_site(crossed.unchanged, prepared.sites, options.site, options.metric),
         curve=curve,
+        pairs=pairs,
     )
 
 
@@ -361,11 +376,18 @@ def _result(
         second=prepared.options.second,
         similarity=prepared.similarity,
         learning_curve=chosen.curve,
+        budget=prepared.budget and _with_audit(prepared, prepared.budget, chosen.pairs),
         calibration={
             "validation": chosen.validation.calibration,
             "test": None if evaluation is None else evaluation.calibration,
         },
     )
+
+
+def _with_audit(prepared: Prepared, use: BudgetUse, pairs: int) -> BudgetUse:
+    """The same, with how large the audit was where it was cut."""
+    cut = prepared.options.audit and pairs < prepared.options.audit_pairs
+    return dataclasses.replace(use, audit_pairs=pairs) if cut else use
 
 
 def _estimates(oof: Sequence[Predictions], metric: str, folds: Folds) -> dict[str, Estimate]:

@@ -13,7 +13,7 @@ from medgraft.errors import BackboneError, MissingExtraError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import PACKAGED
-from medgraft.studies.options import StudyOptions
+from medgraft.studies.options import AUTO, StudyOptions
 from medgraft.types import ImageTable, SecondNetwork
 
 SECOND = "vgg16"
@@ -23,16 +23,19 @@ MOST = 600  # forward passes: two minutes, at the 5.9 images a second of two cor
 def with_networks(options: StudyOptions, table: ImageTable, extractor: Extractor) -> StudyOptions:
     """The options with the networks that are compared, where they name none.
 
-    Only frozen probes are doubled: what is trained takes the time that there is. Weights that were
-    given belong to the default network.
+    Only frozen probes are doubled: what is trained takes the time that there is. Where a budget
+    decides, the second network is offered, however many images there are. Weights that were given
+    belong to the default network.
     """
     if options.backbones:
         return options
-    plain = options.families == ("probe",) and not extractor.weights
-    second = SecondNetwork(SECOND, _passes(options, table), MOST) if plain else None
+    plain = options.families in (("probe",), AUTO) and not extractor.weights
+    passes = _passes(options, table)
+    most = passes if options.automatic else MOST
+    second = SecondNetwork(SECOND, passes, most) if plain else None
     if second is None or not _installed(second.backbone):
         return dataclasses.replace(options, backbones=(DEFAULT,))
-    tried = (second.backbone,) if second.tried else ()
+    tried = (second.backbone,) if second.tried and not options.automatic else ()
     return dataclasses.replace(options, backbones=(DEFAULT, *tried), second=second)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 from medgraft.features.extract import Extractor
-from medgraft.studies.store import RunStore
+from medgraft.studies.store import RunStore, read_events
+
+DECIDED = ("audit", "budget", "networks", "plan", "race")  # events of what the clock decided
 
 
 class Session:
@@ -19,9 +22,8 @@ class Session:
     def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
         self.extractor, self.store = extractor, store
         self.step_seconds: dict[str, float] = {}
-        self._earlier = {
-            name: store.events(name) if store is not None else [] for name in ("budget", "networks")
-        }
+        self._earlier = {name: store.events(name) if store is not None else [] for name in DECIDED}
+        self._before = _seconds_before(read_events(store.folder)) if store is not None else 0.0
         self._began = self._last = time.perf_counter()
 
     def event(self, name: str, **facts: object) -> None:
@@ -30,7 +32,7 @@ class Session:
             self.store.event(name, **facts)
 
     def earlier(self, name: str) -> list[dict[str, Any]]:
-        """What the clock decided before this session began: events `budget` or `networks`."""
+        """What the clock decided before this session began: events of a name in `DECIDED`."""
         return self._earlier[name]
 
     @property
@@ -49,3 +51,15 @@ class Session:
     def seconds(self) -> float:
         """Since the study began."""
         return time.perf_counter() - self._began
+
+    @property
+    def spent(self) -> float:
+        """Seconds of a budget: of this session, and of those that it goes on with."""
+        return self._before + self.seconds
+
+
+def _seconds_before(events: list[dict[str, Any]]) -> float:
+    """How long the sessions before the last one worked, by the times of their events."""
+    starts = [i for i, row in enumerate(events) if row["event"] in ("started", "resumed")]
+    times = [float(row.get("time", 0.0)) for row in events]
+    return sum(max(0.0, times[end - 1] - times[i]) for i, end in pairwise(starts))

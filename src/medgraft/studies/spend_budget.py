@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.results.training import DEPLOYED
 from medgraft.studies.judge import judge
-from medgraft.studies.plan import plan
-from medgraft.studies.prepare import RESERVE, Prepared
+from medgraft.studies.plan import trained_otherwise
+from medgraft.studies.prepare import Prepared
 from medgraft.studies.session import Session
+from medgraft.studies.within_budget import RESERVE
 
 REST = 0.05  # of a budget, for the audit of more networks and for what takes longer than before
 MOST = 5  # networks a fold
@@ -62,5 +63,6 @@ def _with_networks(prepared: Prepared, networks: int, session: Session) -> Prepa
         prepared.options, training=(*training, ("networks", str(networks)))
     )
     table = prepared.development.table
-    planned = plan(options, session.extractor, len(table), len(table.classes), prepared.shorter)
+    shape = (len(table), len(table.classes))
+    planned = trained_otherwise(prepared.planned, options, session.extractor, shape)
     return dataclasses.replace(prepared, options=options, planned=planned)

@@ -16,6 +16,7 @@ from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.sections import (
     atlas,
+    budget,
     cases,
     decision_map,
     evidence,
@@ -119,6 +120,7 @@ def render(content: ReportInput) -> str:
             **evidence.section(content.evidence),
             **cases.section(content),
             **scenarios.section(content),
+            **budget.section(content.result),
             **atlas.section(content),
             **questions.section(content),
             **training.section(content),
