@@ -32,9 +32,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "results" / "recommendation.md"
 LARGE_TEST = 600  # images of a test, from which it counts for the headline
 AIM = "median at most 1 point, 90th percentile at most 3, and no constant policy better"
 WHAT = {
-    "frozen": "nine layers of tf_efficientnet_lite0 and their join under three heads; five of these at "
-    "544 px alone, beside 224 px and averaged with it; VLAD of four layers with 16 and 64 "
-    "words; the layers of tf_efficientnet_lite2 under a linear SVM",
+    "frozen": "nine layers of tf_efficientnet_lite0 and their join under three heads; five of "
+    "these at 544 px alone, beside 224 px and averaged with it; VLAD of four layers with 16 and "
+    "64 words; the layers of tf_efficientnet_lite2 under a linear SVM",
     "networks": "the layers of tf_efficientnet_lite0, tf_efficientnet_lite2 and VGG-16 under a "
     "linear SVM",
     "trained": "the layers of tf_efficientnet_lite0 and tf_efficientnet_lite2 under a linear SVM, "
