@@ -23,8 +23,8 @@ Segment = tuple[NDArray[np.bytes_], Any, NDArray[np.intp]]  # hashes, rows, orde
 class HeldStore(FeatureStore):
     """Codes of one recipe, those of segments that were read before from memory.
 
-    Segments never change, so that new ones are all there is to look for. Descriptors, which are
-    large, stay mapped.
+    Segments never change, so that new ones are all there is to look for. What is not pooled
+    (descriptors, pixels) is large and stays mapped.
     """
 
     def __init__(self, folder: Path, recipe: Mapping[str, object]) -> None:
@@ -52,7 +52,8 @@ class HeldStore(FeatureStore):
             found = _read_segment(path, block)
             self._held[key] = None
             if found is not None:
-                values = found[1] if block.endswith(f"@{GRID}") else np.array(found[1])
+                pooled = "@" in block and not block.endswith(f"@{GRID}")
+                values = np.array(found[1]) if pooled else found[1]
                 self._held[key] = found[0], values, np.argsort(found[0])
         return self._held[key]
 

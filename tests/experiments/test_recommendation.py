@@ -184,6 +184,8 @@ def test_held_codes_are_those_of_the_cache_and_see_new_segments(tmp_path: Path) 
     for block in blocks:
         assert np.array_equal(held.read(wanted, block), plain.read(wanted, block))
         assert np.array_equal(held.read(wanted, block), blocks[block][[3, 0, 3]])
+    rows = held.rows(wanted, "a@grid")  # which are read from the disk
+    assert np.array_equal(rows[np.array([1])], blocks["a@grid"][[0]])
     assert held.missing(np.array(["a", "x"]), ("a@avg",)).tolist() == [False, True]
     plain.write(np.array(["x"]), {"a@avg": np.ones((1, 3), np.float32)})
     assert np.array_equal(held.read(np.array(["x", "a"]), "a@avg")[0], np.ones(3))
