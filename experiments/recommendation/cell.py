@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medgraft.data.pool.pool import shorter_side
 from medgraft.data.split import Development, make_folds
 from medgraft.evaluate.compare import compare, of_all, paired_cases
 from medgraft.evaluate.metrics import Threshold
-from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
@@ -31,14 +29,6 @@ from recommendation.sets import drawn, halves
 
 ALSO = "balanced_accuracy"  # by which what was chosen is judged too
 HALF_WIDTH = 1.96  # standard errors, of a 95 % interval
-
-
-class PassingCache(Cache):
-    """A cache that keeps codes and lets out-of-fold predictions go: no other cell asks for them."""
-
-    def put(self, kind: str, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        if kind != "predictions":
-            super().put(kind, key, arrays)
 
 
 def measure(

@@ -22,7 +22,7 @@ ELSEWHERE = "best constant elsewhere"
 THUMB = "rule of thumb"
 LARGEST = (0, 100, 250, 500, 10**9)  # images up to which a linear head is taken
 NEAREST = (0.0, 0.023, 0.04, 0.056, 1.0)  # distance to ImageNet up to which images are similar
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,51 +176,55 @@ def _over_data(cells: Sequence[Cell], values: Sequence[float] | Floats) -> float
 class Summary:
     """Of a policy's regrets over cells, every size of every data set weighing the same.
 
-    median, high, mean : each (value, low, high); `high` is the 90th percentile. worst : of any
-    cell. also : mean of the second metric. cells : how many.
+    median, high, mean : each (value, low, high), or (value,) where no interval was asked for;
+    `high` is the 90th percentile. worst : of any cell. also : mean of the second metric. cells :
+    how many.
     """
 
-    median: tuple[float, float, float]
-    high: tuple[float, float, float]
-    mean: tuple[float, float, float]
+    median: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
     worst: float
     also: float
     cells: int
 
 
-def summary(cells: Sequence[Cell], regret: Regret, seed: int = 0) -> Summary:
-    """The summary, with 95 % intervals over draws and over the groups of the tests.
-
-    A resample draws the draws of each size of each data set, and moves all regrets of a data set by
-    the same share of their standard errors, since all its cells share one test.
-    """
-    known = np.isfinite(regret.value)
-    rows = [(cell.data, str(cell.n)) for cell in cells]
+def summary(cells: Sequence[Cell], regret: Regret, intervals: bool = True) -> Summary:
+    """The summary; its intervals are of 95 %, over draws and over the groups of the tests."""
     blocks: dict[tuple[str, str], list[int]] = {}
-    for i in np.flatnonzero(known):
-        blocks.setdefault(rows[i], []).append(int(i))
+    for i in np.flatnonzero(np.isfinite(regret.value)).tolist():
+        blocks.setdefault((cells[i].data, str(cells[i].n)), []).append(i)
+    places = np.concatenate([np.array(own) for own in blocks.values()])
+    weight = np.concatenate([np.full(len(own), 1 / len(own)) for own in blocks.values()])
+    ends = [_figures(regret.value[places], weight)]
+    if intervals:
+        ends += np.percentile(_resampled(blocks, regret), [2.5, 97.5], axis=0).tolist()
+    median, high, mean = (tuple(map(float, one)) for one in zip(*ends, strict=True))
+    also = float(np.average(regret.also[places], weights=weight))
+    worst = float(regret.value[places].max())
+    return Summary(median, high, mean, worst, also, len(places))
+
+
+def _resampled(blocks: Mapping[tuple[str, str], Sequence[int]], regret: Regret) -> Floats:
+    """Median, 90th percentile and mean of `RESAMPLES` resamples, (n, 3).
+
+    blocks : the cells of each size of each data set. A resample draws cells of each block, and
+    moves all regrets of a data set by the same share of their standard errors, since they share
+    one test.
+    """
     most = max(map(len, blocks.values()))
-    rng = np.random.default_rng(seed)
-    data = list(dict.fromkeys(name for name, _ in blocks))
+    rng = np.random.default_rng(0)
+    names = list(dict.fromkeys(name for name, _ in blocks))
     samples = np.empty((RESAMPLES, 3))
     for b in range(RESAMPLES):
-        moved = dict(zip(data, rng.standard_normal(len(data)), strict=True))
+        moved = dict(zip(names, rng.standard_normal(len(names)), strict=True))
         drawn = [
             regret.value[mine] + moved[name] * regret.error[mine]
             for (name, _), own in blocks.items()
             for mine in [rng.choice(own, most)]
         ]
         samples[b] = _figures(np.concatenate(drawn), np.ones(most * len(drawn)))
-    places = np.concatenate([np.array(own) for own in blocks.values()])
-    weight = np.concatenate([np.full(len(own), 1 / len(own)) for own in blocks.values()])
-    values = _figures(regret.value[places], weight)
-    low, high = np.percentile(samples, [2.5, 97.5], axis=0)
-    median, upper, mean = zip(values, low, high, strict=True)
-    also = float(np.average(regret.also[places], weights=weight))
-    return Summary(
-        median=median, high=upper, mean=mean,
-        worst=float(regret.value[places].max()), also=also, cells=len(places),
-    )  # fmt: skip
+    return samples
 
 
 def _figures(values: Floats, weight: Floats) -> tuple[float, float, float]:

@@ -22,8 +22,9 @@ from medgraft.types import ImageTable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from recommendation.cell import PassingCache, codes, measure
+from recommendation.cell import codes, measure
 from recommendation.fields import FIELDS
+from recommendation.held_codes import HeldCache
 from recommendation.results import RESULTS, done, key_of, read
 from recommendation.sets import ALL, SETS, SHARED, sizes, whole
 
@@ -44,7 +45,7 @@ def main() -> None:
     began = time.perf_counter()
     names = asked.only.split(",") if asked.only else list(SETS)
     for field in asked.fields.split(","):
-        cache = medgraft.Cache() if FIELDS[field].trained else PassingCache()
+        cache = HeldCache(predictions=FIELDS[field].trained)
         extractor = medgraft.Extractor(cache, workers=asked.workers)
         tables = {name: whole(name) for name in names}
         if asked.codes:
