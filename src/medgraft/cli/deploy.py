@@ -9,7 +9,7 @@ import typer
 
 from medgraft import terminal
 from medgraft.cli.option_parsing import extractor_of
-from medgraft.cli.options import CACHE, MODEL
+from medgraft.cli.options import AS_JSON, CACHE, ENGINE, MODEL, QUIET, WORKERS
 from medgraft.cli.program import app
 
 
@@ -42,3 +42,60 @@ def bundle(
     extractor = extractor_of("openvino", None, cache, terminal.progress(True))
     written = bundle_model(model, out, extractor, layout)
     terminal.show_written([written])
+
+
+@app.command()
+def export(
+    model: MODEL,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="onnx|openvino|torchscript",
+            help="onnx needs: pip install 'medgraft[onnx]'.",
+        ),
+    ] = "onnx",
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="A folder that is empty or not there."),
+    ] = Path("medgraft-export"),
+    parity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parity",
+            metavar="PATH",
+            help="Images, folders or patterns on which the graph is held to MODEL, 500 images at "
+            "most (repeatable); by default what its study was given. Labels are not needed.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        bool,
+        typer.Option(
+            "--runtime",
+            help="Also write predict.py, which answers from files without torch or medgraft.",
+        ),
+    ] = False,
+    as_json: AS_JSON = False,
+    engine: ENGINE = "openvino",
+    workers: WORKERS = None,
+    cache: CACHE = None,
+    quiet: QUIET = False,
+) -> None:
+    """Write MODEL as one graph, from pixels to calibrated probabilities, for other programs.
+
+    Fails, and writes nothing, where the graph answers otherwise than MODEL: above 1e-4 in a
+    probability from the same canvas, 5e-3 from the file (--runtime), or one label of 500.
+    """
+    from medgraft.export.export_model import export_model
+    from medgraft.files import json_value
+    from medgraft.report.text.export import lines
+
+    progress = terminal.progress(quiet or as_json)
+    extractor = extractor_of(engine, workers, cache, progress)
+    found = export_model(model, out, format, extractor, parity=parity or (), runtime=runtime)
+    if as_json:
+        terminal.show_json(json_value(found) | {"folder": str(found.folder)})
+        return
+    for line in lines(found):
+        typer.echo(line)
+    terminal.show_written([found.folder])

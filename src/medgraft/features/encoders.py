@@ -324,13 +324,13 @@ class SpatialPyramid(BaseEncoder):
         cells = [
             pool_positions(grid[:, rows, columns].reshape(n, -1, channels), self.pooling)
             for level in self.levels
-            for rows in _spans(side, level)
-            for columns in _spans(side, level)
+            for rows in spans(side, level)
+            for columns in spans(side, level)
         ]
         return np.concatenate(cells, axis=1)
 
 
-def _spans(side: int, cells: int) -> list[slice]:
+def spans(side: int, cells: int) -> list[slice]:
     """The rows of each of so many cells of a side."""
     return [slice(i * side // cells, -(-(i + 1) * side // cells)) for i in range(cells)]
 

@@ -1,0 +1,40 @@
+"""An export in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from medgraft.report.text import formatting
+from medgraft.results.export import Export
+
+
+def lines(found: Export) -> Iterator[str]:
+    """What was written, how close it is, how fast it is."""
+    one = found.parity
+    images = formatting.plural(one.n, "image")
+    yield (
+        f"{found.scenario} as {found.format}, {found.bytes / 2**20:.1f} MB: from canvases of "
+        f"{found.size} × {found.size} pixels (uint8 RGB, {found.resize}) to calibrated "
+        "probabilities; images are decoded and resized outside of the graph"
+    )
+    yield (
+        f"on {images}, from the same canvas: probabilities differ by {one.difference:.1e} at most, "
+        f"{formatting.plural(one.changed, 'label')} changed; batches of 1, 2 and 7 by "
+        f"{one.batches:.1e}"
+    )
+    if one.from_files is not None:
+        files = one.from_files
+        yield (
+            f"on {formatting.plural(files.n, 'image')}, from the file by predict.py, without torch "
+            f"and medgraft: by {files.difference:.1e} at most, "
+            f"{formatting.plural(files.changed, 'label')} changed; first answer in "
+            f"{files.seconds:.1f} s"
+        )
+        if files.unread:
+            yield f"{formatting.plural(files.unread, 'image')} could not be read by predict.py"
+    yield (
+        f"{one.per_second:.0f} images/s from the canvas ({1000 * one.one:.1f} ms one alone), "
+        f"medgraft itself {one.model_per_second:.0f}"
+    )
+    if found.skipped:
+        yield f"{formatting.plural(found.skipped, 'file')} could not be read and were left out"
