@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-gpu results-frozen results-finetune results-evidence results-audits results-promises results-shift results-layouts results-sets results-unlike prove-audit prove-statistics fuzz lint format clean results-similarity results-learning-curve results-memory prove-recommendation results-study
+.PHONY: $(shell grep -oE '^[a-z-]+' $(MAKEFILE_LIST)) # none is a file
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,12 @@ test: $(READY) ## the tests a change must pass (minutes)
 
 test-all: $(READY) ## every test, the slow ones too
 	$(BIN)/pytest -m ''
+
+site: $(READY) ## build the site of docs/ into site/, strictly
+	$(BIN)/zensical build --strict --clean
+
+docs: site ## and type what its pages tell to type, on made data (minutes)
+	$(BIN)/pytest -m '' tests/docs
 
 bench: $(READY) ## paired timings against the usual script; writes bench/results/
 	$(BIN)/python bench/run.py
@@ -101,4 +107,4 @@ format: $(READY) ## put the style right
 	$(BIN)/ruff format .
 
 clean: ## remove what the targets made
-	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf site dist .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

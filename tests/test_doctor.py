@@ -160,9 +160,9 @@ def test_this_installation_works_and_its_report_is_whole(
     assert {problem.severity for problem in found.problems} <= {"warn"}
     content = shareable(found)
     assert content["works"] is True
-    assert {"name": "numpy", "needed": ">=2.0", "found": np.__version__, "fits": True} in content[
-        "packages"
-    ]
+    [numpy] = [one for one in content["packages"] if one["name"] == "numpy"]
+    assert numpy["found"] == np.__version__
+    assert numpy["fits"] is True
     networks = [one["network"] for one in content["weights"]]
     assert networks[:3] == [f"tf_efficientnet_lite{k}" for k in range(3)]
     assert "No image was tried" in verdict(found)
