@@ -19,10 +19,9 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from serving import NAME, PLACE, Running, form, png, running, until
 from starlette.formparsers import MultiPartParser
-from test_limits import until
 
-from conftest import NAME, PLACE, Running, form, png, running
 from medgraft.bundle.predict import predict_files
 from medgraft.errors import DataError
 from medgraft.serve.limits import MIB, Limits

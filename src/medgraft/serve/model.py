@@ -150,8 +150,10 @@ class ServedModel:
         if self.unlike is None or not isinstance(self.fitted, _ScoredFromOutputs):
             return None
         spec, own = self.unlike.unlikeness.reference.spec(self.unlike.extractor), self.fitted.spec
-        same = (spec.weights, spec.engine) == (own.weights, own.engine) and len(self.recipes) == 1
-        return (self.fitted, spec) if same else None
+        if (spec.weights, spec.engine) != (own.weights, own.engine) or len(self.recipes) > 1:
+            return None
+        # The classifier's own recipe, which may say that an earlier version decoded its images.
+        return self.fitted, dataclasses.replace(own, taps=spec.taps, poolings=spec.poolings)
 
     def explain(self, canvas: Canvas, method: str, taps: Sequence[str], target: str) -> Explained:
         """The maps of one image, and what is said of it; target : '' for the predicted class.
