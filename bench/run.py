@@ -10,6 +10,7 @@ import codes
 import duplicates
 import heads
 import hybrid
+import serve
 import sizes
 import training
 import vlad
@@ -28,6 +29,7 @@ def main() -> None:
     hybrid.main()
     duplicates.main()
     cam.main(SHARED)
+    serve.main(SHARED)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from serving import NAME, PLACE, Running, form, png, running, until
 from starlette.formparsers import MultiPartParser
-from test_limits import until
 
-from conftest import NAME, PLACE, Running, form, png, running
 from medgraft.bundle.predict import predict_files
-from medgraft.errors import DataError
+from medgraft.errors import BackboneError, DataError
 from medgraft.serve.limits import MIB, Limits
 from medgraft.serve.model import bundle_sha256
 from medgraft.serve.run import Door, bound, check_key, is_loopback
@@ -144,6 +143,15 @@ def test_explain_refuses(query: str, body: bytes, code: str, server: Running) ->
     assert server.ask(f"/v1/explain?{query}", body).code == code
 
 
+def test_explain_knows_no_such_tap(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*words: object) -> None:
+        raise BackboneError("no tap 'x'")
+
+    monkeypatch.setattr("medgraft.serve.model.explained", unknown)
+    found = server.ask("/v1/explain?taps=x", form(png()))
+    assert (found.status, found.code) == (422, "no_such_map")
+
+
 def test_a_client_that_goes_is_not_worked_for(server: Running) -> None:
     server.gate.clear()
     body = form(png())
@@ -187,7 +195,15 @@ def test_a_key_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost", 200), ("127.0.0.1:99", 200), ("LOCALHOST", 200), ("evil.example", 421)],
+    [
+        ("localhost", 200),
+        ("127.0.0.1:99", 200),
+        ("LOCALHOST", 200),
+        ("[::1]", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("evil.example:8000", 421),
+    ],
 )
 def test_without_a_key_it_goes_by_its_own_address(host: str, status: int, server: Running) -> None:
     assert server.ask("/health", Host=host).status == status

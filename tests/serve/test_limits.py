@@ -11,19 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import BOUNDARY, NAME, SMALL, Answered, Running, form, png, running, until
 
-from conftest import BOUNDARY, NAME, SMALL, Answered, Running, form, png, running
 from medgraft.serve.limits import Limits
 
 Threads = Callable[..., list[Any]]
 DOCS = Path(__file__).parents[2] / "docs" / "serve.md"
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def bomb(side: int = 60_000) -> bytes:

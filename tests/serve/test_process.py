@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serving import BOUNDARY, form, png
 
-from conftest import BOUNDARY, form, png
 from numpy_model import ByBrightness
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -109,8 +109,13 @@ class UnlikeJudge:
             spec = self.unlikeness.reference.spec(self.fitted.extractor)
         except BackboneError:
             return None
-        same = recipe_of(spec) == recipe_of(self.fitted.spec)
-        return (self.fitted, spec) if same else None
+        own = self.fitted.spec
+        if recipe_of(spec) != recipe_of(own):
+            return None
+        if (spec.weights, spec.engine) == (own.weights, own.engine):
+            # Its own recipe, which may say that an earlier version decoded the images.
+            spec = replace(own, taps=spec.taps, poolings=spec.poolings)
+        return self.fitted, spec
 
     def files(self, names: Sequence[str]) -> dict[str, bool]:
         """Whether each image file is unlike; those that can be read."""

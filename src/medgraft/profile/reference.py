@@ -197,8 +197,11 @@ class Reference:
         part = slice(WIDTH) if stages else slice(WIDTH, None)
         mine, codes = self.codes[:, part], codes[:, part]
         square = np.square(mine).sum(axis=1)
-        numbers = np.unique(np.append(self.groups, np.array(own, str)), return_inverse=True)[1]
-        here, theirs = numbers[: len(mine)], numbers[len(mine) :]
+        here = theirs = np.empty(0, np.int64)
+        if len(own):  # sorting all groups takes longer than an image's distances
+            both = np.append(self.groups, np.array(own, str))
+            numbers = np.unique(both, return_inverse=True)[1]
+            here, theirs = numbers[: len(mine)], numbers[len(mine) :]
         found = []
         for start in range(0, len(codes), 512):
             some = codes[start : start + 512]

@@ -18,16 +18,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from medgraft.bundle.explain import AUTO, OCCLUSION
-from medgraft.errors import ScenarioError
+from medgraft.errors import BackboneError, ScenarioError
 from medgraft.explain.methods import METHODS, SCORE_CAM
 from medgraft.report.charts.images import data_uri, overlay
 from medgraft.serve.limits import RequestError
 from medgraft.serve.model import Explained
 from medgraft.serve.schema import (
-    FILES,
     ExplainedAnswer,
     Predicted,
     State,
+    files_of,
     refusals,
     with_examples,
 )
@@ -87,14 +87,15 @@ def routes_of(app: FastAPI) -> list[str]:
 
 
 def _model_routes(app: FastAPI, service: Service) -> None:
-    body = {"requestBody": FILES}
+    files = {"requestBody": files_of(service.limits.files)}
+    one_file = {"requestBody": files_of(1)}
     refused = refusals(401, 408, 413, 415, 421, 422, 429, 500, 503)
 
     @app.post(
         "/v1/predict",
         response_model=Predicted,
         responses=refused,
-        openapi_extra=body,
+        openapi_extra=files,
         tags=["model"],
     )
     async def predict(request: Request) -> Response:
@@ -106,7 +107,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         return JSONResponse(await service.predict(request))
 
     @app.post(
-        "/v1/explain", response_model=ExplainedAnswer, responses=refused, openapi_extra=body,
+        "/v1/explain", response_model=ExplainedAnswer, responses=refused, openapi_extra=one_file,
         tags=["model"],
     )  # fmt: skip
     async def explain(
@@ -121,7 +122,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         asked = Looked(method, tuple(filter(None, taps.split(","))), target)
         try:
             canvas, found = await service.explain(request, asked)
-        except ScenarioError as error:
+        except (BackboneError, ScenarioError) as error:
             raise _no_such_map(str(error), "the model has the map that is asked for") from error
         return JSONResponse({"model": service.model.described(), **_maps_json(canvas, found)})
 

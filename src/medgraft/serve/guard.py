@@ -73,9 +73,10 @@ class Guard:
     def _admit(self, scope: Scope) -> None:
         """Refuse whom nobody knows, and what is too much at once."""
         headers = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1").rpartition(":")
-        name = host[0] if host[1] and host[2].isdigit() else host[2]
-        if self.hosts and name and name.lower() not in self.hosts:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name, _, port = host.rpartition(":")
+        name = name if port.isdigit() else host
+        if self.hosts and name and name not in self.hosts:
             raise RequestError(
                 421, "wrong_host", "a name of this server that it does not go by",
                 "without a key it answers to its own address alone", "ask it by that, or set a key",

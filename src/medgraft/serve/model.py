@@ -122,6 +122,8 @@ class ServedModel:
         ------
         ScenarioError
             The classifier, or a tap, has no such map; or it does not know the class.
+        BackboneError
+            There is no such tap.
         """
         (p,) = self.fitted.probabilities([canvas])
         said = classified(self.fitted, p)

@@ -6,7 +6,8 @@ const state = byId("state");
 
 class Refused extends Error {
   constructor(error) {
-    super(`${error.value}. What helps: ${error.remedy}.`);
+    const value = error.value[0].toUpperCase() + error.value.slice(1);
+    super(`${value}. What helps: ${error.remedy}.`);
     this.code = error.code;
   }
 }
@@ -34,9 +35,8 @@ async function ask(path, files) {
 }
 
 function inWords(p) {
-  if (p > 0.995) return "almost certain by its own account";
-  const of = p < 0.1 ? 100 : 10;
-  const n = Math.max(1, Math.round(p * of));
+  const of = p < 0.1 || p > 0.9 ? 100 : 10;
+  const n = Math.min(of - 1, Math.max(1, Math.round(p * of)));
   return `right for about ${n} in ${of} images that it is as sure of`;
 }
 
@@ -47,15 +47,18 @@ function element(name, text, kind) {
   return found;
 }
 
-function show(file, row) {
+// A label that is not the most probable class is the threshold's.
+function why(row, model) {
+  if (row.probabilities[row.label] === Math.max(...Object.values(row.probabilities))) return "";
+  return ` Called so because ${model.positive} is called from ${model.threshold.toFixed(2)} on.`;
+}
+
+function show(file, row, model) {
   const item = byId("answer").content.firstElementChild.cloneNode(true);
   const part = (name) => item.querySelector(name);
   const image = part(".image");
   image.alt = `Image ${file.name}`;
-  image.onerror = () => {
-    image.classList.add("absent");
-    image.alt = "A browser does not show this kind of image";
-  };
+  image.onerror = () => image.replaceWith(element("p", "No preview of this kind of file", "absent"));
   image.src = URL.createObjectURL(file);
   image.onload = () => URL.revokeObjectURL(image.src);
   if (row.error) {
@@ -65,7 +68,7 @@ function show(file, row) {
   } else {
     const p = row.probabilities[row.label];
     part("h2").textContent = row.label;
-    part(".words").textContent = `Probability ${p.toFixed(2)}: ${inWords(p)}.`;
+    part(".words").textContent = `Probability ${p.toFixed(2)}: ${inWords(p)}.${why(row, model)}`;
     part(".set").textContent = inSet(row);
     if (row.unlike) part(".set").after(element("p", "Unlike the images it learned from: do not rely on it.", "warn"));
     part(".explain").onclick = (event) => explain(file, part(".maps"), event.currentTarget);
@@ -97,6 +100,7 @@ async function explain(file, maps, button) {
     maps.append(element("p", `Where “${found.target}” comes from (${found.method}), from shallow to deep. ` +
       "Each map is scaled to its own largest value. A heatmap shows where, not why."));
     maps.hidden = false;
+    maps.focus();
     button.remove();
   } catch (error) {
     button.disabled = false;
@@ -133,7 +137,8 @@ async function predict(chosen) {
       const found = await ask("v1/predict", some);
       describe(found.model);
       for (const row of found.images) {
-        show(some[row.index], { ...row, error: row.error && new Refused(row.error) });
+        const error = row.error && new Refused(row.error);
+        show(some[row.index], { ...row, error }, found.model);
       }
     } catch (error) {
       if (!(error instanceof Refused)) {

@@ -124,27 +124,24 @@ def with_examples(openapi: dict[str, Any]) -> dict[str, Any]:
     return openapi
 
 
-FILES = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["files"],
-                "additionalProperties": False,
-                "properties": {
-                    "files": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "images: JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM, "
-                        "DICOM; their names are not read",
-                    }
-                },
-            }
-        }
-    },
-}
+def files_of(most: int) -> dict[str, Any]:
+    """The body of a request, as OpenAPI has it: a form of files."""
+    files = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "format": "binary"},
+        "description": f"images, {most} at most: JPEG, PNG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM, "
+        "DICOM; their names are not read",
+    }
+    form = {
+        "type": "object",
+        "required": ["files"],
+        "additionalProperties": False,
+        "properties": {"files": files},
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+
+
 WHY = {
     401: "no key, or another",
     408: "the body came too slowly",
