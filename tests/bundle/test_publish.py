@@ -82,6 +82,8 @@ def test_every_command_answers_from_the_file_as_from_the_folder(
         here, there = ([text.replace(name, "MODEL") for text in both] for both in (here, there))
     assert here[0] == there[0]
     assert here[2] == there[2]
+    judged = [json.loads(both[1])["by_image"] for both in (here, there)]
+    assert judged[0] == judged[1]
     out = tmp_path / "maps"
     image = next(images.rglob("*.png"))
     done = CliRunner().invoke(app, ["explain", str(written), str(image), "-o", str(out)])
