@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from typer.testing import CliRunner
 from medgraft import api
 from medgraft.bundle.archive import write_archive
 from medgraft.bundle.model import load_model
+from medgraft.bundle.predict import predict_files
 from medgraft.bundle.publish import bundle_model
 from medgraft.cli import app
-from medgraft.errors import BundleError
+from medgraft.errors import BundleError, MedgraftError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
@@ -80,6 +82,8 @@ def test_every_command_answers_from_the_file_as_from_the_folder(
         here, there = ([text.replace(name, "MODEL") for text in both] for both in (here, there))
     assert here[0] == there[0]
     assert here[2] == there[2]
+    judged = [json.loads(both[1])["by_image"] for both in (here, there)]
+    assert judged[0] == judged[1]
     out = tmp_path / "maps"
     image = next(images.rglob("*.png"))
     done = CliRunner().invoke(app, ["explain", str(written), str(image), "-o", str(out)])
@@ -119,6 +123,30 @@ def _head(folder: Path, **changes: np.ndarray) -> None:
     content = json.loads((folder / "bundle.json").read_text())
     content["sha256"][path.name] = sha256_of(path)
     (folder / "bundle.json").write_text(json.dumps(content))
+
+
+class Bomb:
+    """Writes a file where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("canary"),))
+
+
+def test_pickled_weights_are_not_opened(
+    run: Path, cache: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(shutil.copytree(run / "model", tmp_path / "model"))
+    (folder / "backbone.safetensors").write_bytes(pickle.dumps({"weight": Bomb()}))
+    content = json.loads((folder / "bundle.json").read_text())
+    content["sha256"]["backbone.safetensors"] = sha256_of(folder / "backbone.safetensors")
+    (folder / "bundle.json").write_text(json.dumps(content))
+    write_archive(folder, tmp_path / "x.medgraft", "", {})
+    with pytest.raises(MedgraftError, match="refused"):
+        predict_files(load_model(tmp_path / "x.medgraft", cache=cache, workers=1), [str(images)])
+    assert not Path("canary").exists()
+    pickle.loads(pickle.dumps(Bomb()))  # noqa: S301  it does go off
+    assert Path("canary").exists()
 
 
 def _said(folder: Path, **changes: Any) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.bundle.archive import CARD, INDEX
-from medgraft.bundle.model import bundle_folder
+from medgraft.bundle.model import bundle_folder, label_of
 from medgraft.bundle.model_card import facts_of
 from medgraft.errors import ExportError
-from medgraft.export.formats import FORMATS, INPUT, OUTPUT, open_graph, write_graph
+from medgraft.export.formats import FORMATS, INPUT, OUTPUT, Runner, open_graph, write_graph
+from medgraft.export.int8 import LIMIT, answers, halves, import_nncf, judged, quantise
 from medgraft.export.parity import from_canvases, from_files, reference_of
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
@@ -27,9 +28,9 @@ from medgraft.files import (
 )
 from medgraft.learn.fit import load
 from medgraft.report.text.model_card import model_card
-from medgraft.results.export import Export
+from medgraft.results.export import Export, Int8
 from medgraft.studies.store import read_events
-from medgraft.types import FittedScenario
+from medgraft.types import FittedScenario, ImageTable
 from medgraft.version import __version__
 
 SCHEMA = "1.0"  # of export.json
@@ -45,6 +46,8 @@ def export_model(
     *,
     parity: Sequence[str] = (),
     runtime: bool = False,
+    int8: ImageTable | None = None,
+    int8_limit: float = LIMIT,
 ) -> Export:
     """Write a classifier as a graph into a folder, unless it answers otherwise there.
 
@@ -55,10 +58,14 @@ def export_model(
         data that its study was given, where that still lies there.
     runtime : also write a program that answers from image files without torch and without medgraft.
 
+    int8 : labelled images, by half of whose patients the ranges of networks in 8 bits are set, and
+        by the other half it is judged what that costs; None for single precision.
+    int8_limit : of the AUROC that may be lost.
+
     Raises
     ------
     ExportError
-        It has no graph, or the graph answers otherwise; nothing is written.
+        It has no graph, the graph answers otherwise, or 8 bits cost too much; nothing is written.
     BundleError, DataError, MissingExtraError, StorageError
         There is no model, no image that can be read, something is not installed, or `out` is taken.
     """
@@ -68,6 +75,10 @@ def export_model(
         raise ExportError(
             f"--runtime runs without torch, and {format} needs it; choose --format onnx or openvino"
         )
+    if int8 is not None:
+        if format != "openvino":
+            raise ExportError(f"--int8 is of --format openvino, not {format}")
+        import_nncf()  # what is missing is said before the work
     with explained(out):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise StorageError(f"{out} is not empty; choose another --out")
@@ -86,14 +97,20 @@ def export_model(
     facts = _facts(fitted, format)
     with written_folder(out) as temporary:
         file = write_graph(format, graph, fitted.spec.size, temporary, facts)
-        found = from_canvases(fitted, reference, open_graph(format, file, extractor.workers))
+        run = open_graph(format, file, extractor.workers)
+        found, eight = from_canvases(fitted, reference, run), None
+        if int8 is not None:
+            eight = _in_8_bits(fitted, run, file, int8, int8_limit)
+            prob = answers(open_graph(format, file, extractor.workers), reference.canvases)
+            labels = tuple(label_of(fitted, p) for p in prob)
+            reference = dataclasses.replace(reference, prob=prob, labels=labels)
         files = {one.name: sha256_of(one) for one in sorted(temporary.iterdir())}
         write_json(temporary / "export.json", {**facts, "files": files})
         if runtime:
             _write_program(temporary, RUNTIMES[format])
             program = from_files(fitted, reference, temporary / PROGRAM.name)
             found = dataclasses.replace(found, from_files=program)
-        whole = {**facts, "files": files, "parity": json_value(found)}
+        whole = {**facts, "files": files, "parity": json_value(found), "int8": json_value(eight)}
         write_json(temporary / "export.json", whole)
         write_text(temporary / CARD, _card(folder, fitted))
         size = sum(one.stat().st_size for one in temporary.iterdir() if one.name in files)
@@ -106,7 +123,18 @@ def export_model(
         bytes=size,
         parity=found,
         skipped=reference.skipped,
+        int8=eight,
     )
+
+
+def _in_8_bits(
+    fitted: FittedScenario, exact: Runner, file: Path, table: ImageTable, limit: float
+) -> Int8:
+    """Write the graph anew in 8 bits, and judge it by images that set no range of it."""
+    by, on = halves(fitted, table)
+    quantise(file, by[0])
+    rounded = open_graph("openvino", file)
+    return judged(fitted, exact, rounded, len(by[0]), on, limit)
 
 
 def _facts(fitted: FittedScenario, format: str) -> dict[str, Any]:

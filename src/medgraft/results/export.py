@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from medgraft.types import Comparison, Estimate
+
 
 @dataclass(frozen=True, slots=True)
 class FromFiles:
@@ -40,8 +42,27 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class Int8:
+    """A graph whose networks compute in 8 bits, on n labelled images that set no range.
+
+    before, after : AUROC in single precision and in 8 bits. lost : the first minus the second,
+    paired. difference : largest of a probability. changed : labels. per_second : images, from the
+    canvas, in batches of 16.
+    """
+
+    n: int
+    calibrated: int
+    before: Estimate
+    after: Estimate
+    lost: Comparison
+    difference: float
+    changed: int
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
-    """A written export. size : of the canvas in pixels."""
+    """A written export. size : of the canvas in pixels. parity : of the graph before `int8`."""
 
     folder: Path
     format: str
@@ -51,3 +72,4 @@ class Export:
     bytes: int
     parity: Parity
     skipped: int
+    int8: Int8 | None = None

@@ -36,5 +36,20 @@ def lines(found: Export) -> Iterator[str]:
         f"{one.per_second:.0f} images/s from the canvas ({1000 * one.one:.1f} ms one alone), "
         f"medgraft itself {one.model_per_second:.0f}"
     )
+    if found.int8 is not None:
+        eight = found.int8
+        yield (
+            f"networks in 8 bits, ranges set by {formatting.plural(eight.calibrated, 'image')}: "
+            f"AUROC {eight.after.value:.4f} instead of {eight.before.value:.4f} on "
+            f"{formatting.plural(eight.n, 'other image')}, {_signed(eight.lost.difference)} lost "
+            f"({_signed(eight.lost.low)} to {_signed(eight.lost.high)}); "
+            f"{formatting.plural(eight.changed, 'label')} changed, probabilities by "
+            f"{eight.difference:.2f} at most; {eight.per_second:.0f} images/s"
+        )
     if found.skipped:
         yield f"{formatting.plural(found.skipped, 'file')} could not be read and were left out"
+
+
+def _signed(value: float) -> str:
+    """Four digits, and no minus before nothing."""
+    return f"{round(value, 4) + 0.0:+.4f}"
