@@ -173,6 +173,8 @@ def test_a_client_that_goes_is_not_worked_for(server: Running) -> None:
     server.gate.set()
     assert server.ask("/v1/predict", form(png(), png())).status == 200
     assert server.asked == [1, *([2] if 2 in server.asked else [1, 1])]  # and not the second's
+    metrics = server.ask("/metrics").body.decode()
+    assert 'medgraft_requests_total{route="/v1/predict",status="499"} 3.0' in metrics
 
 
 # --------------------------------------------------------------------------- who may ask
