@@ -19,7 +19,8 @@ from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.similarity import measure_similarity
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
-from medgraft.studies.prepare import _inputs, prepare
+from medgraft.studies.prepare import prepare
+from medgraft.studies.readings import inputs_of
 from medgraft.studies.session import Session
 from medgraft.types import Floats, ImageTable, Ints, Predictions, Similarity
 from recommendation.fields import FIELDS, METRIC, Field
@@ -140,4 +141,4 @@ def codes(table: ImageTable, field: str, extractor: Extractor) -> None:
     """Have the cache hold what a field's scenarios read of all images of a data set."""
     for options in FIELDS[field].options:
         planned = _plan(options, table, shorter_side(table), extractor)
-        extractor.prepare(table, *_inputs(planned, extractor))
+        extractor.prepare(table, *inputs_of(planned, extractor))
