@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import ExportError, optional
 from medgraft.features.engine import default_workers
+from medgraft.features.openvino_graph import openvino_graph
 from medgraft.types import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _write_openvino(
 ) -> Path:
     import openvino as ov
 
-    model = ov.convert_model(graph, example_input=example)
+    model = openvino_graph(graph, example)
     model.reshape([-1, *example.shape[1:]])
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})

@@ -25,6 +25,7 @@ from medgraft.errors import MedgraftError
 from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool
 from medgraft.features.norms import MOMENTS, moments
+from medgraft.features.openvino_graph import openvino_graph
 from medgraft.features.taps import read_taps
 from medgraft.types import Canvas, Pixels, digest
 
@@ -338,8 +339,8 @@ def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of shapes that are constant here
-        model = ov.convert_model(
-            tap_network(backbone.at(size), outputs), example_input=torch.zeros(1, 3, size, size)
+        model = openvino_graph(
+            tap_network(backbone.at(size), outputs), torch.zeros(1, 3, size, size)
         )
     model.reshape([1, 3, size, size])
     steps = PrePostProcessor(model)
