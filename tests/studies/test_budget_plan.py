@@ -252,3 +252,14 @@ def test_a_plan_is_written_down_and_taken_up_again(
     assert repeated[0] == options
     assert [one.facts for one in repeated[1]] == [one.facts for one in steps]
     assert "finetune" not in options.families  # of so few images
+
+
+def test_seconds_that_train_nothing_are_not_spent_on_timing(
+    extractor: Extractor, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = BudgetStep("finetune", 1, 0.0, "what is left")
+    steps = (*steps_of().values(), PlannedStep(facts, (object(),), StudyOptions()))  # type: ignore[arg-type]
+    monkeypatch.setattr(within, "_bought", lambda *_: pytest.fail("it was timed"))
+    table, session = load(phantoms), Session(extractor, None)
+    options, step = within._training_step(DEFAULT_AUTO, steps, 100.0, table, session)
+    assert (options, step.facts.outcome) == (DEFAULT_AUTO, "no time")

@@ -37,6 +37,7 @@ from medgraft.types import BudgetStep, BudgetUse, ImageTable, Similarity
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 USED = 0.95  # of a budget is planned with, where it decides what is run
 LEAST_EPOCHS = 3  # with fewer, training is not worth its time there
+LEAST_TRAINING = 120.0  # seconds; with fewer it is not even timed what they buy, which takes long
 PASSES = 60  # images that a network reads for each pair of an audit
 AFTER = 17  # pairs that take as long as the comparison, the curve, the checks and the report
 LEAST_PAIRS = 20  # with fewer an audit says nothing
@@ -170,6 +171,8 @@ def _training_step(
     """The training that the seconds left buy, or that there is no time for any."""
     (step,) = (one for one in steps if one.facts.name == "finetune")
     seconds = for_training(steps[1:], left) / len(step.scenarios)
+    if seconds < LEAST_TRAINING:
+        return options, step.with_facts(outcome="no time")
     found = _bought(options, step.scenarios[0].scenario, development, seconds, session)
     step = step.with_facts(predicted=found.seconds * len(step.scenarios))
     if found.fits and found.epochs >= LEAST_EPOCHS:
