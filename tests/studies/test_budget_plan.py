@@ -261,5 +261,9 @@ def test_seconds_that_train_nothing_are_not_spent_on_timing(
     steps = (*steps_of().values(), PlannedStep(facts, (object(),), StudyOptions()))  # type: ignore[arg-type]
     monkeypatch.setattr(within, "_bought", lambda *_: pytest.fail("it was timed"))
     table, session = load(phantoms), Session(extractor, None)
-    options, step = within._training_step(DEFAULT_AUTO, steps, 100.0, table, session)
-    assert (options, step.facts.outcome) == (DEFAULT_AUTO, "no time")
+    for seconds, an_image in ((100.0, 0.01), (500.0, 1.0)):  # 48 images in 12 passes take 576
+        options, step = within._training_step(
+            DEFAULT_AUTO, steps, seconds, an_image, table, session
+        )
+        assert (options, step.facts.outcome) == (DEFAULT_AUTO, "no time")
+        assert step.facts.predicted > seconds

@@ -153,7 +153,8 @@ def plan_within(
     left -= max(0.0, steps[0].facts.predicted - read)
     held = (steps[0], *allotted(steps[1:], left))
     if _trains(held):
-        options, training = _training_step(options, held, left, development, session)
+        an_image = drawn.a_pair / PASSES
+        options, training = _training_step(options, held, left, an_image, development, session)
         swapped = [training if one.facts.name == "finetune" else one for one in steps]
         held = (held[0], *allotted(swapped[1:], left))  # others get the time, if it is none
     rows = [dataclasses.asdict(step.facts) for step in held]
@@ -165,14 +166,20 @@ def _training_step(
     options: StudyOptions,
     steps: tuple[PlannedStep, ...],
     left: float,
+    an_image: float,
     development: ImageTable,
     session: Session,
 ) -> tuple[StudyOptions, PlannedStep]:
-    """The training that the seconds left buy, or that there is no time for any."""
+    """The training that the seconds left buy, or that there is no time for any.
+
+    an_image : seconds that it takes to read one.
+    """
     (step,) = (one for one in steps if one.facts.name == "finetune")
     seconds = for_training(steps[1:], left) / len(step.scenarios)
-    if seconds < LEAST_TRAINING:
-        return options, step.with_facts(outcome="no time")
+    learned = len(development) * (options.n_folds - 1) * LEAST_EPOCHS
+    least = max(LEAST_TRAINING, learned * an_image)  # which is no faster than reading
+    if seconds < least:
+        return options, step.with_facts(outcome="no time", predicted=least * len(step.scenarios))
     found = _bought(options, step.scenarios[0].scenario, development, seconds, session)
     step = step.with_facts(predicted=found.seconds * len(step.scenarios))
     if found.fits and found.epochs >= LEAST_EPOCHS:
