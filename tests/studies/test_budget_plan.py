@@ -252,3 +252,18 @@ def test_a_plan_is_written_down_and_taken_up_again(
     assert repeated[0] == options
     assert [one.facts for one in repeated[1]] == [one.facts for one in steps]
     assert "finetune" not in options.families  # of so few images
+
+
+def test_seconds_that_train_nothing_are_not_spent_on_timing(
+    extractor: Extractor, phantoms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = BudgetStep("finetune", 1, 0.0, "what is left")
+    steps = (*steps_of().values(), PlannedStep(facts, (object(),), StudyOptions()))  # type: ignore[arg-type]
+    monkeypatch.setattr(within, "_bought", lambda *_: pytest.fail("it was timed"))
+    table, session = load(phantoms), Session(extractor, None)
+    for seconds, an_image in ((100.0, 0.01), (500.0, 1.0)):  # 48 images in 12 passes take 576
+        options, step = within._training_step(
+            DEFAULT_AUTO, steps, seconds, an_image, table, session
+        )
+        assert (options, step.facts.outcome) == (DEFAULT_AUTO, "no time")
+        assert step.facts.predicted > seconds

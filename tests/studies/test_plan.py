@@ -14,7 +14,7 @@ from medgraft.features.taps import STAGES
 from medgraft.scenario import Encoded, Head, Scenario, encoding_of
 from medgraft.studies import prepare
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.plan import PlannedScenario, input_sizes, plan
+from medgraft.studies.plan import PlannedScenario, input_sizes, plan, trained_otherwise
 
 NET = "tf_efficientnet_lite0"
 
@@ -317,3 +317,10 @@ def test_one_network_in_use_costs_a_share_of_the_mean_of_the_folds(
     (entry,) = found.values()
     one = extractor.backbone(NET).cost("conv_head", 224)
     assert entry.cost.multiply_adds == networks * one.multiply_adds
+
+
+def test_networks_trained_otherwise_are_those_of_a_plan_that_says_so(extractor: Extractor) -> None:
+    asked = StudyOptions(families=("probe", "finetune"), depths=("input", "blocks.5"))
+    more = dataclasses.replace(asked, training=(("networks", "3"),))
+    found = trained_otherwise(plan(asked, extractor, 100, 2), more, extractor, (100, 2))
+    assert found == plan(more, extractor, 100, 2)

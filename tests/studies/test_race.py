@@ -280,3 +280,21 @@ def test_an_audit_is_cut_to_the_time_there_is_and_stays_so() -> None:
     assert pairs(900.0, dearer=10) == 0  # of 13 pairs nothing could be said
     assert pairs(2000.0, events=world.events[-3:-2]) == 80  # as it was decided
     assert pairs_within(dataclasses.replace(found, budget=None), key, world) == 80  # type: ignore[arg-type]
+
+
+def test_looks_that_take_longer_than_was_reckoned_are_given_up_and_stay_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(scenarios: Sequence[Scenario], development: Development, _: Any) -> Iterator[Any]:
+        yield from cross_fitted(scenarios, development, _)
+        world.now += 300.0 * (len(development.table) < N)
+
+    monkeypatch.setattr(racing, "cross_fitted_all", slow)
+    whole, judged, first = run(1e4, ("probe", "clahe", "multiscale"))
+    assert whole.budget is not None
+    assert whole.budget.deciding == 300.0  # 2 % of the budget are 200
+    killed = [row for row in first.events if row.get("outcome") in ("begun", None)]
+    _, again, second = run(1e4, ("probe", "clahe", "multiscale"), events=killed)
+    assert figures(again) == figures(judged)
+    looked = [sum(n < N for _, n in one.judged) for one in (first, second)]
+    assert looked[0] == looked[1] == 3  # the leader and two scenarios, once

@@ -28,6 +28,7 @@ from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.prepare import Prepared
 from medgraft.studies.readings import inputs_of, judging_seconds
 from medgraft.studies.session import Session
+from medgraft.studies.within_budget import slowness
 from medgraft.types import BudgetUse, ImageTable, StepOutcome, StoppedScenario, digest
 
 SHARES = (0.125, 0.25, 0.5)  # of the patients, after which is looked
@@ -122,8 +123,10 @@ class _Race:
             taken = self.session.seconds - self.began
             if asked and taken / share - taken > self._left():
                 return "no time", tuple(stopped)
+            if asked and self.deciding > DECIDING * self.use().seconds:
+                looks = self._look_no_more(place, looks, share)
             if share in looks:
-                level = dict(zip(looks, levels(looks), strict=True))[share]
+                level = dict(zip(SHARES, levels(SHARES), strict=True))[share]
                 stopped += self._look(part, alive, share, level)
                 gone = {one.key for one in stopped}
                 alive = [entry for entry in alive if entry.scenario.key not in gone]
@@ -200,6 +203,14 @@ class _Race:
         self.deciding += self.session.seconds - began
         return stopped
 
+    def _look_no_more(self, place: int, looks: Sequence[float], share: float) -> Sequence[float]:
+        """Looks took longer than was reckoned: none from this share on."""
+        taken = tuple(one for one in looks if one < share)
+        if taken != tuple(looks):
+            name = self.steps[place].facts.name
+            self.session.event("race", step=name, outcome="begun", looks=taken)
+        return taken
+
     def _leader(self) -> tuple[Scenario, int]:
         """The best plain scenario that was judged, and among how many it is the best."""
         oof = [one.predictions for key, one in self.judged.items() if _plain(self.scenarios[key])]
@@ -267,7 +278,7 @@ class _Race:
         shape = (n_images, len(development.table.classes), development.folds.n_folds)
         times = 2 if development.folds.view else 1
         seconds = sum(judging_seconds(entry.scenario, *shape, extractor) for entry in planned)
-        return times * seconds / extractor.workers
+        return times * slowness(self.use().a_pair) * seconds / extractor.workers
 
     def _learn_pace(self, place: int, earlier: object) -> None:
         """By the first step: how much longer things take than was reckoned."""

@@ -226,14 +226,16 @@ def choose(
         choice = decided_for_all(choice, given, estimates[given])
     session.end_step("compare and recommend")
     audited = None
+    first = choice.recommended
     asked = options.audit and not given
-    pairs = pairs_within(prepared, choice.recommended, session) if asked else 0
+    pairs = pairs_within(prepared, first, session) if asked else 0
     if pairs:
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
-            size = max(LEAST_PAIRS, pairs_within(prepared, key, session))
-            cut = dataclasses.replace(options, audit_pairs=min(size, options.audit_pairs))
+            size = pairs if key == first else pairs_within(prepared, key, session)
+            size = min(max(LEAST_PAIRS, size), options.audit_pairs)
+            cut = dataclasses.replace(options, audit_pairs=size)
             return audit_unseen(scenario, development, cut, session.extractor)
 
         audited = audit_candidates(

@@ -37,7 +37,9 @@ from medgraft.types import BudgetStep, BudgetUse, ImageTable, Similarity
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 USED = 0.95  # of a budget is planned with, where it decides what is run
 LEAST_EPOCHS = 3  # with fewer, training is not worth its time there
+LEAST_TRAINING = 120.0  # seconds; with fewer it is not even timed what they buy, which takes long
 PASSES = 60  # images that a network reads for each pair of an audit
+AN_IMAGE = 0.01  # seconds that reading one of a few takes on two idle cores
 AFTER = 17  # pairs that take as long as the comparison, the curve, the checks and the report
 LEAST_PAIRS = 20  # with fewer an audit says nothing
 AUDIT = 0.25  # of a budget is kept for an audit at most, if it holds that many
@@ -102,9 +104,10 @@ def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Sessio
         }
         return Drawn(steps, data, float(earlier[-1]["a_pair"]), float(earlier[-1]["finish"]))
     extractor.progress.say("Timing a few images, to know what the budget holds.")
-    steps = reckoned(steps, table, data, extractor, n_folds=options.n_folds)
+    a_pair = PASSES * seconds_an_image(steps["probe"].scenarios, table, extractor)
+    slow = slowness(a_pair)
+    steps = reckoned(steps, table, data, extractor, n_folds=options.n_folds, slow=slow)
     first = steps["probe"]
-    a_pair = PASSES * seconds_an_image(first.scenarios, table, extractor)
     pairs = options.audit_pairs * options.audit
     fewer = min(LEAST_PAIRS, pairs)
     least = session.spent + first.facts.predicted + (AFTER + fewer) * a_pair
@@ -116,6 +119,11 @@ def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Sessio
         )
     audit = min(pairs * a_pair, max(fewer * a_pair, AUDIT * options.budget))
     return Drawn(steps, data, a_pair, AFTER * a_pair + audit)
+
+
+def slowness(a_pair: float) -> float:
+    """How much slower than an idle machine of two cores this one is, at least 1."""
+    return max(1.0, a_pair / PASSES / AN_IMAGE)
 
 
 def _refuse_lone_classes(development: ImageTable) -> None:
@@ -152,7 +160,8 @@ def plan_within(
     left -= max(0.0, steps[0].facts.predicted - read)
     held = (steps[0], *allotted(steps[1:], left))
     if _trains(held):
-        options, training = _training_step(options, held, left, development, session)
+        an_image = drawn.a_pair / PASSES
+        options, training = _training_step(options, held, left, an_image, development, session)
         swapped = [training if one.facts.name == "finetune" else one for one in steps]
         held = (held[0], *allotted(swapped[1:], left))  # others get the time, if it is none
     rows = [dataclasses.asdict(step.facts) for step in held]
@@ -164,12 +173,20 @@ def _training_step(
     options: StudyOptions,
     steps: tuple[PlannedStep, ...],
     left: float,
+    an_image: float,
     development: ImageTable,
     session: Session,
 ) -> tuple[StudyOptions, PlannedStep]:
-    """The training that the seconds left buy, or that there is no time for any."""
+    """The training that the seconds left buy, or that there is no time for any.
+
+    an_image : seconds that it takes to read one.
+    """
     (step,) = (one for one in steps if one.facts.name == "finetune")
     seconds = for_training(steps[1:], left) / len(step.scenarios)
+    learned = len(development) * (options.n_folds - 1) * LEAST_EPOCHS
+    least = max(LEAST_TRAINING, learned * an_image)  # which is no faster than reading
+    if seconds < least:
+        return options, step.with_facts(outcome="no time", predicted=least * len(step.scenarios))
     found = _bought(options, step.scenarios[0].scenario, development, seconds, session)
     step = step.with_facts(predicted=found.seconds * len(step.scenarios))
     if found.fits and found.epochs >= LEAST_EPOCHS:

@@ -70,7 +70,7 @@ def sentence(use: BudgetUse | None, metric: str) -> str:
         by.setdefault(step.outcome, []).append(step)
     said = []
     if late := by.get("no time"):
-        named = [f"{STEPS[s.name]} (about {formatting.duration(s.predicted)})" for s in late]
+        named = [STEPS[s.name] + _about(s.predicted) for s in late]
         said.append(f"Not run for want of time: {formatting.join(named)}.")
     for step in by.get("cannot win", ()):
         best = max(step.stopped, key=lambda one: one.gain)
@@ -105,6 +105,11 @@ def sentence(use: BudgetUse | None, metric: str) -> str:
 def rows(use: BudgetUse) -> Sequence[tuple[str, BudgetStep, str, str]]:
     """Each step with its words: what it is, why it stands there, what became of it."""
     return [(STEPS[step.name], step, why(step), outcome(step)) for step in use.steps]
+
+
+def _about(seconds: float) -> str:
+    """How long something would have taken, where that was timed."""
+    return f" (about {formatting.duration(seconds)})" if seconds else ""
 
 
 def _share(step: BudgetStep) -> str:
