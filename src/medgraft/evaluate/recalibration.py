@@ -345,7 +345,10 @@ def _test(model: _Model) -> float:
     # Equal numbers of images meet equal draws: what few of them miss of the rate, all of them miss.
     draws = int(np.clip(DRAWN // model.offset.size, *DRAWS))
     if model.clustered:
-        others = rng.choice([-1.0, 1.0], (draws, model.n_groups)) @ parts
+        width = max(1, CHUNK // model.n_groups)
+        several = (min(width, draws - start) for start in range(0, draws, width))
+        signs = (rng.choice([-1.0, 1.0], (n, model.n_groups)) for n in several)
+        others = np.concatenate([some @ parts for some in signs])
     else:
         others = _drawn(model, point.centred @ whiten, rng, draws)
     statistic, null = ((sums**2).sum(axis=-1) for sums in (parts.sum(axis=0), others))

@@ -280,5 +280,6 @@ def _connect(ray: Any, address: str, how: dict[str, Any]) -> None:
         reason = str(error).strip().splitlines()[0]
         raise RunnerError(
             f"no Ray cluster answers at {address!r} ({reason}); give the address that `ray start "
-            "--head` prints, such as 10.0.0.1:6379, or leave --address out for this machine"
+            "--head` prints, such as 10.0.0.1:6379 (and set RAY_AUTH_MODE=token where the cluster "
+            "has one), or leave --address out for this machine"
         ) from error
