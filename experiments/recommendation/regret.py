@@ -84,6 +84,11 @@ class Regret:
     error: Floats
     also: Floats
 
+    def of(self, some: Sequence[int]) -> Regret:
+        """The same of some cells."""
+        rows = list(some)
+        return Regret(self.value[rows], self.error[rows], self.also[rows])
+
 
 def of_policies(cells: Sequence[Cell]) -> dict[str, Regret]:
     """The regret of every policy in these cells, those tuned on other data sets too."""

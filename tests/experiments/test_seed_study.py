@@ -11,6 +11,8 @@ from seed_study.verdicts import (
     HOLDS,
     OPEN,
     _apart,
+    _best_vlad,
+    _family,
     _mean_gain,
     over_rows,
     sign,
@@ -43,6 +45,17 @@ def test_a_gain_over_cells_is_of_those_that_have_both_policies() -> None:
     assert _mean_gain(cells, "new", "old") is None  # of two cells
     cells += [cell(100, 0.03, "old", "new"), cell(500, 0.5, "old", "new")]
     assert _mean_gain(cells, "new", "old") == pytest.approx((2.0, -0.484, 4.484, 3), abs=1e-3)
+
+
+def test_the_best_of_a_family_is_chosen_on_the_other_half() -> None:
+    worth = np.array([[0.9, 0.6], [0.7, 0.8], [0.5, 0.5]])
+    cell = Cell(
+        data="skin7", n=50, images=50, distance=0.0, keys=("vlad/a", "vlad/b", "probe/a"),
+        worth=worth, also=worth, error=np.zeros(3), chosen={},
+    )  # fmt: skip
+    # The first is best on the first half and gets .6 on the second; the second .7 on the first.
+    assert _family(cell, "vlad") == pytest.approx(65.0)
+    assert "skin7 +15.00 (cells: 1)" in _best_vlad([cell])
 
 
 def test_every_conclusion_gets_a_verdict_from_files_that_are_here() -> None:
