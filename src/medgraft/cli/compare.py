@@ -276,6 +276,8 @@ def study(
     if weights:
         extractor.weights = dict.fromkeys(options.networks, weights)
     if isinstance(read, Panel):
+        if masks is not None or mlflow:
+            raise typer.BadParameter("--masks and --mlflow are for one question, not for several")
         say_panel(read, progress)
         study_findings(
             read, options, extractor, out, one_scenario=one_scenario, resume=resume, quiet=quiet
