@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,13 @@ def test_what_is_not_judged_says_what_it_takes():
     assert "3 patients with it" in few
     assert "7 more" in few
     assert "no fold holds two of them" in torn
+
+
+def test_a_finding_that_is_hardly_ever_alone_is_said_not_to_be_judged():
+    found = made(3)
+    assert words.seldom_alone(found) == ""
+    found = replace(found, pairs={**found.pairs, ("finding <0>", "finding <2>"): 38})
+    assert "finding <0> without finding <2> (2 images)" in words.seldom_alone(found)
 
 
 def test_result_json_holds_it_and_is_plain_json():
