@@ -76,8 +76,9 @@ def test_help_comes_at_once() -> None:
 
 def test_load_takes_what_the_command_line_takes(tmp_path: Path) -> None:
     """Every option about reading, by the same name."""
+    others = {"one_class", "finding_columns", "several"}  # of one class, and of several findings
     asked = set(inspect.signature(medgraft.load).parameters) - {"data"}
-    assert asked == {field.name for field in dataclasses.fields(LoadOptions)} - {"one_class"}
+    assert asked == {field.name for field in dataclasses.fields(LoadOptions)} - others
     for i in range(4):
         Image.new("L", (8, 8), i).save(tmp_path / f"x{i}.png")
     rows = "".join(f"x{i};{i % 2};u\n" for i in range(4))

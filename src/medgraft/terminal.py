@@ -285,8 +285,11 @@ def show_panel(result: PanelResult, out: Path) -> None:
         *(f"not judged: {panel.short_sentence(one)}." for one in result.short),
         panel.scenario_sentence(result),
         *(f"WARN: {one}" for one in panel.company_sentences(result)),
+        panel.seldom_alone(result),
         panel.uncertain_sentence(result),
         sentence(panel.headline(result)),
+        f"What one rests on: medgraft audit {out / result.findings[0].folder} DATA --binarize "
+        f"'{result.findings[0].name}'",
     ]
     for text in filter(None, said):
         console.print(f"\n{text}", markup=False)

@@ -468,7 +468,7 @@ def test_frames_of_equal_bytes_and_other_shape_hash_differently(tmp_path):
         ({"train_images": np.zeros((12, 4, 5, 6), np.uint8)}, "not .n, height, width"),
         ({"train_images": np.zeros((12, 4), np.uint8)}, "not .n, height, width"),
         ({"train_images": np.zeros((12, 4, 5), np.uint8, order="F")}, "column by column"),
-        ({"train_labels": np.zeros((12, 14), int)}, "several labels an image are not supported"),
+        ({"train_labels": np.zeros((12, 14), int)}, "several findings an image"),
         ({"train_labels": np.zeros(11, int)}, "not one integer for each of the 12 images"),
         ({"train_labels": np.full(12, 0.5)}, "float64, not one integer"),
         ({"train_labels": np.array([None] * 12)}, "cannot be read as a MedMNIST file"),

@@ -153,3 +153,20 @@ def test_who_wants_one_class_an_image_is_told_how_to_make_two(tmp_path):
     path = written(tmp_path, "path,a,b", [f"x{i}.png,{i % 2},{i // 4}" for i in N])
     with pytest.raises(DataError, match="--binarize"):
         load(path, LoadOptions(finding_columns=("a", "b")))
+
+
+def test_findings_that_say_the_same_or_the_opposite_are_named(tmp_path):
+    cells = [f"{i % 2},{int(i % 3 == 0)},{1 - i % 2},{i % 2},{int(i % 5 < 2)}" for i in range(30)]
+    found = panel(tmp_path, "a,b,c,d,e", cells, finding_columns=("a", "b", "c", "d", "e"))
+    said = [f.text for f in found.images.findings if f.check == "related_findings"]
+    assert [text[:25] for text in said] == [
+        "'a' and 'c' say the oppos", "'a' and 'd' say the same ", "'c' and 'd' say the oppos",
+    ]  # fmt: skip
+
+
+def test_a_hundred_findings_are_read(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = (rng.random((10, 100)) < 0.4).astype(int)
+    names = ",".join(f"f{k}" for k in range(100))
+    found = panel(tmp_path, names, [",".join(map(str, row)) for row in truth])
+    assert (found.marks == truth).all()

@@ -40,6 +40,7 @@ from medgraft.data.listing import (
     Row,
 )
 from medgraft.data.npz import read_npz
+from medgraft.data.panel_findings import related_findings
 from medgraft.data.pixel_rule import with_rule
 from medgraft.data.scan import TABLE_SUFFIXES
 from medgraft.data.skipped import warn_of_skipped
@@ -140,6 +141,8 @@ def load_any(
     listing = with_finding_names(listing, options)
     images, rows = _images(data, options, progress, listing)
     marks = np.array([row.marks for row in rows], np.int8).reshape(len(rows), len(listing.marked))
+    odd = related_findings(listing.marked, marks)
+    images = replace(images, findings=(*images.findings, *odd))
     return Panel(images, listing.marked, marks, uncertain)
 
 

@@ -93,7 +93,7 @@ def company(
     n = len(names)
     cell = max(13.0, min(64.0, 560 / n))
     side, room = cell * n, min(220, 16 + 7.6 * max(map(len, names)))
-    written = cell >= 40
+    written = cell >= 44
     with drawing((side + room + 20, side + room + 20)) as figure:
         axes = make_axes(figure, left=room, right=20, top=room, bottom=20)
         axes.set(xlim=(0, n), ylim=(n, 0))

@@ -92,6 +92,27 @@ def company_sentences(result: PanelResult) -> list[str]:
     return said
 
 
+def seldom_alone(result: PanelResult) -> str:
+    """The findings that are hardly ever seen without another: nothing tells what is learned of
+    them then; '' where there are none.
+    """
+    judged = {(one.name, one.without) for one in result.company}
+    found = []
+    for one in result.findings:
+        for other in result.findings:
+            pair = (one.name, other.name)
+            both = result.pairs.get(pair, result.pairs.get(pair[::-1], 0))
+            if one is not other and pair not in judged and both > one.n_with - both:
+                found.append(f"{one.name} without {other.name} ({one.n_with - both:,} images)")
+    if not found:
+        return ""
+    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    return (
+        f"Seen too seldom without the other to judge what is told of it then: "
+        f"{'; '.join(found[:MOST])}{more}."
+    )
+
+
 def company_sentence(one: Company) -> str:
     """One pair in which a finding is told less well without the other."""
     value, ends = formatting.value, formatting.interval
