@@ -24,11 +24,31 @@ test: $(READY) ## the tests a change must pass (minutes)
 test-all: $(READY) ## every test, the slow ones too
 	$(BIN)/pytest -m ''
 
+test-lowest: ## the oldest versions that are promised, in an environment of their own (6 GB)
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --requirement packaging/lowest.txt
+	.venv-lowest/bin/pip install --quiet --no-deps .
+	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" packaging/smoke.sh "$$(mktemp -d)"
+
 site: $(READY) ## build the site of docs/ into site/, strictly
 	$(BIN)/zensical build --strict --clean
 
 docs: site ## and type what its pages tell to type, on made data (minutes)
 	$(BIN)/pytest -m '' tests/docs
+
+wheel: ## build, install in a clean environment, and try it as a user without rights (minutes)
+	PYTHON=$(PYTHON) packaging/check.sh
+
+sbom: $(READY) ## list what is installed as dist/sbom.cdx.json (CycloneDX)
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet 'cyclonedx-bom>=7'
+	mkdir -p dist
+	.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.cdx.json $(VENV)
+
+vulnerabilities: $(READY) ## ask PyPI for known ones of what is installed (needs a connection)
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/pip install --quiet 'pip-audit>=2.9'
+	.venv-tools/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" --skip-editable
 
 bench: $(READY) ## paired timings against the usual script; writes bench/results/
 	$(BIN)/python bench/run.py

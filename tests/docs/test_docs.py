@@ -84,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "path": [film.relative_to(root).as_posix() for film in films],
             "label": [film.parent.name for film in films],
             "patient": patients,
-            "hospital": [("north", "south")[int(name[-1]) % 2] for name in patients],
+            "hospital": [("north", "south")[int(name[-4:]) // 2 % 2] for name in patients],
         }
     ).to_csv(root / "hospitals.csv", index=False)
     return root

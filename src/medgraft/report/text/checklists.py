@@ -189,10 +189,11 @@ def _of_data(content: ReportInput) -> dict[str, tuple[str, str]]:
     origin = "test as given with the data" if how.test_given else "test set aside at random"
     split = f"{origin if content.test_evaluation else 'no test'}; {how.n_folds} folds of the others"
     split += f" by seed {how.seed}"
-    left = formatting.plural(len(table.skipped), "image was", "images were")
+    n_left = len(table.skipped)
+    left = formatting.plural(n_left, "image was", "images were") if n_left else "no image was"
     return {
         "source": (formatting.images_of_groups(len(table), len(np.unique(table.groups))), "data"),
-        "skipped": (f"{left} left out after reading, each with its reason", "data"),
+        "skipped": (f"{left} left out after reading", "data"),
         "flow": (f"{formatting.count(len(table))} studied; {left} left out", "data"),
         "missing": ("no value is filled in: unlabelled and unreadable images are named", "data"),
         "parts": ("images and groups by class and part", "data"),
@@ -242,7 +243,8 @@ def _of_model(content: ReportInput) -> dict[str, tuple[str, str]]:
 def _of_figures(content: ReportInput) -> dict[str, tuple[str, str]]:
     result, judged = content.result, content.judged
     metric = result.metric
-    figure = formatting.interval(metric, judged.estimates[metric])
+    figure = judged.estimates[metric]
+    led = f"{formatting.name_metric(metric)} {formatting.value(metric, figure.value)}"
     found = judged.estimates.get("sensitivity")
     where = "test images" if content.test_evaluation else "images out of fold"
     at = judged.operating
@@ -260,7 +262,7 @@ def _of_figures(content: ReportInput) -> dict[str, tuple[str, str]]:
                    if result.lower_end or content.changed else "", "believe"),
         "evidence": ("; ".join(evidence), "looks"),
         "internal": (f"{formatting.count(judged.n_images)} {where}", "exactly"),
-        "results": (f"{formatting.name_metric(metric)} {figure} (95 % interval)", "exactly"),
+        "results": (f"{led} ({formatting.interval(metric, figure)}), and more", "exactly"),
         "accuracy": (f"sensitivity {formatting.interval('sensitivity', found)}, and more"
                      if found else "by class in the table of counts", "exactly"),
         "failures": ("right and wrong cases of each class with their maps" if content.cases else "",

@@ -83,14 +83,14 @@ def _data(content: ReportInput) -> str:
         f"Labels were {TO_FILL} (reference standard, who read, how they agreed). "
     )
     if table.positive is not None:
-        text += f"{table.positive} was the positive class. "
+        text += f"The positive class was {table.positive}. "
     if table.skipped:
         lacked = formatting.plural(len(table.skipped), "image was", "images were")
         text += f"{lacked} left out (see the report for each reason). "
     if len(np.unique(table.groups)) < len(table):
         text += (
             "Images that belong together (of one patient, say) formed groups, which no split tore "
-            f"apart ({table.grouping.text.rstrip('.')}). "
+            f"apart ({table.grouping.text.partition('. ')[0].rstrip('.')}). "
         )
     else:
         text += f"No two images were known to be of one patient; {TO_FILL} (is that so?). "
@@ -217,6 +217,11 @@ def _statistics(content: ReportInput) -> str:
 def _evidence(content: ReportInput) -> str:
     if content.result.audit is None:
         return "What the decisions rest on was not audited."
+    if content.evidence is not None and not content.evidence.pairs:
+        return (
+            "What the decisions rest on was to be tested by regions exchanged between images, of "
+            f"which there were too few; the verdict was {content.result.audit.verdict}."
+        )
     pairs = f" of {content.evidence.pairs} pairs" if content.evidence else ""
     return (
         f"What the decisions rest on was tested by intervention: regions{pairs} of development "
