@@ -331,17 +331,11 @@ def _read_graph(path: Path) -> Any:
 
 def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
     """Trace the torch network and put the reading of uint8 pixels in front of it."""
-    import warnings
-
     import openvino as ov
     import torch
     from openvino.preprocess import PrePostProcessor
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of shapes that are constant here
-        model = openvino_graph(
-            tap_network(backbone.at(size), outputs), torch.zeros(1, 3, size, size)
-        )
+    model = openvino_graph(tap_network(backbone.at(size), outputs), torch.zeros(1, 3, size, size))
     model.reshape([1, 3, size, size])
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,4 +20,6 @@ def openvino_graph(network: nn.Module, example: torch.Tensor) -> Any:
     from openvino.tools.ovc import telemetry_stub, telemetry_utils
 
     telemetry_utils.tm = telemetry_stub
-    return ov.convert_model(network, example_input=example)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of shapes that are constant here
+        return ov.convert_model(network, example_input=example)
