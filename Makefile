@@ -74,6 +74,9 @@ results-layouts: $(READY) ## published layouts made small: how each is read; wri
 results-promises: $(READY) ## what two versions promise of real data, and what comes true; writes docs/results/promises.md
 	$(BIN)/python experiments/promises.py
 
+results-hours: $(READY) ## studies of an hour, each a look at an official test (seven hours, goes on); writes docs/results/hours.md
+	$(BIN)/python experiments/hours.py
+
 results-shift: $(READY) ## what training, ranking and threshold hold at a second source (hours, goes on); writes docs/results/shift.md
 	$(BIN)/python experiments/shift/effects.py
 	$(BIN)/python experiments/shift/effects_elsewhere.py
