@@ -292,8 +292,10 @@ def study(
     if weights:
         extractor.weights = dict.fromkeys(options.networks, weights)
     if isinstance(read, Panel):
-        if masks is not None or mlflow:
-            raise typer.BadParameter("--masks and --mlflow are for one question, not for several")
+        if masks is not None or mlflow or dry_run:
+            raise typer.BadParameter(
+                "--masks, --dry-run and --mlflow are for one question, not for several"
+            )
         say_panel(read, progress)
         with running(runner, address, extractor):
             study_findings(
