@@ -242,7 +242,7 @@ def ray_runner(extractor: Extractor, address: str = "") -> Iterator[None]:
         os.environ.update(PRIVATE)
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     ray: Any = optional("ray", "ray")
-    for name, value in HASTE.items():
+    for name, value in HASTE.items() if address else ():
         os.environ.setdefault(name, value)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     mine = not ray.is_initialized()
@@ -251,6 +251,7 @@ def ray_runner(extractor: Extractor, address: str = "") -> Iterator[None]:
     elif mine:
         store = 128 * 2**20  # only tables go through it
         ray.init(
+            address="local",  # or it would go to one that it finds
             num_cpus=extractor.workers,
             include_dashboard=False,
             object_store_memory=store,
