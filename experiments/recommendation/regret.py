@@ -236,6 +236,6 @@ def _figures(values: Floats, weight: Floats) -> tuple[float, float, float]:
     """Median, 90th percentile and mean under weights."""
     order = np.argsort(values)
     share = np.cumsum(weight[order]) / weight.sum()
-    at = np.minimum(np.searchsorted(share, [0.5 - 1e-9, 0.9 - 1e-9]), len(values) - 1)
-    median, high = values[order][at]
+    ends = [np.searchsorted(share, [0.5 + by, 0.9 + by]) for by in (-1e-9, 1e-9)]
+    median, high = np.mean([values[order][np.minimum(at, len(order) - 1)] for at in ends], axis=0)
     return float(median), float(high), float(np.average(values, weights=weight))

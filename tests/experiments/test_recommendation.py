@@ -167,6 +167,13 @@ def test_every_size_of_every_set_weighs_the_same() -> None:
     assert found.mean[1:] == pytest.approx((2.0, 2.0))  # draws do not differ, nor does the test
 
 
+def test_a_median_of_an_even_number_lies_between_the_middle_two() -> None:
+    cells = [_cell("skin7", [0.9, 0.8, 0.7])] * 4
+    value = np.array([3.0, 0.0, 1.0, 9.0])
+    found = summary(cells, Regret(value, np.zeros(4), value), intervals=False)
+    assert (found.median, found.high) == ((2.0,), (9.0,))
+
+
 def test_the_interval_of_a_mean_holds_the_error_of_the_shared_test() -> None:
     cells = [_cell("skin7", [0.9, 0.8, 0.7])] * 20
     found = summary(cells, Regret(np.zeros(20), np.ones(20), np.zeros(20)))
