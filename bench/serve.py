@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from harness import Spread, paired, save
-from medgraft.api import train_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.pixels.decode import decode
 from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
+from medgraft.run_folders import train_to_folder
 from medgraft.serve.model import ModelOptions, ServedModel
 from medgraft.studies.single_scenario import SingleOptions
 from medgraft.types import Scenario

@@ -25,10 +25,11 @@ WORDS = {"seconds", "versions"}
 
 def study(runner: str, data: str, out: Path) -> None:
     """One study in this process; prints the seconds of the cluster's start and of the rest."""
-    from medgraft.api import load, study_to_folder
+    from medgraft.api import load
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
     from medgraft.learn.ray_runner import ray_runner
+    from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
 
     extractor = Extractor(Cache(out / "cache"))

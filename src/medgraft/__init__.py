@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import adapt, audit_model, encode, load, study
+    from medgraft.api import adapt, encode, load, study
     from medgraft.audit.evidence import AuditOptions
+    from medgraft.bundle.audit_model import audit_model
     from medgraft.bundle.model import load_model
     from medgraft.classifier import TransferClassifier
     from medgraft.errors import MedgraftError
@@ -61,8 +62,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("adapt", "audit_model", "encode", "load", "study"),
+    "api": ("adapt", "encode", "load", "study"),
     "audit.evidence": ("AuditOptions",),
+    "bundle.audit_model": ("audit_model",),
     "bundle.model": ("load_model",),
     "classifier": ("TransferClassifier",),
     "errors": ("MedgraftError",),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from medgraft.api import ModelAudit
+    from medgraft.bundle.audit_model import ModelAudit
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.panel import PanelPrediction

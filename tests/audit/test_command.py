@@ -15,8 +15,8 @@ import pytest
 from test_evidence import MIDDLE, TOP_LEFT, made
 
 from medgraft import api, cli
-from medgraft.api import ModelAudit, audit_model
 from medgraft.audit.evidence import AuditOptions
+from medgraft.bundle.audit_model import ModelAudit, audit_model
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache

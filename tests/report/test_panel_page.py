@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -50,7 +51,7 @@ def made(k: int) -> PanelResult:
             a, b, 20, 30, estimate(0.8), estimate(0.52 if i == 0 else 0.79),
             Comparison("", "", *((-0.28, -0.4, -0.1, 0.001) if i == 0 else (0.0, -0.1, 0.1, 1.0))),
         )
-        for i, (a, b) in enumerate(zip(names, names[1:], strict=False))
+        for i, (a, b) in enumerate(itertools.pairwise(names))
     )  # fmt: skip
     pairs = {(a, b): 20 for i, a in enumerate(names) for b in names[i + 1 :]}
     return PanelResult(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.api import folder_of, study_panel_to_folder
 from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
 from medgraft.data.ingest import load_any
 from medgraft.errors import FitError, ScenarioError
@@ -17,6 +16,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load as load_bundle
 from medgraft.panel import PRESENT, UNCERTAIN, UNKNOWN, Panel
+from medgraft.run_folders import folder_of, study_panel_to_folder
 from medgraft.runs.read import open_run
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, run_panel

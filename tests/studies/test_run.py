@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 
 import medgraft.learn.fit as fitting
 from medgraft import api
-from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import keep_copies_together
@@ -20,6 +19,7 @@ from medgraft.errors import DataError, LeakError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
+from medgraft.run_folders import study_to_folder
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import plan
 from medgraft.studies.store import RunError, RunStore

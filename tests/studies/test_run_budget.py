@@ -10,12 +10,12 @@ import pytest
 
 import medgraft.studies.budget_plan as budget_plan
 import medgraft.studies.within_budget as within
-from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
 from medgraft.errors import MedgraftError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.run_folders import study_to_folder
 from medgraft.studies.options import StudyOptions
 from medgraft.types import FeatureSpec, ImageTable, Skipped
 

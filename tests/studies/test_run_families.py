@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.api import load, study_to_folder
+from medgraft.api import load
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import Development
 from medgraft.features.cache import Cache
@@ -16,6 +16,7 @@ from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.fit import load as load_bundle
+from medgraft.run_folders import study_to_folder
 from medgraft.studies.options import StudyOptions
 
 OPTIONS = StudyOptions(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.api import study_to_folder
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
 from medgraft.features.backbones import DEFAULT
@@ -17,6 +16,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import PACKAGED
 from medgraft.report.text.second_network import sentence
+from medgraft.run_folders import study_to_folder
 from medgraft.scenario import Scenario
 from medgraft.studies import second_network
 from medgraft.studies.options import StudyOptions

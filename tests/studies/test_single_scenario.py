@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medgraft.api import load, train_to_folder
+from medgraft.api import load
 from medgraft.bundle.model import load_model
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import Development, make_folds
@@ -16,6 +16,7 @@ from medgraft.errors import DataError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
+from medgraft.run_folders import train_to_folder
 from medgraft.scenario import Scenario
 from medgraft.studies.single_scenario import SingleOptions, classic_scenario, run_single
 from medgraft.types import ImageTable

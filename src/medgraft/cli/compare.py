@@ -252,8 +252,8 @@ def study(
     predictions.parquet and model/. Of several findings an image each is a study of its own on the
     same folds, in RUN/findings/, and RUN holds an overview.
     """
-    from medgraft.api import study_to_folder
     from medgraft.panel import Panel
+    from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.preview import preview
 
@@ -395,7 +395,7 @@ def train(
     DIR then holds model/, predictions.parquet and, of a network that is trained, history.png and
     training.json. A test split is left alone unless --test is given.
     """
-    from medgraft.api import train_to_folder
+    from medgraft.run_folders import train_to_folder
     from medgraft.scenario import Scenario
     from medgraft.studies.single_scenario import SingleOptions, classic_scenario
 
@@ -445,10 +445,10 @@ def demo(
     """
     import shutil
 
-    from medgraft.api import study_to_folder
     from medgraft.data.phantom import write_phantoms
     from medgraft.features.backbones import DEFAULT
     from medgraft.files import explained
+    from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.store import RunError
 

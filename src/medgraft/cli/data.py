@@ -70,7 +70,7 @@ def profile(
     Nothing is changed. What could be done about each image stands in suggestions.csv, which
     `study --overrides` takes back once you have looked at it.
     """
-    from medgraft.api import profile_to_folder
+    from medgraft.run_folders import profile_to_folder
     from medgraft.studies.data import audit_data
 
     if fail_on not in ("", "severe", "warn"):

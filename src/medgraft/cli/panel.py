@@ -50,7 +50,7 @@ def study_findings(
     quiet: bool,
 ) -> None:
     """Study each finding of a panel and all together, and show them."""
-    from medgraft.api import study_panel_to_folder
+    from medgraft.run_folders import study_panel_to_folder
 
     scenario: Literal["auto", "one", "own"] = "auto"
     if one_scenario is not None:

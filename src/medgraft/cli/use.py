@@ -225,8 +225,8 @@ def audit(
     counted. DATA are labelled images that the model has not learned from; of a test split only its
     images are used.
     """
-    from medgraft.api import audit_model, audit_to_folder
     from medgraft.audit.evidence import AuditOptions
+    from medgraft.bundle.audit_model import audit_model, audit_to_folder
 
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:

@@ -1,0 +1,218 @@
+"""What commands leave in a folder: studies with report and model, trainings, checks of data."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from medgraft.errors import MedgraftError
+from medgraft.features.engine import ENGINES
+from medgraft.features.extract import Extractor
+from medgraft.files import explained, write_json, written_file
+from medgraft.panel import Panel
+from medgraft.profile.suggestions import write_suggestions
+from medgraft.report.charts.training_curves import history_png
+from medgraft.report.pages.data import write_findings
+from medgraft.report.pages.panel import PanelPage, write_panel
+from medgraft.report.pages.study import write_for_paper, write_report
+from medgraft.report.panel_json import panel_json
+from medgraft.report.result_json import result_json
+from medgraft.report.text.scenario_names import short_names
+from medgraft.report.training_json import training_json
+from medgraft.results.data import DataAudit
+from medgraft.scenario import Scenario
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
+from medgraft.studies.prepare import check
+from medgraft.studies.report_input import report_input
+from medgraft.studies.run import Study, config, run_study, versions
+from medgraft.studies.run_lock import is_empty, locked
+from medgraft.studies.second_network import with_networks
+from medgraft.studies.single_scenario import (
+    SingleOptions,
+    SingleResult,
+    run_single,
+    single_config,
+)
+from medgraft.studies.store import RunError, RunStore, write_predictions
+from medgraft.types import (
+    ImageTable,
+)
+
+
+def study_to_folder(
+    table: ImageTable,
+    options: StudyOptions,
+    extractor: Extractor,
+    out: Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+) -> Study:
+    """`study`, written to `out` with its report; `command` is what was typed."""
+    if extractor.engine not in ENGINES:
+        raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
+    asked = config(table, options, extractor)
+    check(table, options, extractor)  # what cannot be studied leaves no folder behind
+    with locked(out):
+        store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
+        try:
+            finished = run_study(table, options, extractor, store)
+            _leave(finished, table, store, extractor, command)
+        except BaseException as error:
+            store.stopped(error)
+            raise
+    extractor.cache.prune()
+    return finished
+
+
+def _leave(
+    finished: Study, table: ImageTable, store: RunStore, extractor: Extractor, command: str
+) -> None:
+    """Write what a finished study of a table leaves in its folder, `result.json` last."""
+    given = bool((table.splits == "test").any())
+    shown = report_input(finished, extractor, command, test_given=given)
+    write_report(store.folder / "report.html", shown)
+    write_for_paper(store.folder, shown)
+    if finished.training:
+        write_json(store.folder / "training.json", training_json(finished.training))
+    predictions = [*finished.oof.values(), *finished.test.values()]
+    store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+
+
+def study_panel_to_folder(
+    panel: Panel,
+    options: StudyOptions,
+    extractor: Extractor,
+    out: Path,
+    *,
+    scenario: ScenarioChoice = "auto",
+    resume: bool = False,
+    command: str = "",
+) -> PanelStudy:
+    """Study several findings (`studies.panel.run_panel`), written to `out` with their reports.
+
+    `out` then holds an overview (report.html, result.json) and in `findings/` a run's folder for
+    each finding, with its report and its model.
+    """
+    options = panel_options(options)
+    options = with_networks(options, panel.question(panel.names[0]), extractor)
+    asked = {
+        **config(panel.question(panel.names[0]), options, extractor),
+        "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,
+        "scenario_for": scenario,
+    }  # fmt: skip
+    with locked(out):
+        store = RunStore(out, asked, resume=resume, facts=_facts(panel.images, command))
+        stores: dict[str, RunStore] = {}
+
+        def store_of(name: str, table: ImageTable) -> RunStore:
+            folder = out / folder_of(panel.names, name)
+            with explained(folder):
+                folder.parent.mkdir(exist_ok=True)
+            stores[name] = RunStore(
+                folder, config(table, options, extractor),
+                resume=resume and folder.exists(), facts=_facts(table, command),
+            )  # fmt: skip
+            return stores[name]
+
+        def finish(name: str, finished: Study) -> str:
+            _leave(finished, panel.question(name), stores[name], extractor, command)
+            return folder_of(panel.names, name)
+
+        try:
+            found = run_panel(
+                panel,
+                options,
+                extractor,
+                store,
+                scenario=scenario,
+                store_of=store_of,
+                finish=finish,
+            )
+            keys = dict.fromkeys(one.scenario for one in found.result.findings)
+            _, names = short_names([Scenario.from_key(key, options.seed) for key in keys])
+            write_panel(out / "report.html", found.result, PanelPage(command, names))
+            write_json(out / "result.json", panel_json(found.result))
+            store.event("finished", recommended=found.result.scenario.one)
+        except BaseException as error:
+            store.stopped(error)
+            raise
+    extractor.cache.prune()
+    return found
+
+
+def folder_of(names: Sequence[str], name: str) -> str:
+    """Where a finding's own run lies, below its panel's: a name that every file system takes."""
+    plain = [re.sub(r"[^A-Za-z0-9_.-]+", "_", one).strip("._")[:60] or "finding" for one in names]
+    at = names.index(name)
+    alike = [one.casefold() for one in plain].count(plain[at].casefold())
+    return f"findings/{plain[at]}{f'_{at + 1}' if alike > 1 else ''}"
+
+
+def _facts(table: ImageTable, command: str) -> dict[str, object]:
+    """What a run keeps of how it came about: the data's name, what was typed, the versions."""
+    by = table.reading.by  # of DICOM neither the folder nor the table has a name (identity.py)
+    name = Path(table.root).name if by in ("", "layout", "folders") else by
+    return {"data": name, "command": command, "versions": versions()}
+
+
+def profile_to_folder(
+    audit: DataAudit, out: Path, *, data: str = "", command: str = ""
+) -> tuple[Path, ...]:
+    """Write `data.html` and `suggestions.csv` to `out`, and say where they lie.
+
+    Raises
+    ------
+    StorageError
+        They cannot be written.
+    """
+    page, suggested = out / "data.html", out / "suggestions.csv"
+    write_findings(page, audit, data=data, command=command)
+    write_suggestions(suggested, audit.checked.suggestions)
+    return page, suggested
+
+
+def train_to_folder(
+    table: ImageTable,
+    scenario: Scenario,
+    options: SingleOptions,
+    extractor: Extractor,
+    out: Path,
+    *,
+    command: str = "",
+) -> SingleResult:
+    """Judge and refit one scenario without a study, and write what it leaves to `out`.
+
+    `model/` (served like a study's), `predictions.parquet`, what was asked (`config.json`,
+    `run.jsonl`), and of a network that was trained `training.json` and `history.png`.
+
+    Raises
+    ------
+    RunError, RunLockedError
+        `out` holds something already, or another process writes to it.
+    MedgraftError
+        As `studies.single_scenario.run_single`.
+    """
+    with locked(out):
+        if not is_empty(out):
+            raise RunError(f"{out} is not empty; choose another --out")
+        began = time.perf_counter()
+        found = run_single(table, scenario, options, extractor)
+        seconds = round(time.perf_counter() - began, 3)
+        crossed = found.crossed
+        asked = single_config(table, scenario, options, extractor)
+        store = RunStore(out, asked, facts=_facts(table, command))
+        if crossed.training is not None:
+            log = crossed.training
+            write_json(out / "training.json", training_json({scenario.key: log}))
+            with written_file(out / "history.png") as temporary:
+                temporary.write_bytes(history_png(log.held_out))
+        tested = [found.test] if found.test is not None else []
+        write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
+        found.beside.write(out / "model", crossed.fitted)
+        store.event("finished", recommended=scenario.key, seconds=seconds)
+    extractor.cache.prune()
+    return found
