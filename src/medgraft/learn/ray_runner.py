@@ -241,9 +241,9 @@ def ray_runner(extractor: Extractor, address: str = "") -> Iterator[None]:
     if not address:
         os.environ.update(PRIVATE)
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    ray: Any = optional("ray", "ray")
     for name, value in HASTE.items() if address else ():
         os.environ.setdefault(name, value)
+    ray: Any = optional("ray", "ray")  # which reads them when it is imported
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     mine = not ray.is_initialized()
     if mine and address:
