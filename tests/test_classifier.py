@@ -228,7 +228,7 @@ def test_it_is_a_study_of_the_same_files_bit_for_bit(
     files, labels = [source.path for source in table.sources], np.array(table.classes)[table.labels]
     fitted = TransferClassifier(**QUICK, cache=store).fit(files, labels, groups=table.groups)
     extractor = Extractor(medgraft.Cache(store), engine="torch")
-    monkeypatch.setattr(Extractor, "_fill", None)  # the codes are there: nothing is read again
+    monkeypatch.setattr(Extractor, "fill", None)  # the codes are there: nothing is read again
     study = cross_fitted(fitted.fitted_.scenario, Development(table, make_folds(table)), extractor)
     np.testing.assert_array_equal(fitted.oof_.scores, study.predictions.scores)
     np.testing.assert_array_equal(fitted.oof_.fold, study.predictions.fold)

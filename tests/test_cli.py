@@ -148,9 +148,10 @@ def test_a_served_model_says_what_predict_says(
             for file in files
             for recipe in model.recipes
         ]
-    assert model._one_pass is not None
+    assert model.unlike is not None
+    assert model.unlike._beside is not None
     both = [model.predictions(images), [model.predictions([one])[0] for one in images]]
-    model.__dict__["_one_pass"] = None
+    model.unlike.__dict__["_beside"] = None
     for rows in (*both, model.predictions(images)):
         for row, said in zip(map(answer_json, rows), expected, strict=True):
             for name in ("label", "set", "unlike"):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.split import Development, make_folds
-from medgraft.errors import BundleError, LeakError, ScenarioError
+from medgraft.errors import BackboneError, BundleError, LeakError, ScenarioError
 from medgraft.evaluate.threshold import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
@@ -238,7 +238,7 @@ def test_a_bundle_stands_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_backbone(*args: object) -> None:
-        raise AssertionError("the weights must come from the bundle")
+        raise BackboneError("not installed; the weights must come from the bundle")
 
     monkeypatch.setattr(extract, "load_backbone", no_backbone)
     loaded = load(bundle, fresh()[0])

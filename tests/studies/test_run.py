@@ -171,7 +171,7 @@ def test_the_same_cache_gives_the_same_bits_without_reading_images(
     def refuse(*_: object) -> None:
         raise AssertionError("an image was read again")
 
-    monkeypatch.setattr(Extractor, "_fill", refuse)
+    monkeypatch.setattr(Extractor, "fill", refuse)
     study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), tmp_path / "second")
     assert figures(tmp_path / "second") == figures(run)
 

@@ -60,7 +60,7 @@ def test_a_study_of_all_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed twice")
 
-    monkeypatch.setattr(Extractor, "_fill", never)
+    monkeypatch.setattr(Extractor, "fill", never)
     monkeypatch.setattr(BaseEncoder, "fit", never)
     again = Extractor(Cache(tmp_path / "cache"), engine="torch", workers=2)
     study_to_folder(table, OPTIONS, again, tmp_path / "second")
