@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from medgraft import api
 from medgraft.audit.evidence import AuditOptions
+from medgraft.bundle.audit_model import audit_model, audit_to_folder
 from medgraft.bundle.explain import explain_files, explain_layers
 from medgraft.bundle.external_validation import evaluate_model, write_external
 from medgraft.bundle.model import load_model
@@ -142,11 +142,11 @@ def test_audited_with_a_page(
     bundle: Path, table: ImageTable, extractor: Extractor, tmp_path: Path
 ) -> None:
     options = AuditOptions("xray", pairs=40)
-    found = api.audit_model(bundle, table, options, extractor=extractor)
+    found = audit_model(bundle, table, options, extractor=extractor)
     assert found.audit.result.verdict == "FAIL"
     checks = {finding.check for finding in found.audit.result.findings}
     assert {"alone_not_measured", "heatmaps_not_measured"} <= checks  # and it says why
-    page, answer = api.audit_to_folder(found, tmp_path, model="model", data="images")
+    page, answer = audit_to_folder(found, tmp_path, model="model", data="images")
     assert "the top left corner" in page.read_text(encoding="utf-8")
     assert json.loads(answer.read_text())["verdict"] == "FAIL"
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from test_evidence import MIDDLE, TOP_LEFT, made
 
-from medgraft import api, cli
+from medgraft import cli
 from medgraft.audit.evidence import AuditOptions
+from medgraft.bundle import audit_model as auditing
 from medgraft.bundle.audit_model import ModelAudit, audit_model
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
@@ -35,7 +36,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def hold(place: tuple[slice, slice], **changed: Any) -> None:
         kind = type("Known", (ByBrightness,), changed)
-        monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: kind(place))
+        monkeypatch.setattr(auditing, "load_bundle", lambda folder, extractor: kind(place))
 
     return hold
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_evidence import TOP_LEFT, made
 
-from medgraft import api, cli
+from medgraft import cli
+from medgraft.bundle import audit_model as auditing
 from numpy_model import ByBrightness
 
 
@@ -17,7 +18,7 @@ def test_out_writes_a_page_and_all_of_the_json_that_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made(tmp_path, where=TOP_LEFT)
-    monkeypatch.setattr(api, "load_bundle", lambda folder, extractor: ByBrightness(TOP_LEFT))
+    monkeypatch.setattr(auditing, "load_bundle", lambda folder, extractor: ByBrightness(TOP_LEFT))
     words = ["medgraft", "audit", str(tmp_path), str(tmp_path / "made.npz"), "--no-groups"]
     words += ["--pairs", "40", "--modality", "xray", "--cache", str(tmp_path / "cache"), "--json"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out")])

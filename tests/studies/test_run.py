@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import medgraft.learn.fit as fitting
-from medgraft import api
+from medgraft import run_folders
 from medgraft.data.ingest import load
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import keep_copies_together
@@ -241,7 +241,7 @@ def test_the_result_is_written_after_the_report(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "write_report", killed)
+    monkeypatch.setattr(run_folders, "write_report", killed)
     with pytest.raises(KeyboardInterrupt):
         study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), tmp_path / "R")
     assert not (tmp_path / "R" / "result.json").exists()

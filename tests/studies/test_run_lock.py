@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from medgraft import api
+from medgraft import run_folders
 from medgraft.studies.run_lock import LOCK, RunLockedError, is_empty, locked, this_process
 from medgraft.studies.store import RunStore
 
@@ -127,11 +127,11 @@ def test_on_a_disk_without_locks_what_the_file_says_decides(
 def test_studies_and_trainings_take_the_lock_before_they_compute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "config", lambda *_: {})
-    monkeypatch.setattr(api, "check", lambda *_: None)
+    monkeypatch.setattr(run_folders, "config", lambda *_: {})
+    monkeypatch.setattr(run_folders, "check", lambda *_: None)
     nothing: Any = SimpleNamespace(engine="torch")
     with locked(tmp_path):
         with pytest.raises(RunLockedError):
-            api.study_to_folder(nothing, nothing, nothing, tmp_path)
+            run_folders.study_to_folder(nothing, nothing, nothing, tmp_path)
         with pytest.raises(RunLockedError):
-            api.train_to_folder(nothing, nothing, nothing, nothing, tmp_path)
+            run_folders.train_to_folder(nothing, nothing, nothing, nothing, tmp_path)
