@@ -7,8 +7,9 @@ from typing import get_args
 
 import pytest
 
-from medgraft import terminal
 from medgraft.report.text import budget
+from medgraft.terminal.output import new_console
+from medgraft.terminal.progress import budget_table
 from medgraft.types import BudgetStep, BudgetUse, StepName, StoppedScenario
 
 BEHIND = StoppedScenario("probe/vgg16/a/svm", "probe/net/a/svm", 0.125, -0.02, -0.03, -0.01)
@@ -63,9 +64,9 @@ def test_seconds_add_up_to_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     planned = tuple(dataclasses.replace(s, outcome="planned", seconds=0.0) for s in USE.steps[:3])
     plan = dataclasses.replace(USE, steps=(*planned, USE.steps[3]))
     assert budget.cumulated(plan) == [40.0, 90.0, 490.0, None, 550.0]
-    terminal._console().print(terminal._budget(plan))
+    new_console().print(budget_table(plan))
     shown = capsys.readouterr().out
     for word in ("together", "9 min 10 s", "no time", "why it is there"):
         assert word in " ".join(shown.split())
-    terminal._console().print(terminal._budget(USE))
+    new_console().print(budget_table(USE))
     assert "together" not in capsys.readouterr().out

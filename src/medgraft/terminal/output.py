@@ -1,0 +1,98 @@
+"""Small parts of every answer: tables of rows, what was skipped or written, JSON, numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from medgraft.types import (
+        Estimate,
+        Skipped,
+    )
+
+PIPED = 1000  # columns of a table that a program reads
+
+
+def show_rows(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    *,
+    whole: bool = False,
+) -> None:
+    """A table of plain words; what the first column names is shown whole however narrow it is.
+
+    whole : a line a row where no person reads it, so that it can be searched.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title and plain(title), box=None, header_style="bold")
+    rows = list(rows)
+    first = max((len(row[0]) for row in rows), default=0)
+    for i, heading in enumerate(headings):
+        width = len(heading) if i else first
+        table.add_column(plain(heading), overflow="fold", min_width=width)
+    for row in rows:
+        table.add_row(*map(plain, row))
+    console = new_console()
+    if whole and not console.is_terminal:
+        console = Console(width=PIPED, highlight=False)
+    console.print(table)
+
+
+def show_skipped(rows: Iterable[Skipped]) -> None:
+    """Each image that could not be read, with its reason."""
+    for row in rows:
+        typer.echo(f"skipped {row.source}: {row.reason}", err=True)
+
+
+def show_written(paths: Iterable[Path]) -> None:
+    """Each file that was written, a line each."""
+    from medgraft.data.listing import shown
+
+    for path in paths:
+        typer.echo(f"written: {shown(str(path))}")
+
+
+def show_json(answer: object) -> None:
+    """An answer for scripts, as they read it."""
+    typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one plain line: where in the code it arose helps nobody at a terminal."""
+    typer.echo(f"medgraft: warning: {' '.join(str(message).split())}", err=True)
+
+
+def new_console(*, stderr: bool = False) -> Console:
+    """A console that colours nothing by itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def plain(text: str) -> Text:
+    """What others named, for a table: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(text)
+
+
+def figure(estimate: Estimate) -> str:
+    """A value with its interval."""
+    return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
+
+
+def number(value: float) -> str:
+    """Three decimals always, so that the points stand under each other."""
+    return f"{value:.3f}" if math.isfinite(value) else "undefined"
