@@ -125,6 +125,7 @@ def test_predict_takes_folders_and_patterns_and_the_bundle(
     assert len(answers[0]) == len(list((images / "lesion").iterdir()))
 
 
+@pytest.mark.slow
 def test_a_served_model_says_what_predict_says(
     run: Path, elsewhere: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -189,9 +190,9 @@ def test_evaluate_judges_by_image_and_by_patient(
 
 
 def test_an_image_is_decoded_once_to_be_predicted_and_held_to_those_learned_from(
-    run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, images: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted, extractor = load_model(run), Extractor(Cache())
+    fitted, extractor = load_model(run, cache=cache_folder), Extractor(Cache(cache_folder))
     judge = UnlikeJudge.of(run, fitted, extractor, None)
     assert judge is not None
     files = [str(file) for file in sorted(images.rglob("*.png"))[::8]]
