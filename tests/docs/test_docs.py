@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -135,3 +137,10 @@ def test_what_a_page_tells_to_type_runs(
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
         exec(compile(code, SHORT[page], "exec"), names)  # the page's own example
+
+
+def test_the_api_page_names_what_is_there() -> None:
+    named = re.findall(r"^::: (\S+)\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert named
+    for module, name in named:
+        assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
