@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from page import figure, lines
+from page import figure, lines, read_cells
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -47,11 +47,11 @@ def run(name: str, seed: int) -> Row:
         return line(out, commit)
 
 
-def line(run: Path, commit: str) -> Row:
+def line(folder: Path, commit: str) -> Row:
     """What is kept of a finished run."""
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    events = map(json.loads, (run / "run.jsonl").read_text(encoding="utf-8").splitlines())
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    events = map(json.loads, (folder / "run.jsonl").read_text(encoding="utf-8").splitlines())
     started = next(event for event in events if event["event"] == "started")
     by_key = {one["key"]: one for one in result["scenarios"]}
     chosen = by_key[result["recommended"]]
@@ -129,8 +129,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, default=len(CELLS), help="studies at most")
     parser.add_argument("--add", nargs=2, metavar=("RUN", "COMMIT"))
     asked = parser.parse_args()
-    kept = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.is_file() else []
-    rows: list[Row] = list(map(json.loads, kept))
+    rows = read_cells(RESULTS)
 
     def keep(row: Row) -> None:
         rows.append(row)

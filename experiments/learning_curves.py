@@ -21,7 +21,7 @@ from medgraft.evaluate.metrics import Case, auroc
 from medgraft.evaluate.power_law import WIDER, double
 from medgraft.learn.heads import nested_scores
 from medgraft.learn.learning_curve import refits
-from page import lines
+from page import lines, read_cells
 
 ROOT = Path(__file__).parents[1]
 CELLS = ROOT / "experiments" / "results" / "learning_curve.jsonl"
@@ -126,7 +126,7 @@ def write(cells: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Compute what is lacking; then write."""
-    cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    cells = read_cells(CELLS)
     done = {(cell["world"], cell["n"]) for cell in cells if cell["wider"] == WIDER}
     cells = [cell for cell in cells if (cell["world"], cell["n"]) in done]
     for world in WORLDS:

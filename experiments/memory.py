@@ -31,7 +31,7 @@ from medgraft.files import cache_folder
 from medgraft.learn.fit import cross_fitted, cross_fitted_all
 from medgraft.scenario import HEADS, Scenario
 from medgraft.types import ImageTable, Predictions, Source
-from page import lines
+from page import lines, read_cells
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT.parent / "shared" / "data" / "chest_xray"
@@ -227,7 +227,7 @@ def main() -> None:
         return
     sizes = [int(n) for n in asked.sizes.split(",")]
     steps = asked.steps.split(";") if asked.steps else STEPS
-    cells = [json.loads(line) for line in CELLS.open()] if CELLS.exists() else []
+    cells = read_cells(CELLS)
     done = {(one["step"], one["n"]) for one in cells}
     wanted = [(step, n) for n in sizes for step in ((EXTRACT,) if asked.extract else steps)]
     for step, n in wanted:

@@ -1,8 +1,22 @@
-"""Small parts of the pages of results: figures with intervals, tables."""
+"""Small parts of the pages of results: cells that were measured, figures with intervals, tables."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """The cells of a file of results, one a line; a line cut short is none."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
 
 
 def figure(one: Mapping[str, float], digits: int = 3) -> str:

@@ -28,9 +28,8 @@ from medgraft.types import ImageTable
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from page import lines
+from page import lines, read_cells
 from shift.sources import SETS, development
-from shift_page import read
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "sets.jsonl"
@@ -42,7 +41,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Measure what is missing, and write the page."""
-    done = {row["cell"] for row in read(RESULTS)}
+    done = {row["cell"] for row in read_cells(RESULTS)}
     extractor = Extractor()
     for name in SETS:
         table = None
@@ -53,7 +52,7 @@ def main() -> None:
                 row = {"cell": cell, "set": name, **measured(table, draw, extractor)}
                 with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-    write_page(read(RESULTS))
+    write_page(read_cells(RESULTS))
 
 
 def measured(table: ImageTable, draw: int, extractor: Extractor) -> Row:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from page import difference, figure, lines
+from page import difference, figure, lines, read_cells
 from shift.effects_section import effects, elsewhere, views
 from shift.start_section import start
 
@@ -54,34 +54,25 @@ def write_page() -> None:
         "images; no official test split was looked at.",
         "",
         *_effects(),
-        *elsewhere(read(RESULTS / "effects_elsewhere.jsonl"), ELSEWHERE_CELLS),
+        *elsewhere(read_cells(RESULTS / "effects_elsewhere.jsonl"), ELSEWHERE_CELLS),
         *views(_json("judging_view.json")),
-        *start(read(RESULTS / "start.jsonl"), START_CELLS),
-        *ranking(read(RESULTS / "ranking.jsonl")),
-        *thresholds(read(RESULTS / "thresholds.jsonl")),
-        *distilled(read(RESULTS / "distill.jsonl")),
+        *start(read_cells(RESULTS / "start.jsonl"), START_CELLS),
+        *ranking(read_cells(RESULTS / "ranking.jsonl")),
+        *thresholds(read_cells(RESULTS / "thresholds.jsonl")),
+        *distilled(read_cells(RESULTS / "distill.jsonl")),
     ]
     PAGE.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
 
 def _effects() -> list[str]:
-    return effects(read(RESULTS / "effects.jsonl"), _json("effects_design.json"), EFFECT_CELLS)
+    return effects(
+        read_cells(RESULTS / "effects.jsonl"), _json("effects_design.json"), EFFECT_CELLS
+    )
 
 
 def _json(name: str) -> dict[str, Any]:
     known = RESULTS / name
     return dict(json.loads(known.read_text(encoding="utf-8"))) if known.is_file() else {}
-
-
-def read(path: Path) -> list[Row]:
-    """The cells of a file of results, one a line; a line cut short is none."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
 
 
 # --------------------------------------------------------------------------- ranking
@@ -144,7 +135,7 @@ def ranking(cells: Sequence[Row]) -> list[str]:
 
 def _five_folds() -> list[str]:
     """The run that was cut for time, after its first cell had been seen."""
-    (cell,) = read(RESULTS / "ranking_five_folds.jsonl")
+    (cell,) = read_cells(RESULTS / "ranking_five_folds.jsonl")
     gains = ", ".join(f"{way} {figure(one['gain'], 2)}" for way, one in cell["mean"].items())
     return [
         f"The first cell, {cell['cell']}, was run once before, in five folds instead of three; "

@@ -26,7 +26,7 @@ from medgraft.files import write_json
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.similarity import DEEP, MOST, _statistics, similarity_of
 from medgraft.types import Canvas, ImageTable, Pixels, Similarity
-from page import lines
+from page import lines, read_cells
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -239,7 +239,7 @@ def _figure(values: list[float]) -> str:
 def main() -> None:
     """Measure what is lacking, a line a cell; then write."""
     extractor = Extractor()
-    cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    cells = read_cells(CELLS)
     done = {(cell["set"], cell["change"]) for cell in cells}
     wanted = [*((name, None) for name in SETS), *CHANGED]
     for name, change in wanted:

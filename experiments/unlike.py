@@ -30,9 +30,8 @@ from medgraft.types import Canvas, Edit, ImageTable, Predictions
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from page import lines
+from page import lines, read_cells
 from shift.sources import SETS, development
-from shift_page import read
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "unlike.jsonl"
@@ -69,7 +68,7 @@ EDITS: Mapping[str, Edit] = {"its negatives": Inverted(), "noise": Noise()}
 
 def main() -> None:
     """Measure what is missing, and write the page."""
-    done = {row["cell"] for row in read(RESULTS)}
+    done = {row["cell"] for row in read_cells(RESULTS)}
     tables = {name: development(name, IMAGES) for name in SETS}
     extractor = Extractor()
     for name in SETS:
@@ -79,7 +78,7 @@ def main() -> None:
                 row = {"cell": cell, **measured(name, draw, tables, extractor)}
                 with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-    write_page(read(RESULTS))
+    write_page(read_cells(RESULTS))
 
 
 def measured(name: str, draw: int, tables: Mapping[str, ImageTable], extractor: Extractor) -> Row:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from page import read_cells
 from recommendation.fields import FIELDS
 from recommendation.sets import ALL, SIZES
 
@@ -22,13 +22,7 @@ Row = dict[str, Any]
 
 def read(path: Path = RESULTS) -> list[Row]:
     """The cells, one a line; a line cut short is none."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [row for row in found if row["version"] == VERSION]
+    return [row for row in read_cells(path) if row["version"] == VERSION]
 
 
 def key_of(field: str, data: str, n: int | str, draw: int) -> str:

@@ -44,8 +44,8 @@ from medgraft.types import Comparison, Edit, Estimate, Floats, Folds, ImageTable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.sources import SHARED, development
-from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "distill.jsonl"
 MOST = 1000  # images of a set, about
@@ -291,7 +291,7 @@ def main() -> None:
         sys.exit(f"needs real data in {SHARED}, which is not here")
     cache = medgraft.Cache(Path(asked.cache) if asked.cache else None)
     extractor = medgraft.Extractor(cache, progress=progress(False))
-    known = {row["cell"] for row in read(RESULTS)}
+    known = {row["cell"] for row in read_cells(RESULTS)}
     for name in VIEWS:
         for cell, kind in ((name, measure), (f"{name}, in use", in_use)):
             if cell in known:

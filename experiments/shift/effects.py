@@ -37,10 +37,10 @@ from medgraft.types import Canvas, Edit, Floats, ImageTable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.kinds import kinds_of
 from shift.planted import PLANTED
 from shift.sources import SHARED, Pair, processed, thinned
-from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "effects.jsonl"
 DESIGN = Path(__file__).parents[1] / "results" / "effects_design.json"
@@ -314,7 +314,7 @@ def main() -> None:
     chosen = asked.only.split(",") if asked.only else list(SETTINGS)
     base = [("base", seed) for seed in SEEDS]
     cells = base + [(name, seed) for seed in SEEDS for name in chosen if name != "base"]
-    known = {(row["setting"], row["seed"]) for row in read(RESULTS)}
+    known = {(row["setting"], row["seed"]) for row in read_cells(RESULTS)}
     for name, seed in cells:
         if (name, seed) in known:
             continue

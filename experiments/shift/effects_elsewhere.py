@@ -18,9 +18,9 @@ from medgraft.terminal import progress
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.effects import SETTINGS, Held, judged, trained
 from shift.sources import SHARED, from_itself
-from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "effects_elsewhere.jsonl"
 MOST = 1600
@@ -34,7 +34,7 @@ def main() -> None:
     if not SHARED.is_dir():
         sys.exit(f"needs real data in {SHARED}, which is not here")
     extractor = medgraft.Extractor(medgraft.Cache(None), progress=progress(False))
-    known = {(row["set"], row["setting"], row["seed"]) for row in read(RESULTS)}
+    known = {(row["set"], row["setting"], row["seed"]) for row in read_cells(RESULTS)}
     for seed in SEEDS:
         for name in SETS:
             pairs = list(from_itself(name, MOST))

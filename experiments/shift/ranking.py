@@ -45,12 +45,13 @@ from medgraft.types import (
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.judging import JUDGING
 from shift.kinds import kinds_of
 from shift.planted import PLANTED, Planted
 from shift.resamples import resampled
 from shift.sources import SECOND, SETS, SHARED, Pair, all_chest_pairs, pairs
-from shift_page import CHEST, PLAIN, read
+from shift_page import CHEST, PLAIN
 
 RESULTS = Path(__file__).parents[1] / "results" / "ranking.jsonl"
 MOST = 800  # images of a set, about
@@ -302,7 +303,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not SHARED.is_dir():
         sys.exit(f"needs real data in {SHARED}, which is not here")
-    known = {row["cell"] for row in read(RESULTS)}
+    known = {row["cell"] for row in read_cells(RESULTS)}
     extractor = medgraft.Extractor(workers=asked.workers)
     for cell in asked.only.split(",") if asked.only else CELLS:
         if cell in known:

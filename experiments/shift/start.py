@@ -38,12 +38,12 @@ from medgraft.types import Edit, Floats, ImageTable, Ints, Operating, Prediction
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.kinds import kinds_of
 from shift.planted import Planted
 from shift.resamples import interval, resampled
 from shift.sources import PROCESSED, SHARED, development, processed, thinned
 from shift.start_section import BASE, OUT_OF_FOLD
-from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "start.jsonl"
 LITE0, VGG = "tf_efficientnet_lite0", "vgg16"
@@ -293,7 +293,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not SHARED.is_dir():
         sys.exit(f"needs real data in {SHARED}, which is not here")
-    known = {row["cell"] for row in read(RESULTS)}
+    known = {row["cell"] for row in read_cells(RESULTS)}
     extractor = medgraft.Extractor()
     for cell in asked.only.split("; ") if asked.only else CELLS:
         if cell in known:

@@ -37,8 +37,8 @@ from medgraft.types import Floats, ImageTable, Ints, Predictions, Scenario
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from page import read_cells
 from shift.sources import SETS, Pair, development, pairs
-from shift_page import read
 
 RESULTS = Path(__file__).parents[1] / "results" / "thresholds.jsonl"
 MOST = 1500  # images of a set, for time
@@ -160,7 +160,7 @@ RULES: Mapping[str, Callable[[Seen], Mask]] = {
 
 
 def main() -> None:
-    done = {_name(row) for row in read(RESULTS)}
+    done = {_name(row) for row in read_cells(RESULTS)}
     extractor = Extractor(Cache(), workers=os.cpu_count() or 1)
     for name in SETS:
         for pair in pairs(name, MOST):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from page import read_cells
 from shift import thresholds
 from shift.thresholds import KNOWN, RULES, STEADY, Seen, bbse, em, quantile
-from shift_page import read
 
 
 def place(share: float, moved: float = 0.0) -> tuple[Seen, np.ndarray]:
@@ -66,4 +66,4 @@ def test_a_line_cut_short_is_measured_anew(tmp_path: Path, monkeypatch: pytest.M
     file.write_text('{"data": "a", "pair"')
     thresholds._append(names)
     thresholds._append({**names, "mix": "e"})
-    assert [row["mix"] for row in read(file)] == ["d", "e"]
+    assert [row["mix"] for row in read_cells(file)] == ["d", "e"]
