@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -15,6 +12,7 @@ from medgraft.features.codebooks import VLAD
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.types import ImageTable, Source
+from traced_memory import peak
 
 LEARNED, FEW, MANY = 32, 80, 320
 SIZE = 64  # a map of 2 × 2 positions and 1280 channels: 10 kB an image
@@ -39,16 +37,6 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
         masks=np.full(n, ""),
         classes=("a", "b"),
     )
-
-
-def peak(work: Callable[[], object]) -> int:
-    """Bytes that Python and NumPy held at most."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from medgraft.features.scratch import scratch, stacked
 from medgraft.learn import discriminant, linear
 from medgraft.learn.heads import NestedScores, nested_scores
 from medgraft.scenario import HEADS
+from traced_memory import peak
 
 WIDTH, FEW, MANY = 512, 800, 1600
 SHARE = 0.5  # of one copy of the codes that were added; labels, weights and scores take a third
@@ -63,16 +63,6 @@ def test_where_arrays_lie_changes_no_bit_and_blocks_only_rounding(
         monkeypatch.setattr(discriminant, "BLOCK", 64 * 32)
         for one, other in zip(before, arrays(scored(head, X)), strict=True):
             np.testing.assert_allclose(one, other, rtol=5e-3, atol=5e-3)
-
-
-def peak(work: Callable[[], object]) -> int:
-    """Bytes that Python and NumPy held in memory at most."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("head", HEADS)
