@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import errno
+import io
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
@@ -129,6 +131,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically, UTF-8."""
     with written_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write a whole CSV file atomically, its headings first."""
+    content = io.StringIO(newline="")
+    csv.writer(content).writerows(rows)
+    write_text(path, content.getvalue())
 
 
 def without_credentials(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from medgraft.bundle.predict import Prediction, predict_files
 from medgraft.data.dicom.identity import public_names
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
-from medgraft.files import write_text
+from medgraft.files import write_csv
 from medgraft.learn.fit import load
 
 
@@ -112,12 +110,10 @@ def write_panel_predictions(
     StorageError
         The file cannot be written.
     """
-    content = io.StringIO(newline="")
-    writer = csv.writer(content)
     headings = [f"probability of {name}" for name in names]
-    writer.writerow(["source", "findings", *headings, "error"])
+    lines: list[list[object]] = [["source", "findings", *headings, "error"]]
     for source, row in zip(public_names([one.source for one in rows]), rows, strict=True):
         there = "|".join(name for name in names if row.there.get(name))
         said = [row.findings.get(name, "") for name in names]
-        writer.writerow([source, there, *said, row.error or ""])
-    write_text(path, content.getvalue())
+        lines.append([source, there, *said, row.error or ""])
+    write_csv(path, lines)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
-from medgraft.files import write_text
+from medgraft.files import write_csv
 from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
 
 AND = " | "  # between the classes of a set
@@ -111,19 +109,17 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
     StorageError
         The file cannot be written.
     """
-    content = io.StringIO(newline="")
-    writer = csv.writer(content)
     adjusted = any(row.adjusted for row in rows)
     names = [f"probability of {name}" for name in classes]
     more = ["adjusted label", *(f"adjusted {name}" for name in names)] if adjusted else []
     beside = columns_beside(rows)
-    writer.writerow(["source", "label", *names, *more, *beside, "error"])
+    lines: list[list[object]] = [["source", "label", *names, *more, *beside, "error"]]
     for i, name in enumerate(public_names([row.source for row in rows])):
         row = rows[i]
         answers = [row.answer, row.adjusted] if adjusted else [row.answer]
         cells = [cell for answer in answers for cell in _cells(answer, classes)]
-        writer.writerow([name, *cells, *(said[i] for said in beside.values()), row.error or ""])
-    write_text(path, content.getvalue())
+        lines.append([name, *cells, *(said[i] for said in beside.values()), row.error or ""])
+    write_csv(path, lines)
 
 
 def columns_beside(rows: Sequence[Prediction]) -> dict[str, list[str]]:
