@@ -129,8 +129,13 @@ class UnlikeJudge:
                     ids.append(row.id)
                     yield row
 
-        codes = self.unlikeness.reference.encode_canvases(readable(), self.extractor)
-        return dict(zip(ids, self.unlikeness.judge(codes).tolist(), strict=True))
+        unlike = self.canvases(readable()).tolist()
+        return dict(zip(ids, unlike, strict=True))
+
+    def canvases(self, canvases: Iterable[Canvas]) -> NDArray[np.bool_]:
+        """Whether each of a stream of canvases is unlike, (n,); made as the reference's are."""
+        codes = self.unlikeness.reference.encode_canvases(canvases, self.extractor)
+        return self.unlikeness.judge(codes)
 
     def prepare(self, table: ImageTable) -> None:
         """Read what the classifier needs of a table and what judges it, of one decoded image each.

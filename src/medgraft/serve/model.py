@@ -111,8 +111,7 @@ class ServedModel:
             return self.fitted.probabilities(own), None
         prob, strange = self.unlike.probabilities(own)
         if strange is None:
-            judge = self.unlike.unlikeness
-            strange = judge.judge(judge.reference.encode_canvases(others, self.unlike.extractor))
+            strange = self.unlike.canvases(others)
         return prob, strange
 
     def explain(self, canvas: Canvas, method: str, taps: Sequence[str], target: str) -> Explained:
