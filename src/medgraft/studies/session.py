@@ -22,8 +22,9 @@ class Session:
     def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
         self.extractor, self.store = extractor, store
         self.step_seconds: dict[str, float] = {}
-        self._earlier = {name: store.events(name) if store is not None else [] for name in DECIDED}
-        self._before = _seconds_before(read_events(store.folder)) if store is not None else 0.0
+        events = read_events(store.folder) if store is not None else []
+        self._earlier = {name: [e for e in events if e["event"] == name] for name in DECIDED}
+        self._before = _seconds_before(events)
         self._began = self._last = time.perf_counter()
 
     def event(self, name: str, **facts: object) -> None:
