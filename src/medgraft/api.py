@@ -31,13 +31,7 @@ from medgraft.run_folders import study_to_folder
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import Study, run_study
-from medgraft.types import (
-    ImageTable,
-    Join,
-    ResizeRule,
-    Skipped,
-    Source,
-)
+from medgraft.types import ImageTable, Join, ResizeRule, Skipped, Source
 
 if TYPE_CHECKING:
     import pandas as pd

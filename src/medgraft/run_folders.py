@@ -37,9 +37,7 @@ from medgraft.studies.single_scenario import (
     single_config,
 )
 from medgraft.studies.store import RunError, RunStore, write_predictions
-from medgraft.types import (
-    ImageTable,
-)
+from medgraft.types import ImageTable
 
 
 def study_to_folder(

@@ -19,11 +19,7 @@ from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load as load_bundle
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.result_json import audit_json
-from medgraft.types import (
-    ImageTable,
-    SeenBefore,
-    Skipped,
-)
+from medgraft.types import ImageTable, SeenBefore, Skipped
 
 
 @dataclass(frozen=True, eq=False)
