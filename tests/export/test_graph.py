@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from medgraft.data.preprocess import derive
+from medgraft.data.preprocess import area_weights, derive
 from medgraft.errors import ExportError
 from medgraft.export.formats import FORMATS, open_graph, write_graph
-from medgraft.export.graph import _Shrink, area_weights, classifier_graph
+from medgraft.export.graph import _Shrink, classifier_graph
 from medgraft.features.engine import to_rgb
 from medgraft.features.extract import Extractor
 from medgraft.types import Canvas, FittedScenario, Geometry, ImageTable

@@ -45,7 +45,7 @@ def rungs_of(rungs: str) -> tuple[tuple[int, int], ...]:
 
 def searched(setup: FinetuneSetup) -> tuple[str, ...]:
     """The depths that are compared: the image, and freeze points whose maps are not large."""
-    size = setup.feature_plan.canvas.size
+    size = setup.spec.size
 
     def bytes_of(depth: str) -> int:
         tap = setup.backbone.tap_at(depth, size)

@@ -69,7 +69,8 @@ class FittedEnsemble:
     def spec(self) -> FeatureSpec:
         """The base canvas that every member's is derived from."""
         first = self.members[0].spec
-        return first if self.alike else dataclasses.replace(first, edits=(), base=0)
+        same = self.alike and all(member.spec == first for member in self.members)
+        return first if same else dataclasses.replace(first, edits=(), base=0)
 
     @property
     def rule(self) -> PixelRule:

@@ -61,7 +61,9 @@ def cross_fit_finetune(
             away = [rows for rows, _ in _unseen(runs, folds)]
             further = [distilled(setup, depth, every, away)]
         histories[DEPLOYED] = further[0].history
-    out = _out_of_fold(runs, folds, development.table.labels, deployed=len(further))
+    several = setup.recipe.differ == "scale" and setup.recipe.networks > 1
+    labels = development.table.labels
+    out = _out_of_fold(runs, folds, labels, deployed=len(further), scales=1 + several)
     if setup.recipe.deploy == "distilled":
         out = dataclasses.replace(out, learned=further[0].scores)
     key = key_of(scenario, out.fingerprint, development)
@@ -71,8 +73,8 @@ def cross_fit_finetune(
         kept = pack_out_of_fold(out, development, began)
         kept["seconds"] = np.array(sum(run.seconds for run in everything))
         extractor.cache.put("predictions", key, kept)
-    deployed = further or everything
-    fitted = _together(setup, [_fitted(setup, run, calibrator_of(kept)) for run in deployed])
+    networks = _fitted_all(setup, [further] if further else runs, calibrator_of(kept))
+    fitted = _together(setup, networks)
     crossed = unpack_cross_fitted(fitted, kept, development)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
@@ -92,7 +94,7 @@ def fold_networks(
         networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
     else:
         runs = _in_folds(setup, _depth(setup, folds)[0], folds)
-        networks = [_fitted(setup, run, deployed.calibrator) for fold in runs for run in fold]
+        networks = _fitted_all(setup, runs, deployed.calibrator)
     each = setup.recipe.networks
     return tuple(
         dataclasses.replace(
@@ -151,7 +153,7 @@ def _in_folds(setup: FinetuneSetup, depth: str, folds: Folds) -> tuple[tuple[Tra
     """
     found: list[list[Trained]] = [[] for _ in range(folds.n_folds)]
     for number in range(setup.recipe.networks):
-        one = dataclasses.replace(setup, number=number)
+        one = setup.numbered(number)
         inputs = one.inputs(depth)
         which = f", network {number + 1} of {setup.recipe.networks}" if number else ""
         for k, runs in enumerate(found):
@@ -172,14 +174,14 @@ def _named(runs: Sequence[Sequence[Trained]]) -> dict[str, Trained]:
 
 
 def _out_of_fold(
-    runs: Sequence[Sequence[Trained]], folds: Folds, y: Ints, deployed: int
+    runs: Sequence[Sequence[Trained]], folds: Folds, y: Ints, deployed: int, scales: int
 ) -> OutOfFold:
     """The scores of the images of every fold by its networks, the mean over these.
 
     Networks that stand between a fold and its image alone do not exist, so that each fold is
     calibrated by the others' scores, which have about one unit: nothing was chosen in the folds.
     The calibrator in use is fitted on scores as the mean of all networks would spread, or of
-    `deployed` ones, where that is not 0.
+    `deployed` ones, where that is not 0. scales : at which a fold's networks see things, in turn.
     """
 
     def gather(parts: Sequence[Floats]) -> Floats:
@@ -194,10 +196,11 @@ def _out_of_fold(
         for fold in runs
         if fold[0].changed is not None
     ]
-    unseen = _unseen(runs, folds)
-    final = as_mean_of(
-        scores, y, variance_between(unseen, len(y)), len(runs[0]), deployed or len(unseen)
-    )
+    # Chance is what differs between networks that were meant to be alike.
+    alike = [_unseen([fold[first::scales] for fold in runs], folds) for first in range(scales)]
+    variance = float(np.mean([variance_between(unseen, len(y)) for unseen in alike]))
+    judged = len(runs[0])
+    final = as_mean_of(scores, y, variance, judged, deployed or len(runs) * judged)
     return OutOfFold(scores, None, final, gather(changed) if changed else None)
 
 
@@ -256,11 +259,22 @@ def _depth(setup: FinetuneSetup, folds: Folds) -> tuple[str, DepthSearch | None]
     return tap, None
 
 
+def _fitted_all(
+    setup: FinetuneSetup, runs: Sequence[Sequence[Trained]], calibrator: Calibrator
+) -> list[FittedTrained]:
+    """The networks of all folds, fold by fold."""
+    return [
+        _fitted(setup.numbered(number), run, calibrator)
+        for fold in runs
+        for number, run in enumerate(fold)
+    ]
+
+
 def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> FittedTrained:
     """The trained network as a backbone of its own, with its head."""
     tuned = finetuned_backbone(setup.backbone, final.state)
     setup.extractor.adopt(tuned)
-    spec = dataclasses.replace(setup.feature_plan.canvas, backbone=tuned.name, weights=tuned.key)
+    spec = dataclasses.replace(setup.spec, backbone=tuned.name, weights=tuned.key)
     head = LogisticHead.from_arrays(
         {
             "coef_": final.state["head.weight"].astype(np.float64),

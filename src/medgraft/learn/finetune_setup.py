@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.augment import FIRST_VIEW, MILD, View
+from medgraft.data.augment import CLOSER, FIRST_VIEW, MILD, View
 from medgraft.data.listing import content_hash
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
@@ -49,6 +49,7 @@ HOLDOUT = 0.15  # of the groups that a network may learn from, by which training
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 APART = 1000  # seeds of a fold's networks, so that those of neighbouring studies differ, too
+STRIDE, LEAST_SIZE = 32, 96  # pixels, of inputs that are made smaller
 ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
 
 
@@ -160,6 +161,11 @@ class FinetuneSetup:
         )
 
     @property
+    def spec(self) -> FeatureSpec:
+        """The picture of an image that the network sees, before views are made of it."""
+        return self.feature_plan.specs[0]
+
+    @property
     def seed(self) -> int:
         """Of this network's training."""
         return self.scenario.seed + APART * self.number
@@ -176,13 +182,30 @@ class FinetuneSetup:
         scenario = self.scenario.with_pixels(sizes=(size,))
         return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
 
+    def numbered(self, number: int) -> FinetuneSetup:
+        """The setup of another of a fold's networks, which differs from the first as `differ` says.
+
+        Those of another scale see the canvas of the others, shrunk where the backbone allows that.
+        """
+        one = dataclasses.replace(self, number=number)
+        if not another_scale(self.recipe, number):
+            return one
+        canvas = self.feature_plan.canvas
+        size = smaller(canvas.size) if self.backbone.any_size else canvas.size
+        base = canvas.size if size < canvas.size else 0
+        spec = dataclasses.replace(self.spec, size=size, base=base)
+        plan = dataclasses.replace(self.feature_plan, views=((spec,),))
+        return dataclasses.replace(one, feature_plan=plan, backbone=self.backbone.at(size))
+
     def training_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
-        edits = self.feature_plan.canvas.edits
+        edits = self.spec.edits
         if view == 0 or self.scenario.pixels.views is None:
             return edits
-        number = FIRST_VIEW + view - 1
-        return (View(self.scenario.pixels.views.preset, number, self.seed), *edits)
+        preset = self.scenario.pixels.views.preset
+        if another_scale(self.recipe, self.number):
+            preset += CLOSER
+        return (View(preset, FIRST_VIEW + view - 1, self.seed), *edits)
 
     def tta_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view that is judged: 0 is the image, the others are mild views of it.
@@ -193,7 +216,7 @@ class FinetuneSetup:
         views = self.scenario.pixels.views
         preset = (views and views.modality) or MILD
         first = (View(preset, view, self.scenario.seed),) if view else ()
-        return (*first, *self.feature_plan.canvas.edits)
+        return (*first, *self.spec.edits)
 
     def changed_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view of an image that is changed first, where `Folds.view` says so."""
@@ -201,10 +224,11 @@ class FinetuneSetup:
 
     def deployed_plan(self, spec: FeatureSpec) -> FeaturePlan:
         """What is read of an image in use: `spec`, in the views that were judged out of fold."""
-        if self.recipe.tta == 1:
+        if self.recipe.tta == 1 and not spec.base:
             return FeaturePlan.one(spec)
         parts = [dataclasses.replace(spec, edits=self.tta_edits(v)) for v in range(self.recipe.tta)]
-        return FeaturePlan(dataclasses.replace(spec, edits=()), tuple((part,) for part in parts))
+        canvas = dataclasses.replace(spec, edits=(), size=spec.base or spec.size, base=0)
+        return FeaturePlan(canvas, tuple((part,) for part in parts))
 
     def inputs(self, depth: str) -> Inputs:
         """What enters the layers behind `depth`, kept on disk where there is room."""
@@ -230,7 +254,7 @@ class FinetuneSetup:
 
     def _inputs(self, depth: str, specs: Sequence[FeatureSpec], chain: Chain) -> Inputs:
         """The views `specs` of what enters the layers behind `depth`; `chain` makes any view."""
-        canvas = dataclasses.replace(self.feature_plan.canvas, edits=())
+        canvas = dataclasses.replace(self.spec, edits=())
         if depth == INPUT:
             rows = cached_canvases(self.development, canvas, self.extractor)
             return Images(rows, canvas, chain, self.extractor.workers)
@@ -265,7 +289,7 @@ class FinetuneSetup:
         chain, views : of which views, and how many; those of training by default.
         """
         trunk = depth if depth in ("", INPUT) else self.backbone.tap(depth).sequence.name
-        canvas = dataclasses.replace(self.feature_plan.canvas, taps=(trunk,), edits=())
+        canvas = dataclasses.replace(self.spec, taps=(trunk,), edits=())
         chain = chain or self.training_edits
         views = views or (VIEWS if self.scenario.pixels.views else 1)
         return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
@@ -361,7 +385,7 @@ class FinetuneSetup:
         import torch
         from torch.nn import functional
 
-        size, n = self.feature_plan.canvas.size, self.recipe.batch_size
+        size, n = self.spec.size, self.recipe.batch_size
         shape = (3, size, size)
         if depth != INPUT:
             tap = self.backbone.tap_at(depth, size).sequence
@@ -396,7 +420,7 @@ class FinetuneSetup:
 
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
-        for name in ("deploy", "networks"):  # what is done with it later changes no training
+        for name in ("deploy", "networks", "differ"):  # what it is for changes no training
             del recipe[name]
         return digest(
             TRAINING_CACHE_VERSION,
@@ -464,6 +488,20 @@ class FinetuneSetup:
             module = name.removeprefix("layers.").rpartition(".")[0]
             found[f"layers.{name}"] = 1 + sum(end >= place[module] for end in ends)
         return found
+
+
+def another_scale(recipe: Recipe, number: int) -> bool:
+    """Whether a fold's network of this number sees things at another scale than the first."""
+    return recipe.differ == "scale" and number % 2 == 1
+
+
+def smaller(size: int) -> int:
+    """Five sevenths of an input size, in whole strides of 32 pixels; 96 at least.
+
+    >>> [smaller(size) for size in (64, 128, 224, 384)]
+    [64, 96, 160, 288]
+    """
+    return min(size, max(LEAST_SIZE, round(size * 5 / 7 / STRIDE) * STRIDE))
 
 
 def _labels(task: TrainingTask) -> Ints | None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
-from medgraft.data.preprocess import recipe_of
+from medgraft.data.preprocess import area_weights, recipe_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -163,10 +163,12 @@ class NetworkWithHead:
         """Network and head as one module, from (batch, 3, size, size) in 0..255 to scores.
 
         None where no gradient leads from the scores to the canvas: heads that are not linear,
-        encoders, and codes of several parts or views, which are derived outside the network.
+        encoders, and codes of several parts or views, which are derived outside the network. One
+        part that is the canvas made smaller is made so inside.
         """
-        whole = self.linear is not None and self.feature_plan.specs == (self.spec,)
-        return probe_graph(self) if whole else None
+        seen, *others = self.feature_plan.specs
+        whole = seen == self.spec or (seen.base == self.spec.size and not seen.edits)
+        return probe_graph(self) if self.linear is not None and whole and not others else None
 
     @property
     def terms(self) -> tuple[Self, ...]:
@@ -343,14 +345,19 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     import torch
     from torch import nn
 
-    backbone = fitted.backbone.at(fitted.spec.size)
-    outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
+    (spec,) = fitted.feature_plan.specs
+    backbone = fitted.backbone.at(spec.size)
+    outputs = [Output(tap, pool) for tap in spec.taps for pool in spec.poolings]
+    areas = torch.from_numpy(area_weights(fitted.spec.size, spec.size)).float()
     coef: NDArray[np.floating[Any]] = fitted.head.coef_
     intercept = fitted.head.intercept_
 
     class ProbeGraph(nn.Module):
+        areas: torch.Tensor | None
+
         def __init__(self) -> None:
             super().__init__()
+            self.register_buffer("areas", areas if spec.base else None, persistent=False)
             self.codes = tap_network(backbone, outputs)
             self.linear = nn.Linear(coef.shape[1], coef.shape[0])
             with torch.no_grad():
@@ -358,6 +365,9 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
                 self.linear.bias.copy_(torch.from_numpy(np.asarray(intercept)))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if self.areas is not None:  # whole grey levels, as in use, which gradients pass by
+                means = self.areas @ images @ self.areas.T
+                images = means + (means.round() - means).detach()
             return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
 
     return ProbeGraph().eval().requires_grad_(False)

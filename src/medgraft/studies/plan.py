@@ -19,6 +19,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.estimators import HEADS
+from medgraft.learn.finetune_setup import another_scale, smaller
 from medgraft.scenario import (
     Encoded,
     Finetune,
@@ -292,10 +293,19 @@ def _cost_in_use(
     n_images, n_classes = shape
     one = _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes)
     decides = scenario.classifier
-    networks = 1
-    if isinstance(decides, Finetune) and decides.recipe.deploy == "folds":
-        networks = n_folds * decides.recipe.networks
-    return Cost(networks * one.multiply_adds, networks * one.parameters)
+    if not isinstance(decides, Finetune) or decides.recipe.deploy != "folds":
+        return one
+    passes = n_folds * sum(pixels_seen(scenario, extractor))
+    networks = n_folds * decides.recipe.networks
+    return Cost(round(passes * one.multiply_adds), networks * one.parameters)
+
+
+def pixels_seen(scenario: Scenario, extractor: Extractor) -> list[float]:
+    """Pixels that each of a fold's networks sees of an image, over those that the first sees."""
+    assert isinstance(scenario.classifier, Finetune)  # for the type checker
+    recipe, size = scenario.classifier.recipe, feature_plan_of(scenario, extractor).canvas.size
+    shrunk = (smaller(size) / size) ** 2 if extractor.backbone(scenario.backbone).any_size else 1.0
+    return [shrunk if another_scale(recipe, k) else 1.0 for k in range(recipe.networks)]
 
 
 def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:
