@@ -278,6 +278,11 @@ def why_no_map(classifier: ClassifierFacts, reason: NoMap) -> str:
 
 # --------------------------------------------------------------------------- in full
 
+OF_TWO_SCALES = (
+    ", half of them on fewer pixels of an image and on views that come closer, so that they err in "
+    "other ways"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFacts:
@@ -333,6 +338,7 @@ def _facts_of_trained(classifier: ClassifierFacts) -> dict[str, str]:
         "Told otherwise": settings(scenario),
         "Head": "linear, on the mean of the last map, trained with the network",
         "In use": f"the mean of the scores of {networks} networks, each trained without one fold"
+        f"{OF_TWO_SCALES if how.differ == 'scale' and how.networks > 1 else ''}"
         if networks > 1
         else "",
     }
