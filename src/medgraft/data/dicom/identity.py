@@ -26,7 +26,7 @@ from medgraft.data.dicom.headers import KEYS, read_header
 from medgraft.data.groups.columns import PERSON, rank_of
 from medgraft.data.listing import Row
 from medgraft.data.pixels.dicom_file import HEAD, is_dicom
-from medgraft.files import StorageError, cache_folder
+from medgraft.files import StorageError, cache_folder, csv_cell
 from medgraft.types import ImageTable, Reading, Skipped, Strings, digest
 
 PREFIX, OTHER = "dicom:", "image:"
@@ -254,9 +254,9 @@ def write_ids(
     writer.writerow(["id", "path", "frame"])
     for row, name in zip(rows, names, strict=True):
         frame = "" if row.source.frame is None else row.source.frame
-        writer.writerow([name, row.source.path, frame])
+        writer.writerow([name, csv_cell(row.source.path), frame])
     for source, name in skipped.items():
-        writer.writerow([name, source, ""])
+        writer.writerow([name, csv_cell(source), ""])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", opener=_private, encoding="utf-8", newline="") as stream:
