@@ -257,7 +257,12 @@ def test_the_command_audits_a_file_and_a_function(
     [
         (["made.npz"], 2, "medgraft audit DATA --model FILE.onnx"),
         (["run", "made.npz", "--model", "m.onnx"], 2, "both name a model"),
+        (["made.npz", "--model", "m.onnx", "--model-command", "x"], 2, "both name a model"),
         (["made.npz", "--model", "m.onnx"], 1, "no file at m.onnx"),
+        (["made.npz", "--model", "m.onnx", "--network", "resnet18"], 1, "is for a checkpoint"),
+        (["made.npz", "--model", "m.pth", "--network", "resnet18"], 1, "no file at m.pth"),
+        (["made.npz", "--model", "http://10.0.0.1/"], 1, "images go to this machine alone"),
+        (["made.npz", "--model-command", "no-such-program"], 1, "no program 'no-such-program'"),
         (["made.npz", "--model", "nowhere:f"], 1, "nowhere:f cannot be imported"),
         (["made.npz", "--model", "os:sep"], 1, "cannot be called"),
         (["made.npz", "--model", "os:getcwd"], 1, "pass --input-size"),

@@ -11,6 +11,7 @@ import typer
 from medgraft.cli.reading_options import with_options
 
 if TYPE_CHECKING:
+    from medgraft.foreign.command import ModelCommand
     from medgraft.foreign.options import ForeignOptions
 
 Foreign = Mapping[str, Any]
@@ -37,13 +38,25 @@ def _option(kind: Any, default: Any, flag: str, metavar: str | None, text: str) 
 
 OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "named_model": _option(
-        str, "", "--model", "FILE.onnx|module:function",
-        "The model: an ONNX file, or a Python function that takes (n, side, side, 3) uint8 RGB and "
-        "gives (n, number of classes).",
+        str, "", "--model", "FILE.onnx|FILE.pth|module:function|URL",
+        "The model: an ONNX file; a checkpoint with --network; a Python function that takes "
+        "(n, side, side, 3) uint8 RGB and gives (n, number of classes), or a torch.nn.Module; "
+        "http://127.0.0.1:PORT/PATH that takes a form of PNG files and answers JSON.",
+    ),
+    "command": _option(
+        str, "", "--model-command", "'PROGRAM ARGUMENTS'",
+        "The model is a command instead: it reads paths of PNG files from its standard input, or "
+        "as arguments where it holds {files}, and prints a line of JSON for each.",
+    ),
+    "network": _option(
+        str, "", "--network", "NAME",
+        "The network that a checkpoint's weights are of: timm's name, torchvision/NAME, or "
+        "module:function that builds it.",
     ),
     "input_size": _option(
         int, 0, "--input-size", "PIXELS",
-        "Side of the images it is given; read from an ONNX file that fixes it.",
+        "Side of the images it is given; read from an ONNX file that fixes it, of a network of "
+        "timm's from there.",
     ),
     "normalize": _option(
         str, "", "--normalize", "imagenet|0..1|-1..1|0..255|MEAN/STD",
@@ -78,6 +91,10 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
         float, 0.5, "--threshold", "SHARE",
         "Of two classes: probability of the positive one from which its label is given.",
     ),
+    "timeout": _option(
+        float, 300.0, "--model-timeout", "SECONDS",
+        "That a command or a server may take for one call, of 256 or 16 images at most.",
+    ),
 }  # fmt: skip
 
 
@@ -86,7 +103,9 @@ def asks_a_foreign_model(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(command, OPTIONS, "foreign")
 
 
-def model_and_data(first: str, second: str, asked: Foreign) -> tuple[str, str, ForeignOptions]:
+def model_and_data(
+    first: str, second: str, asked: Foreign
+) -> tuple[str | ModelCommand, str, ForeignOptions]:
     """The model, the data, and how the model is asked, from the words of a command line.
 
     Raises
@@ -96,11 +115,17 @@ def model_and_data(first: str, second: str, asked: Foreign) -> tuple[str, str, F
     ForeignModelError
         A value is none of those that there are.
     """
+    from medgraft.foreign.command import ModelCommand
     from medgraft.foreign.options import ForeignOptions, classes_of
 
     values = dict(asked)
-    model, classes = values.pop("named_model"), classes_of(values.pop("class_order"))
-    options = ForeignOptions(classes=classes, **values)
+    named, command = values.pop("named_model"), values.pop("command")
+    options = ForeignOptions(classes=classes_of(values.pop("class_order")), **values)
+    if named and command:
+        raise typer.BadParameter(
+            f"--model {named} and --model-command {command!r} both name a model; give one"
+        )
+    model = ModelCommand(command) if command else named
     if not first or not (model or second):
         raise typer.BadParameter(
             "a model and data are needed: medgraft audit RUN DATA, or "
@@ -108,7 +133,6 @@ def model_and_data(first: str, second: str, asked: Foreign) -> tuple[str, str, F
         )
     if model and second:
         raise typer.BadParameter(
-            f"{first} and --model {model} both name a model; give one: medgraft audit {second} "
-            f"--model {model}"
+            f"{first} and --model {named or command} both name a model; leave one out"
         )
     return (model, first, options) if model else (first, second, options)

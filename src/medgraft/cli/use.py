@@ -230,8 +230,7 @@ def audit(
 ) -> None:
     """Find out which places of the images a model's decisions rest on, and whether they may.
 
-    Of a study's model: medgraft audit RUN DATA. Of any other: medgraft audit DATA --model FILE.onnx
-    (or module:function).
+    Of a study's model: medgraft audit RUN DATA. Of any other: medgraft audit DATA --model.
 
     Regions are exchanged between images of different classes, and the labels that follow are
     counted. DATA are labelled images that the model has not learned from; of a test split only its
@@ -243,13 +242,13 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
-    model, data, asked = model_and_data(model, data, foreign)
+    judged, data, asked = model_and_data(model, data, foreign)
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
     found = audit_model(
-        model,
+        judged,
         table,
         options,
         masks=masks,
@@ -260,7 +259,7 @@ def audit(
         audit_to_folder(
             found,
             out,
-            model=named(model, table),
+            model=found.foreign.name if found.foreign else named(model, table),
             data=named(data, table),
             command=command_line(table),
         )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from medgraft.errors import AmbiguousModelError, ForeignModelError
-from medgraft.results.foreign_model import ForeignKind
+from medgraft.results.foreign_model import ForeignKind, OutputKind
 from medgraft.types import Floats, Pixels
 
 
@@ -17,7 +17,8 @@ class Answerer(Protocol):
     """A model that is asked, however it is.
 
     name : for texts. side : of the canvases it gets, in pixels. batch : images of one call at most.
-    normalize, channels, output, network : as in `ForeignModel`.
+    normalize, channels, output, network : as in `ForeignModel`. named : its last answer named the
+    classes. outputs : what its last answer called its numbers, or ''.
     """
 
     kind: ForeignKind
@@ -28,6 +29,8 @@ class Answerer(Protocol):
     channels: str
     output: str
     network: str
+    named: bool
+    outputs: OutputKind | str
 
     def __call__(self, images: Pixels) -> Floats:
         """(n, k) numbers of n images (n, side, side, 3) uint8 RGB, n at most `batch`.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medgraft.errors import ForeignModelError
 from medgraft.foreign.answers import choose_output, in_channels, rows_of
 from medgraft.foreign.options import ForeignOptions, Normalisation, asked_normalisation
-from medgraft.results.foreign_model import ForeignKind
+from medgraft.results.foreign_model import ForeignKind, OutputKind
 from medgraft.types import Floats, Pixels
 
 BATCH = 32  # where the file does not fix it
@@ -33,6 +33,8 @@ class OnnxFile:
     """
 
     kind: ForeignKind = "onnx"
+    named = False
+    outputs: OutputKind | str = ""
     network = ""
 
     def __init__(self, path: Path, options: ForeignOptions, n_classes: int, workers: int) -> None:

@@ -14,34 +14,44 @@ import numpy as np
 from medgraft.errors import DataError, ForeignModelError
 from medgraft.foreign.answers import Answerer
 from medgraft.foreign.classifier import ForeignClassifier, ask, canvases_for
+from medgraft.foreign.command import CommandAnswerer, ModelCommand
 from medgraft.foreign.interpret import (
     check_columns,
     check_order,
     kind_of_outputs,
     log_probabilities,
 )
+from medgraft.foreign.loopback import LoopbackServer
 from medgraft.foreign.onnx_file import OnnxFile
 from medgraft.foreign.options import ForeignOptions
 from medgraft.foreign.python_callable import PythonCallable, imported
+from medgraft.foreign.torch_network import (
+    SUFFIXES,
+    TorchNetwork,
+    from_checkpoint,
+    is_torch_module,
+)
 from medgraft.results.foreign_model import ForeignModel
 from medgraft.types import Canvas, Floats, ImageTable, Ints
 
 LOOKED = 64  # images, classes in equal shares, whose answers say what the numbers are
 REPEATED = 16  # of them that are asked twice
 OTHER_BATCH = 3  # images of a call the second time, so that neighbours in a batch are others
+ONNX = ".onnx"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
-Model = str | os.PathLike[str] | Callable[[Any], Any]
+Model = str | os.PathLike[str] | ModelCommand | Callable[[Any], Any]
 
 
 def is_foreign(model: Model) -> bool:
     """Whether this names a model that is not a folder or a bundle of medgraft's."""
-    if callable(model):
+    if callable(model) or isinstance(model, ModelCommand):
         return True
-    path = Path(model)
+    path, text = Path(model), str(model)
     if path.is_dir() or path.suffix == ".medgraft":
         return False
-    return path.suffix.lower() == ".onnx" or bool(FUNCTION.fullmatch(str(model)))
+    file = path.suffix.lower() in (ONNX, *SUFFIXES)
+    return file or "://" in text or bool(FUNCTION.fullmatch(text))
 
 
 def open_model(
@@ -67,16 +77,16 @@ def open_model(
         No image can be read.
     """
     classes = options.classes or table.classes
-    answerer = _answerer(model, options, len(classes), workers)
+    answerer = _answerer(model, options, classes, workers)
     canvases, labels = _looked_at(table, answerer, options, workers)
     raw = ask(answerer, canvases)
     name = answerer.name
     check_columns(raw, classes, name, bool(options.classes))
-    outputs = options.outputs or kind_of_outputs(raw, name)
+    outputs = options.outputs or answerer.outputs or kind_of_outputs(raw, name)
     logs = log_probabilities(raw, outputs, name)
     known = np.array([classes.index(c) if c in classes else -1 for c in table.classes] or [-1])
     truth = np.where(labels >= 0, known[labels], -1)
-    if not options.classes:
+    if not (options.classes or answerer.named):
         check_order(logs[truth >= 0], truth[truth >= 0], classes, name)
     some = canvases[:: max(1, len(canvases) // REPEATED)][:REPEATED]
     facts = ForeignModel(
@@ -89,10 +99,10 @@ def open_model(
         normalize=answerer.normalize,
         channels=answerer.channels,
         classes=tuple(classes),
-        classes_given=bool(options.classes),
+        classes_given=bool(options.classes) or answerer.named,
         columns=raw.shape[1],
         outputs=outputs,  # type: ignore[arg-type]
-        outputs_given=bool(options.outputs),
+        outputs_given=bool(options.outputs or answerer.outputs),
         output=answerer.output,
         threshold=options.threshold if len(classes) == 2 else None,
         n_looked=len(canvases),
@@ -117,15 +127,37 @@ def _positive(classes: Sequence[str], table: ImageTable, options: ForeignOptions
     return options.positive or known or classes[1]
 
 
-def _answerer(model: Model, options: ForeignOptions, n_classes: int, workers: int) -> Answerer:
+def _answerer(
+    model: Model, options: ForeignOptions, classes: Sequence[str], workers: int
+) -> Answerer:
     """The way of asking that this model needs."""
+    n_classes = len(classes)
+    if isinstance(model, ModelCommand):
+        return CommandAnswerer(model, options, classes)
     if callable(model):
-        return PythonCallable(model, _called(model), options, n_classes)
-    if Path(model).suffix.lower() == ".onnx":
-        if not Path(model).is_file():
+        return _of_object(model, _called(model), options, n_classes)
+    path, text = Path(model), str(model)
+    if "://" in text:
+        return LoopbackServer(text, options, classes)
+    if path.suffix.lower() in SUFFIXES:
+        return from_checkpoint(path, options, n_classes)
+    if options.network:
+        raise ForeignModelError(
+            f"--network {options.network} is for a checkpoint ({', '.join(SUFFIXES)}), and {model} "
+            "is none; leave it out"
+        )
+    if path.suffix.lower() == ONNX:
+        if not path.is_file():
             raise ForeignModelError(f"no file at {model}; give the path of an .onnx")
-        return OnnxFile(Path(model), options, n_classes, workers)
-    return PythonCallable(imported(str(model)), str(model), options, n_classes)
+        return OnnxFile(path, options, n_classes, workers)
+    return _of_object(imported(text), text, options, n_classes)
+
+
+def _of_object(found: Any, name: str, options: ForeignOptions, n_classes: int) -> Answerer:
+    """Of what lives in Python: a network of torch, or a function."""
+    if is_torch_module(found):
+        return TorchNetwork(found, name, options, n_classes)
+    return PythonCallable(found, name, options, n_classes)
 
 
 def _called(function: Any) -> str:

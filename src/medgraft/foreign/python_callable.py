@@ -11,7 +11,7 @@ from typing import Any
 from medgraft.errors import ForeignModelError
 from medgraft.foreign.answers import choose_output, in_channels, rows_of, to_array
 from medgraft.foreign.options import ForeignOptions
-from medgraft.results.foreign_model import ForeignKind
+from medgraft.results.foreign_model import ForeignKind, OutputKind
 from medgraft.types import Floats, Pixels
 
 
@@ -28,6 +28,8 @@ class PythonCallable:
     """
 
     kind: ForeignKind = "callable"
+    named = False
+    outputs: OutputKind | str = ""
     batch = 64
     normalize = network = ""
 
