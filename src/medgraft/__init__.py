@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medgraft.explain.cam import grad_cam
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
+    from medgraft.foreign.options import ForeignOptions
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.run import Study
     from medgraft.types import (
@@ -43,6 +44,7 @@ __all__ = [
     "Extractor",
     "Finding",
     "FittedScenario",
+    "ForeignOptions",
     "ImageTable",
     "MedgraftError",
     "Predictions",
@@ -71,6 +73,7 @@ _HOMES = {
     "explain.cam": ("grad_cam",),
     "features.cache": ("Cache",),
     "features.extract": ("Extractor",),
+    "foreign.options": ("ForeignOptions",),
     "studies.options": ("StudyOptions",),
     "studies.run": ("Study",),
 }

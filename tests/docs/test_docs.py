@@ -16,6 +16,7 @@ from pages import DOCS, PAGES, ROOT, RUN, blocks, commands, links
 from PIL import Image
 from typer.main import get_command
 
+from foreign_models import write_onnx
 from medgraft import cli
 from medgraft.data.phantom import write_phantoms
 
@@ -89,6 +90,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "hospital": [("north", "south")[int(name[-4:]) // 2 % 2] for name in patients],
         }
     ).to_csv(root / "hospitals.csv", index=False)
+    lung = (slice(60, 150), slice(40, 100))
+    write_onnx(root / "model.onnx", lung, side=224, scale=1 / 255)
+    code = next(blocks(DOCS / "how" / "audit-your-model.md", "python"))
+    (root / "mine.py").write_text(code, encoding="utf-8")
     return root
 
 

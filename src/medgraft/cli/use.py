@@ -8,6 +8,13 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
+from medgraft.cli.foreign_options import (
+    NOT_FOREIGN,
+    RUN_OR_DATA,
+    Foreign,
+    asks_a_foreign_model,
+    model_and_data,
+)
 from medgraft.cli.option_parsing import (
     check_places,
     command_line,
@@ -173,9 +180,10 @@ def evaluate(
 
 @app.command()
 @reads_data_for_a_model
+@asks_a_foreign_model
 def audit(
-    model: MODEL,
-    data: DATA,
+    model: RUN_OR_DATA = "",
+    data: Annotated[str, typer.Argument(metavar="DATA", show_default=False)] = "",
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -211,6 +219,7 @@ def audit(
         ),
     ] = "",
     reading: Reading = NOTHING,
+    foreign: Foreign = NOT_FOREIGN,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -219,7 +228,9 @@ def audit(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Find out which places of the images MODEL's decisions rest on, and whether they may.
+    """Find out which places of the images a model's decisions rest on, and whether they may.
+
+    Of a study's model: medgraft audit RUN DATA. Of any other: medgraft audit DATA --model.
 
     Regions are exchanged between images of different classes, and the labels that follow are
     counted. DATA are labelled images that the model has not learned from; of a test split only its
@@ -231,18 +242,24 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    judged, data, asked = model_and_data(model, data, foreign)
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
     found = audit_model(
-        model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
+        judged,
+        table,
+        options,
+        masks=masks,
+        extractor=extractor_of(engine, workers, cache, progress),
+        foreign=asked,
     )
     written = (
         audit_to_folder(
             found,
             out,
-            model=named(model, table),
+            model=found.foreign.name if found.foreign else named(model, table),
             data=named(data, table),
             command=command_line(table),
         )

@@ -147,6 +147,7 @@ def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
     from medgraft.report.text.audit_findings import VERDICTS, remedy, sentence
+    from medgraft.report.text.foreign_model import doubts, how_asked
     from medgraft.report.text.formatting import in_100
     from medgraft.report.text.seen_before import of_audit
 
@@ -167,6 +168,10 @@ def show_audit(found: ModelAudit) -> None:
     for finding in result.findings:
         text = f"{finding.severity}: {sentence(finding)} {remedy(finding)}".rstrip()
         console.print(text, markup=False)
+    if found.foreign is not None:
+        for text in (*(f"{head}: {said}" for head, said in how_asked(found.foreign)),
+                     *doubts(found.foreign)):  # fmt: skip
+            console.print(text, markup=False)
     if doubt := of_audit(found.seen):
         typer.echo(f"warn: {doubt}", err=True)
     reasons: dict[str, list[str]] = {}
