@@ -679,7 +679,8 @@ class FittedNetwork(FittedScenario, Protocol):
     def linear(self) -> tuple[Floats, Floats] | None:
         """Weights (n_classes, d) and intercepts (n_classes,) on the codes.
 
-        None of a head that is not linear, and where an encoder stands between.
+        None of a head that is not linear, and where an encoder stands between. Of an ordinal head
+        those of its latent value, turned for the lowest grade; they give no scores.
         """
         ...
 

@@ -41,7 +41,8 @@ from medgraft.learn.bundle_files import (
     rule_from,
     save_weights,
 )
-from medgraft.learn.estimators import Head, head_from_arrays
+from medgraft.learn.estimators import Head, OrdinalHead, head_from_arrays
+from medgraft.learn.ordinal import log_probabilities
 from medgraft.types import (
     Activations,
     Canvas,
@@ -151,6 +152,9 @@ class NetworkWithHead:
 
     @property
     def linear(self) -> tuple[Floats, Floats] | None:
+        if isinstance(self.head, OrdinalHead):
+            coef = self.head.directions[:, None] * self.head.latent_coef_
+            return coef, np.zeros(len(coef))
         known = hasattr(self.head, "coef_")
         return (self.head.coef_, self.head.intercept_) if known else None
 
@@ -182,7 +186,8 @@ class NetworkWithHead:
                 end = start + self.backbone.tap(tap).channels
                 own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
                 head = _with_coef(self.head, coef[:, start:end])
-                head.intercept_ = np.zeros(len(coef))
+                if not isinstance(head, OrdinalHead):
+                    head.intercept_ = np.zeros(len(coef))
                 found.append(
                     dataclasses.replace(self, feature_plan=FeaturePlan.one(own), head=head)
                 )
@@ -320,9 +325,12 @@ def predictions_of(
 
 
 def _with_coef(head: Head, coef: Floats) -> Head:
-    """A copy of a linear head with other weights (n_classes, d)."""
+    """A copy of a linear or ordinal head with other weights (n_classes, d), as of `linear`."""
     found = copy.copy(head)
-    found.coef_ = coef
+    if isinstance(found, OrdinalHead):
+        found.latent_coef_ = coef[-1:]  # of the highest grade
+    else:
+        found.coef_ = coef
     return found
 
 
@@ -338,15 +346,17 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     """The network up to the deepest tap, pooling, and the head folded in as a linear layer.
 
     Its scores are the study's own, up to the engines' tolerance: `head.coef_ (n_classes,
-    channels)` and `intercept_` act on raw codes, with the standardisation folded in.
+    channels)` and `intercept_` act on raw codes, with the standardisation folded in. The gradient
+    of an ordinal head's is that of its latent value (`OrdinalHead.directions`).
     """
     import torch
     from torch import nn
 
     backbone = fitted.backbone.at(fitted.spec.size)
     outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
-    coef: NDArray[np.floating[Any]] = fitted.head.coef_
-    intercept = fitted.head.intercept_
+    assert fitted.linear is not None
+    coef, intercept = fitted.linear
+    head = fitted.head
 
     class ProbeGraph(nn.Module):
         def __init__(self) -> None:
@@ -358,6 +368,12 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
                 self.linear.bias.copy_(torch.from_numpy(np.asarray(intercept)))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
+            scores: torch.Tensor = self.linear(torch.cat(self.codes(images), dim=1))
+            if isinstance(head, OrdinalHead):
+                latent = scores.detach()[:, -1:].double().cpu().numpy()
+                found = log_probabilities(latent, head.thresholds_[:, None])[..., 0]
+                values = torch.from_numpy(found).to(scores)
+                return values + (scores - scores.detach())
+            return scores
 
     return ProbeGraph().eval().requires_grad_(False)
