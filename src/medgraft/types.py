@@ -220,6 +220,7 @@ class ImageTable:
     metadata : further columns of the user's, each (n,).
     positive : the positive class of a two-class problem, else None.
     stored : what is known of images of more than eight bits, by the hash of their bytes.
+    ordered : the classes are grades, the lowest first; it changes no number of a given scenario.
     """
 
     ids: Strings
@@ -238,6 +239,7 @@ class ImageTable:
     findings: tuple[Finding, ...] = ()
     reading: Reading = Reading()
     stored: Mapping[str, StoredRange] = field(default_factory=dict)
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -679,7 +681,8 @@ class FittedNetwork(FittedScenario, Protocol):
     def linear(self) -> tuple[Floats, Floats] | None:
         """Weights (n_classes, d) and intercepts (n_classes,) on the codes.
 
-        None of a head that is not linear, and where an encoder stands between.
+        None of a head that is not linear, and where an encoder stands between. Of an ordinal head
+        those of its latent value, turned for the lowest grade; they give no scores.
         """
         ...
 

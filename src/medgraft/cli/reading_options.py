@@ -164,9 +164,38 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
 }
 
 
+# What a model fixes, too: the order of its classes.
+GRADE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "ordered": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--ordered",
+                help="The classes are grades, and their names count up: 0, 1, 2; grade I, II; "
+                "mild, moderate, severe. Mistakes then weigh by their distance.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        False,
+    ),
+    "order": (
+        Annotated[
+            str,
+            typer.Option(
+                "--order",
+                metavar="A,B,C",
+                help="The classes are grades in this order, the lowest first.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
+}
+
+
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it takes their values as `reading`, for `load_table`."""
-    return with_options(command, {**OPTIONS, **PIXEL_OPTIONS}, "reading")
+    return with_options(command, {**OPTIONS, **GRADE_OPTIONS, **PIXEL_OPTIONS}, "reading")
 
 
 def reads_data_for_a_model(command: Callable[..., None]) -> Callable[..., None]:

@@ -29,8 +29,8 @@ from medgraft.types import FeatureSpec, FittedScenario
 
 CAN = (
     "an export can be of probes, several input sizes, encoders (vlad, fisher, bilinear, pyramid), "
-    "trained networks and their means, and ensembles of these, with a head svm, logistic, lda or "
-    "rbf"
+    "trained networks and their means, and ensembles of these, with a head svm, logistic, lda, "
+    "ordinal or rbf"
 )
 
 Blocks = Mapping[tuple[FeatureSpec, str], torch.Tensor]

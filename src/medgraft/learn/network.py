@@ -41,7 +41,8 @@ from medgraft.learn.bundle_files import (
     rule_from,
     save_weights,
 )
-from medgraft.learn.estimators import Head, head_from_arrays
+from medgraft.learn.estimators import Head, OrdinalHead, head_from_arrays
+from medgraft.learn.ordinal import log_probabilities
 from medgraft.types import (
     Activations,
     Canvas,
@@ -151,6 +152,9 @@ class NetworkWithHead:
 
     @property
     def linear(self) -> tuple[Floats, Floats] | None:
+        if isinstance(self.head, OrdinalHead):
+            coef = self.head.directions[:, None] * self.head.latent_coef_
+            return coef, np.zeros(len(coef))
         known = hasattr(self.head, "coef_")
         return (self.head.coef_, self.head.intercept_) if known else None
 
@@ -184,7 +188,8 @@ class NetworkWithHead:
                 end = start + self.backbone.tap(tap).channels
                 own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
                 head = _with_coef(self.head, coef[:, start:end])
-                head.intercept_ = np.zeros(len(coef))
+                if not isinstance(head, OrdinalHead):
+                    head.intercept_ = np.zeros(len(coef))
                 found.append(
                     dataclasses.replace(self, feature_plan=FeaturePlan.one(own), head=head)
                 )
@@ -322,9 +327,12 @@ def predictions_of(
 
 
 def _with_coef(head: Head, coef: Floats) -> Head:
-    """A copy of a linear head with other weights (n_classes, d)."""
+    """A copy of a linear or ordinal head with other weights (n_classes, d), as of `linear`."""
     found = copy.copy(head)
-    found.coef_ = coef
+    if isinstance(found, OrdinalHead):
+        found.latent_coef_ = coef[-1:]  # of the highest grade
+    else:
+        found.coef_ = coef
     return found
 
 
@@ -340,7 +348,8 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     """The network up to the deepest tap, pooling, and the head folded in as a linear layer.
 
     Its scores are the study's own, up to the engines' tolerance: `head.coef_ (n_classes,
-    channels)` and `intercept_` act on raw codes, with the standardisation folded in.
+    channels)` and `intercept_` act on raw codes, with the standardisation folded in. The gradient
+    of an ordinal head's is that of its latent value (`OrdinalHead.directions`).
     """
     import torch
     from torch import nn
@@ -349,8 +358,9 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     backbone = fitted.backbone.at(spec.size)
     outputs = [Output(tap, pool) for tap in spec.taps for pool in spec.poolings]
     areas = torch.from_numpy(area_weights(fitted.spec.size, spec.size)).float()
-    coef: NDArray[np.floating[Any]] = fitted.head.coef_
-    intercept = fitted.head.intercept_
+    assert fitted.linear is not None
+    coef, intercept = fitted.linear
+    head = fitted.head
 
     class ProbeGraph(nn.Module):
         areas: torch.Tensor | None
@@ -368,6 +378,12 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
             if self.areas is not None:  # whole grey levels, as in use, which gradients pass by
                 means = self.areas @ images @ self.areas.T
                 images = means + (means.round() - means).detach()
-            return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
+            scores: torch.Tensor = self.linear(torch.cat(self.codes(images), dim=1))
+            if isinstance(head, OrdinalHead):
+                latent = scores.detach()[:, -1:].double().cpu().numpy()
+                found = log_probabilities(latent, head.thresholds_[:, None])[..., 0]
+                values = torch.from_numpy(found).to(scores)
+                return values + (scores - scores.detach())
+            return scores
 
     return ProbeGraph().eval().requires_grad_(False)

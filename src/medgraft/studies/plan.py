@@ -342,5 +342,5 @@ def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
         extra = 0
     else:
         width, extra = found[1].size(channels)
-    per = {"knn": n_images, "rbf": min(LANDMARKS, n_images)}.get(scenario.head, rows)
+    per = {"knn": n_images, "rbf": min(LANDMARKS, n_images), "ordinal": 1}.get(scenario.head, rows)
     return width * per + extra

@@ -18,6 +18,7 @@ HEAD_WORDS = {
     "svm": "a linear support vector machine",
     "logistic": "logistic regression",
     "lda": "a linear discriminant",
+    "ordinal": "one value that rises with the grade, cut at thresholds (cumulative logits)",
     "rbf": "a support vector machine with curved borders (RBF)",
     "knn": "a vote of the most alike development images (kNN)",
 }
