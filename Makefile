@@ -99,6 +99,9 @@ results-study: $(READY) ## the seed study's data sets and conclusions, from what
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
 
+results-panels: $(READY) ## panels of real images, held to their questions alone (minutes, goes on); writes docs/results/panels.md
+	$(BIN)/python experiments/panels.py
+
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
 	$(BIN)/python experiments/learning_curves.py
 
