@@ -159,7 +159,6 @@ GRADE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 "--ordered",
                 help="The classes are grades, and their names count up: 0, 1, 2; grade I, II; "
                 "mild, moderate, severe. Mistakes then weigh by their distance.",
-                rich_help_panel=PANEL,
             ),
         ],
         False,
@@ -171,7 +170,6 @@ GRADE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 "--order",
                 metavar="A,B,C",
                 help="The classes are grades in this order, the lowest first.",
-                rich_help_panel=PANEL,
             ),
         ],
         "",
