@@ -22,10 +22,10 @@ def test_folders_are_listed_with_what_may_be_chosen(page: Opened, tmp_path):
     cells(tmp_path / "scan")
     images(tmp_path, "one.png", "two.png")
     (tmp_path / "labels.csv").write_text("path,label\n", encoding="utf-8")
-    (tmp_path / EVIL.replace("/", "")).mkdir()
+    (tmp_path / EVIL).mkdir()
     (tmp_path / ".hidden").mkdir()
     found = page.get(f"/api/folders?path={tmp_path}").json
-    assert [one["name"] for one in found["folders"]] == [EVIL.replace("/", ""), "scan"]
+    assert [one["name"] for one in found["folders"]] == [EVIL, "scan"]
     assert [one["name"] for one in found["tables"]] == ["labels.csv"]
     assert found["pictures"] == 2
     assert found["above"][-1]["path"] == str(tmp_path)

@@ -148,7 +148,6 @@ class Studies:
         except NotFoundError:
             run = self.home.run(id)
         alive = job is not None and self.jobs.alive(job)
-        known = _finished(run, self.home)
         found: dict[str, Any] = {
             "id": id, "name": run.name, "folder": str(run), "resumable": job is not None,
             **_events(run),
@@ -166,7 +165,7 @@ class Studies:
                 "said": progress.get("said", []), "plan": progress.get("budget"),
             }  # fmt: skip
             return {**found, "state": state, **now}
-        if known is not None:
+        if (known := _finished(run, self.home)) is not None:
             return {**found, **known}
         error = self.jobs.error(id) if job is not None else ""
         stopped = job is not None and bool(job.stopped)

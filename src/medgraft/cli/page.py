@@ -31,6 +31,13 @@ def page(
             "or $MEDGRAFT_HOME, by default.",
         ),
     ] = None,
+    launcher: Annotated[
+        bool,
+        typer.Option(
+            "--install-launcher",
+            help="Write a thing to double-click that opens this page, say where it lies, and end.",
+        ),
+    ] = False,
 ) -> None:
     """Open a page on this machine: choose images, see how they are read, study them, try the model.
 
@@ -43,9 +50,13 @@ def page(
     for module in ("starlette", "uvicorn"):
         optional(module, "serve")
     from medgraft.app.home import Home, default_home
+    from medgraft.app.launcher import install_launcher
     from medgraft.app.run import run, show
 
     place = Home((home or default_home()).expanduser().absolute())
+    if launcher:
+        typer.echo(f"written: {install_launcher(place.folder)}")
+        return
 
     def started(address: str, file: Path) -> None:
         typer.echo(f"medgraft is at {address}")

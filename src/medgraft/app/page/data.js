@@ -1,7 +1,7 @@
 // How data was read, what is wrong with it, and the study to start.
 
 import { get, post } from "./api.js";
-import { badge, bar, byId, count, fill, finding, h, say, several, trouble } from "./dom.js";
+import { badge, bar, count, fill, finding, h, say, several, trouble } from "./dom.js";
 import { open } from "./start.js";
 
 const EVERY = 500; // ms
@@ -22,9 +22,7 @@ export function show(stage, _, query) {
   const flags = {};
   for (const [name, value] of query) if (name !== "data") flags[name] = JSON.parse(value);
   const name = data.split(/[\\/]/).filter(Boolean).pop() ?? data;
-  const read = h("section", { "aria-labelledby": "read" });
-  const check = h("section", { "aria-labelledby": "check" });
-  const study = h("section", { "aria-labelledby": "study" });
+  const [read, check, study] = [h("div"), h("div"), h("div")];
   stage.append(h("p", { class: "quiet" }, h("a", { href: "#/" }, "← Start")),
     h("h1", {}, name), h("p", { class: "quiet path" }, data), read, check, study);
   let going = true;
@@ -71,7 +69,7 @@ export function show(stage, _, query) {
 }
 
 function readPart(reading, asked) {
-  const heading = h("h2", { id: "read" }, "How it was read");
+  const heading = h("h2", {}, "How it was read");
   if (reading.state === "reading") {
     return [heading, reading.tasks.length ? reading.tasks.map(bar) : h("p", {}, "Reading …"),
       h("button", { type: "button", onclick: () => {
@@ -107,12 +105,23 @@ function classCard(one, found, reading) {
     }))));
 }
 
+const MEANS = { split: "the part (training, test)", class: "the class", group: "the patient", image: "the images",
+  mask: "masks", "*": "something that is of no account" };
+
+// A layout in words, where its levels are plain ones.
+function levels(layout) {
+  const said = layout.split("/").map((level) => MEANS[level]);
+  if (said.includes(undefined)) return null;
+  return `From the outermost folders to the files: ${said.join(", then ")}.`;
+}
+
 function question(reading, { data, flags }) {
   return h("div", { class: "question" },
     h("p", { class: "lead" }, "This can be read in more than one way. Which is right?"),
     h("ul", { class: "choices" }, reading.choices.map((one) => h("li", {},
       h("button", { type: "button", class: "choice", onclick: () => open(one.data || data, { ...flags, ...one.flags }) },
         h("strong", {}, one.shows.replace(/^\((.*)\)$/, "$1")),
+        one.flags.layout && h("span", {}, levels(one.flags.layout)),
         h("code", {}, [one.data, ...Object.values(one.flags)].filter(Boolean).join(" · ")))))),
     h("details", {}, h("summary", {}, "The question in full"), h("p", { class: "pre" }, reading.error)));
 }
@@ -147,7 +156,7 @@ function otherWays({ data, flags }, opened = false, found = null) {
 }
 
 function checkPart(found) {
-  const heading = h("h2", { id: "check" }, "What is wrong with it");
+  const heading = h("h2", {}, "What is wrong with it");
   if (found.state === "running") {
     return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map(bar),
       h("p", { class: "quiet" }, "You need not wait; a study checks the same.")];
@@ -179,8 +188,8 @@ function studyPart(reading) {
   const failed = h("div", {});
   const start = h("button", { type: "submit", class: "main" }, "Start the study");
   return [
-    h("h2", { id: "study" }, "The study"),
-    h("p", {}, "Ways to learn from these images are compared on patients that each has not seen; one is recommended, ",
+    h("h2", {}, "The study"),
+    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen; one is recommended, ",
       "what it looks at is audited, and a report is written."),
     h("form", { onsubmit: async (event) => {
       event.preventDefault();

@@ -6,13 +6,13 @@ import { open } from "./start.js";
 
 const EVERY = 1000; // ms; while nobody looks at the page, five times as long
 
-const TITLES = { running: "is being studied", stopping: "is ending", finished: "is finished", stopped: "was stopped",
+const TITLES = { running: "is being studied", stopping: "is ending", finished: "", stopped: "was stopped",
   failed: "did not work", elsewhere: "is being studied by another command", broken: "cannot be read",
   newer: "is of a newer medgraft" };
 
 export function show(stage, id) {
   const title = h("h1", {}, "…");
-  const parts = Object.fromEntries(["now", "bars", "said", "actions", "plan", "scenarios", "facts"].map((name) => [name, h("section", {})]));
+  const parts = Object.fromEntries(["now", "bars", "said", "actions", "plan", "scenarios", "facts"].map((name) => [name, h("div")]));
   stage.append(h("p", { class: "quiet" }, h("a", { href: "#/" }, "← Start")), title, ...Object.values(parts));
   let going = true;
   let timer = 0;
@@ -24,12 +24,12 @@ export function show(stage, id) {
       const told = await get(`/api/studies/${id}`);
       if (!going) return;
       const alive = ["running", "stopping", "elsewhere"].includes(told.state);
-      title.textContent = `${told.name} ${TITLES[told.state]}`;
+      title.textContent = `${told.name} ${TITLES[told.state]}`.trim();
       document.title = `${title.textContent} · medgraft`;
       if (told.state === "finished" && compared === null) compared = (await get("/api/runs")).runs;
       draw(told, parts, compared ?? [], look);
       const judged = told.scenarios.length;
-      say(alive ? `${told.name} ${TITLES[told.state]}${judged ? `, ${several(judged, "scenario", "scenarios")} judged` : ""}` : title.textContent);
+      say(alive ? `${told.name} ${TITLES[told.state]}${judged ? `, ${several(judged, "scenario", "scenarios")} judged` : ""}` : `${told.name} ${TITLES[told.state] || "is finished"}`);
       if (alive) timer = setTimeout(look, document.hidden ? 5 * EVERY : EVERY);
     } catch (error) {
       if (!going) return;
