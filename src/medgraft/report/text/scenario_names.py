@@ -268,6 +268,11 @@ def why_no_map(classifier: ClassifierFacts, reason: NoMap) -> str:
         return ""
     if reason == "no extent":
         return f"{classifier.taps[-1]} has no extent, so there are no places to mark"
+    return why_no_gradient(scenario)
+
+
+def why_no_gradient(scenario: Scenario) -> str:
+    """Why no map leads from a classifier's score back to one image, in one sentence."""
     if scenario.members:
         return "this classifier joins the answers of several, each with evidence of its own"
     if scenario.head in ("knn", "rbf"):
