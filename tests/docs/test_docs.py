@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shutil
 import sys
@@ -16,9 +17,10 @@ from pages import DOCS, PAGES, ROOT, RUN, blocks, commands, links
 from PIL import Image
 from typer.main import get_command
 
-from foreign_models import write_onnx
 from medgraft import cli
 from medgraft.data.phantom import write_phantoms
+from medgraft.features.weights import import_timm
+from onnx_models import write_onnx
 
 SHORT = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 
@@ -94,7 +96,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_onnx(root / "model.onnx", lung, side=224, scale=1 / 255)
     code = next(blocks(DOCS / "how" / "audit-your-model.md", "python"))
     (root / "mine.py").write_text(code, encoding="utf-8")
+    code = next(blocks(DOCS / "how" / "audit-your-model.md", "py"))
+    (root / "predict.py").write_text(code, encoding="utf-8")
+    _checkpoint(root / "small.pth")
     return root
+
+
+def _checkpoint(path: Path) -> None:
+    import torch
+
+    network = import_timm().create_model("test_resnet", num_classes=2)
+    torch.save(network.state_dict(), path)
 
 
 def _spot(rng: np.random.Generator, *, dark: bool) -> np.ndarray:
@@ -129,6 +141,7 @@ def test_what_a_page_tells_to_type_runs(
     page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shutil.copytree(world, tmp_path / "here"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for words in commands(page, shown_to_run=True):
         typed = [name for word in words for name in _matching(word)]
         if words[0] == "demo":
