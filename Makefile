@@ -112,6 +112,9 @@ results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 
+results-foreign: $(READY) ## audit models that are not medgraft's (an hour, goes on); writes docs/results/foreign-models.md
+	$(BIN)/python experiments/foreign_models.py
+
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)
 

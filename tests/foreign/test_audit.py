@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreign_models import CENTRE, SLOPE, logit_of, write_onnx
 from medgraft import cli
 from medgraft.audit.evidence import AuditOptions
 from medgraft.bundle.audit_model import ModelAudit, audit_model, audit_to_folder
@@ -23,6 +22,7 @@ from medgraft.foreign.open_model import open_model
 from medgraft.foreign.options import ForeignOptions
 from medgraft.results.evidence import CORNERS
 from medgraft.types import FittedNetwork, FittedScenario, ImageTable
+from onnx_models import CENTRE, SLOPE, logit_of, write_onnx
 
 SIDE = 64
 TOP_LEFT = (slice(0, 11), slice(0, 11))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from foreign_models import logit_of, write_onnx
 from medgraft.errors import AmbiguousModelError, ForeignModelError
 from medgraft.foreign.onnx_file import OnnxFile
 from medgraft.foreign.options import ForeignOptions
+from onnx_models import logit_of, write_onnx
 
 PLACE = (slice(4, 12), slice(40, 60))
 BYTES = {"kind": TensorProto.UINT8}

@@ -92,7 +92,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
     ),
     "timeout": _option(
         float, 300.0, "--model-timeout", "SECONDS",
-        "That a command or a server may take for one call, of 256 or 16 images at most.",
+        "That a command or a server may take for one call, of 1,024 or 16 images at most.",
     ),
 }  # fmt: skip
 

@@ -22,12 +22,14 @@ from medgraft.foreign.options import ForeignOptions
 from medgraft.results.foreign_model import ForeignKind, OutputKind
 from medgraft.types import Floats, Pixels
 
+BYTES = 64 * 1024**2  # of the images of one run, which costs a start of the program
+LEAST, MOST = 32, 1024  # images of one run
 FILES = "{files}"  # in the command, where the paths go; else they come on its standard input
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCommand:
-    """The words of a command, as typed; run without a shell, once for some hundred images.
+    """The words of a command, as typed; run without a shell, once for up to a thousand images.
 
     It gets the paths of PNG files, one a line on its standard input or, where it holds `{files}`,
     as arguments; prints a line of JSON for each, in their order, and ends with exit code 0.
@@ -46,7 +48,6 @@ class CommandAnswerer:
     """
 
     kind: ForeignKind = "command"
-    batch = 256
     normalize = output = network = ""
 
     def __init__(
@@ -60,6 +61,7 @@ class CommandAnswerer:
             )
         self.name = f"the command {Path(self.words[0]).name}"
         self.side = options.side(f"{self.name} reads files")
+        self.batch = min(MOST, max(LEAST, BYTES // (3 * self.side**2)))
         self.channels = check_files(options, self.name)
         self.classes, self.seconds = classes, options.timeout
         self.named, self.outputs = False, ""
