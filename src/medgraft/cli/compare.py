@@ -46,7 +46,7 @@ from medgraft.cli.panel import ONE_SCENARIO, UNCERTAIN, say_panel, study_finding
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 from medgraft.cli.runs import check_server, log_finished
-from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
+from medgraft.scenario import HEADS, MODALITIES
 
 
 @app.command()
@@ -80,8 +80,12 @@ def study(
     ] = "",
     heads: Annotated[
         str,
-        typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
-    ] = "svm,logistic,knn",
+        typer.Option(
+            help=f"{', '.join(HEADS)}, with commas; by default svm,logistic,knn and of grades "
+            "ordinal.",
+            rich_help_panel=COMPARED,
+        ),
+    ] = "",
     preprocess: Annotated[
         str,
         typer.Option(
@@ -214,10 +218,9 @@ def study(
     metric: Annotated[
         str,
         typer.Option(
-            help="What scenarios are chosen by, such as auroc; quadratic_kappa where classes are "
-            "grades, in the order of their names."
+            help="What scenarios are chosen by; auroc by default, and of grades quadratic_kappa."
         ),
-    ] = DEFAULT_METRIC,
+    ] = "",
     alpha: ALPHA = 0.1,
     subgroups: SUBGROUPS = "",
     resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
