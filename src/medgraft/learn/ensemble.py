@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from medgraft.types import (
     FeatureSpec,
     FittedScenario,
     Floats,
+    Grading,
     ImageTable,
     Operating,
     PixelRule,
@@ -59,6 +60,7 @@ class FittedEnsemble:
     stack: Stack | None
     calibrator: Calibrator
     extractor: Extractor
+    grading: Grading | None = field(default=None, kw_only=True)
 
     @property
     def alike(self) -> bool:

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -51,6 +51,7 @@ from medgraft.types import (
     FeatureSpec,
     FittedScenario,
     Floats,
+    Grading,
     ImageTable,
     Operating,
     PixelRule,
@@ -85,6 +86,7 @@ class NetworkWithHead:
     calibrator: Calibrator
     extractor: Extractor
     rule: PixelRule
+    grading: Grading | None = field(default=None, kw_only=True)
 
     @property
     def spec(self) -> FeatureSpec:

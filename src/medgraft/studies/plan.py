@@ -149,7 +149,7 @@ def _plan_probes(
     for where in [*(tap.name for tap in backbone.taps), STAGES]:
         extent = backbone.named(where)[-1].stride
         poolings = options.poolings if extent else ("avg",)
-        for pooling, edit, head in product(poolings, options.preprocess, options.heads):
+        for pooling, edit, head in product(poolings, options.preprocess, options.compared_heads):
             yield _scenario(options, backbone, where, edit, Head(head), Pooled(pooling))
 
 
@@ -267,7 +267,7 @@ def _scenario(
     return Scenario(
         backbone.name,
         tap,
-        classifier or Head(options.heads[0]),
+        classifier or Head(options.compared_heads[0]),
         Preprocessing(edits, resize=options.resize, **pixels),
         code,
         options.seed,
