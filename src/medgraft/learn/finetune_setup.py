@@ -39,6 +39,8 @@ from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.fast_steps import computing, keep_freed_memory, return_freed_memory
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
+from medgraft.learn.multilabel import begin_as_probes, check_for_findings, held_out
+from medgraft.panel import Marks
 from medgraft.results.training import Epoch, best_epoch
 from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
@@ -116,7 +118,8 @@ class FinetuneSetup:
     """Everything that the trainings of one scenario share.
 
     view : what is done to images when they are judged (`Folds.view`). number : of a fold's
-    networks, which differ in the seed of all that is drawn while they are trained.
+    networks, which differ in the seed of all that is drawn while they are trained. truth : (n, k)
+    of the images, where a network learns several findings; their labels are then not looked at.
     """
 
     scenario: Scenario
@@ -128,6 +131,7 @@ class FinetuneSetup:
     weight: Floats
     view: Edit | None = None
     number: int = 0
+    truth: Marks | None = None
 
     @classmethod
     def of(
@@ -137,6 +141,7 @@ class FinetuneSetup:
         extractor: Extractor,
         sample_weight: Floats | None = None,
         view: Edit | None = None,
+        truth: Marks | None = None,
     ) -> FinetuneSetup:
         """For the images that all its trainings draw from.
 
@@ -148,6 +153,8 @@ class FinetuneSetup:
         training = scenario.classifier
         if not isinstance(training, Finetune):
             raise ScenarioError(f"{scenario.key} trains no network")
+        if truth is not None:
+            check_for_findings(training.recipe)
         plan = feature_plan_of(scenario, extractor)
         return cls(
             scenario,
@@ -158,6 +165,7 @@ class FinetuneSetup:
             extractor,
             np.ones(len(development)) if sample_weight is None else sample_weight,
             view,
+            truth=truth,
         )
 
     @property
@@ -170,17 +178,39 @@ class FinetuneSetup:
         """Of this network's training."""
         return self.scenario.seed + APART * self.number
 
+    @property
+    def y(self) -> Ints | Marks:
+        """What is learned: (n,) labels, or what is known of several findings (n, k)."""
+        return self.development.labels if self.truth is None else self.truth
+
+    @property
+    def outputs(self) -> int:
+        """Of the network: classes, or findings."""
+        return len(self.development.classes) if self.truth is None else self.truth.shape[1]
+
     def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
         """The setup of some of the images, in the order given, and their rows in it."""
         smaller = dataclasses.replace(
-            self, development=self.development.select(rows), weight=self.weight[rows]
+            self,
+            development=self.development.select(rows),
+            weight=self.weight[rows],
+            truth=None if self.truth is None else self.truth[rows],
         )
         return smaller, np.arange(len(rows))
+
+    def held_out(self, rows: Ints, share: float, seed: int) -> NDArray[np.bool_]:
+        """Which of these rows to hold out: about a share of each class or finding, groups whole."""
+        groups = self.development.groups[rows]
+        if self.truth is not None:
+            return held_out(groups, self.truth[rows], share, seed)
+        return holdout(groups, self.development.labels[rows], share, seed)
 
     def at_size(self, size: int) -> FinetuneSetup:
         """The setup of the same images, read at another input size."""
         scenario = self.scenario.with_pixels(sizes=(size,))
-        return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
+        return FinetuneSetup.of(
+            scenario, self.development, self.extractor, self.weight, self.view, self.truth
+        )
 
     def numbered(self, number: int) -> FinetuneSetup:
         """The setup of another of a fold's networks, which differs from the first as `differ` says.
@@ -340,9 +370,7 @@ class FinetuneSetup:
         """The rows that are learned from, and those held out of them by which training stops."""
         held = np.zeros(len(task.rows), dtype=bool)
         if task.epochs is None:
-            table = self.development
-            groups, labels = table.groups[task.rows], table.labels[task.rows]
-            held = holdout(groups, labels, HOLDOUT, self._draw(task.judge))
+            held = self.held_out(task.rows, HOLDOUT, self._draw(task.judge))
         return task.rows[~held], task.rows[held]
 
     def _run(
@@ -435,13 +463,14 @@ class FinetuneSetup:
             *([self.view.key] if self.view else []),
             *([self.number] if self.number else []),
             *([] if task.targets is None else [content_hash(task.targets.tobytes())]),
+            *([] if self.truth is None else [self.truth.tolist()]),
             length=32,
         )
 
     def data(self, inputs: Inputs, rows: Ints) -> Data:
         """Some of the images as a training takes them."""
         table = self.development
-        return Data(inputs, rows, table.labels, self.weight, table.ids)
+        return Data(inputs, rows, self.y, self.weight, table.ids)
 
     def network(self, depth: str, inputs: Inputs, rows: Ints, labels: Ints | None = None) -> Any:
         """The layers behind `depth` with a head that begins as a linear probe.
@@ -451,23 +480,23 @@ class FinetuneSetup:
         import torch
 
         channels = last_map(self.backbone).channels
-        n_classes = len(self.development.classes)
         torch.manual_seed(self.seed)
         network: Any = tail_with_head(
-            tail_of(self.backbone, depth), channels, n_classes, self.recipe.dropout
+            tail_of(self.backbone, depth), channels, self.outputs, self.recipe.dropout
         )
         if self.backbone.card.name in HYBRIDS:  # its new batch norms have not seen any map yet
             stream = inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0)
             torch.optim.swa_utils.update_bn((maps for _, maps in stream), network.layers)
+        if not self.recipe.probe:
+            return network
+        if self.truth is not None:
+            codes = _codes(network, inputs, rows)
+            begin_as_probes(network.head, codes, self.truth[rows], self.weight[rows], PROBE_C)
+            return network
         told = self.development.labels[rows] if labels is None else labels[rows]
-        if self.recipe.probe and (labels is None or len(np.unique(told)) > 1):
-            network.eval()
-            codes = []
-            with torch.inference_mode():
-                for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
-                    codes.append(network.codes(maps).cpu().numpy())
+        if labels is None or len(np.unique(told)) > 1:
             head = LogisticHead(PROBE_C, class_weight="balanced")
-            head.fit(np.concatenate(codes), told, self.weight[rows])
+            head.fit(_codes(network, inputs, rows), told, self.weight[rows])
             there = torch.from_numpy(np.asarray(head.classes_))  # a rare class may be missing
             bias = np.asarray(head.intercept_)
             with torch.no_grad():
@@ -502,6 +531,18 @@ def smaller(size: int) -> int:
     [64, 96, 160, 288]
     """
     return min(size, max(LEAST_SIZE, round(size * 5 / 7 / STRIDE) * STRIDE))
+
+
+def _codes(network: Any, inputs: Inputs, rows: Ints) -> NDArray[np.float32]:
+    """(n, d) what the layers of a network give its head, of images as they are."""
+    import torch
+
+    network.eval()
+    codes = []
+    with torch.inference_mode():
+        for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
+            codes.append(network.codes(maps).cpu().numpy())
+    return np.concatenate(codes)
 
 
 def _labels(task: TrainingTask) -> Ints | None:
