@@ -30,11 +30,25 @@ test-lowest: ## the oldest versions that are promised, in an environment of thei
 	.venv-lowest/bin/pip install --quiet --no-deps .
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" packaging/smoke.sh "$$(mktemp -d)"
 
-site: $(READY) ## build the site of docs/ into site/, strictly
+site: $(READY) ## build the site of docs/ into site/, strictly, with a fresh sample report
 	$(BIN)/zensical build --strict --clean
+	$(BIN)/python experiments/sample_report.py site/sample-report.html
+	$(BIN)/python packaging/check_links.py site
 
 docs: site ## and type what its pages tell to type, on made data (minutes)
 	$(BIN)/pytest -m '' tests/docs
+
+pictures: $(READY) ## draw docs/pictures/concepts/ from made films (minutes)
+	PYTHONPATH=experiments $(BIN)/python -m pictures
+
+screenshots: $(READY) ## photograph a real run of the demo for docs/pictures/ (needs Chromium)
+	$(BIN)/python experiments/screenshots.py
+
+notebook: $(READY) ## run docs/notebook/paper-table.ipynb and write docs/notebook.md (minutes)
+	$(BIN)/python experiments/notebook.py
+
+docker-steps: $(READY) ## the Dockerfile's steps with this environment's packages, without Docker
+	DEPENDENCIES=$(abspath $(VENV)) PYTHON=$(abspath $(BIN)/python) packaging/check.sh
 
 wheel: ## build, install in a clean environment, and try it as a user without rights (minutes)
 	PYTHON=$(PYTHON) packaging/check.sh
