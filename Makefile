@@ -123,6 +123,9 @@ results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes 
 	$(BIN)/python experiments/memory.py --extract
 	$(BIN)/python experiments/memory.py
 
+page-pictures: $(READY) ## pictures of medgraft app for its page in docs (minutes; needs Chromium)
+	$(BIN)/python experiments/page_pictures.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 

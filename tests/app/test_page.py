@@ -236,9 +236,9 @@ def test_from_a_folder_to_a_report_and_a_new_image(browser: Any, shared: Path, t
         report.value.get_by_role("heading", level=1).first.wait_for()
         with page.context.expect_page() as tried:
             page.get_by_role("link", name="Try it on new images").click()
-        tried.value.get_by_role("heading", level=1).first.wait_for(timeout=120_000)
-        tried.value.locator("input[type=file]").first.set_input_files(
-            next((folder / "lung_n").iterdir())
-        )
-        tried.value.get_by_text("lung_n").first.wait_for(timeout=60_000)
+        new = tried.value.locator("input[type=file]").first
+        new.wait_for(state="attached", timeout=120_000)
+        new.set_input_files(next((folder / "lung_n").iterdir()))
+        said = tried.value.get_by_text("lung_n").filter(visible=True)
+        said.first.wait_for(timeout=60_000)
         assert time.monotonic() - began < 900

@@ -72,6 +72,13 @@ def test_what_cannot_be_read_says_why(page: Opened, tmp_path):
     assert page.ask("POST", "/api/readings", b"{").status == 400
 
 
+def test_corrections_are_taken(page: Opened, tmp_path):
+    table = tmp_path / "corrections.csv"
+    table.write_text("path,action,value,why\na/a0.png,exclude,,blurred\n", encoding="utf-8")
+    read = page.read(cells(tmp_path / "cells"), {"overrides": str(table)})
+    assert [one["images"] for one in read["found"]["classes"]] == [11, 12]
+
+
 def test_a_folder_that_changes_is_read_again_when_asked(page: Opened, tmp_path):
     folder = cells(tmp_path / "cells")
     assert page.read(folder)["found"]["images"] == 24

@@ -137,6 +137,18 @@ def test_only_pages_and_texts_of_a_run_are_shown_and_in_a_box(page: Opened, tmp_
     assert page.get("/checks/check-..%2f..%2fx/data.html").status == 404
 
 
+def test_a_model_that_cannot_be_tried_says_why(page: Opened, tmp_path):
+    id = begin(page, tmp_path / "data")
+    page.until(lambda: (page.home.runs / "data" / "config.json").is_file(), bool)
+    path = f"/runs/{id}/try/"
+    said = page.until(lambda: page.get(path), lambda one: b"being loaded" not in one.body)
+    assert said.status == 400
+    assert b"cannot be tried" in said.body
+    assert b"data" in said.body
+    assert page.get(f"/runs/{id}/try").headers["location"] == path
+    assert page.post(f"{path}v1/predict").status == 400
+
+
 @pytest.mark.slow
 def test_a_real_study_from_the_page_is_tried_and_compared(tmp_path):
     with opened(tmp_path / "home", PROGRAM) as page:
@@ -149,8 +161,10 @@ def test_a_real_study_from_the_page_is_tried_and_compared(tmp_path):
             )
             assert done["state"] == "finished", done
         assert b"<h1" in page.get(f"/runs/{ids[0]}/files/report.html").body
+        assert b"being loaded" in page.get(f"/runs/{ids[0]}/try/").body
+        page.get(f"/runs/{ids[0]}/try/health")  # comes when it is
         tried = page.get(f"/runs/{ids[0]}/try/")
-        assert tried.status == 200
+        assert b"being loaded" not in tried.body
         assert tried.headers["content-security-policy"].startswith("default-src 'none'")
         picture = next((tmp_path / "first" / "b").iterdir()).read_bytes()
         body = (b'--x\r\nContent-Disposition: form-data; name="files"; filename="i"\r\n\r\n'

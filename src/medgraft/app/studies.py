@@ -187,7 +187,7 @@ def _events(run: Path) -> dict[str, Any]:
 
     judged: dict[str, dict[str, Any]] = {}
     given_up: dict[str, dict[str, Any]] = {}
-    steps, recommended = [], ""
+    steps, recommended, interrupted = [], "", False
     for one in read_events(run):
         if one["event"] == "scenario judged":
             judged[one["key"]] = {"name": named(one["key"]), "seconds": one["seconds"]}
@@ -198,11 +198,13 @@ def _events(run: Path) -> dict[str, Any]:
             steps.append({"name": one["step"], "seconds": one["seconds"]})
         elif one["event"] == "recommended":
             recommended = named(one["key"])
-        elif one["event"] == "resumed":
-            steps = []
+        elif one["event"] == "interrupted":
+            interrupted = True
+        elif one["event"] in ("started", "resumed"):
+            steps, interrupted = [], False
     return {
         "scenarios": list(judged.values()), "given up": list(given_up.values()),
-        "steps": steps, "recommended": recommended,
+        "steps": steps, "recommended": recommended, "interrupted": interrupted,
     }  # fmt: skip
 
 

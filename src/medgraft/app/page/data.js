@@ -13,6 +13,7 @@ const OPTIONS = [
   ["binarize", "Two classes: with this finding, and without", "Mass", "Or a value, such as >=50"],
   ["class_names", "Names for the labels", "0=normal,1=ill", ""],
   ["split_column", "The table’s column of train, val and test", "fold", "none to make a split anew"],
+  ["overrides", "A table of corrections: path, action, value, why", "/home/me/corrections.csv", "What you said on Try it; or the suggestions.csv of a check, once you have looked at it"],
   ["images", "A folder below which the table’s images lie", "/home/me/images", ""],
 ];
 const MANY = ["images", "leave_out", "rename"]; // options that take several values
@@ -178,7 +179,7 @@ function checkPart(found) {
 }
 
 const BUDGETS = [
-  ["0", "Quick", "Layers of one ready-made network are compared, none is trained. Some minutes for a thousand images, the first time. No clock decides anything, so that the same images give the same numbers."],
+  ["0", "Quick", "Layers of a ready-made network are compared (of VGG-16 too, if it is installed and the images are few); none is trained. Some minutes for a thousand images, the first time. No clock decides anything, so that the same images give the same numbers."],
   ["60", "An hour", "What is worth it in an hour is planned from your images, and the network is trained again where there are enough. What cannot win is stopped. Often a little better, seldom much."],
   ["own", "My own time", "The same, with the time that you give it."],
 ];

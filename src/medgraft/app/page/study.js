@@ -61,7 +61,7 @@ function draw(told, parts, runs, look) {
 }
 
 function nowPart(told) {
-  if (told.state === "finished") return told.headline ? headlinePart(told.headline) : [];
+  if (told.state === "finished") return told.headline ? headlinePart(told) : [];
   if (["failed", "broken", "newer"].includes(told.state)) return trouble(told.error || "It ended without a word.");
   if (told.state === "stopped") {
     return h("p", { class: "lead" }, told.scenarios.length
@@ -84,10 +84,14 @@ const saidPart = (said) => h("details", {}, h("summary", {}, "What it says"), h(
 
 const WHERE = { test: "on the test images, which chose nothing", "out of fold": "on images not learned from (out of fold), no test split" };
 
-function headlinePart(one) {
+function headlinePart(told) {
+  const one = told.headline;
   return [
+    told.interrupted && h("p", {}, "It was stopped early: what had been judged by then is compared, and the report says what was left out."),
     one.figure && h("p", { class: "lead" }, h("strong", {}, `${one.metric} ${one.figure}`), ` ${WHERE[one.where]}`),
-    one.verdict && h("p", {}, h("span", { class: `badge ${one.verdict}` }, one.verdict), " is the audit’s word on what it looks at. The report shows why."),
+    one.verdict
+      ? h("p", {}, h("span", { class: `badge ${one.verdict}` }, one.verdict), " is the audit’s word on what it looks at. The report shows why.")
+      : one.comparable && h("p", {}, h("span", { class: "badge" }, "not run"), " What it looks at was not audited."),
   ];
 }
 
