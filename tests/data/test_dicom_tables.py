@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dicom_files import data_set, dicom, written
-from medgraft.data.dicom.identity import public_names, withheld
+from medgraft.data.dicom.identity import public_names, upload_id, withheld
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.pixels.decode import decode
 from medgraft.data.pool.pool import DecodePool
@@ -288,3 +288,10 @@ def test_stored_values_come_whole_out_of_a_worker(tmp_path: Path) -> None:
     with DecodePool(1) as pool:
         found = pool.decode(Source(str(shown)))
     assert np.array_equal(found.pixels, decode(shown.read_bytes()).pixels)
+
+
+def test_an_upload_has_the_id_of_its_row(clinic: Path) -> None:
+    ids = set(load(clinic).ids.tolist())
+    files = [file.read_bytes() for file in sorted(clinic.rglob("*")) if file.is_file()]
+    assert ids == {upload_id(data) for data in files} - {""}
+    assert upload_id(b"\x89PNG") == upload_id(files[0][:140]) == ""

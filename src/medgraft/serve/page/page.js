@@ -42,10 +42,11 @@ async function start() {
   const found = await ask.studyCases().catch(() => []);
   study = byName(found);
   for (const one of cases) know(one);
+  if (current) select(current, false);
   const wrong = found.filter((one) => one.why === "label").length;
   byId("offer").hidden = !found.length;
-  const labels = wrong ? `${wrong} have a label that may be wrong, and ` : "";
-  byId("offer-text").textContent = `Of the images it learned from, ${labels}${found.length - wrong} were the closest calls.`;
+  const kinds = [wrong && `${wrong} whose label may be wrong`, `the ${found.length - wrong} closest calls`];
+  byId("offer-text").textContent = `Of the images it learned from: ${kinds.filter(Boolean).join(", and ")}.`;
   byId("offer-add").onclick = () => {
     byId("offer").hidden = true;
     byId("order").value = wrong ? "label" : "unsure";
