@@ -244,7 +244,7 @@ def test_the_command_audits_a_file_and_a_function(
     assert call(*words, monkeypatch=monkeypatch) == 3
     out = capsys.readouterr().out
     assert out.startswith("FAIL: ")
-    assert "Asked: corner.onnx, an ONNX file" in out
+    assert "Model: corner.onnx, an ONNX file" in out
     assert "medgraft has not calibrated them" in out
     assert (tmp_path / "page" / "audit.html").is_file()
     words = [*common, "--model", "mine:answer", "--input-size", "64"]
@@ -263,6 +263,7 @@ def test_the_command_audits_a_file_and_a_function(
         (["made.npz", "--model", "m.pth", "--network", "resnet18"], 1, "no file at m.pth"),
         (["made.npz", "--model", "http://10.0.0.1/"], 1, "images go to this machine alone"),
         (["made.npz", "--model-command", "no-such-program"], 1, "no program 'no-such-program'"),
+        (["made.npz", "--model", "m.h5"], 1, "m.h5 is of no kind that is read"),
         (["made.npz", "--model", "nowhere:f"], 1, "nowhere:f cannot be imported"),
         (["made.npz", "--model", "os:sep"], 1, "cannot be called"),
         (["made.npz", "--model", "os:getcwd"], 1, "pass --input-size"),
@@ -284,5 +285,6 @@ def test_what_is_typed_wrongly(
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.chdir(file.parent)
     (file.parent / "run").mkdir(exist_ok=True)
+    (file.parent / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     assert call("audit", *words, "--no-groups", "--quiet", monkeypatch=monkeypatch) == code
     assert text in capsys.readouterr().err

@@ -138,3 +138,25 @@ def test_files_that_are_no_graph_of_one_image(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(ForeignModelError, match="has 2 inputs"):
         opened(tmp_path / "two.onnx")
+
+
+def test_weights_in_files_of_their_own_lie_beside_it_and_nowhere_else(tmp_path: Path) -> None:
+    import onnx
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    model = onnx.load(write_onnx(tmp_path / "m.onnx", PLACE, **BYTES))
+    onnx.save_model(
+        model, folder / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=1000
+    )
+    images = some_images()
+    found = opened(folder / "m.onnx")(images)
+    np.testing.assert_allclose(found[:, 1], logit_of(images, PLACE), atol=1e-3)
+    (folder / "w.bin").rename(tmp_path / "w.bin")
+    model = onnx.load(folder / "m.onnx", load_external_data=False)
+    (mask,) = [one for one in model.graph.initializer if one.name == "mask"]
+    for place in ("w.bin", "../w.bin", str(tmp_path / "w.bin")):  # missing, climbing, absolute
+        mask.external_data[0].value = place
+        (folder / "other.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ForeignModelError, match="must lie beside it"):
+            opened(folder / "other.onnx")

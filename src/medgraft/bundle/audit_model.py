@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from medgraft.features.extract import Extractor
 from medgraft.files import json_value, write_json
 from medgraft.foreign.open_model import Model, is_foreign, open_model
 from medgraft.foreign.options import ForeignOptions
+from medgraft.foreign.torch_network import SUFFIXES
 from medgraft.learn.fit import load as load_bundle
 from medgraft.report.pages.audit import AuditInput, write_audit
 from medgraft.report.result_json import audit_json
@@ -148,13 +150,20 @@ def _opened(
     if is_foreign(model):
         wrapped = open_model(model, table, foreign or ForeignOptions(), extractor.workers)
         return None, wrapped, wrapped.facts
+    path = Path(model)  # type: ignore[arg-type]
+    if path.is_file() and path.suffix != ".medgraft" and not zipfile.is_zipfile(path):
+        raise ForeignModelError(
+            f"{path.name} is of no kind that is read (.onnx, {', '.join(SUFFIXES)}, .medgraft); "
+            "export it as ONNX (tf2onnx for Keras and TensorFlow), or load it in a function of "
+            "your own and give module:function"
+        )
     if foreign not in (None, ForeignOptions()):
         raise ForeignModelError(
             f"{model} is read as a model of medgraft's, which says itself how it is asked; leave "
             "out --input-size, --normalize, --classes and the like, or give a file or "
             "module:function of another model"
         )
-    folder = bundle_folder(Path(model))  # type: ignore[arg-type]
+    folder = bundle_folder(path)
     return folder, load_bundle(folder, extractor), None
 
 

@@ -62,7 +62,8 @@ def to_array(raw: Any) -> Floats:
     """
     if hasattr(raw, "detach"):
         raw = raw.detach().cpu().float().numpy()
-    return np.asarray(raw, np.float64)
+    with np.errstate(invalid="ignore"):  # NaNs are looked for, and told, by who asks
+        return np.asarray(raw, np.float64)
 
 
 def rows_of(raw: Any, n: int, name: str) -> Floats:

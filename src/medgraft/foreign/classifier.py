@@ -99,11 +99,18 @@ class ForeignClassifier:
         return p
 
     def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
-        rows = list(self.canvases(table.ids.tolist(), table.sources))
-        bad = tuple(row for row in rows if isinstance(row, Skipped))
-        logs = self.scores(row for row in rows if isinstance(row, Canvas))
+        bad: list[Skipped] = []
+
+        def readable() -> Iterator[Canvas]:
+            for one in self.canvases(table.ids.tolist(), table.sources):
+                if isinstance(one, Skipped):
+                    bad.append(one)
+                else:
+                    yield one
+
+        logs = self.scores(readable())
         said = Predictions.of(self.scenario.key, without(table, bad), logs, np.exp(logs))
-        return dataclasses.replace(said, classes=self.classes, positive=self.positive), bad
+        return dataclasses.replace(said, classes=self.classes, positive=self.positive), tuple(bad)
 
     def torch_graph(self) -> None:
         return None

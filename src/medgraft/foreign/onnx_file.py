@@ -46,9 +46,9 @@ class OnnxFile:
             graph = core.read_model(path)
         except RuntimeError as error:
             raise ForeignModelError(
-                f"{path.name} cannot be read as ONNX ({_first_line(error)}); check it with "
-                "onnx.checker.check_model, or wrap it in a Python function and give "
-                "module:function"
+                f"{path.name} cannot be read as ONNX ({_reason(error)}); check it with "
+                "onnx.checker.check_model (weights in files of their own must lie beside it), or "
+                "wrap it in a Python function and give module:function"
             ) from error
         if len(graph.inputs) != 1:
             raise ForeignModelError(
@@ -57,7 +57,8 @@ class OnnxFile:
                 "module:function"
             )
         self._read_input(graph.inputs[0], options)
-        graph.reshape([self._fixed or -1, *self._shape])
+        self._workers = workers
+        self._compiled = self._compile(core, graph, self._fixed or -1)
         shapes = {
             _name_of(output, place): [
                 side.get_length() if side.is_static else None
@@ -68,15 +69,23 @@ class OnnxFile:
         chosen = choose_output(shapes, n_classes, options.output_name, self.name)
         self._place = list(shapes).index(chosen)
         self.output = chosen if len(shapes) > 1 else ""
-        threads = {"INFERENCE_NUM_THREADS": workers, "INFERENCE_PRECISION_HINT": "f32"}
+        self.batch = self._fixed or BATCH
+        if not (self._fixed or self._takes_batches()):
+            # Compiled anew: OpenVINO goes on with what the graph gave for a batch it cannot take.
+            self._compiled, self.batch = self._compile(core, graph, 1), 1
+
+    def _compile(self, core: Any, graph: Any, batch: int) -> Any:
+        """The graph made ready for images of the input's size; -1 is any batch."""
+        settings = {"INFERENCE_NUM_THREADS": self._workers, "INFERENCE_PRECISION_HINT": "f32"}
         try:
-            self._compiled = core.compile_model(graph, "CPU", threads)
+            graph.reshape([batch, *self._shape])
+            return core.compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             raise ForeignModelError(
-                f"{path.name} cannot be run by OpenVINO ({_first_line(error)}); wrap it in a "
+                f"{self.name} cannot be run by OpenVINO on images of {self._size[0]} x "
+                f"{self._size[1]} pixels ({_reason(error)}); look at --input-size, or wrap it in a "
                 "Python function that uses onnxruntime, and give module:function"
             ) from error
-        self.batch = self._fixed or self._usable_batch()
 
     def _read_input(self, given: Any, options: ForeignOptions) -> None:
         """Batch, layout, size, channels and type of the one input."""
@@ -135,13 +144,21 @@ class OnnxFile:
         ))  # fmt: skip
         self.normalize = self._normalise.text if self._normalise else ""
 
-    def _usable_batch(self) -> int:
-        """`BATCH`, or 1 where the graph holds the batch of its example though it says otherwise."""
+    def _takes_batches(self) -> bool:
+        """Whether two images are answered as each of them is alone.
+
+        A graph that holds the batch of its example, though it says otherwise, fails or errs.
+        """
+        two = np.zeros((2, self.side, self.side, 3), np.uint8)
+        two[1, : self.side // 2] = 200
+        alone = np.concatenate([self(two[:1]), self(two[1:])])
         try:
-            self(np.zeros((2, self.side, self.side, 3), np.uint8))
-        except (ForeignModelError, RuntimeError):
-            return 1
-        return BATCH
+            together = self(two)
+        except ForeignModelError:
+            return False
+        return together.shape == alone.shape and np.allclose(
+            together, alone, rtol=1e-3, atol=1e-3, equal_nan=True
+        )
 
     def __call__(self, images: Pixels) -> Floats:
         n = len(images)
@@ -152,7 +169,7 @@ class OnnxFile:
         except RuntimeError as error:
             raise ForeignModelError(
                 f"{self.name} fails on images of {self._size[0]} x {self._size[1]} pixels "
-                f"({_first_line(error)}); look at its input's size (--input-size)"
+                f"({_reason(error)}); look at its input's size (--input-size)"
             ) from error
         return rows_of(answer[self._place], len(images), self.name)[:n]
 
@@ -183,7 +200,7 @@ def _shown(sides: list[int]) -> str:
     return f"({', '.join(str(side) if side else '?' for side in sides)})"
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """OpenVINO's errors are pages; the last line that says something is the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:200]

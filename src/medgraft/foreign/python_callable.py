@@ -47,7 +47,7 @@ class PythonCallable:
             )
 
     def __call__(self, images: Pixels) -> Floats:
-        own = in_channels(images.copy(), self.channels)  # it may do with it as it likes
+        own = in_channels(images, self.channels)
         try:
             raw = self.function(own[..., 0] if self.channels == "grey" else own)
         except Exception as error:

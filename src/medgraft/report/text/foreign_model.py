@@ -27,7 +27,7 @@ def how_asked(model: ForeignModel) -> tuple[tuple[str, str], ...]:
     if model.network:
         kind += f" ({model.network})"
     return (
-        ("Asked", kind),
+        ("Model", kind),
         ("Input", _input(model)),
         ("Outputs", _outputs(model)),
         ("Classes", _classes(model)),
