@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from medgraft.errors import MedgraftError
 from medgraft.features.cache import Cache
 from medgraft.files import StorageError, explained, write_text, written_file, written_folder
+from medgraft.profile.kept import keep, kept
 from medgraft.studies.run_lock import locked
 from medgraft.studies.store import RunStore, was_killed
 
@@ -139,6 +140,24 @@ def test_a_run_takes_what_killed_ones_left_out_of_the_cache(tmp_path: Path) -> N
     stays = half(tmp_path / "weights" / "w", os.getppid())
     assert cache.prune() == 8
     assert [one.exists() for one in (*gone, stays)] == [False, False, True]
+
+
+def test_what_is_kept_beside_a_model_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    words = {f"{n}": f'ü"{n}' for n in range(8)}
+    arrays = {"b": np.arange(5, dtype=np.float32), "a": np.zeros((2, 0), np.int64)}
+    found = []
+    for number in range(2):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (folder / "bundle.json").write_text('{"sha256": {}}')
+        keep(folder, "x.safetensors", arrays, dict(reversed(words.items()) if number else words))
+        found.append((folder / "x.safetensors").read_bytes())
+    assert found[0] == found[1]
+    back = kept(tmp_path / "0", "x.safetensors", lambda mine, said: (dict(mine), dict(said)))
+    assert back is not None
+    assert back[1] == words
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(back[0][name], values)
 
 
 def test_errors_of_ours_pass_as_they_are(tmp_path: Path) -> None:
