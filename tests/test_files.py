@@ -15,7 +15,14 @@ from safetensors.numpy import save_file
 
 from medgraft.errors import MedgraftError
 from medgraft.features.cache import Cache
-from medgraft.files import StorageError, explained, write_text, written_file, written_folder
+from medgraft.files import (
+    StorageError,
+    explained,
+    remove_abandoned,
+    write_text,
+    written_file,
+    written_folder,
+)
 from medgraft.profile.kept import keep, kept
 from medgraft.studies.run_lock import locked
 from medgraft.studies.store import RunStore, was_killed
@@ -34,6 +41,7 @@ def half(path: Path, pid: int = GONE, age: float = 3600) -> Path:
 
 def test_what_a_killed_writer_left_goes_when_its_place_is_written_again(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
+    path.write_text("older")
     gone = [half(path), tmp_path / f".a.csv.{GONE}-89abcdef-older"]
     gone[1].mkdir()
     (gone[1] / "inside").touch()
@@ -59,6 +67,14 @@ def test_a_folder_makes_the_same_of_it(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o077 == 0  # private until it is whole
     assert not left.exists()
     assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_that_made_way_for_one_that_never_came_is_put_back(tmp_path: Path) -> None:
+    older = half(tmp_path / "model")
+    older = older.rename(older.with_name(older.name + "-older"))
+    remove_abandoned(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model").read_text() == "half"
 
 
 def test_a_full_cache_is_told_from_a_bug_and_the_remedy_is_another_cache(

@@ -26,7 +26,8 @@ from typing import Any
 from medgraft.errors import MedgraftError
 
 # What a file or folder is called before it is whole, and the older one while it makes way.
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}(?:-older)?")
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}(?P<older>-older)?")
+OLDER = "-older"
 ABANDONED = 60  # seconds after which a temporary name is what a killed process left
 NUMBER = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)  # in errors of Rust and C++
 OTHER = "choose another folder"
@@ -142,15 +143,24 @@ def written_folder(path: Path, remedy: str = OTHER) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     flush(file)
-            if path.exists():
-                older = temporary.with_name(temporary.name + "-older")
-                path.rename(older)
-                temporary.rename(path)
-                shutil.rmtree(older)
-            else:
-                temporary.rename(path)
+            _put(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(folder: Path, path: Path) -> None:
+    """Rename a folder to `path`; the one that is there makes way, and comes back if that fails."""
+    if not path.exists():
+        folder.rename(path)
+        return
+    older = folder.with_name(folder.name + OLDER)
+    path.rename(older)
+    try:
+        folder.rename(path)
+    except OSError:
+        older.rename(path)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def _temporary(path: Path) -> Path:
@@ -159,14 +169,19 @@ def _temporary(path: Path) -> Path:
 
 
 def remove_abandoned(folder: Path, name: str = "", age: float = ABANDONED) -> None:
-    """Take away what killed processes left half-written in a folder; all of it, or of one name."""
+    """Take away what killed processes left half-written in a folder; all of it, or of one name.
+
+    What had made way for something that never came gets its place again.
+    """
     with suppress(OSError), os.scandir(folder) as inside:  # not there, or not ours to change
         for one in inside:
             if not one.name.startswith(f".{name}"):  # soon said, of thousands
                 continue
             known = TEMPORARY.fullmatch(one.name)
             if known and name in ("", known["name"]) and is_abandoned(Path(one.path), age):
-                if one.is_dir(follow_symlinks=False):
+                if known["older"] and not (place := Path(folder, known["name"])).exists():
+                    Path(one.path).rename(place)
+                elif one.is_dir(follow_symlinks=False):
                     shutil.rmtree(one.path, ignore_errors=True)
                 else:
                     Path(one.path).unlink(missing_ok=True)
