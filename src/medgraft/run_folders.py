@@ -36,7 +36,7 @@ from medgraft.studies.single_scenario import (
     run_single,
     single_config,
 )
-from medgraft.studies.store import RunError, RunStore, write_predictions
+from medgraft.studies.store import RunError, RunStore, was_killed, write_predictions
 from medgraft.types import ImageTable
 
 
@@ -190,19 +190,21 @@ def train_to_folder(
     Raises
     ------
     RunError, RunLockedError
-        `out` holds something already, or another process writes to it.
+        `out` holds something already, but for what the same training left when it was killed, or
+        another process writes to it.
     MedgraftError
         As `studies.single_scenario.run_single`.
     """
     with locked(out):
-        if not is_empty(out):
+        asked = single_config(table, scenario, options, extractor)
+        unfinished = was_killed(out, asked)
+        if not (unfinished or is_empty(out)):
             raise RunError(f"{out} is not empty; choose another --out")
         began = time.perf_counter()
         found = run_single(table, scenario, options, extractor)
         seconds = round(time.perf_counter() - began, 3)
         crossed = found.crossed
-        asked = single_config(table, scenario, options, extractor)
-        store = RunStore(out, asked, facts=_facts(table, command))
+        store = RunStore(out, asked, resume=unfinished, facts=_facts(table, command))
         if crossed.training is not None:
             log = crossed.training
             write_json(out / "training.json", training_json({scenario.key: log}))
