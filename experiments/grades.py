@@ -51,7 +51,8 @@ MALIGNANCY = {
 }  # fmt: skip
 ORDER = ("benign", "in situ", "bcc", "melanoma")
 WHAT = {
-    "phantoms": "Made films whose opacity is denser by grade, none at 0: one quantity is the grade.",
+    "phantoms": "Made films whose opacity is denser by grade, none at 0: one quantity is the "
+    "grade.",
     "skin7": "Dermatoscopy, its seven diagnoses as four grades of malignancy, by how far the "
     "disease can go: benign (nv, bkl, df, vasc), in situ (akiec), bcc (destroys where it is, "
     "hardly ever spreads), melanoma (spreads). The order is one of danger.",
