@@ -81,6 +81,7 @@ def show_class_shares(shares: ClassShares) -> None:
 
 def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
+    from medgraft.report.text.grades import sentence as grades_in_words
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
     from medgraft.report.text.subgroups import sentence as subgroups_in_words
     from medgraft.report.text.unlike import sentence as unlike_in_words
@@ -97,6 +98,8 @@ def show_external(found: ExternalValidation) -> None:
         show_sets(found.sets, "these images")
     if found.unlike is not None:
         new_console().print(f"\n{unlike_in_words(found.unlike, 'these images')}", markup=False)
+    if found.grades is not None:
+        new_console().print(f"\n{grades_in_words(found.grades, 'of these images')}", markup=False)
     if found.subgroups:
         new_console().print(f"\n{subgroups_in_words(found.subgroups, found.metric)}", markup=False)
     if found.with_seen is not None:

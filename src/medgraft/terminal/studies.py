@@ -89,6 +89,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from medgraft.report.text import (
         budget,
+        grades,
         learning_curve,
         lower_end,
         recommendation,
@@ -128,6 +129,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         show_sets(result.sets["test" if tested else "validation"], where)
     if result.unlike is not None:
         console.print(f"\n{unlike.sentence(result.unlike, 'the test images')}\n", markup=False)
+    if result.grades:
+        part = "test" if "test" in result.grades else "validation"
+        where = "of the test images" if part == "test" else "of the images out of fold"
+        console.print(f"{grades.sentence(result.grades[part], where)}\n", markup=False)
     if result.subgroups:
         console.print(f"{subgroups.sentence(result.subgroups, result.metric)}\n", markup=False)
     for finding in result.findings:
