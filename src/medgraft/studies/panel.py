@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from medgraft.data.panel_split import divided_panel, panel_folds
+from medgraft.data.panel_split import panel_folds
 from medgraft.data.split import Development, folds_of
 from medgraft.errors import DataError, FitError, ScenarioError
 from medgraft.evaluate.company import MarksOf, company_gaps
@@ -32,6 +32,7 @@ from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, UNKNOWN, Marks, Panel, Un
 from medgraft.results.panel import FindingResult, OtherReading, PanelResult
 from medgraft.scenario import Scenario
 from medgraft.studies.judge import judge
+from medgraft.studies.near_copies import divided_without_torn_copies
 from medgraft.studies.one_scenario import FindingChoice, choice_of, one_or_own
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import prepare
@@ -87,7 +88,7 @@ def run_panel(
     """
     began, session = time.perf_counter(), Session(extractor, store)
     options = panel_options(options)
-    panel = divided_panel(panel, options.test_fraction, options.seed)
+    panel = divided_without_torn_copies(panel, options, extractor)
     folds, short = panel_folds(panel, options.n_folds, options.seed)
     names = [name for name in panel.names if name not in {one.name for one in short}]
     options = with_networks(options, panel.question(names[0]), extractor)
