@@ -14,6 +14,7 @@ from medgraft.data.pool.pool import shorter_side
 from medgraft.data.sites import leave_one_site_out
 from medgraft.data.split import (
     Development,
+    Together,
     folds_of,
     keep_copies_together,
     labelled,
@@ -81,11 +82,16 @@ class Prepared:
 
 
 def prepare(
-    table: ImageTable, options: StudyOptions, session: Session, folds: Folds | None = None
+    table: ImageTable,
+    options: StudyOptions,
+    session: Session,
+    folds: Folds | None = None,
+    together: Together | None = None,
 ) -> Prepared:
     """Read what all scenarios need of the images, and deal those to learn from to folds.
 
-    folds : that are given, of these images among others; then `table` has its test split.
+    folds : that are given, of these images among others; then `table` has its test split. together
+    : the findings that networks learn at once, of which this is one; its folds are those given.
 
     Raises
     ------
@@ -121,7 +127,9 @@ def prepare(
     return Prepared(
         options=options,
         table=table,
-        development=Development(development, judging),
+        development=Development(
+            development, judging, together=None if together is None else together.judged_as(judging)
+        ),
         planned=planned,
         shorter=read.shorter,
         canvas=read.canvas,
