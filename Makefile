@@ -113,7 +113,8 @@ results-study: $(READY) ## the seed study's data sets and conclusions, from what
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
 
-results-panels: $(READY) ## panels of real images, held to their questions alone (minutes, goes on); writes docs/results/panels.md
+results-panels: $(READY) ## panels of real images held to their questions alone, and planted drains (an hour, goes on); writes docs/results/panels.md
+	$(BIN)/python experiments/company.py
 	$(BIN)/python experiments/panels.py
 
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md

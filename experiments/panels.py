@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -18,20 +20,32 @@ from typing import Any
 
 import numpy as np
 
+from medgraft.data.ingest import load_any
+from medgraft.data.panel_split import panel_folds
+from medgraft.data.split import Development, Together, folds_of
+from medgraft.evaluate.compare import estimate_all
+from medgraft.evaluate.intervals import DEFAULT
+from medgraft.evaluate.macro import macro_mean
+from medgraft.evaluate.metrics import judge
+from medgraft.evaluate.shared_bags import compare_means, in_shared_bags, mean_over_findings
+from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.fit import cross_fitted
 from medgraft.panel import ABSENT, PRESENT, UNKNOWN, Marks, Panel
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, run_panel
 from medgraft.studies.run import Study, run_study
-from medgraft.types import Estimate, ImageTable, Predictions
+from medgraft.types import Estimate, ImageTable, Predictions, Scenario
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from page import read_cells
 from panels_page import write_page
 from shift.sources import development
+from two_lesions import write_lesions
 
 RESULTS = Path(__file__).parent / "results" / "panels.jsonl"
+COMPANY = RESULTS.with_name("company.jsonl")
 OPTIONS = StudyOptions(backbones=("tf_efficientnet_lite0",), audit=False, learning_curve=False)
 Row = dict[str, Any]
 
@@ -79,16 +93,32 @@ SETS: Mapping[str, tuple[int, Callable[[ImageTable], Panel]]] = {
 }
 
 
+TRAINED = "skin7", 400  # images, of which networks are trained in a few minutes
+FOLDS = 3
+COST = (1000,)  # images of which a study of one finding, and of ten, is timed
+FINDINGS = 10
+FROZEN = Scenario.from_key("probe/tf_efficientnet_lite0/stages/svm")
+NETWORK = Scenario.from_key("finetune/tf_efficientnet_lite0/blocks.5/s160/epochs4/logistic")
+
+
 def main() -> None:
     """Measure what is missing, and write the page."""
     done = {row["cell"] for row in read_cells(RESULTS)}
-    for name, (most, panel) in SETS.items():
-        cell = f"{name} alone"
+    asked = {f"{name} alone": (held_to_alone, name, SETS[name][0]) for name in SETS}
+    asked[f"{TRAINED[0]} trained"] = (trained, *TRAINED)
+    for cell, (measure, name, most) in asked.items():
         if cell not in done:
-            row = {"cell": cell, "set": name, **held_to_alone(panel(development(name, most)))}
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-    write_page(read_cells(RESULTS))
+            keep(cell, {"set": name, **measure(SETS[name][1](development(name, most)))})
+    for images in COST:
+        if f"{images} cost" not in done:
+            keep(f"{images} cost", cost(images))
+    write_page(read_cells(RESULTS), read_cells(COMPANY))
+
+
+def keep(cell: str, row: Row) -> None:
+    """Write a cell down."""
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"cell": cell, **row}) + "\n")
 
 
 # --------------------------------------------------------------------------- the same alone
@@ -154,6 +184,103 @@ def same_bits(a: Predictions, b: Predictions) -> bool:
     return all(
         np.array_equal(getattr(a, part), getattr(b, part)) for part in ("ids", "scores", "y_prob")
     )
+
+
+# --------------------------------------------------------------------------- one network for all
+
+
+def trained(panel: Panel) -> Row:
+    """A frozen probe, a network a finding and one for all, out of fold on the same folds."""
+    folds, _ = panel_folds(panel, FOLDS, 0)
+    together = Together(panel, folds)
+    ways = {
+        "frozen": (FROZEN, None),
+        "a network a finding": (NETWORK, None),
+        "one network": (NETWORK, together),
+    }
+    extractor, seconds = Extractor(), dict.fromkeys(ways, 0.0)
+    said: dict[str, list[Predictions]] = {way: [] for way in ways}
+    for way, (scenario, learned) in ways.items():
+        for name in panel.names:
+            question = panel.question(name)
+            asked = Development(question, folds_of(folds, question), together=learned)
+            crossed = cross_fitted(scenario, asked, extractor)
+            said[way].append(crossed.predictions)
+            seconds[way] += crossed.seconds
+    seconds["one network"] /= len(panel.names)  # trained once
+    bags = [
+        in_shared_bags(of_finding, "auroc", folds.groups, DEFAULT)
+        for of_finding in zip(*said.values(), strict=True)
+    ]
+    mean, names = mean_over_findings(bags), list(ways)
+    pairs = [compare_means(mean, names, 2, 0), compare_means(mean, names, 2, 1)]
+    return {
+        "images": len(panel),
+        "folds": FOLDS,
+        "network": NETWORK.key,
+        "findings": list(panel.names),
+        "ways": {
+            way: {
+                "seconds": seconds[way],
+                "mean": shown(macro_mean([judge(one) for one in said[way]], "auroc")),
+                "auroc": [shown(estimate_all([one], "auroc")[0]) for one in said[way]],
+            }
+            for way in ways
+        },
+        "pairs": [dataclasses.asdict(one) for one in pairs],
+    }
+
+
+# --------------------------------------------------------------------------- what it costs
+
+
+def cost(images: int) -> Row:
+    """Seconds of all cores together, with codes that are read first and with codes that are kept.
+
+    Images of `two_lesions.py`, of 64 pixels, cost next to nothing to decode: the most that findings
+    can cost beside it. Of its three findings the others are copies in which some marks are wrong.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        panel = load_any(write_lesions(Path(scratch) / "images", images, faint=30))
+        assert isinstance(panel, Panel)
+        panel = with_findings(panel, FINDINGS)
+        extractor = Extractor(Cache(Path(scratch) / "cache"))
+        seconds = {}
+        for kept in (False, True):
+            forget_scores(extractor)
+            began = time.process_time()
+            run_study(panel.question(panel.names[0]), OPTIONS, extractor)
+            seconds["kept" if kept else "first"] = time.process_time() - began
+        peak = {"one": peak_megabytes()}
+        forget_scores(extractor)
+        began = time.process_time()
+        run_panel(panel, OPTIONS, extractor)
+        ten = time.process_time() - began
+        peak["all"] = peak_megabytes()
+    reading = seconds["first"] - seconds["kept"]
+    return {
+        "images": images,
+        "findings": FINDINGS,
+        "one": seconds,
+        "all": {"first": ten + reading, "kept": ten},
+        "peak": peak,
+    }
+
+
+def peak_megabytes() -> int:
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def with_findings(panel: Panel, k: int) -> Panel:
+    """k findings of the images: those there are, and copies of them with a tenth or more wrong."""
+    rng, names, marks = np.random.default_rng(0), list(panel.names), list(panel.marks.T)
+    for i in range(len(names), k):
+        wrong = rng.random(len(panel)) < 0.1 + 0.02 * i
+        base = marks[i % len(panel.names)]
+        marks.append(np.where(wrong, 1 - base, base).astype(np.int8))
+        names.append(f"{names[i % len(panel.names)]} {i}")
+    return dataclasses.replace(panel, names=tuple(names[:k]), marks=np.stack(marks[:k], axis=1))
 
 
 def shown(one: Estimate) -> dict[str, float]:

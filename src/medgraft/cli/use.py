@@ -40,7 +40,7 @@ from medgraft.cli.options import (
     UNLIKE_RATE,
     WORKERS,
 )
-from medgraft.cli.panel import predict_findings
+from medgraft.cli.panel import evaluate_findings, predict_findings
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
 from medgraft.scenario import MODALITIES
@@ -147,20 +147,25 @@ def evaluate(
     """Judge MODEL on labelled images of another place (external validation), by image and patient.
 
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
-    it knows again under any name; nothing is chosen or refitted.
+    it knows again under any name; nothing is chosen or refitted. Of a study of several findings
+    each that DATA names is judged where it is known.
     """
+    from medgraft.bundle.class_shares import TRAINING
     from medgraft.bundle.external_validation import Asked, evaluate_model, write_external
+    from medgraft.bundle.panel import panel_models
 
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
+    asked = Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups))
+    extractor = extractor_of(engine, workers, cache, progress)
+    if models := panel_models(model):
+        evaluate_findings(
+            models, model, data, reading, extractor, out, asked,
+            as_json=as_json, refused=class_shares != TRAINING,
+        )  # fmt: skip
+        return
     table = load_table(data, progress, reading, one_class=True)
-    found = evaluate_model(
-        model,
-        table,
-        extractor_of(engine, workers, cache, progress),
-        class_shares,
-        Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups)),
-    )
+    found = evaluate_model(model, table, extractor, class_shares, asked)
     written = (
         write_external(
             out,
@@ -323,18 +328,24 @@ def explain(
     Under the image stands what the model says, and whether that is right where the image lies in a
     folder named after its class.
     With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
-    An image that cannot be read is named with its reason; the others are not held up.
+    An image that cannot be read is named with its reason; the others are not held up. Of a study of
+    several findings: where each one's comes from, in a folder for each.
     """
     from medgraft.bundle.explain import explain_files, explain_layers
+    from medgraft.bundle.panel import panel_models
     from medgraft.data.listing import shown
 
     check_places(cache, folder=out)
-    if layers:
-        written, skipped = explain_layers(model, images, out, cache=cache)
-    else:
-        written, skipped = explain_files(
-            model, images, out, method=method, taps=split_words(taps), target=target, cache=cache
-        )
-    for path in written:
-        typer.echo(shown(str(path)))
+    several = panel_models(model)
+    for name, folder in (several or {"": model}).items():
+        where = out / folder.name if several else out
+        if layers:
+            written, skipped = explain_layers(folder, images, where, cache=cache)
+        else:
+            written, skipped = explain_files(
+                folder, images, where, method=method, taps=split_words(taps),
+                target=target or name or None, cache=cache,
+            )  # fmt: skip
+        for path in written:
+            typer.echo(shown(str(path)))
     terminal.show_skipped(skipped)

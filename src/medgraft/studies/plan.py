@@ -112,6 +112,11 @@ def plan(
     return tuple(sorted(planned, key=lambda entry: entry.simplicity))
 
 
+def plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> FeatureSpec:
+    """On which every image is looked at: unedited, at the size of the first scenario."""
+    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
+
+
 def trained_otherwise(
     planned: Sequence[PlannedScenario],
     options: StudyOptions,

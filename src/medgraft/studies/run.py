@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medgraft.audit.evidence import Audit
+from medgraft.data.split import Together
 from medgraft.evaluate.by_site import figures_by_site
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.conformal import ALPHA
@@ -116,6 +117,7 @@ def run_study(
     *,
     folds: Folds | None = None,
     given: str = "",
+    together: Together | None = None,
 ) -> Study:
     """Compare the planned scenarios on a table and recommend one.
 
@@ -130,6 +132,8 @@ def run_study(
         The table then has its test split.
     given
         The key of the scenario to recommend, where that was decided for several findings together.
+    together
+        The findings that networks learn at once, of which this is one; its folds are those given.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def run_study(
     """
     session = Session(extractor, store)
     options = with_defaults(options, table, extractor)
-    prepared = prepare(table, options, session, folds)
+    prepared = prepare(table, options, session, folds, together)
     judged: Mapping[str, CrossFitted]
     if prepared.steps:  # the budget decides what is run
         prepared, judged = race(prepared, session)

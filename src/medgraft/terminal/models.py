@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medgraft.terminal.output import figure, new_console, number, show_rows, show_skipped
+from medgraft.terminal.output import figure, new_console, number, plain, show_rows, show_skipped
 
 if TYPE_CHECKING:
     from medgraft.bundle.audit_model import ModelAudit
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.panel import PanelPrediction
+    from medgraft.bundle.panel_validation import PanelValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.evidence import RegionEffect
@@ -107,6 +108,34 @@ def show_external(found: ExternalValidation) -> None:
     doubt = "warn: " if is_doubtful(found.seen) else ""
     typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)
+
+
+def show_panel_external(found: PanelValidation) -> None:
+    """External validation of several findings: a line each, their mean, and what is not judged."""
+    from rich.table import Table
+
+    from medgraft.report.text.seen_before import is_doubtful, of_evaluation
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("finding", overflow="fold")
+    for heading in ("images with it", "AUROC", "sensitivity", "specificity"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, one in found.findings.items():
+        figures, n = one.by_image.estimates, one.by_image.n_images
+        with_it = int(one.by_image.confusion[one.by_image.classes.index(name)].sum())
+        said = (
+            figure(figures[metric]) if metric in figures else "not measured"
+            for metric in ("auroc", "sensitivity", "specificity")
+        )
+        table.add_row(plain(name), f"{with_it:,} of {n:,}", *said)
+    table.add_row("mean", "", figure(found.mean), "", "")
+    new_console().print(table)
+    for name, why in found.not_judged.items():
+        new_console().print(f"not judged: {name}, {why}.", markup=False)
+    for name, one in found.findings.items():
+        if is_doubtful(one.seen):
+            typer.echo(f"warn: {plain(name)}: {of_evaluation(one.seen)}", err=True)
+    show_skipped(next(iter(found.findings.values())).skipped)
 
 
 def show_sets(found: SetFigures, where: str) -> None:
