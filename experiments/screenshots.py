@@ -60,21 +60,36 @@ def photograph(address: str, target: Path, width: int, height: int, scale: float
     print(f"{target}: {target.stat().st_size:,} bytes")
 
 
+def section(report: Path, name: str, target: Path, height: int) -> None:
+    """One section of a report alone."""
+    hidden = f"main > :not([aria-labelledby={name}]), body > :not(main) {{ display: none }}"
+    text = report.read_text(encoding="utf-8").replace("</head>", f"<style>{hidden}</style></head>")
+    page = report.parent / f"{name}.html"
+    page.write_text(text, encoding="utf-8")
+    photograph(page.as_uri(), target, 1000, height)
+
+
 def terminal(command: list[str], folder: Path, target: Path) -> None:
-    """What a command prints, below the line that was typed."""
+    """What a command prints, below the line that was typed; * is for files, as in a shell."""
+    words = [name for word in command for name in _files(word, folder)]
     env = {**os.environ, "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TERM": "xterm-256color"}
     done = subprocess.run(
-        [sys.executable, "-m", "medgraft.cli", *command],
+        [sys.executable, "-m", "medgraft.cli", *words],
         cwd=folder, env=env, check=True, capture_output=True, text=True,
     )  # fmt: skip
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor")
     console.print(Text(f"$ medgraft {' '.join(command)}", style="bold"))
     console.print(Text.from_ansi(done.stdout))
+    lines = console.export_text(clear=False).count("\n")
     text = console.export_html(theme=MONOKAI, code_format=PAGE, inline_styles=True)
     page = folder / "terminal.html"
     page.write_text(text, encoding="utf-8")
-    lines = done.stdout.count("\n") + 3
-    photograph(page.as_uri(), target, 940, 21 * lines + 30)
+    photograph(page.as_uri(), target, 940, round(20.25 * lines) + 36)
+
+
+def _files(word: str, folder: Path) -> list[str]:
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(word))
+    return found if "*" in word else [word]
 
 
 def main() -> None:
@@ -82,12 +97,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = demo(folder / "medgraft-demo")
-        photograph(report.as_uri(), PICTURES / "report.png", 1180, 1500)
-        photograph(f"{report.as_uri()}#tried", PICTURES / "start-tried.png", 1000, 900)
+        photograph(report.as_uri(), PICTURES / "report.png", 1100, 1490)
+        section(report, "tried", PICTURES / "start-tried.png", 710)
         terminal(["profile", "medgraft-demo/images"], folder, PICTURES / "start-profile.png")
-        images = sorted((folder / "medgraft-demo/images/lesion").glob("*.png"))[:4]
-        shown = [one.relative_to(folder).as_posix() for one in images]
-        terminal(["predict", "medgraft-demo/run", *shown], folder, PICTURES / "start-predict.png")
+        images = "medgraft-demo/images/lesion/patient000*.png"
+        terminal(["predict", "medgraft-demo/run", images], folder, PICTURES / "start-predict.png")
 
 
 if __name__ == "__main__":
