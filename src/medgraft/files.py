@@ -29,7 +29,7 @@ from medgraft.errors import MedgraftError
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}(?P<older>-older)?")
 OLDER = "-older"
 ABANDONED = 60  # seconds after which a temporary name is what a killed process left
-NUMBER = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)  # in errors of Rust and C++
+SYSTEM_ERROR = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)  # in errors of Rust and C++
 OTHER = "choose another folder"
 NO_ROOM = 1 << 16  # bytes: a disk with less is full
 
@@ -74,7 +74,7 @@ def _number_of(error: Exception, path: Path) -> int | None:
     """Which of the system's errors it is, or what its library said of one, or that of no room."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    if said := NUMBER.search(str(error)):
+    if said := SYSTEM_ERROR.search(str(error)):
         return int(said[1])
     with suppress(OSError):
         above = next(one for one in (path, *path.parents) if one.exists())
