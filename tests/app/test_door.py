@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from opened import Opened
 
+from app.opened import Opened
 from medgraft.app.door import Guard, Key
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from opened import Opened, cells, images
 
+from app.opened import Opened, cells, images
 from medgraft.app.uploads import parts_of
 from medgraft.errors import DataError
 

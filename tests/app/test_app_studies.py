@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opened import PROGRAM, Opened, cells, opened
+
+from app.opened import PROGRAM, Opened, cells, opened
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 

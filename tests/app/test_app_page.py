@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import PROGRAM, Opened, cells, images, opened
 
+from app.opened import PROGRAM, Opened, cells, images, opened
 from medgraft.app.server import PAGES
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
