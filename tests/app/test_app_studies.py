@@ -61,6 +61,7 @@ def test_a_study_goes_on_when_the_server_ends_and_a_new_one_finds_it(tmp_path):
         pid = page.app.studies.jobs.get(id).pid
         mine = page.app.studies.jobs._mine.pop(id)  # as of a server that is gone
     assert mine.poll() is None
+    assert os.getsid(pid) == pid  # the terminal's Ctrl-C, and its end, do not reach it
     with opened(tmp_path / "home", STAND_IN) as page:
         assert told(page, id, "running")["tasks"]
         os.kill(pid, 0)
