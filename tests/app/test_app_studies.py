@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.opened import PROGRAM, Opened, cells, opened
+from dicom_files import data_set, written
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 
@@ -84,6 +87,20 @@ def test_a_second_study_of_the_same_data_has_a_folder_of_its_own(page: Opened, t
     for id in (first, second):
         page.post(f"/api/studies/{id}/stop")
         told(page, id, "stopped")
+
+
+def test_nobody_of_dicom_gives_a_study_its_name(page: Opened, tmp_path):
+    folder = tmp_path / "DOE_JANE"
+    for k in range(24):
+        pixels = np.full((16, 16), 10 * k, np.uint8)
+        (folder / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        content = written(data_set(pixels, PatientID=f"P{k}", PatientName="DOE^JANE"))
+        (folder / "ab"[k % 2] / f"DOE{k}").write_bytes(content)
+    read = page.read(folder)
+    assert read["state"] == "read", read
+    assert "DOE" not in json.dumps(read["found"])
+    id = page.post("/api/studies", {"reading": read["id"], "minutes": 0}).json["id"]
+    assert page.get(f"/api/studies/{id}").json["name"] == "study"
 
 
 def test_the_check_is_begun_once_and_ends_when_a_study_begins(page: Opened, tmp_path):

@@ -43,11 +43,10 @@ class Studies:
             raise DataError(f"{minutes} minutes is no budget; {SHORTEST} to {LONGEST:,} can be")
         for job in self.jobs.all("check"):
             self.jobs.stop(job)
-        data = Path(reading.data)
         budget = f"{minutes}m" if minutes else ""
         with self._starting:  # a study makes its folder only when it has read its data
             begun = [job.name for job in self.jobs.all("study")]
-            name = free_name(self.home.runs, data.stem if data.is_file() else data.name, begun)
+            name = free_name(self.home.runs, _name_of(reading), begun)
             run = self.home.runs / name
             words = ["study", reading.data, f"--out={run}", *words_of(reading.flags)]
             words += [f"--budget={budget}"] * bool(budget)
@@ -177,6 +176,16 @@ class Studies:
         stopped = job is not None and bool(job.stopped)
         state = "stopped" if stopped or not error else "failed"
         return {**found, "state": state, "error": "" if stopped else error}
+
+
+def _name_of(reading: Reading) -> str:
+    """What a study is called: as its data, but for DICOM, whose folder may have a person's name."""
+    from medgraft.data.dicom.identity import withheld
+
+    if reading.table is None or withheld(reading.table):
+        return "study"
+    data = Path(reading.data)
+    return data.stem if data.is_file() else data.name
 
 
 def _with_time_left(task: Mapping[str, Any]) -> dict[str, Any]:
