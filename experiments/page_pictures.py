@@ -1,6 +1,6 @@
 """Pictures of `medgraft app` for the documentation, on the demo's made radiographs.
 
-Needs Chromium and Playwright; takes the minutes of a quick study. Writes docs/pictures/page-*.png.
+Needs Chromium and Playwright; takes ten minutes. Writes docs/pictures/page-*.png.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from medgraft.data.phantom import write_phantoms
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 WIDE: Any = {"width": 1000, "height": 700}
 NARROW: Any = {"width": 375, "height": 700}
+MINUTES = "5"  # of the study
 COLOURS = 128  # of a picture: enough for the page, and a third of the bytes
 
 
@@ -59,6 +60,8 @@ def walk(page: Any, address: str, data: Path) -> None:
     page.get_by_role("link", name="All of it, with the pictures").wait_for(timeout=300_000)
     page.wait_for_timeout(1000)
     taken(page, "data", whole=True)
+    page.get_by_label("My own time").check()
+    page.fill("#minutes", MINUTES)
     page.get_by_role("button", name="Start the study").click()
     page.locator(".scenarios li").nth(3).wait_for(timeout=300_000)
     taken(page, "study")

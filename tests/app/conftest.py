@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opened import Opened, opened
+
+from app.opened import Opened, opened
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 

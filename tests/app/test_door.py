@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import stat
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
-from opened import Opened
 
+from app.opened import PROGRAM, Opened
 from medgraft.app.door import Guard, Key
 
 
@@ -72,3 +76,30 @@ def test_a_second_start_finds_the_first_and_its_file_is_private(page: Opened, tm
     text = file.read_text(encoding="utf-8").replace(f'"pid": {os.getpid()}', f'"pid": {gone.pid}')
     file.write_text(text, encoding="utf-8")
     assert run._running(file) == ""
+
+
+@pytest.mark.slow
+def test_one_server_a_home_and_its_file_goes_with_it(tmp_path: Path):
+    command = [*PROGRAM, "app", "--no-browser", "--home", str(tmp_path / "home")]
+
+    def started(ignoring: bool = False) -> subprocess.Popen[str]:
+        # As of a shell's job in the background, to which Ctrl-C is nothing.
+        before = partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if ignoring else None
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=before)
+
+    with started(ignoring=True) as first:
+        assert first.stdout is not None
+        address = first.stdout.readline()
+        assert "/?token=" in address
+        ignored = Path(f"/proc/{first.pid}/status").read_text(encoding="utf-8")
+        mask = int(re.search(r"SigIgn:\s*(\w+)", ignored)[1], 16)  # type: ignore[index]
+        assert not mask >> (signal.SIGINT - 1) & 1  # or no study could be stopped
+        with started() as second:
+            assert second.stdout is not None
+            assert second.stdout.readline() == address
+            assert second.wait(60) == 0
+        first.terminate()
+        first.wait(60)
+    left = sorted(one.name for one in (tmp_path / "home").iterdir())
+    assert left == ["checks", "data", "jobs", "runs"]
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700

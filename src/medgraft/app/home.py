@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,15 +103,17 @@ class Home:
         raise NotFoundError(f"there is no such run in {self.folder} (any more); go back to Start")
 
 
-def free_name(folder: Path, wanted: str) -> str:
+def free_name(folder: Path, wanted: str, given: Iterable[str] = ()) -> str:
     """A name for something new in a folder, like the one wanted, that every file system takes.
+
+    given : names that are taken though nothing lies there yet.
 
     >>> free_name(Path("/nowhere"), "Röntgen: Thorax/2024?")
     'R_ntgen_Thorax_2024'
     """
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", wanted).strip("._-")[:60] or "data"
-    taken = set()
+    taken = {one.casefold() for one in given}
     with suppress(FileNotFoundError):
-        taken = {one.name.casefold() for one in folder.iterdir()}
+        taken |= {one.name.casefold() for one in folder.iterdir()}
     names = (plain, *(f"{plain}-{k}" for k in range(2, 100_000)))
     return next(name for name in names if name.casefold() not in taken)

@@ -72,7 +72,7 @@ def words_of(flags: Flags) -> list[str]:
 class Reading:
     """One way to read some data, and how far it is.
 
-    state : reading, read, question (then `choices`), or refused (then `error`).
+    state : reading, read, question (then `choices`), gone, or refused (then `error`).
     """
 
     id: str
@@ -171,7 +171,9 @@ class Readings:
 
         try:
             if not Path(mine.data).exists():
-                raise DataError(f"there is nothing at {mine.data} (any more); choose another")
+                mine.error = f"There is nothing at {mine.data} (any more)."
+                mine.state = "gone"
+                return
             read = self._read(mine.data, words, _Watched(mine))
             mine.found = described(read)
             mine.table = read.images if isinstance(read, Panel) else read

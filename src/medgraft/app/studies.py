@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ class Studies:
 
     def __init__(self, home: Home, jobs: Jobs) -> None:
         self.home, self.jobs = home, jobs
+        self._starting = threading.Lock()
 
     # ----------------------------------------------------------------------- to start and to end
 
@@ -41,18 +43,19 @@ class Studies:
             raise DataError(f"{minutes} minutes is no budget; {SHORTEST} to {LONGEST:,} can be")
         for job in self.jobs.all("check"):
             self.jobs.stop(job)
-        data = Path(reading.data)
-        name = free_name(self.home.runs, data.stem if data.is_file() else data.name)
-        run = self.home.runs / name
         budget = f"{minutes}m" if minutes else ""
-        words = ["study", reading.data, f"--out={run}", *words_of(reading.flags)]
-        words += [f"--budget={budget}"] * bool(budget)
-        id = self.home.id_of(run)
-        job = Job(
-            id, "study", name, tuple(words), reading.data, dict(reading.flags), budget, str(run)
-        )
-        self.jobs.start(job)
-        return id
+        with self._starting:  # a study makes its folder only when it has read its data
+            begun = [job.name for job in self.jobs.all("study")]
+            name = free_name(self.home.runs, _name_of(reading), begun)
+            run = self.home.runs / name
+            words = ["study", reading.data, f"--out={run}", *words_of(reading.flags)]
+            words += [f"--budget={budget}"] * bool(budget)
+            job = Job(
+                self.home.id_of(run), "study", name, tuple(words), reading.data,
+                dict(reading.flags), budget, str(run),
+            )  # fmt: skip
+            self.jobs.start(job)
+        return job.id
 
     def stop(self, id: str) -> None:
         """Ask a study to end."""
@@ -60,24 +63,26 @@ class Studies:
 
     def resume(self, id: str) -> None:
         """Go on with a study that has ended early."""
-        job = self.jobs.get(id)
-        if not self.jobs.alive(job):
-            words = tuple(dict.fromkeys((*job.words, "--resume")))
-            self.jobs.start(replace(job, words=words))
+        with self._starting:
+            job = self.jobs.get(id)
+            if not self.jobs.alive(job):
+                words = tuple(dict.fromkeys((*job.words, "--resume")))
+                self.jobs.start(replace(job, words=words))
 
     def check(self, reading: Reading) -> dict[str, Any]:
         """How far the check of data is, which is begun where it is not there; others end."""
         if reading.state != "read" or reading.found.get("several"):
             return {"state": "none"}
         id = f"check-{reading.fingerprint[:16]}"
-        try:
-            job = self.jobs.get(id)
-        except NotFoundError:
-            job = self._start_check(reading, id)
+        with self._starting:  # the page may be open twice
+            try:
+                job = self.jobs.get(id)
+            except NotFoundError:
+                job = self._start_check(reading, id)
+            ended = job.stopped and not self.jobs.alive(job) and not self._checked(id)
+            if ended and not self._studying():
+                job = self._start_check(reading, id)
         alive = self.jobs.alive(job)
-        if not alive and not self._checked(id) and job.stopped:
-            job = self._start_check(reading, id) if not self._studying() else job
-            alive = self.jobs.alive(job)
         if alive:
             return {"state": "running", "tasks": self.jobs.progress(id).get("tasks", [])[-1:]}
         if (found := self._checked(id)) is not None:
@@ -171,6 +176,16 @@ class Studies:
         stopped = job is not None and bool(job.stopped)
         state = "stopped" if stopped or not error else "failed"
         return {**found, "state": state, "error": "" if stopped else error}
+
+
+def _name_of(reading: Reading) -> str:
+    """What a study is called: as its data, but for DICOM, whose folder may have a person's name."""
+    from medgraft.data.dicom.identity import withheld
+
+    if reading.table is None or withheld(reading.table):
+        return "study"
+    data = Path(reading.data)
+    return data.stem if data.is_file() else data.name
 
 
 def _with_time_left(task: Mapping[str, Any]) -> dict[str, Any]:

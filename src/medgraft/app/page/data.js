@@ -40,7 +40,8 @@ export function show(stage, _, query) {
         timer = setTimeout(look, EVERY);
         return;
       }
-      say(reading.state === "read" ? `Read: ${reading.found.title}` : "There is a question about how to read it.");
+      say(reading.state === "read" ? `Read: ${reading.found.title}`
+        : reading.error || "There is a question about how to read it.");
       if (reading.state !== "read") return;
       fill(study, id, () => studyPart(reading));
       if (!reading.found.several) checkNow();
@@ -79,6 +80,11 @@ function readPart(reading, asked) {
       } }, "Cancel")];
   }
   if (reading.state === "question") return [heading, question(reading, asked), otherWays(asked)];
+  if (reading.state === "gone") {
+    return [heading, trouble(reading.error), h("p", { class: "row" },
+      h("a", { class: "button main", href: "#/" }, "Choose another"),
+      h("button", { type: "button", onclick: asked.again }, "Look again"))];
+  }
   if (reading.state === "refused") return [heading, trouble(reading.error), otherWays(asked, true)];
   const found = reading.found;
   return [

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from opened import PROGRAM, Opened, cells, opened
+
+from app.opened import PROGRAM, Opened, cells, opened
+from dicom_files import data_set, written
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 
@@ -60,6 +64,7 @@ def test_a_study_goes_on_when_the_server_ends_and_a_new_one_finds_it(tmp_path):
         pid = page.app.studies.jobs.get(id).pid
         mine = page.app.studies.jobs._mine.pop(id)  # as of a server that is gone
     assert mine.poll() is None
+    assert os.getsid(pid) == pid  # the terminal's Ctrl-C, and its end, do not reach it
     with opened(tmp_path / "home", STAND_IN) as page:
         assert told(page, id, "running")["tasks"]
         os.kill(pid, 0)
@@ -82,6 +87,20 @@ def test_a_second_study_of_the_same_data_has_a_folder_of_its_own(page: Opened, t
     for id in (first, second):
         page.post(f"/api/studies/{id}/stop")
         told(page, id, "stopped")
+
+
+def test_nobody_of_dicom_gives_a_study_its_name(page: Opened, tmp_path):
+    folder = tmp_path / "DOE_JANE"
+    for k in range(24):
+        pixels = np.full((16, 16), 10 * k, np.uint8)
+        (folder / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        content = written(data_set(pixels, PatientID=f"P{k}", PatientName="DOE^JANE"))
+        (folder / "ab"[k % 2] / f"DOE{k}").write_bytes(content)
+    read = page.read(folder)
+    assert read["state"] == "read", read
+    assert "DOE" not in json.dumps(read["found"])
+    id = page.post("/api/studies", {"reading": read["id"], "minutes": 0}).json["id"]
+    assert page.get(f"/api/studies/{id}").json["name"] == "study"
 
 
 def test_the_check_is_begun_once_and_ends_when_a_study_begins(page: Opened, tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import PROGRAM, Opened, cells, images, opened
 
+from app.opened import PROGRAM, Opened, cells, images, opened
 from medgraft.app.server import PAGES
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -114,7 +114,7 @@ def test_every_view_is_sound(browser: Any, server: Opened, tmp_path: Path, size:
         seen.page.get_by_text("Read it in another way").click()
         seen.is_sound()
         seen.at(f"/data?data={tmp_path / 'gone'}")
-        seen.until("there is nothing at")
+        seen.until("There is nothing at")
         seen.is_sound()
         seen.at(f"/data?data={cells(tmp_path / 'waits')}")
         seen.page.get_by_role("button", name="Start the study").click()
@@ -196,7 +196,7 @@ def test_a_folder_is_copied_from_the_browser(browser: Any, server: Opened, tmp_p
         assert len(list((server.home.data / "dropped").glob("*/*.png"))) == 24
         shutil.rmtree(server.home.data / "dropped")  # vanished
         seen.page.get_by_role("button", name="Read it anew").click()
-        seen.until("there is nothing at")
+        seen.until("There is nothing at")
         assert seen.wrong == []
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from opened import Opened, cells, images
 
+from app.opened import Opened, cells, images
 from medgraft.app.uploads import parts_of
 from medgraft.errors import DataError
 
@@ -62,7 +62,8 @@ def test_a_question_comes_with_choices_and_each_is_taken(page: Opened, tmp_path)
 
 
 def test_what_cannot_be_read_says_why(page: Opened, tmp_path):
-    assert "there is nothing at" in page.read(tmp_path / "gone")["error"]
+    gone = page.read(tmp_path / "gone")
+    assert (gone["state"], "There is nothing at" in gone["error"]) == ("gone", True)
     folder = cells(tmp_path / "cells")
     assert "--page" in page.read(folder, {"page": "x"})["error"]
     assert "--layout" in page.read(folder, {"layout": "class/nonsense"})["error"]
