@@ -252,7 +252,8 @@ def main(shared: Path = SHARED) -> None:
             memory.append(ours.memory())
         print(f"memory by {MANY // 4:,} requests: {', '.join(f'{one:.0f}' for one in memory)} MiB")
     figures = {
-        "p50 ratio": latency, "cpu ratio": cpu, "predict ratio": warm, "rate": rate, "way": way, "memory MiB": memory,
+        "p50 ratio": latency, "cpu ratio": cpu, "predict ratio": warm, "rate": rate, "way": way,
+        "memory MiB": memory,
         "milliseconds": {name: Spread.of(values) for name, values in alone.items()},
         "load_average_before": load_average,
     }  # fmt: skip
