@@ -53,6 +53,8 @@ def load(
     group: str | None = None,
     no_groups: bool = False,
     positive: str | None = None,
+    ordered: bool = False,
+    order: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop_classes_below: int = 0,
@@ -90,6 +92,9 @@ def load(
         Every image is a group of its own, and nothing is guessed.
     positive
         The positive class of a two-class problem.
+    ordered, order
+        Whether the classes are grades, in the order that their names count up (`grade 1`, `mild`);
+        or the names in their order, the lowest grade first.
     leave_out, rename, drop_classes_below
         Classes not to study, new names by old ones, and the least images that a class has.
     page
@@ -124,6 +129,8 @@ def load(
         group=group,
         no_groups=no_groups,
         positive=positive,
+        ordered=ordered,
+        order=tuple(order),
         leave_out=tuple(leave_out),
         rename=tuple((rename or {}).items()),
         drop_classes_below=drop_classes_below,

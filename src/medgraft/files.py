@@ -133,10 +133,40 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write a whole CSV file atomically, its headings first."""
+# What a spreadsheet takes for a formula, which may call out or start programs (OWASP, "CSV
+# injection"); the apostrophes before it are those of earlier escapes. Numbers are none.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def csv_cell(value: object) -> object:
+    """The value as a spreadsheet shows it and does not run it: text gets an apostrophe before it.
+
+    >>> [csv_cell(one) for one in ("=1+1", "'=1+1", "a=b", "-0.5", "-x", -0.5)]
+    ["'=1+1", "''=1+1", 'a=b', '-0.5', "'-x", -0.5]
+    """
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def from_csv_cell(text: str) -> str:
+    """What `csv_cell` was given.
+
+    >>> [from_csv_cell(one) for one in ("'=1+1", "''=1+1", "a=b", "'quoted'")]
+    ['=1+1', "'=1+1", 'a=b', "'quoted'"]
+    """
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]], *, ending: str = "\r\n") -> None:
+    """Write a whole CSV file atomically, its headings first; no cell is a formula.
+
+    ending : of lines.
+    """
     content = io.StringIO(newline="")
-    csv.writer(content).writerows(rows)
+    writer = csv.writer(content, lineterminator=ending)
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
     write_text(path, content.getvalue())
 
 

@@ -23,13 +23,13 @@ from medgraft.report.text.scenario_names import short_names
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Scenario
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.single_scenario import (
     SingleOptions,
     SingleResult,
@@ -96,7 +96,7 @@ def study_panel_to_folder(
     each finding, with its report and its model.
     """
     options = panel_options(options)
-    options = with_networks(options, panel.question(panel.names[0]), extractor)
+    options = with_defaults(options, panel.question(panel.names[0]), extractor)
     asked = {
         **config(panel.question(panel.names[0]), options, extractor),
         "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,

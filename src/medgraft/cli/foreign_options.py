@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Foreign = Mapping[str, Any]
 NOT_FOREIGN: Foreign = MappingProxyType({})
-PANEL = "A model that is not medgraft's"
 RUN_OR_DATA = Annotated[
     str,
     typer.Argument(
@@ -31,7 +30,7 @@ RUN_OR_DATA = Annotated[
 
 def _option(kind: Any, default: Any, flag: str, metavar: str | None, text: str) -> tuple[Any, Any]:
     return (
-        Annotated[kind, typer.Option(flag, metavar=metavar, help=text, rich_help_panel=PANEL)],
+        Annotated[kind, typer.Option(flag, metavar=metavar, help=text)],
         default,
     )
 

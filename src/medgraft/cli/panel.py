@@ -10,7 +10,6 @@ import typer
 
 from medgraft import terminal
 from medgraft.cli.option_parsing import command_line
-from medgraft.cli.options import COMPARED
 
 if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
@@ -22,18 +21,16 @@ UNCERTAIN = Annotated[
     str,
     typer.Option(
         metavar="unknown|negative|positive",
-        help="Of several findings an image: what those are taken as that were looked at and not "
-        "decided (-1, or rows that differ). The report shows what the others would give.",
-        rich_help_panel="How DATA is read",
+        help="Of several findings an image: what is made of those that are marked as uncertain "
+        "(-1, or rows that differ). The report shows what the others would give.",
     ),
 ]
 ONE_SCENARIO = Annotated[
     bool | None,
     typer.Option(
         "--one-scenario/--own-scenarios",
-        help="Of several findings an image: one scenario for all, or each its own; one where the "
-        "two cannot be told apart.",
-        rich_help_panel=COMPARED,
+        help="Of several findings an image: one scenario for all, or each its own. Without it: "
+        "one, where the two cannot be told apart.",
         show_default=False,
     ),
 ]

@@ -33,6 +33,7 @@ from medgraft.cli.options import (
     MODEL,
     QUIET,
     SAFE,
+    SEED,
     SENSITIVITY,
     SPECIFICITY,
     SUBGROUPS,
@@ -60,7 +61,7 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Also write a CSV: a row an image, with its reason where it could not be read.",
+            help="Also write a CSV: a row an image, with the reason where it could not be read.",
         ),
     ] = None,
     class_shares: CLASS_SHARES = "training",
@@ -74,11 +75,11 @@ def predict(
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Say what MODEL makes of new images: label, probability of each class, and the
-    set of classes that cannot be left out; and whether it is unlike anything learned from.
+    """Use MODEL on new images: label, probabilities, and whether they are unlike all learned from.
 
-    An image that cannot be read gets its reason instead; the others are not held up. Of a study of
-    several findings: which are there, and the probability of each.
+    Beside the label stands the set of classes that cannot be excluded. An image that cannot be read
+    gets its reason instead; the others are not held up. Of a study of several findings: which are
+    there, and the probability of each.
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
@@ -143,7 +144,7 @@ def evaluate(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Judge MODEL on other labelled images (external validation), by image and by patient.
+    """Judge MODEL on labelled images of another place (external validation), by image and patient.
 
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
     it knows again under any name; nothing is chosen or refitted.
@@ -195,15 +196,19 @@ def audit(
     modality: Annotated[
         str,
         typer.Option(
+            metavar="xray|…",
             help=f"What the images are ({', '.join(MODALITIES)}): it names the places "
-            "that are no evidence, such as the corners of an X-ray."
+            "that are no evidence, such as the corners of an X-ray.",
         ),
     ] = "",
     max_images: Annotated[
-        int, typer.Option("--max-images", help="Images audited at most.", min=1)
+        int, typer.Option("--max-images", metavar="N", help="Images audited at most.", min=1)
     ] = 600,
     pairs: Annotated[
-        int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
+        int,
+        typer.Option(
+            metavar="N", help="Pairs of patients whose regions are exchanged, at most.", min=1
+        ),
     ] = 150,
     out: Annotated[
         Path | None,
@@ -220,7 +225,7 @@ def audit(
     ] = "",
     reading: Reading = NOTHING,
     foreign: Foreign = NOT_FOREIGN,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    seed: SEED = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -279,23 +284,25 @@ def audit(
 def explain(
     model: MODEL,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE…", help="Images, or folders of them, to explain.")
+        list[Path], typer.Argument(metavar="IMAGE…", help="Images, or folders of them.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures are written.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
     ] = Path("medgraft-explain"),
     method: Annotated[
         str,
         typer.Option(
+            metavar="auto|gradcam|…",
             help="How a map is made: auto (one map, by the most exact way this model has); "
             "gradcam, gradcam++, hirescam, eigencam, layercam or scorecam (one at each layer; "
-            "gradcam where --taps is given); occlusion (works with any model, slow)."
+            "gradcam where --taps is given); occlusion (works with any model, slow).",
         ),
     ] = "",
     taps: Annotated[
         str,
         typer.Option(
-            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default."
+            metavar="block1,…",
+            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default.",
         ),
     ] = "",
     target: Annotated[
@@ -305,7 +312,7 @@ def explain(
     layers: Annotated[
         bool,
         typer.Option(
-            "--layers", help="Show what each block of the network singles out in the image instead."
+            "--layers", help="Show instead what each block of the network singles out in the image."
         ),
     ] = False,
     cache: CACHE = None,

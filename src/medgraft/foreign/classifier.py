@@ -26,6 +26,7 @@ from medgraft.types import (
     CanvasStream,
     FeatureSpec,
     Floats,
+    Grading,
     ImageTable,
     Operating,
     PixelRule,
@@ -65,6 +66,11 @@ class ForeignClassifier:
         if self.facts.threshold is None:
             return None
         return Operating(self.facts.threshold, "given with the model")
+
+    @property
+    def grading(self) -> Grading | None:
+        """None: nobody asks it for more than classes."""
+        return None
 
     @property
     def spec(self) -> FeatureSpec:

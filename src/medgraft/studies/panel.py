@@ -31,12 +31,12 @@ from medgraft.learn.fit import cross_predict
 from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, UNKNOWN, Marks, Panel, Uncertain
 from medgraft.results.panel import FindingResult, OtherReading, PanelResult
 from medgraft.scenario import Scenario
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.judge import judge
 from medgraft.studies.one_scenario import FindingChoice, choice_of, one_or_own
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import prepare
 from medgraft.studies.run import Study, run_study, versions
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
 from medgraft.types import Estimate, Folds, ImageTable, Predictions, Strings
@@ -90,7 +90,7 @@ def run_panel(
     panel = divided_panel(panel, options.test_fraction, options.seed)
     folds, short = panel_folds(panel, options.n_folds, options.seed)
     names = [name for name in panel.names if name not in {one.name for one in short}]
-    options = with_networks(options, panel.question(names[0]), extractor)
+    options = with_defaults(options, panel.question(names[0]), extractor)
     choices: dict[str, FindingChoice] = {}
     for name in names:
         extractor.progress.say(f"Judging {name} ({len(choices) + 1} of {len(names)} findings).")

@@ -38,10 +38,10 @@ from medgraft.studies.budget_plan import (
     planned_in,
     with_training,
 )
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
 from medgraft.studies.readings import inputs_of
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import Drawn, draw, plan_within, train_within
 from medgraft.types import (
@@ -199,7 +199,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     DataError, FitError
         What is said to name sites does not, or not so that they can judge.
     """
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     _plan(table, first_options(options), extractor, shorter_side(table.development))
     subgroup_columns(table, options.subgroups, options.metric)
     if options.site:

@@ -36,6 +36,8 @@ from medgraft.studies.audit_candidates import (
     audit_unseen,
     scenario_of,
 )
+from medgraft.studies.defaults import with_defaults
+from medgraft.studies.grades import figures_of_grades
 from medgraft.studies.judge import judge
 from medgraft.studies.learning_curve import learning_curve
 from medgraft.studies.options import StudyOptions
@@ -49,7 +51,6 @@ from medgraft.studies.recommend import (
     explain_choice,
     recommend,
 )
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore
@@ -136,7 +137,7 @@ def run_study(
         There is not enough to learn from.
     """
     session = Session(extractor, store)
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     prepared = prepare(table, options, session, folds)
     judged: Mapping[str, CrossFitted]
     if prepared.steps:  # the budget decides what is run
@@ -153,7 +154,7 @@ def run_study(
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     rule = divided(table, options).rule if table.stored else table.rule
     return {
         "data": table.fingerprint,
@@ -162,6 +163,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.networks},
+        **({"ordered": True} if table.ordered else {}),
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
@@ -315,6 +317,7 @@ def assemble(
             unlike=unlike_figures(beside.reference, prepared.table.test, session.extractor),
             wishes=describe_wishes(beside.own, crossed.unchanged, test),
             subgroups=by_subgroup(prepared, crossed, test),
+            grades=figures_of_grades(crossed, test),
         ),
         options=prepared.options,
         folds=prepared.development.folds,

@@ -41,7 +41,9 @@ def say_table(table: ImageTable, progress: Progress) -> None:
     if table.positive is not None:
         progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
     for finding in table.findings:
-        if finding.severity != "info":
+        if finding.check == "grades" and finding.severity == "info":
+            progress.say(f"{finding.text} {finding.remedy}".rstrip())
+        elif finding.severity != "info":
             progress.say(f"{finding.severity}: {finding.text} {finding.remedy}".rstrip())
 
 
