@@ -83,7 +83,7 @@ def audit_model(
         The folder of a finished study, or its folder `model`; or a model that is not medgraft's:
         an .onnx file, a checkpoint whose network `foreign` names, a `torch.nn.Module`, a Python
         function that takes (n, side, side, 3) uint8 RGB and gives (n, n_classes) (itself, or
-        `module:function`), a `ModelCommand`, or a URL on loopback.
+        `module:function`), a `medgraft.foreign.command.ModelCommand`, or a URL on loopback.
     table
         Labelled images that the classifier has not learned from. Of a table with a test split only
         the test images are used.
