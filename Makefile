@@ -106,6 +106,9 @@ results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes 
 	$(BIN)/python experiments/memory.py --extract
 	$(BIN)/python experiments/memory.py
 
+results-faults: $(READY) ## kill commands and break their disk at hundreds of moments (hours, goes on); writes docs/results/faults.md
+	$(BIN)/python experiments/faults.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 
