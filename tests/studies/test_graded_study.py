@@ -80,6 +80,8 @@ def test_grades_are_chosen_by_kappa_and_told_by_distance(study: Study, run: Path
     page = (run / "report.html").read_text()
     assert "How far mistakes go" in page
     assert "what raises the grade" in page
+    assert "[@cohen1968]" in (run / "methods.md").read_text()
+    assert "mccullagh1980" in (run / "references.bib").read_text()
     assert result.grades["validation"].kappa.value > 0.5
 
 
