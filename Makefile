@@ -113,6 +113,10 @@ results-study: $(READY) ## the seed study's data sets and conclusions, from what
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
 
+results-panels: $(READY) ## panels of real images held to their questions alone, and planted drains (an hour, goes on); writes docs/results/panels.md
+	$(BIN)/python experiments/company.py
+	$(BIN)/python experiments/panels.py
+
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
 	$(BIN)/python experiments/learning_curves.py
 
@@ -120,8 +124,14 @@ results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes 
 	$(BIN)/python experiments/memory.py --extract
 	$(BIN)/python experiments/memory.py
 
+page-pictures: $(READY) ## pictures of medgraft app for its page in docs (minutes; needs Chromium)
+	$(BIN)/python experiments/page_pictures.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
+
+results-foreign: $(READY) ## audit models that are not medgraft's (an hour, goes on); writes docs/results/foreign-models.md
+	$(BIN)/python experiments/foreign_models.py
 
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)

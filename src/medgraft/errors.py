@@ -7,6 +7,8 @@ and the remedy, in one or two lines, because the command line prints that text a
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Self
@@ -20,8 +22,32 @@ class DataError(MedgraftError):
     """The images, labels or groups given cannot be studied."""
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to read data: the flag that chooses it, or the other DATA to pass, and what it gives.
+
+    flags : by option name, such as `layout`. data : a path to pass instead; '' for the same.
+    """
+
+    shows: str
+    flags: tuple[tuple[str, str], ...] = ()
+    data: str = ""
+
+    def __str__(self) -> str:
+        flags = [f"--{name.replace('_', '-')} '{value}'" for name, value in self.flags]
+        gap = " " if self.shows.startswith("(") else "  "
+        return " ".join(filter(None, (self.data, *flags))) + gap + self.shows
+
+
 class AmbiguousDataError(DataError):
-    """What is given can be read in several ways; the text shows each with the flag for it."""
+    """What is given can be read in several ways; the text shows each with the flag for it.
+
+    question : the text without them. choices : the ways.
+    """
+
+    def __init__(self, question: str, choices: Sequence[Choice]) -> None:
+        super().__init__("\n  ".join((question, *map(str, choices))))
+        self.question, self.choices = question, tuple(choices)
 
 
 class UnreadableDataError(DataError):
@@ -74,6 +100,14 @@ class NewerBundleError(BundleError):
 
 class ExportError(MedgraftError):
     """A model cannot be written as a graph, or the graph does not answer as the model does."""
+
+
+class ForeignModelError(MedgraftError):
+    """A model that is not medgraft's cannot be opened, or does not answer as a classifier does."""
+
+
+class AmbiguousModelError(ForeignModelError):
+    """What such a model wants or says can be read in several ways; the text shows each flag."""
 
 
 class LeakError(MedgraftError):

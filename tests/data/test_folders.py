@@ -278,8 +278,13 @@ def test_a_layout_that_is_given_is_followed(tmp_path):
     )
     with pytest.raises(
         AmbiguousDataError, match=r"2 ways(.|\n)*'\*/class/image'  2 classes: u 8, v 8"
-    ):
+    ) as asked:
         load(tmp_path)
+    for one in asked.value.choices:  # each is an option that is then taken
+        assert load(tmp_path, LoadOptions(**dict(one.flags))).reading.layout == one.flags[0][1]
+    assert [one.shows for one in asked.value.choices] == [
+        "2 classes: x 8, y 8", "2 classes: u 8, v 8",
+    ]  # fmt: skip
     table = load(tmp_path, LoadOptions(layout="*/class/{group}_{*}"))
     assert table.classes == ("u", "v")
     assert len(set(table.groups.tolist())) == 2

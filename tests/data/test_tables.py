@@ -11,7 +11,7 @@ import pytest
 
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.tables.read_table import tables_beside
-from medgraft.errors import DataError
+from medgraft.errors import AmbiguousDataError, DataError
 from medgraft.types import ImageTable
 from named_files import put
 
@@ -506,3 +506,13 @@ def test_the_images_of_a_folder_and_its_table_agree(tmp_path):
     (reading,) = tables_beside(tmp_path, [table], images, LoadOptions())
     by_folder = labels(load(tmp_path))
     assert {row.id: row.label for row in reading.listing().rows} == by_folder
+
+
+def test_a_question_about_the_label_brings_the_options_that_answer_it(tmp_path):
+    rows = [f"im/x{i}.png,{'ab'[i % 2]},{'uvw'[i % 3]}" for i in N]
+    written(tmp_path, "path,colour,shape", rows)
+    put(tmp_path, *(f"im/x{i}.png" for i in N))
+    with pytest.raises(AmbiguousDataError, match="may be one of") as asked:
+        load(tmp_path / "t.csv")
+    found = [load(tmp_path / "t.csv", LoadOptions(**dict(c.flags))) for c in asked.value.choices]
+    assert {table.classes for table in found} == {("a", "b"), ("u", "v", "w")}

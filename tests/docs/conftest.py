@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pages import DOCS, blocks
 from PIL import Image
 
 from medgraft import cli
 from medgraft.data.phantom import write_phantoms
+from medgraft.features.weights import import_timm
+from onnx_models import write_onnx
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +51,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "hospital": [("north", "south")[int(name[-4:]) // 2 % 2] for name in patients],
         }
     ).to_csv(root / "hospitals.csv", index=False)
+    write_onnx(root / "model.onnx", (slice(60, 150), slice(40, 100)), side=224, scale=1 / 255)
+    code = next(blocks(DOCS / "how" / "audit-your-model.md", "python"))
+    (root / "mine.py").write_text(code, encoding="utf-8")
+    code = next(blocks(DOCS / "how" / "audit-your-model.md", "py"))
+    (root / "predict.py").write_text(code, encoding="utf-8")
+    _checkpoint(root / "small.pth")
     return root
+
+
+def _checkpoint(path: Path) -> None:
+    import torch
+
+    network = import_timm().create_model("test_resnet", num_classes=2)
+    torch.save(network.state_dict(), path)
 
 
 def _spot(rng: np.random.Generator, *, dark: bool) -> np.ndarray:
@@ -81,6 +98,7 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the world, which is the working folder."""
     folder = Path(shutil.copytree(world, tmp_path / "here"))
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return folder
 
 

@@ -3,7 +3,8 @@
 What an answer looks like stands in `terminal/`.
 """
 
-from medgraft.cli import compare, data, use, serve, adapt, deploy, runs, weights, machine, doctor  # noqa: F401, I001  order of --help
+from medgraft.cli import compare, data, use, page, serve, adapt, deploy  # noqa: F401, I001  order of --help
+from medgraft.cli import runs, weights, machine, doctor  # noqa: F401
 from medgraft.cli.program import app, main
 
 __all__ = ["app", "main"]

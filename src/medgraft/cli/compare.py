@@ -44,7 +44,7 @@ from medgraft.cli.panel import ONE_SCENARIO, UNCERTAIN, say_panel, study_finding
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 from medgraft.cli.runs import check_server, log_finished
-from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
+from medgraft.scenario import HEADS, MODALITIES
 
 
 @app.command()
@@ -84,9 +84,11 @@ def study(
     heads: Annotated[
         str,
         typer.Option(
-            metavar="svm,logistic,…", help=f"Classifiers on the codes: {', '.join(HEADS)}."
+            metavar="svm,logistic,…",
+            help=f"Classifiers on the codes: {', '.join(HEADS)}; by default svm,logistic,knn, and "
+            "of grades ordinal too.",
         ),
-    ] = "svm,logistic,knn",
+    ] = "",
     preprocess: Annotated[
         str,
         typer.Option(
@@ -209,10 +211,10 @@ def study(
         str,
         typer.Option(
             metavar="auroc|…",
-            help="What scenarios are chosen by, such as auroc, balanced_accuracy, or "
-            "quadratic_kappa where classes are grades, in the order of their names.",
+            help="What scenarios are chosen by, such as auroc or balanced_accuracy; by default "
+            "auroc, and of grades quadratic_kappa.",
         ),
-    ] = DEFAULT_METRIC,
+    ] = "",
     alpha: ALPHA = 0.1,
     subgroups: SUBGROUPS = "",
     resize: Annotated[

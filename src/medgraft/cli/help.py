@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "medgraft study skin.csv --images photos --group lesion_id --out skin",
         ),
     },
+    "Without typing": {"app": ("medgraft app",)},
     "Use a model": {
         "predict": ("medgraft predict run elsewhere/*/*.png --out answers.csv",),
         "explain": ("medgraft explain run elsewhere/lesion/*.png --method gradcam --out maps",),
@@ -59,8 +60,8 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Data": (
         "layout", "group", "no-groups", "site", "images", "path-column", "label-column",
-        "finding-columns", "split-column", "class-names", "binarize", "positive", "leave-out",
-        "rename", "overrides",
+        "finding-columns", "split-column", "class-names", "binarize", "positive", "ordered",
+        "order", "leave-out", "rename", "overrides",
     ),
     "Scenarios": (
         "budget", "dry-run", "families", "backbone", "weights", "heads", "preprocess", "augment",
@@ -71,6 +72,10 @@ PANELS: Mapping[str, tuple[str, ...]] = {
         "metric", "subgroups", "class-shares", "sensitivity", "specificity", "alpha", "unlike-rate",
     ),
     "What it looks at": ("modality", "masks"),
+    "A model that is not medgraft's": (
+        "model", "model-command", "network", "input-size", "normalize", "channels", "crop-pct",
+        "classes", "outputs", "output-name", "threshold", "model-timeout",
+    ),
     "Parts of the study": ("audit", "learning-curve", "one-scenario"),
     "Limits": ("max-file-mb", "max-request-mb", "max-files", "max-images", "max-seconds", "pairs"),
     "Machine": ("engine", "workers", "cache", "safe"),

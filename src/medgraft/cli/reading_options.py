@@ -150,23 +150,51 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
 }
 
 
+# What a model fixes, too: the order of its classes.
+GRADE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "ordered": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--ordered",
+                help="The classes are grades, and their names count up: 0, 1, 2; grade I, II; "
+                "mild, moderate, severe. Mistakes then weigh by their distance.",
+            ),
+        ],
+        False,
+    ),
+    "order": (
+        Annotated[
+            str,
+            typer.Option(
+                "--order",
+                metavar="A,B,C",
+                help="The classes are grades in this order, the lowest first.",
+            ),
+        ],
+        "",
+    ),
+}
+
+
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it takes their values as `reading`, for `load_table`."""
-    return _with_options(command, {**OPTIONS, **PIXEL_OPTIONS})
+    return with_options(command, {**OPTIONS, **GRADE_OPTIONS, **PIXEL_OPTIONS}, "reading")
 
 
 def reads_data_for_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """The same for a command that uses a model, which shows all images as it learned them."""
-    return _with_options(command, OPTIONS)
+    return with_options(command, OPTIONS, "reading")
 
 
-def _with_options(
-    command: Callable[..., None], options: Mapping[str, tuple[Any, Any]]
+def with_options(
+    command: Callable[..., None], options: Mapping[str, tuple[Any, Any]], place: str
 ) -> Callable[..., None]:
+    """A command with these options instead of its parameter `place`, which takes their values."""
     signature = inspect.signature(command, eval_str=True)
     parameters = []
     for parameter in signature.parameters.values():
-        if parameter.name != "reading":
+        if parameter.name != place:
             parameters.append(parameter)
             continue
         for name, (annotation, default) in options.items():
@@ -175,11 +203,11 @@ def _with_options(
             )
 
     @functools.wraps(command)
-    def with_options(**values: Any) -> None:
-        reading = {name: values.pop(name) for name in options}
-        command(**values, reading=reading)
+    def extended(**values: Any) -> None:
+        given = {name: values.pop(name) for name in options}
+        command(**values, **{place: given})
 
-    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {}
-    del with_options.__wrapped__
-    return with_options
+    extended.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    extended.__annotations__ = {}
+    del extended.__wrapped__
+    return extended

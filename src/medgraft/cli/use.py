@@ -8,6 +8,13 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
+from medgraft.cli.foreign_options import (
+    NOT_FOREIGN,
+    RUN_OR_DATA,
+    Foreign,
+    asks_a_foreign_model,
+    model_and_data,
+)
 from medgraft.cli.option_parsing import (
     check_places,
     command_line,
@@ -33,7 +40,7 @@ from medgraft.cli.options import (
     UNLIKE_RATE,
     WORKERS,
 )
-from medgraft.cli.panel import predict_findings
+from medgraft.cli.panel import evaluate_findings, predict_findings
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
 from medgraft.scenario import MODALITIES
@@ -140,20 +147,25 @@ def evaluate(
     """Judge MODEL on labelled images of another place (external validation), by image and patient.
 
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
-    it knows again under any name; nothing is chosen or refitted.
+    it knows again under any name; nothing is chosen or refitted. Of a study of several findings
+    each that DATA names is judged where it is known.
     """
+    from medgraft.bundle.class_shares import TRAINING
     from medgraft.bundle.external_validation import Asked, evaluate_model, write_external
+    from medgraft.bundle.panel import panel_models
 
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
+    asked = Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups))
+    extractor = extractor_of(engine, workers, cache, progress)
+    if models := panel_models(model):
+        evaluate_findings(
+            models, model, data, reading, extractor, out, asked,
+            as_json=as_json, refused=class_shares != TRAINING,
+        )  # fmt: skip
+        return
     table = load_table(data, progress, reading, one_class=True)
-    found = evaluate_model(
-        model,
-        table,
-        extractor_of(engine, workers, cache, progress),
-        class_shares,
-        Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups)),
-    )
+    found = evaluate_model(model, table, extractor, class_shares, asked)
     written = (
         write_external(
             out,
@@ -174,9 +186,10 @@ def evaluate(
 
 @app.command()
 @reads_data_for_a_model
+@asks_a_foreign_model
 def audit(
-    model: MODEL,
-    data: DATA,
+    model: RUN_OR_DATA = "",
+    data: Annotated[str, typer.Argument(metavar="DATA", show_default=False)] = "",
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -216,6 +229,7 @@ def audit(
         ),
     ] = "",
     reading: Reading = NOTHING,
+    foreign: Foreign = NOT_FOREIGN,
     seed: SEED = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -224,7 +238,9 @@ def audit(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Find out which places of the images MODEL's decisions rest on, and whether they may.
+    """Find out which places of the images a model's decisions rest on, and whether they may.
+
+    Of a study's model: medgraft audit RUN DATA. Of any other: medgraft audit DATA --model.
 
     Regions are exchanged between images of different classes, and the labels that follow are
     counted. DATA are labelled images that the model has not learned from; of a test split only its
@@ -236,18 +252,24 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    judged, data, asked = model_and_data(model, data, foreign)
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
     found = audit_model(
-        model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
+        judged,
+        table,
+        options,
+        masks=masks,
+        extractor=extractor_of(engine, workers, cache, progress),
+        foreign=asked,
     )
     written = (
         audit_to_folder(
             found,
             out,
-            model=named(model, table),
+            model=found.foreign.name if found.foreign else named(model, table),
             data=named(data, table),
             command=command_line(table),
         )
@@ -306,18 +328,24 @@ def explain(
     Under the image stands what the model says, and whether that is right where the image lies in a
     folder named after its class.
     With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
-    An image that cannot be read is named with its reason; the others are not held up.
+    An image that cannot be read is named with its reason; the others are not held up. Of a study of
+    several findings: where each one's comes from, in a folder for each.
     """
     from medgraft.bundle.explain import explain_files, explain_layers
+    from medgraft.bundle.panel import panel_models
     from medgraft.data.listing import shown
 
     check_places(cache, folder=out)
-    if layers:
-        written, skipped = explain_layers(model, images, out, cache=cache)
-    else:
-        written, skipped = explain_files(
-            model, images, out, method=method, taps=split_words(taps), target=target, cache=cache
-        )
-    for path in written:
-        typer.echo(shown(str(path)))
+    several = panel_models(model)
+    for name, folder in (several or {"": model}).items():
+        where = out / folder.name if several else out
+        if layers:
+            written, skipped = explain_layers(folder, images, where, cache=cache)
+        else:
+            written, skipped = explain_files(
+                folder, images, where, method=method, taps=split_words(taps),
+                target=target or name or None, cache=cache,
+            )  # fmt: skip
+        for path in written:
+            typer.echo(shown(str(path)))
     terminal.show_skipped(skipped)

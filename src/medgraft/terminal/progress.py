@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medgraft.terminal.output import new_console
+from medgraft.terminal.progress_file import VARIABLE, ProgressFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
 
 
 def progress(quiet: bool) -> Progress:
-    """Bars for a person who waits, or nothing where `quiet`."""
+    """Bars for a person who waits, or nothing where `quiet`; or the file of `progress_file.py`."""
     from medgraft.types import Silent
 
+    if file := os.environ.get(VARIABLE):
+        return ProgressFile(Path(file))
     return Silent() if quiet else RichProgress()
 
 

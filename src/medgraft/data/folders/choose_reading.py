@@ -19,7 +19,7 @@ from medgraft.data.tables.join import completed
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.read_table import tables_beside
 from medgraft.data.tables.reading import TableReading
-from medgraft.errors import AmbiguousDataError, DataError
+from medgraft.errors import AmbiguousDataError, Choice, DataError
 
 NAMED = 0.5  # the share of the images that a table must name to be the one about them
 MOST_TABLES = 20  # that are looked into
@@ -68,8 +68,8 @@ def choose_reading(
     if len(about) == 1 and len(proposals.layouts) != 1 and (more := _of_others(about[0], tables)):
         raise AmbiguousDataError(
             f"{found.root} has {1 + len(more)} tables that label different images; put them into "
-            f"one, with a column split if they are parts, or pass one as DATA:"
-            + _ways((*about, *more))
+            f"one, with a column split if they are parts, or pass one as DATA:",
+            _ways((*about, *more)),
         )
     if len(about) == 1 and folders is None:
         return completed(about[0], _others(about[0], tables), options)
@@ -82,22 +82,19 @@ def choose_reading(
         if other is None or len(other.classes) < 2:
             return layout
         raise AmbiguousDataError(
-            f"{found.root} can be read in two ways; say which:\n  --layout '{layout}'  "
-            f"{layout_shown(layout, images)}\n  {other.path} as DATA  "
-            + classes_shown(other.classes)
+            f"{found.root} can be read in two ways; say which, or pass the table as DATA:",
+            (_way(layout, images), *_ways([other])),
         )
     if len(about) > 1:
         raise AmbiguousDataError(
-            f"{found.root} has {len(about)} tables that label its images; pass one as DATA:"
-            + _ways(about)
+            f"{found.root} has {len(about)} tables that label its images; pass one as DATA:",
+            _ways(about),
         )
     if proposals.layouts:
-        ways = "".join(
-            f"\n  --layout '{one}'  {layout_shown(one, images)}" for one in proposals.layouts
-        )
         raise AmbiguousDataError(
             f"{found.root} can be read in {len(proposals.layouts)} ways; pass the one that is "
-            f"right:{ways}"
+            "right:",
+            [_way(one, images) for one in proposals.layouts],
         )
     why = proposals.why or "they all lie in one folder"
     raise DataError(
@@ -189,13 +186,21 @@ def _labels(one: TableReading) -> dict[str, str]:
         return {}
 
 
-def _ways(tables: Sequence[TableReading]) -> str:
+def _way(layout: Layout, images: Sequence[Parts]) -> Choice:
+    """The folders, read by a layout."""
+    return Choice(layout_shown(layout, images), (("layout", str(layout)),))
+
+
+def _ways(tables: Sequence[TableReading]) -> list[Choice]:
     """What to pass to have each of some tables read, or a sheet of it, with its classes."""
-    text = ""
-    for one in tables:
-        sheet = f" --sheet '{one.table.part}'" if one.table and one.table.part else ""
-        text += f"\n  {one.path}{sheet}  {classes_shown(one.classes)}"
-    return text
+    return [
+        Choice(
+            classes_shown(one.classes),
+            (("sheet", one.table.part),) if one.table and one.table.part else (),
+            str(one.path),
+        )
+        for one in tables
+    ]
 
 
 def n_classes(layout: Layout, images: Sequence[Parts]) -> int:

@@ -124,17 +124,17 @@ def choose_labels(
         if options.several != "any":
             raise DataError(several_ones(table, rows, flags))
         if fits_both(table, rows, flags):
-            raise DataError(classes_or_findings(table, rows, flags))
+            raise classes_or_findings(table, rows, flags)
         return marked_columns(table, rows, flags)
     compared = block if named else ()
     if not named:
         named = [name for name in free if kinds[name] not in ("empty", "constant")]
         if len(named) != 1 or describes(named[0]):
             plausible = [name for name in named if kinds[name] == "classes"]
-            raise DataError(no_label(table, plausible, labels, free))
+            raise no_label(table, plausible, labels, free)
     candidates = _apart(table, rows, named, labels, compared)
     if len(candidates) > 1:
-        raise DataError(which_column(table, candidates))
+        raise which_column(table, candidates)
     chosen = _named(table, rows, candidates[0][0][0], options, False)
     return _with_others(_without_copies(chosen, free, labels, compared), free, labels, kinds, flags)
 

@@ -9,30 +9,38 @@ import numpy as np
 from medgraft.data.tables.files import TableFile
 from medgraft.data.tables.labels import SHOWN, Kind, class_names, counted, findings_mark, parts_of
 from medgraft.data.tables.one_hot import bit_of
+from medgraft.errors import AmbiguousDataError, Choice, DataError
 
 
-def which_column(table: TableFile, candidates: Sequence[tuple[tuple[str, ...], list[str]]]) -> str:
+def which_column(
+    table: TableFile, candidates: Sequence[tuple[tuple[str, ...], list[str]]]
+) -> AmbiguousDataError:
     """Which of several columns is the label, each with its flag and its classes."""
-    lines = []
-    for columns, values in candidates:
-        flag = (
-            f"--label-column '{columns[0]}'" if len(columns) == 1
-            else f"--label-columns '{','.join(columns)}'"
-        )  # fmt: skip
-        lines.append(f"  {flag} ({counted(values)})")
-    return "\n".join([f"several columns of {table.name} could be the label; pass one of:", *lines])
+    ways = [
+        Choice(
+            f"({counted(values)})",
+            (("label_column" if len(columns) == 1 else "label_columns", ",".join(columns)),),
+        )
+        for columns, values in candidates
+    ]
+    return AmbiguousDataError(
+        f"several columns of {table.name} could be the label; pass one of:", ways
+    )
 
 
 def no_label(
     table: TableFile, plausible: Sequence[str], labels: Mapping[str, list[str]], free: Sequence[str]
-) -> str:
+) -> DataError:
     """Which column is the label, where none sounds like one."""
     start = f"no column 'label' in {table.name} (columns: {', '.join(table.header)})"
     if not plausible:
         several = f", and none of {', '.join(free[:SHOWN])} is sure to be it" if free else ""
-        return f"{start}{several}; pass --label-column COLUMN"
-    lines = [f"  --label-column '{name}' ({counted(labels[name])})" for name in plausible[:SHOWN]]
-    return "\n".join([f"{start}; it may be one of:", *lines])
+        return DataError(f"{start}{several}; pass --label-column COLUMN")
+    ways = [
+        Choice(f"({counted(labels[name])})", (("label_column", name),))
+        for name in plausible[:SHOWN]
+    ]
+    return AmbiguousDataError(f"{start}; it may be one of:", ways)
 
 
 def no_classes(table: TableFile, name: str, labels: Sequence[str], kind: Kind) -> str:
@@ -78,14 +86,21 @@ def several_ones(table: TableFile, rows: Sequence[int], flags: Sequence[str]) ->
     )
 
 
-def classes_or_findings(table: TableFile, rows: Sequence[int], flags: Sequence[str]) -> str:
+def classes_or_findings(
+    table: TableFile, rows: Sequence[int], flags: Sequence[str]
+) -> AmbiguousDataError:
     """Whether columns of 0 and 1, of which no row has two, are classes or findings."""
     ones = [sum(bit_of(cell) == 1 for cell in table.column(name, rows)) for name in flags]
     counts = ", ".join(f"{name} {n:,}" for name, n in zip(flags, ones, strict=True))
     names = ",".join(flags)
-    return (
+    return AmbiguousDataError(
         f"no row of {table.name} has a 1 in two of its columns of 0 and 1 ({counts}), and "
-        f"{len(rows) - sum(ones):,} rows have none; pass one of:\n"
-        f"  --finding-columns '{names}'  findings, each of which an image has or has not\n"
-        f"  --label-columns '{names}'  classes; an image without any has no label"
+        f"{len(rows) - sum(ones):,} rows have none; pass one of:",
+        [
+            Choice(shows, ((option, names),))
+            for option, shows in (
+                ("finding_columns", "findings, each of which an image has or has not"),
+                ("label_columns", "classes; an image without any has no label"),
+            )
+        ],
     )

@@ -23,7 +23,7 @@ from medgraft.data.tables.labels import counted
 from medgraft.data.tables.options import TableOptions
 from medgraft.data.tables.patients import by_patient
 from medgraft.data.tables.reading import TableReading, id_of
-from medgraft.errors import DataError
+from medgraft.errors import AmbiguousDataError, DataError
 
 
 def read_table(path: Path, options: TableOptions) -> Listing:
@@ -105,7 +105,8 @@ def _reading(
             raise DataError(names_nothing(found, images, files))
         return with_label(reading, options)
     except DataError as error:
-        return replace(reading, why_not=str(error))
+        question = error if isinstance(error, AmbiguousDataError) else None
+        return replace(reading, why_not=str(error), question=question)
 
 
 def _with_images(reading: TableReading, files: ImageFiles, options: TableOptions) -> TableReading:

@@ -18,7 +18,7 @@ from medgraft.data.tables.image_columns import ImageColumn
 from medgraft.data.tables.images import WAYS, ImageFiles
 from medgraft.data.tables.one_hot import LabelChoice
 from medgraft.data.tables.splits import SplitChoice, folds_finding
-from medgraft.errors import DataError
+from medgraft.errors import AmbiguousDataError, DataError
 from medgraft.types import Finding, Reading, Skipped, Source
 
 MANY = 1 / 20  # of the rows that name no image, to warn of it
@@ -30,8 +30,9 @@ class TableReading:
 
     n_images : how many of them it names; n_nameless : its rows that name none of them.
     classes : images by class, or by finding; empty where no label is sure, and `why_not` says why
-    and what flag helps. further : columns that are neither label nor split nor image. key : the
-    column by which a row names all images of a patient, '' where rows name images. joined : the
+    and what flag helps, as does `question` where there is a choice. further : columns that are
+    neither label nor split nor image. key : the column by which a row names all images of a
+    patient, '' where rows name images. joined : the
     other tables that columns were added from, with which, in words; torn : by column, that rows
     differ.
     """
@@ -45,6 +46,7 @@ class TableReading:
     split: SplitChoice | None = None
     mask_column: str | None = None
     why_not: str = ""
+    question: AmbiguousDataError | None = None
     key: str = ""
     joined: tuple[tuple[Path, str], ...] = ()
     torn: Mapping[str, str] = field(default_factory=dict)
@@ -134,6 +136,8 @@ class TableReading:
             or splits.
         """
         if not self.sure:
+            if self.question is not None and str(self.question) == self.why_not:
+                raise self.question
             raise DataError(self.why_not or f"{self.path.name} names no image that exists")
         return self._listing
 

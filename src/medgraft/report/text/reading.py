@@ -46,43 +46,56 @@ def panel_tree(panel: Panel) -> list[str]:
     return _tree(panel.images, lines)
 
 
-def _tree(table: ImageTable, of_split: Callable[[NDArray[np.bool_]], list[str]]) -> list[str]:
-    """The lines, with what is said of the images of each split."""
+def title(table: ImageTable) -> str:
+    """How many images there are, and how they were read."""
     reading = table.reading
-    how = f", read as {reading.layout}" if reading.layout else ""
     if reading.by not in ("", "layout", "folders"):
-        how = f"; {reading.by}"
-    splits = [split for split in ("train", "val", "test", "") if (table.splits == split).any()]
-    branches: list[tuple[str, list[str]]] = []
-    for split in splits:
-        here = table.splits == split
-        classes = of_split(here)
-        if splits == [""]:
-            branches += [(line, []) for line in classes]
-        else:
-            branches.append((f"{split or 'in no split'}  {int(here.sum()):,}", classes))
+        return f"{len(table):,} images; {reading.by}"
+    return f"{len(table):,} images" + (f", read as {reading.layout}" if reading.layout else "")
+
+
+def notes(table: ImageTable) -> list[str]:
+    """What is said beside the classes: groups, masks, what is left out, skipped or not read."""
+    reading = table.reading
     n_groups = len(np.unique(table.groups))
     grouped = n_groups < len(table)
     text = table.grouping.text
     plain = f"groups: {n_groups:,}" if grouped else "groups: each image is its own"
-    branches.append((f"groups: {text}" if text != Grouping().text else plain, []))
+    found = [f"groups: {text}" if text != Grouping().text else plain]
     if masked := int((table.masks != "").sum()):
         known = f", by {'; '.join(reading.masks)}" if reading.masks else ""
-        branches.append((f"masks: of {masked:,} images{known}", []))
-    branches += [
-        (f"left out: {what}, {n:,} {'file' if n == 1 else 'files'}: {why}", [])
+        found.append(f"masks: of {masked:,} images{known}")
+    found += [
+        f"left out: {what}, {n:,} {'file' if n == 1 else 'files'}: {why}"
         for what, n, why in reading.left_out
     ]
     if table.skipped:
         first = table.skipped[0]
-        branches.append(
-            (f"skipped: {len(table.skipped):,}, the first {first.source}: {first.reason}", [])
-        )
+        found.append(f"skipped: {len(table.skipped):,}, the first {first.source}: {first.reason}")
     if reading.unread:
         kinds = sorted(reading.unread.items(), key=lambda pair: (-pair[1], pair[0]))
         named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in kinds[:MOST]]
-        branches.append((f"not read: {', '.join(named)}{' …' * (len(kinds) > MOST)}", []))
-    lines = [f"{len(table):,} images{how}"]
+        found.append(f"not read: {', '.join(named)}{' …' * (len(kinds) > MOST)}")
+    return found
+
+
+def splits(table: ImageTable) -> list[str]:
+    """The splits there are, in their order; '' for images of none."""
+    return [split for split in ("train", "val", "test", "") if (table.splits == split).any()]
+
+
+def _tree(table: ImageTable, of_split: Callable[[NDArray[np.bool_]], list[str]]) -> list[str]:
+    """The lines, with what is said of the images of each split."""
+    branches: list[tuple[str, list[str]]] = []
+    for split in (found := splits(table)):
+        here = table.splits == split
+        classes = of_split(here)
+        if found == [""]:
+            branches += [(line, []) for line in classes]
+        else:
+            branches.append((f"{split or 'in no split'}  {int(here.sum()):,}", classes))
+    branches += [(line, []) for line in notes(table)]
+    lines = [title(table)]
     for i, (text, below) in enumerate(branches):
         last = i == len(branches) - 1
         lines.append(f"{'└─' if last else '├─'} {text}")

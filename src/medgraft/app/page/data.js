@@ -1,0 +1,216 @@
+// How data was read, what is wrong with it, and the study to start.
+
+import { get, post } from "./api.js";
+import { badge, bar, count, fill, finding, h, say, several, trouble } from "./dom.js";
+import { open } from "./start.js";
+
+const EVERY = 500; // ms
+const OPTIONS = [
+  ["layout", "What each level of the folders is", "split/class/group/image", "Words: split, class, group (a patient), image, mask, * (says nothing). Parts of names in braces: class/{group}_{*}.png"],
+  ["group", "What tells patients apart", "patient_id", "A column of the table, or regex: and a pattern in the names"],
+  ["label_column", "The table’s column of classes", "diagnosis", ""],
+  ["finding_columns", "The table’s columns of several findings an image", "A,B,C", ""],
+  ["binarize", "Two classes: with this finding, and without", "Mass", "Or a value, such as >=50"],
+  ["class_names", "Names for the labels", "0=normal,1=ill", ""],
+  ["split_column", "The table’s column of train, val and test", "fold", "none to make a split anew"],
+  ["overrides", "A table of corrections: path, action, value, why", "/home/me/corrections.csv", "What you said on Try it; or the suggestions.csv of a check, once you have looked at it"],
+  ["images", "A folder below which the table’s images lie", "/home/me/images", ""],
+];
+const MANY = ["images", "leave_out", "rename"]; // options that take several values
+
+export function show(stage, _, query) {
+  const data = query.get("data") ?? "";
+  const flags = {};
+  for (const [name, value] of query) if (name !== "data") flags[name] = JSON.parse(value);
+  const name = data.split(/[\\/]/).filter(Boolean).pop() ?? data;
+  const [read, check, study] = [h("div"), h("div"), h("div")];
+  stage.append(h("p", { class: "quiet" }, h("a", { href: "#/" }, "← Start")),
+    h("h1", {}, name), h("p", { class: "quiet path" }, data), read, check, study);
+  let going = true;
+  let timer = 0;
+  let id = "";
+
+  async function look(again = false) {
+    try {
+      const reading = id && !again ? await get(`/api/readings/${id}`) : await post("/api/readings", { data, flags, again });
+      id = reading.id;
+      if (!going) return;
+      fill(read, reading, () => readPart(reading, { data, flags, again: () => look(true) }));
+      if (reading.state === "reading") {
+        timer = setTimeout(look, EVERY);
+        return;
+      }
+      say(reading.state === "read" ? `Read: ${reading.found.title}` : "There is a question about how to read it.");
+      if (reading.state !== "read") return;
+      fill(study, id, () => studyPart(reading));
+      if (!reading.found.several) checkNow();
+    } catch (error) {
+      if (!going) return;
+      if (error.status === 404) { id = ""; timer = setTimeout(look, EVERY); return; } // the server is another one
+      read.replaceChildren(trouble(error.message));
+    }
+  }
+
+  async function checkNow() {
+    try {
+      const found = await post(`/api/readings/${id}/check`);
+      if (!going) return;
+      fill(check, found, () => checkPart(found));
+      if (found.state === "running") timer = setTimeout(checkNow, 2 * EVERY);
+    } catch (error) {
+      if (going) check.replaceChildren(trouble(error.message));
+    }
+  }
+
+  look();
+  return () => {
+    going = false;
+    clearTimeout(timer);
+  };
+}
+
+function readPart(reading, asked) {
+  const heading = h("h2", {}, "How it was read");
+  if (reading.state === "reading") {
+    return [heading, reading.tasks.length ? reading.tasks.map(bar) : h("p", {}, "Reading …"),
+      h("button", { type: "button", onclick: () => {
+        post(`/api/readings/${reading.id}/stop`).catch(() => {});
+        location.hash = "#/";
+      } }, "Cancel")];
+  }
+  if (reading.state === "question") return [heading, question(reading, asked), otherWays(asked)];
+  if (reading.state === "refused") return [heading, trouble(reading.error), otherWays(asked, true)];
+  const found = reading.found;
+  return [
+    heading,
+    h("p", { class: "lead" }, found.title),
+    h("ul", { class: "classes" }, found.classes.slice(0, found.classes.length - found.more).map((one) => classCard(one, found, reading))),
+    found.more > 0 && h("p", { class: "quiet" }, `… and ${several(found.more, "class", "classes")} more`),
+    h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
+    found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map(finding)),
+    h("p", { class: "row" }, h("button", { type: "button", onclick: asked.again }, "Read it anew"),
+      h("span", { class: "quiet" }, "after you have changed something in the folder")),
+    otherWays(asked, false, found),
+  ];
+}
+
+function classCard(one, found, reading) {
+  const parts = found.splits.map((split, i) => `${split} ${count(one["by split"][i])}`).join(" · ");
+  return h("li", { class: "card" },
+    h("h3", {}, one.name, " ", one.positive && h("span", { class: "badge info", title: "what sensitivity is about" }, "positive")),
+    h("p", {}, several(one.images, "image", "images"), one.uncertain ? `, uncertain ${count(one.uncertain)}` : "",
+      parts && h("span", { class: "quiet" }, ` ${parts}`)),
+    h("div", { class: "pictures" }, one.pictures.map((row, i) => h("img", {
+      src: `/api/readings/${reading.id}/pictures/${row}`, alt: `${one.name}, example ${i + 1}`, loading: "lazy",
+      width: 72, height: 72, onerror: (event) => event.target.replaceWith(h("span", { class: "absent" }, "cannot be read")),
+    }))));
+}
+
+const MEANS = { split: "the part (training, test)", class: "the class", group: "the patient", image: "the images",
+  mask: "masks", "*": "something that is of no account" };
+
+// A layout in words, where its levels are plain ones.
+function levels(layout) {
+  const said = layout.split("/").map((level) => MEANS[level]);
+  if (said.includes(undefined)) return null;
+  return `From the outermost folders to the files: ${said.join(", then ")}.`;
+}
+
+function question(reading, { data, flags }) {
+  return h("div", { class: "question" },
+    h("p", { class: "lead" }, "This can be read in more than one way. Which is right?"),
+    h("ul", { class: "choices" }, reading.choices.map((one) => h("li", {},
+      h("button", { type: "button", class: "choice", onclick: () => open(one.data || data, { ...flags, ...one.flags }) },
+        h("strong", {}, one.shows.replace(/^\((.*)\)$/, "$1")),
+        one.flags.layout && h("span", {}, levels(one.flags.layout)),
+        h("code", {}, [one.data, ...Object.values(one.flags)].filter(Boolean).join(" · ")))))),
+    h("details", {}, h("summary", {}, "The question in full"), h("p", { class: "pre" }, reading.error)));
+}
+
+function otherWays({ data, flags }, opened = false, found = null) {
+  const fields = OPTIONS.map(([name, label, example, hint]) => h("p", { class: "field" },
+    h("label", { for: `opt-${name}` }, label),
+    h("input", { id: `opt-${name}`, name, type: "text", placeholder: example, value: [flags[name] ?? ""].flat().join(","),
+      autocomplete: "off", spellcheck: "false", "aria-describedby": hint ? `hint-${name}` : undefined }),
+    hint && h("span", { class: "quiet", id: `hint-${name}` }, hint)));
+  if (found && found.classes.length === 2 && found.positive) {
+    fields.unshift(h("p", { class: "field" }, h("label", { for: "opt-positive" }, "The class that sensitivity is about"),
+      h("select", { id: "opt-positive", name: "positive" }, found.classes.map((one) =>
+        h("option", { value: one.name, selected: one.name === found.positive }, one.name)))));
+  }
+  const alone = h("input", { type: "checkbox", id: "opt-alone", name: "no_groups", checked: flags.no_groups === true });
+  return h("details", { open: opened }, h("summary", {}, "Read it in another way"),
+    h("form", { onsubmit: (event) => {
+      event.preventDefault();
+      const asked = Object.fromEntries(Object.entries(flags).filter(([name]) => !OPTIONS.some(([one]) => one === name)));
+      delete asked.no_groups;
+      for (const [name, value] of new FormData(event.target)) {
+        const text = value.trim();
+        if (!text || name === "no_groups" || (name === "positive" && !flags.positive && text === found.positive)) continue;
+        asked[name] = MANY.includes(name) ? [text] : text;
+      }
+      if (alone.checked) asked.no_groups = true;
+      open(data, asked);
+    } }, fields,
+    h("p", {}, alone, " ", h("label", { for: "opt-alone" }, "Every image is a patient of its own")),
+    h("p", {}, h("button", { type: "submit" }, "Read it so"))));
+}
+
+function checkPart(found) {
+  const heading = h("h2", {}, "What is wrong with it");
+  if (found.state === "running") {
+    return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map(bar),
+      h("p", { class: "quiet" }, "You need not wait; a study checks the same.")];
+  }
+  if (found.state === "stopped") return [heading, h("p", {}, "The check has ended, to leave the machine to the study; its report has the same findings.")];
+  if (found.state === "failed") return [heading, trouble(found.error)];
+  if (found.state !== "done") return [];
+  const grave = found.findings.filter((one) => one.severity !== "info");
+  const notes = found.findings.filter((one) => one.severity === "info");
+  return [
+    heading,
+    grave.length === 0
+      ? h("p", {}, "Nothing that would have to be mended was found.")
+      : h("p", {}, badge("severe"), ` ${grave.filter((one) => one.severity === "severe").length}  `, badge("warn"), ` ${grave.filter((one) => one.severity === "warn").length}`),
+    h("ul", { class: "findings" }, grave.map(finding)),
+    notes.length > 0 && h("details", {}, h("summary", {}, several(notes.length, "note", "notes")), h("ul", { class: "findings" }, notes.map(finding))),
+    h("p", {}, h("a", { href: `/${found.page}`, target: "_blank", rel: "noopener" }, "All of it, with the pictures")),
+  ];
+}
+
+const BUDGETS = [
+  ["0", "Quick", "Layers of a ready-made network are compared (of VGG-16 too, if it is installed and the images are few); none is trained. Some minutes for a thousand images, the first time. No clock decides anything, so that the same images give the same numbers."],
+  ["60", "An hour", "What is worth it in an hour is planned from your images, and the network is trained again where there are enough. What cannot win is stopped. Often a little better, seldom much."],
+  ["own", "My own time", "The same, with the time that you give it."],
+];
+
+function studyPart(reading) {
+  const minutes = h("input", { id: "minutes", type: "number", min: "1", max: "10080", value: "20", "aria-label": "Minutes" });
+  const failed = h("div", {});
+  const start = h("button", { type: "submit", class: "main" }, "Start the study");
+  return [
+    h("h2", {}, "The study"),
+    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen; one is recommended, ",
+      "what it looks at is audited, and a report is written."),
+    h("form", { onsubmit: async (event) => {
+      event.preventDefault();
+      const chosen = new FormData(event.target).get("budget");
+      start.disabled = true;
+      try {
+        const asked = chosen === "own" ? Math.round(Number(minutes.value)) : Number(chosen);
+        const { id } = await post("/api/studies", { reading: reading.id, minutes: asked });
+        location.hash = `#/study/${id}`;
+      } catch (error) {
+        start.disabled = false;
+        failed.replaceChildren(trouble(error.message));
+      }
+    } },
+    h("fieldset", {}, h("legend", {}, "How long may it take?"), BUDGETS.map(([value, name, words], i) =>
+      h("p", { class: "budget" },
+        h("input", { type: "radio", name: "budget", id: `budget-${value}`, value, checked: i === 0, "aria-describedby": `words-${value}` }),
+        h("label", { for: `budget-${value}` }, h("strong", {}, name)),
+        value === "own" && h("span", { class: "own" }, minutes, " minutes"),
+        h("span", { class: "quiet", id: `words-${value}` }, words)))),
+    start, failed),
+  ];
+}

@@ -1,0 +1,104 @@
+"""How data was read, as the page shows it: a table of classes, notes, findings, some pictures."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medgraft.panel import PRESENT, UNCERTAIN, Panel
+from medgraft.report.pages.data import name_finding
+from medgraft.report.text import reading
+from medgraft.types import Finding, ImageTable
+
+if TYPE_CHECKING:
+    from medgraft.data.pool.pool import DecodePool
+
+PICTURES = 4  # of a class
+CLASSES = 40  # that are shown with pictures
+SIDE = 144  # pixels of a picture, twice what the page gives it where pixels are small
+
+
+def described(read: ImageTable | Panel) -> dict[str, Any]:
+    """What stands on the page about it; pictures by their row in the table."""
+    table = read.images if isinstance(read, Panel) else read
+    splits = reading.splits(table)
+    rows = _findings(read, splits) if isinstance(read, Panel) else _classes(read, splits)
+    return {
+        "title": reading.title(table),
+        "several": isinstance(read, Panel),
+        "splits": [one or "in no split" for one in splits] if splits != [""] else [],
+        "classes": rows,
+        "more": max(0, len(rows) - CLASSES),
+        "notes": reading.notes(table),
+        "positive": table.positive,
+        "findings": findings([one for one in table.findings if one.severity != "info"]),
+        "layout": table.reading.layout,
+        "images": len(table),
+        "groups": len(np.unique(table.groups)),
+    }
+
+
+def findings(found: list[Finding] | tuple[Finding, ...]) -> list[dict[str, Any]]:
+    """Findings as the data's own page says them."""
+    return [
+        {
+            "severity": one.severity,
+            "title": name_finding(one.check),
+            "text": one.text,
+            "remedy": one.remedy,
+            "such as": list(one.images[:2]),
+        }
+        for one in found
+    ]
+
+
+def _classes(table: ImageTable, splits: list[str]) -> list[dict[str, Any]]:
+    parts = [(name, table.labels == label) for label, name in enumerate(table.classes)]
+    if (table.labels < 0).any():
+        parts.append(("without a label", table.labels < 0))
+    return [
+        {**_row(table, name, here, splits), "positive": name == table.positive}
+        for name, here in parts
+    ]
+
+
+def _findings(panel: Panel, splits: list[str]) -> list[dict[str, Any]]:
+    found = []
+    for name, marks in zip(panel.names, panel.marks.T, strict=True):
+        row = _row(panel.images, name, marks == PRESENT, splits)
+        uncertain = int((marks == UNCERTAIN).sum())
+        found.append({**row, "positive": False, "uncertain": uncertain})
+    return found
+
+
+def _row(
+    table: ImageTable, name: str, here: NDArray[np.bool_], splits: list[str]
+) -> dict[str, Any]:
+    rows = np.flatnonzero(here)
+    spread = np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).round().astype(int)
+    return {
+        "name": name,
+        "images": len(rows),
+        "by split": [int((here & (table.splits == split)).sum()) for split in splits],
+        "pictures": rows[spread].tolist(),
+    }
+
+
+def picture(table: ImageTable, row: int, pool: DecodePool) -> bytes | None:
+    """An image of the table, small, as WebP; None where it cannot be read."""
+    from PIL import Image
+
+    from medgraft.data.preprocess import CanvasRecipe
+    from medgraft.errors import DecodeError
+
+    source = table.sources[row]
+    try:
+        canvas = pool.canvas(source, CanvasRecipe(SIDE, "pad"), source.rule)
+    except DecodeError:
+        return None
+    content = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(canvas.pixels)).convert("RGB").save(content, "WEBP")
+    return content.getvalue()

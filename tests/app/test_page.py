@@ -1,0 +1,244 @@
+"""The page itself: what it is made of, and what a person meets in a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opened import PROGRAM, Opened, cells, images, opened
+
+from medgraft.app.server import PAGES
+
+STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
+EVIL = "<img src=x onerror=alert(1)>"
+SIZES = {"wide": {"width": 1200, "height": 800}, "narrow": {"width": 375, "height": 740}}
+
+
+def test_the_page_makes_elements_of_text_alone_and_asks_nobody_else():
+    for file in PAGES.iterdir():
+        text = file.read_text(encoding="utf-8")
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "style=", "<script>"):
+            assert word not in text, (file.name, word)
+        assert not re.search(r"(https?|wss?):|url\(|['\"`(]//", text), file.name
+
+
+class Seen:
+    """One page in a browser; what it logs and asks for is looked at when it closes."""
+
+    def __init__(self, page: Any, server: Opened) -> None:
+        self.page, self.server = page, server
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
+        page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        own = f"http://127.0.0.1:{self.server.key.port}/"
+        if not request.url.startswith((own, "data:", "blob:")):
+            self.wrong.append(f"asked: {request.url}")
+
+    def at(self, path: str) -> None:
+        self.page.goto(f"http://127.0.0.1:{self.server.key.port}/#{path}")
+
+    def until(self, text: str, seconds: float = 60) -> None:
+        self.page.get_by_text(text).first.wait_for(timeout=1000 * seconds)
+
+    def is_sound(self) -> None:
+        """No violation that axe knows, nothing wider than the window, nothing wrong so far."""
+        axe = pytest.importorskip(
+            "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+        )
+        found = axe.Axe().run(self.page)
+        assert found.violations_count == 0, found.generate_report()
+        wide = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1]
+        assert self.page.evaluate("document.querySelectorAll('[onerror]').length") == 0
+        assert self.wrong == []
+
+
+@contextmanager
+def looked(
+    browser: Any, server: Opened, size: str = "wide", scheme: str = "light"
+) -> Iterator[Seen]:
+    """The page opened by its address."""
+    context = browser.new_context(viewport=SIZES[size], color_scheme=scheme)
+    context.set_default_timeout(30_000)
+    try:
+        page = context.new_page()
+        seen = Seen(page, server)
+        page.goto(server.key.address)
+        page.get_by_role("heading", name="Which images?").wait_for()
+        assert "token" not in page.url
+        yield seen
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Opened]:
+    with opened(tmp_path / "home", STAND_IN) as found:
+        yield found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("narrow", "dark")])
+def test_every_view_is_sound(browser: Any, server: Opened, tmp_path: Path, size: str, scheme: str):
+    odd = images(
+        tmp_path / EVIL,
+        *(f"{label}/{k}.png" for label in (EVIL, "b") for k in range(12)),
+    )
+    layers = images(
+        tmp_path / "d",
+        *(f"{o}/{c}/{p}_{i}.png" for o in "xy" for c in "uv" for p in "PQ" for i in (1, 2)),
+    )
+    with looked(browser, server, size, scheme) as seen:
+        seen.until("None yet")
+        seen.is_sound()
+        seen.page.get_by_role("button", name="Choose a folder or table").click()
+        seen.page.get_by_role("button", name="Use this folder").wait_for()
+        seen.is_sound()
+        seen.page.keyboard.press("Escape")
+        seen.at(f"/data?data={odd}")
+        seen.until("12 images")
+        seen.until("Near copies")
+        seen.is_sound()
+        seen.at(f"/data?data={layers}")
+        seen.until("Which is right?")
+        seen.page.get_by_text("Read it in another way").click()
+        seen.is_sound()
+        seen.at(f"/data?data={tmp_path / 'gone'}")
+        seen.until("there is nothing at")
+        seen.is_sound()
+        seen.at(f"/data?data={cells(tmp_path / 'waits')}")
+        seen.page.get_by_role("button", name="Start the study").click()
+        seen.until("1 scenario judged")
+        seen.is_sound()
+        seen.page.get_by_role("button", name="Stop").click()
+        seen.until("was stopped")
+        seen.is_sound()
+        seen.at("/study/nowhere")
+        seen.until("no such run")
+        seen.is_sound()
+
+
+@pytest.mark.slow
+def test_all_of_it_by_the_keyboard(browser: Any, server: Opened, tmp_path: Path):
+    cells(tmp_path / "all" / "waits")
+    with looked(browser, server) as seen:
+        page = seen.page
+
+        def tab_to(name: str) -> None:
+            for _ in range(60):
+                page.keyboard.press("Tab")
+                here = page.evaluate(
+                    "document.activeElement.innerText || document.activeElement.id"
+                )
+                if name in here:
+                    return
+            raise AssertionError(f"no way by Tab to {name!r}")
+
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == "Skip to the content"
+        page.evaluate(f"sessionStorage.setItem('folder', '{tmp_path / 'all'}')")
+        tab_to("Choose a folder")
+        page.keyboard.press("Enter")
+        page.locator("button.entry:focus", has_text="waits").wait_for()
+        page.keyboard.press("Enter")
+        page.locator("button.entry:focus", has_text=re.compile("^a$")).wait_for()
+        tab_to("Use this folder")
+        page.keyboard.press("Enter")
+        seen.until("12 images")
+        tab_to("budget-0")
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.id") == "budget-60"
+        tab_to("Start the study")
+        page.keyboard.press("Enter")
+        seen.until("1 scenario judged")
+        assert "being studied, 1 scenario judged" in page.locator("#say").inner_text()
+        tab_to("Stop, and report")
+        page.keyboard.press("Enter")
+        seen.until("was stopped")
+        assert seen.wrong == []
+
+
+@pytest.mark.slow
+def test_reloaded_and_opened_twice_in_the_middle_of_a_study(
+    browser: Any, server: Opened, tmp_path: Path
+):
+    with looked(browser, server) as one, looked(browser, server) as other:
+        one.at(f"/data?data={cells(tmp_path / 'waits')}")
+        one.page.get_by_role("button", name="Start the study").click()
+        one.until("1 scenario judged")
+        one.page.reload()
+        one.until("1 scenario judged")
+        other.at("/")
+        other.page.get_by_role("link", name="waits").click()
+        other.until("1 scenario judged")
+        other.page.get_by_role("button", name="Stop").click()
+        one.until("was stopped")
+        one.page.get_by_role("button", name="Go on").click()
+        assert [*one.wrong, *other.wrong] == []
+
+
+@pytest.mark.slow
+def test_a_folder_is_copied_from_the_browser(browser: Any, server: Opened, tmp_path: Path):
+    folder = cells(tmp_path / "dropped")
+    with looked(browser, server) as seen:
+        seen.page.set_input_files("#folder", folder)
+        seen.until("24 images, read as class/image")
+        assert len(list((server.home.data / "dropped").glob("*/*.png"))) == 24
+        shutil.rmtree(server.home.data / "dropped")  # vanished
+        seen.page.get_by_role("button", name="Read it anew").click()
+        seen.until("there is nothing at")
+        assert seen.wrong == []
+
+
+@pytest.mark.slow
+def test_who_has_no_javascript_is_told(browser: Any, server: Opened):
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(server.key.address)
+        page.get_by_role("heading", name="This page needs JavaScript").wait_for()
+        assert "token" not in page.url
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_a_report_and_a_new_image(browser: Any, shared: Path, tmp_path: Path):
+    """The whole of it on real cells, with the real command."""
+    folder = tmp_path / "cells"
+    for name in ("lung_aca", "lung_n"):
+        files = sorted((shared / "data" / "lc25000_lung_unique" / "train" / name).iterdir())[:40]
+        (folder / name).mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, folder / name / file.name)
+    with opened(tmp_path / "home", PROGRAM) as server, looked(browser, server) as seen:
+        began = time.monotonic()
+        page = seen.page
+        page.fill("#path", str(folder))
+        page.keyboard.press("Enter")
+        seen.until("80 images, read as class/image")
+        page.get_by_role("button", name="Start the study").click()
+        page.get_by_role("link", name="Read the report").wait_for(timeout=600_000)
+        seen.until("on the test images, which chose nothing")
+        seen.is_sound()
+        with page.context.expect_page() as report:
+            page.get_by_role("link", name="Read the report").click()
+        report.value.get_by_role("heading", level=1).first.wait_for()
+        with page.context.expect_page() as tried:
+            page.get_by_role("link", name="Try it on new images").click()
+        new = tried.value.locator("input[type=file]").first
+        new.wait_for(state="attached", timeout=120_000)
+        new.set_input_files(next((folder / "lung_n").iterdir()))
+        said = tried.value.get_by_text("lung_n").filter(visible=True)
+        said.first.wait_for(timeout=60_000)
+        assert time.monotonic() - began < 900
