@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import medgraft
-from medgraft import api
+from medgraft import api, terminal
 from medgraft.bundle import explain
 from medgraft.bundle.external_validation import evaluate_model
 from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
@@ -240,7 +241,7 @@ def test_each_classifier_says_of_an_image_what_it_says_alone(
 
 
 def test_each_classifier_is_judged_elsewhere_where_its_finding_is_known(
-    study, extractor, out, tmp_path
+    study, extractor, out, tmp_path, capsys
 ):
     panel = load_any(write_lesions(tmp_path / "there", 30, seed=5, faint=30))
     marks = panel.marks.copy()
@@ -258,6 +259,10 @@ def test_each_classifier_is_judged_elsewhere_where_its_finding_is_known(
         "evaluation.json", "findings/a/evaluation.html",
     ]  # fmt: skip
     assert json.loads(written[0].read_text())["findings"].keys() == {"a"}
+    terminal.show_panel_external(found)
+    printed = capsys.readouterr().out
+    assert re.search(r"^a +\d+ of 26 +[01]\.\d{3} \(", printed, re.MULTILINE)
+    assert "not judged: b, no image is known to be without it." in printed
     other = dataclasses.replace(there, names=("x", "y", "z"))
     with pytest.raises(DataError, match=r"a \(not named there\).*The images name x, y, z"):
         evaluate_panel(models, other, extractor)

@@ -117,17 +117,18 @@ def show_panel_external(found: PanelValidation) -> None:
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("finding", overflow="fold")
-    for heading in ("images with it", "AUROC", "sensitivity", "specificity"):
+    table.add_column("finding", overflow="fold", min_width=7)
+    for heading in ("with it", "AUROC", "sensitivity", "specificity"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, one in found.findings.items():
         figures, n = one.by_image.estimates, one.by_image.n_images
         with_it = int(one.by_image.confusion[one.by_image.classes.index(name)].sum())
+        area = figure(figures["auroc"]) if "auroc" in figures else "not measured"
         said = (
-            figure(figures[metric]) if metric in figures else "not measured"
-            for metric in ("auroc", "sensitivity", "specificity")
+            number(figures[metric].value) if metric in figures else ""
+            for metric in ("sensitivity", "specificity")
         )
-        table.add_row(plain(name), f"{with_it:,} of {n:,}", *said)
+        table.add_row(plain(name), f"{with_it:,} of {n:,}", area, *said)
     table.add_row("mean", "", figure(found.mean), "", "")
     new_console().print(table)
     for name, why in found.not_judged.items():
