@@ -140,7 +140,9 @@ def test_images_are_answered_judged_and_taken_along(
     write_predictions(
         expected, predict_files(ByBrightness(PLACE), list(map(str, images))), ("0", "1")
     )
-    rows, rows_expected = (list(csv.reader(one.open(newline=""))) for one in (said, expected))
+    rows, rows_expected = (
+        list(csv.reader(one.read_text(encoding="utf-8").splitlines())) for one in (said, expected)
+    )
     assert rows[0] == rows_expected[0]
     for row, wanted in zip(rows[1:], rows_expected[1:], strict=True):
         assert row[0].lstrip("'") == Path(wanted[0]).name
