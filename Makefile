@@ -30,11 +30,25 @@ test-lowest: ## the oldest versions that are promised, in an environment of thei
 	.venv-lowest/bin/pip install --quiet --no-deps .
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" packaging/smoke.sh "$$(mktemp -d)"
 
-site: $(READY) ## build the site of docs/ into site/, strictly
+site: $(READY) ## build the site of docs/ into site/, strictly, with a fresh sample report
 	$(BIN)/zensical build --strict --clean
+	$(BIN)/python experiments/sample_report.py site/sample-report.html
+	$(BIN)/python packaging/check_links.py site
 
 docs: site ## and type what its pages tell to type, on made data (minutes)
 	$(BIN)/pytest -m '' tests/docs
+
+pictures: $(READY) ## draw docs/pictures/concepts/ from made films (minutes)
+	PYTHONPATH=experiments $(BIN)/python -m pictures
+
+screenshots: $(READY) ## photograph a real run of the demo for docs/pictures/ (needs Chromium)
+	$(BIN)/python experiments/screenshots.py
+
+notebook: $(READY) ## run docs/notebook/paper-table.ipynb and write docs/notebook.md (minutes)
+	$(BIN)/python experiments/notebook.py
+
+docker-steps: $(READY) ## the Dockerfile's steps with this environment's packages, without Docker
+	DEPENDENCIES=$(abspath $(VENV)) PYTHON=$(abspath $(BIN)/python) packaging/check.sh
 
 wheel: ## build, install in a clean environment, and try it as a user without rights (minutes)
 	PYTHON=$(PYTHON) packaging/check.sh
@@ -99,6 +113,10 @@ results-study: $(READY) ## the seed study's data sets and conclusions, from what
 results-similarity: $(READY) ## how far known data sets are from ImageNet; writes docs/results/similarity.md and the package's scale
 	$(BIN)/python experiments/similarity.py
 
+results-panels: $(READY) ## panels of real images held to their questions alone, and planted drains (an hour, goes on); writes docs/results/panels.md
+	$(BIN)/python experiments/company.py
+	$(BIN)/python experiments/panels.py
+
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
 	$(BIN)/python experiments/learning_curves.py
 
@@ -111,6 +129,9 @@ page-pictures: $(READY) ## pictures of medgraft app for its page in docs (minute
 
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
+
+results-foreign: $(READY) ## audit models that are not medgraft's (an hour, goes on); writes docs/results/foreign-models.md
+	$(BIN)/python experiments/foreign_models.py
 
 prove-statistics: $(READY) ## simulate known truth and hold every figure against it (an hour); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_statistics.py --size $(or $(SIZE),full)

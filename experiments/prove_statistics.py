@@ -27,7 +27,18 @@ from threadpoolctl import threadpool_limits
 
 from medgraft.files import written_file
 from medgraft.terminal import progress
-from proof import cards, comparisons, conformal, fallbacks, heads, intervals, leaks, stacks, views
+from proof import (
+    cards,
+    comparisons,
+    conformal,
+    fallbacks,
+    grades,
+    heads,
+    intervals,
+    leaks,
+    stacks,
+    views,
+)
 from proof.cell import Cell, Figure, read_figures
 from statistics_page import write_page
 
@@ -76,6 +87,7 @@ def cells() -> Iterator[Cell]:
     yield from comparisons.cells()
     yield from fallbacks.cells()
     yield from conformal.cells()
+    yield from grades.cells()
 
 
 def write_results(known: Mapping[str, Any]) -> None:

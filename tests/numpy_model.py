@@ -39,6 +39,7 @@ class ByBrightness:
     classes = ("0", "1")
     positive = "1"
     operating = Operating(0.5, "half")
+    grading = None
     rule = PLAIN
     spec = FeatureSpec("none", "none", SIDE, ())
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import medgraft
 from medgraft import TransferClassifier
+from medgraft.classifier import _images as classifier_images
 from medgraft.data.pixels.formats import Decoded
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import Development, make_folds
@@ -403,6 +404,110 @@ def test_other_weights_under_the_same_name_are_refused(
     strange.fitted_.extractor.adopt(dataclasses.replace(backbone, card=card))
     with pytest.raises(BackboneError, match="not those this classifier was fitted with"):
         strange.predict(X)
+
+
+# --------------------------------------------------------------------------- several findings
+
+
+@pytest.fixture(scope="module")
+def findings() -> NDArray[np.int64]:
+    """Two findings of forty images: bright, as `X` is, and one in the order of the rows."""
+    row = np.arange(40)
+    return np.stack([row % 2, row >= 20], axis=1).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def panels(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], findings: NDArray[np.int64]
+) -> TransferClassifier:
+    return quick().fit(X, findings)
+
+
+def test_of_several_findings_each_is_said_by_itself(
+    panels: TransferClassifier, X: NDArray[np.uint8], findings: NDArray[np.int64]
+) -> None:
+    assert panels.multilabel_
+    assert panels.classes_.tolist() == [0, 1]
+    said, odds = panels.predict_proba(X), panels.decision_function(X)
+    np.testing.assert_allclose(said, expit(odds))
+    assert np.array_equal(panels.predict(X), (said > 0.5).astype(int))
+    for j, fitted in enumerate(panels.fitted_):
+        oof = panels.oof_[j]
+        assert np.array_equal(oof.y_true == oof.classes.index(f"y[:, {j}]"), findings[:, j] == 1)
+        table = classifier_images(X).table().shown_by(fitted.rule)
+        own = fitted.predict(table)[0].y_prob[:, fitted.classes.index(fitted.positive)]
+        np.testing.assert_allclose(said[:, j], own, atol=1e-6)
+    bright, none = panels.auroc_
+    assert bright.value > 0.9
+    assert none.low < 0.5
+
+
+def test_what_is_masked_is_unknown(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], findings: NDArray[np.int64]
+) -> None:
+    hidden = np.zeros(findings.shape, bool)
+    hidden[:6, 0] = True
+    one = quick().fit(X, np.ma.masked_array(findings, mask=hidden))
+    other = quick().fit(X, np.ma.masked_array(np.where(hidden, 7, findings), mask=hidden))
+    assert len(one.oof_[0].ids) == 34
+    assert len(one.oof_[1].ids) == 40
+    assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_several_findings_are_pickled_and_refused_where_they_cannot_be_learned(
+    panels: TransferClassifier, quick: Callable[..., TransferClassifier], X: NDArray[np.uint8],
+    findings: NDArray[np.int64], tmp_path: Path,
+) -> None:  # fmt: skip
+    joblib.dump(panels, tmp_path / "panels")
+    again = joblib.load(tmp_path / "panels")
+    assert np.array_equal(again.predict_proba(X[:3]), panels.predict_proba(X[:3]))
+    rare = findings.copy()
+    rare[:, 1] = np.arange(40) < 3
+    with pytest.raises(FitError, match=r"1 of 2 findings.*y\[:, 1\]: 3 with it, 37 without"):
+        quick().fit(X, rare)
+    with pytest.raises(DataError, match=r"holds np.int64\(2\) in row 4"):
+        quick().fit(X, findings + (np.arange(80).reshape(40, 2) == 8) * 2)
+
+
+class OfFeatures(TransferClassifier):
+    """Images of a matrix of two features: the brightness of two stripes."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.one_d_array = tags.input_tags.three_d_array = False
+        return tags
+
+    def _made(self, features: NDArray[Any]) -> NDArray[np.uint8]:
+        stripes = np.clip(128 + 40 * np.asarray(features), 0, 255).astype(np.uint8)
+        return np.repeat(np.repeat(stripes[:, None], 16, axis=1), 8, axis=2)
+
+    def fit(self, X: Any, y: Any, **how: Any) -> OfFeatures:
+        super().fit(self._made(X), y, **how)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return super().predict(self._made(X))
+
+    def predict_proba(self, X: Any) -> Any:
+        return super().predict_proba(self._made(X))
+
+    def decision_function(self, X: Any) -> Any:
+        return super().decision_function(self._made(X))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "representation_invariance",
+        "output_format_predict",
+        "output_format_predict_proba",
+        "output_format_decision_function",
+    ],
+)
+def test_scikit_learns_checks_of_multilabel_classifiers(store: Path, name: str) -> None:
+    estimator = OfFeatures(**QUICK, head="logistic", cache=store)
+    getattr(estimator_checks, f"check_classifiers_multilabel_{name}")("OfFeatures", estimator)
 
 
 # The checks of `check_estimator` that say nothing of a matrix of features. All others fit on one

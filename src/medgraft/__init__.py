@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import adapt, encode, load, study
+    from medgraft.api import adapt, encode, load, load_panel, study
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.audit_model import audit_model
     from medgraft.bundle.model import load_model
     from medgraft.classifier import TransferClassifier
+    from medgraft.data.ingest import LoadOptions
     from medgraft.errors import MedgraftError
     from medgraft.explain.cam import grad_cam
     from medgraft.features.cache import Cache
     from medgraft.features.extract import Extractor
+    from medgraft.foreign.options import ForeignOptions
+    from medgraft.panel import Panel
+    from medgraft.results.panel import PanelResult
     from medgraft.studies.options import StudyOptions
+    from medgraft.studies.panel import PanelStudy
     from medgraft.studies.run import Study
     from medgraft.types import (
         Attribution,
@@ -43,8 +48,13 @@ __all__ = [
     "Extractor",
     "Finding",
     "FittedScenario",
+    "ForeignOptions",
     "ImageTable",
+    "LoadOptions",
     "MedgraftError",
+    "Panel",
+    "PanelResult",
+    "PanelStudy",
     "Predictions",
     "Scenario",
     "Study",
@@ -58,20 +68,26 @@ __all__ = [
     "grad_cam",
     "load",
     "load_model",
+    "load_panel",
     "study",
 ]
 
 _HOMES = {
-    "api": ("adapt", "encode", "load", "study"),
+    "api": ("adapt", "encode", "load", "load_panel", "study"),
     "audit.evidence": ("AuditOptions",),
     "bundle.audit_model": ("audit_model",),
     "bundle.model": ("load_model",),
     "classifier": ("TransferClassifier",),
+    "data.ingest": ("LoadOptions",),
     "errors": ("MedgraftError",),
     "explain.cam": ("grad_cam",),
     "features.cache": ("Cache",),
     "features.extract": ("Extractor",),
+    "foreign.options": ("ForeignOptions",),
+    "panel": ("Panel",),
+    "results.panel": ("PanelResult",),
     "studies.options": ("StudyOptions",),
+    "studies.panel": ("PanelStudy",),
     "studies.run": ("Study",),
 }
 

@@ -1,4 +1,7 @@
-"""What a Python user calls first: `load` a table, `study` it; or only `encode` images."""
+"""What a Python user calls first: `load` a table, `study` it; or only `encode` images.
+
+Where data name several findings an image, `load_panel` reads them, and `study` studies each.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from medgraft.bundle.adapt import adapt_model
 from medgraft.bundle.predict import find_images
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.groups.grouping import apply_grouping
-from medgraft.data.ingest import LoadOptions
+from medgraft.data.ingest import LoadOptions, load_any
 from medgraft.data.ingest import load as load_table
 from medgraft.data.listing import shown
 from medgraft.data.pixel_rule import with_rule
@@ -26,10 +29,12 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.taps import STAGES
 from medgraft.files import written_file
+from medgraft.panel import Panel, Uncertain
 from medgraft.results.adaptation import Adaptation
-from medgraft.run_folders import study_to_folder
+from medgraft.run_folders import study_panel_to_folder, study_to_folder
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
+from medgraft.studies.panel import PanelStudy, ScenarioChoice, run_panel
 from medgraft.studies.run import Study, run_study
 from medgraft.types import ImageTable, Join, ResizeRule, Skipped, Source
 
@@ -53,6 +58,8 @@ def load(
     group: str | None = None,
     no_groups: bool = False,
     positive: str | None = None,
+    ordered: bool = False,
+    order: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop_classes_below: int = 0,
@@ -90,6 +97,9 @@ def load(
         Every image is a group of its own, and nothing is guessed.
     positive
         The positive class of a two-class problem.
+    ordered, order
+        Whether the classes are grades, in the order that their names count up (`grade 1`, `mild`);
+        or the names in their order, the lowest grade first.
     leave_out, rename, drop_classes_below
         Classes not to study, new names by old ones, and the least images that a class has.
     page
@@ -124,6 +134,8 @@ def load(
         group=group,
         no_groups=no_groups,
         positive=positive,
+        ordered=ordered,
+        order=tuple(order),
         leave_out=tuple(leave_out),
         rename=tuple((rename or {}).items()),
         drop_classes_below=drop_classes_below,
@@ -135,17 +147,72 @@ def load(
     return load_table(os.fspath(data), options)
 
 
+def load_panel(
+    data: str | os.PathLike[str],
+    options: LoadOptions | None = None,
+    *,
+    uncertain: Uncertain = "unknown",
+) -> Panel:
+    """Read data that name several findings an image into a `Panel`.
+
+    Parameters
+    ----------
+    options
+        How it is read, such as `LoadOptions(images=("images",), group="PatientID")`.
+    uncertain
+        What findings are taken as that were looked for and not decided: `unknown`, `negative` or
+        `positive`.
+
+    Raises
+    ------
+    DataError
+        As `load`; or an image has one question only, which `load` reads.
+    """
+    found = load_any(os.fspath(data), options, uncertain=uncertain)
+    if not isinstance(found, Panel):
+        raise DataError(
+            f"{shown(os.fspath(data))} holds one question an image ({', '.join(found.classes)}), "
+            "not several findings; read it with medgraft.load"
+        )
+    return found
+
+
+@overload
 def study(
     table: ImageTable,
     options: StudyOptions | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
     extractor: Extractor | None = None,
-) -> Study:
+) -> Study: ...
+
+
+@overload
+def study(
+    table: Panel,
+    options: StudyOptions | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    extractor: Extractor | None = None,
+    scenario: ScenarioChoice = "auto",
+) -> PanelStudy: ...
+
+
+def study(
+    table: ImageTable | Panel,
+    options: StudyOptions | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    extractor: Extractor | None = None,
+    scenario: ScenarioChoice = "auto",
+) -> Study | PanelStudy:
     """Compare scenarios on a table, recommend one, and look at the test split once.
 
     Parameters
     ----------
+    table
+        Of one question an image; or a `Panel`, each of whose findings is then studied, on the same
+        folds, and all of them together.
     options
         What is compared; every default is the one to use when in doubt.
     out
@@ -153,6 +220,9 @@ def study(
         where it is None.
     extractor
         Reads and caches codes; the user's cache and all cores by default.
+    scenario
+        Of a panel: `one` for all findings, each its `own`, or one where the two cannot be told
+        apart (`auto`).
 
     Raises
     ------
@@ -160,6 +230,10 @@ def study(
         The data, the options or the folder do not allow a study.
     """
     options, extractor = options or StudyOptions(), extractor or Extractor()
+    if isinstance(table, Panel):
+        if out is None:
+            return run_panel(table, options, extractor, scenario=scenario)
+        return study_panel_to_folder(table, options, extractor, Path(out), scenario=scenario)
     if out is None:
         return run_study(table, options, extractor)
     return study_to_folder(table, options, extractor, Path(out))

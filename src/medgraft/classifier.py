@@ -28,18 +28,15 @@ from medgraft.data.pixels.stored_header import StoredHeader, hash_and_header
 from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError
-from medgraft.evaluate.compare import estimate_all
-from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
-from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.scenario import DEFAULT_METRIC
+from medgraft.panel import ABSENT, PRESENT, UNKNOWN, Marks, Panel
+from medgraft.studies.choose_tap import ChosenTap, choose_tap, choose_taps
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
-from medgraft.studies.recommend import recommend
 from medgraft.types import (
     FeatureSpec,
     FeatureTable,
@@ -88,6 +85,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         None for more than two classes. `predict` does not use it: as everywhere in scikit-learn
         it gives the most probable class.
     fitted_ : the `FittedScenario` inside; `fitted_.save(folder)` writes a bundle.
+
+    Of several findings an image, y (n, k), `classes_` is 0 .. k - 1, `multilabel_` True, and what
+    is said of a finding stands k times in a tuple: `tap_`, `taps_`, `auroc_`, `oof_`, `threshold_`,
+    `fitted_`. One tap serves all, unless each its own is better beyond doubt (docs/panel.md).
 
     Notes
     -----
@@ -152,7 +153,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             images of different sizes. Floats are refused: whether they run to 1 or to 255 would
             be a guess.
         y
-            (n,) labels: numbers or strings.
+            (n,) labels: numbers or strings. Of several findings an image (n, k) 0 and 1; in a
+            masked array (`numpy.ma`) what is masked is unknown, and is neither learned from nor
+            judged by. Each finding is then a question of its own, on shared codes and folds.
         groups
             (n,) what must not be split (patients); None, nan or '' is an image on its own. By
             default every image is, with its exact copies; names are not searched for patients.
@@ -165,7 +168,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         DataError
             X, y, groups or sample_weight do not fit each other, or an image cannot be read.
         FitError
-            One class only, or too few groups for cross-validation.
+            One class only, or too few groups for cross-validation; of a finding too.
         ScenarioError, BackboneError
             A parameter names nothing that exists.
         """
@@ -177,88 +180,133 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed=_seed(self.random_state),
         )
         extractor, images = self._extractor(), _images(X)
+        self.multilabel_ = _several(y)
+        if self.multilabel_:
+            return self._fit_findings(options, extractor, images, y, groups, sample_weight)
         self.classes_, table, weight = _labelled(images, y, groups, sample_weight)
-        planned = self._planned(options, table, extractor)
+        planned = self._planned(options, len(table), len(table.classes), extractor)
         folds = make_folds(table, options.n_folds, options.seed)
         development = Development(table, folds, weight)
+        self._read(images, table, planned, extractor)
+        scenarios = [entry.scenario for entry in planned]
+        judged = cross_fitted_all(scenarios, development, extractor)
+        by_key = {each.predictions.scenario: each for each in judged}
+        self._keep(choose_tap([by_key[scenario.key] for scenario in scenarios]))
+        extractor.cache.prune()
+        return self
+
+    def _fit_findings(
+        self,
+        options: StudyOptions,
+        extractor: Extractor,
+        images: _Images,
+        y: Any,
+        groups: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> Self:
+        """`fit` of several findings an image."""
+        marks = _marks(y, len(images.sources))
+        table, weight = _weighed(images, groups, sample_weight)
+        marks = marks[table.ids.astype(np.int64)]
+        self.classes_ = np.arange(marks.shape[1])
+        planned = self._planned(options, len(table), 2, extractor)
+        self._read(images, table, planned, extractor)
+        scenarios = [entry.scenario for entry in planned]
+        panel = Panel(table, tuple(f"y[:, {j}]" for j in self.classes_), marks)
+        self._keep(choose_taps(panel, weight, scenarios, options, extractor))
+        extractor.cache.prune()
+        return self
+
+    def _read(
+        self,
+        images: _Images,
+        table: ImageTable,
+        planned: Sequence[PlannedScenario],
+        extractor: Extractor,
+    ) -> None:
+        """Have the codes of all taps in the cache, in one pass."""
         backbone = extractor.backbone(self.backbone)
         taps = dict.fromkeys(
             tap.name for entry in planned for tap in backbone.named(entry.scenario.tap)
         )
         spec = extractor.spec(self.backbone, list(taps), [self.pooling], resize=self.resize)
-        _codes(images, table, spec, extractor)  # all taps in one pass; from here on in the cache
-        scenarios = [entry.scenario for entry in planned]
-        judged = cross_fitted_all(scenarios, development, extractor)
-        by_key = {each.predictions.scenario: each for each in judged}
-        self._choose([by_key[scenario.key] for scenario in scenarios])
-        extractor.cache.prune()
-        return self
+        _codes(images, table, spec, extractor)
 
-    def _choose(self, found: Sequence[CrossFitted]) -> None:
-        """Recommend one of the cross-fitted taps, and keep what the classifier says of it."""
-        oof = [each.predictions for each in found]
-        estimates = estimate_all(oof, DEFAULT_METRIC)
-        self.taps_ = {
-            each.fitted.scenario.tap: estimate.value
-            for each, estimate in zip(found, estimates, strict=True)
-        }
-        chosen, self.auroc_ = 0, estimates[0]
-        if len(oof) > 1:
-            choice = recommend(resample_in_and_out(oof, DEFAULT_METRIC))
-            chosen = [p.scenario for p in oof].index(choice.recommended)
-            self.auroc_ = choice.corrected
-        self.fitted_ = cast(FittedFrozen, found[chosen].fitted)
-        self.tap_ = self.fitted_.scenario.tap
-        self.oof_ = oof[chosen]
-        operating = self.fitted_.operating
-        self.threshold_ = operating.threshold if operating else None
+    def _keep(self, found: ChosenTap | tuple[ChosenTap, ...]) -> None:
+        """Keep what the classifier says of itself; of several findings as tuples."""
+        for name in ("fitted", "tap", "taps", "auroc", "oof", "threshold"):
+            of = (
+                tuple(getattr(one, name) for one in found)
+                if isinstance(found, tuple)
+                else getattr(found, name)
+            )
+            setattr(self, f"{name}_", of)
 
     def decision_function(self, X: Images) -> Floats:
         """Calibrated log-odds: (n,) of `classes_[1]` for two classes, else (n, n_classes).
 
-        With more than two classes the softmax of a row is its `predict_proba`. X and errors as in
-        `fit`; before it `sklearn.exceptions.NotFittedError`.
+        With more than two classes the softmax of a row is its `predict_proba`; of several findings
+        the logistic function of each number is. X and errors as in `fit`; before it
+        `sklearn.exceptions.NotFittedError`.
         """
-        logits = self._logits(X)
+        check_is_fitted(self)
+        if self.multilabel_:
+            return self._log_odds(X)
+        logits = self._logits(_images(X), self.fitted_)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: Images) -> NDArray[np.float64]:
-        """Probabilities (n, n_classes), columns as in `classes_`."""
-        from scipy.special import softmax
+        """Probabilities (n, n_classes), columns as in `classes_`; of several findings (n, k)."""
+        from scipy.special import expit, softmax
 
-        probabilities: NDArray[np.float64] = softmax(self._logits(X), axis=1)
+        check_is_fitted(self)
+        probabilities: NDArray[np.float64] = (
+            expit(self._log_odds(X))
+            if self.multilabel_
+            else softmax(self._logits(_images(X), self.fitted_), axis=1)
+        )
         return probabilities
 
     def predict(self, X: Images) -> NDArray[Any]:
-        """The most probable class of each image, (n,)."""
-        best = self._logits(X).argmax(axis=1)
+        """The most probable class of each image, (n,); of several findings 0 and 1, (n, k)."""
+        check_is_fitted(self)
+        if self.multilabel_:
+            return (self._log_odds(X) > 0).astype(np.int64)
+        best = self._logits(_images(X), self.fitted_).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
         return labels
 
-    def _logits(self, X: Images) -> Floats:
+    def _log_odds(self, X: Images) -> Floats:
+        """Calibrated log odds (n, k) of each finding."""
+        images, found = _images(X), []
+        for one in self.fitted_:
+            logits = self._logits(images, one)
+            with_it = one.classes.index(one.positive)
+            found.append(logits[:, with_it] - logits[:, 1 - with_it])
+        return np.stack(found, axis=1)
+
+    def _logits(self, images: _Images, fitted: FittedFrozen) -> Floats:
         """Calibrated logits (n, n_classes), whose softmax is the probabilities."""
-        check_is_fitted(self)
-        spec, extractor = self.fitted_.spec, self.fitted_.extractor
+        spec, extractor = fitted.spec, fitted.extractor
         if extractor.backbone(spec.backbone).card.sha256 != spec.weights:
             raise BackboneError(
                 f"the weights of {spec.backbone} here are not those this classifier was fitted "
                 f"with (sha256 {spec.weights[:12]}…); install the same, or fit again"
             )
-        images = _images(X)
-        table = images.table().shown_by(self.fitted_.rule)
+        table = images.table().shown_by(fitted.rule)
         codes = _codes(images, table, spec, extractor)
-        scores = self.fitted_.head.decision_function(codes.matrix(*spec.blocks))
-        return self.fitted_.calibrator.logits(scores)
+        scores = fitted.head.decision_function(codes.matrix(*spec.blocks))
+        return fitted.calibrator.logits(scores)
 
     def _extractor(self) -> Extractor:
         cache = Cache(None if self.cache is None else Path(self.cache))
         return Extractor(cache, engine=self.engine, workers=self.workers)
 
     def _planned(
-        self, options: StudyOptions, table: ImageTable, extractor: Extractor
+        self, options: StudyOptions, n: int, n_classes: int, extractor: Extractor
     ) -> tuple[PlannedScenario, ...]:
         """The scenarios to compare, simplest first: one a tap, or the one of the tap named."""
-        planned = plan(options, extractor, len(table), len(table.classes))
+        planned = plan(options, extractor, n, n_classes)
         if self.tap == "auto":
             return planned
         extractor.backbone(self.backbone).named(self.tap)  # refuses what is no tap
@@ -267,20 +315,28 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         if "fitted_" in state:  # threads and compiled networks cannot be pickled
-            state = {**state, "fitted_": dataclasses.replace(self.fitted_, extractor=cast(Any, 0))}
+            state = {**state, "fitted_": _with_extractor(self.fitted_, cast(Any, 0))}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "fitted_" in state:
-            self.fitted_ = dataclasses.replace(self.fitted_, extractor=self._extractor())
+            self.fitted_: Any = _with_extractor(state["fitted_"], self._extractor())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.one_d_array = tags.input_tags.three_d_array = True
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
+        tags.classifier_tags.multi_label = True
         return tags
+
+
+def _with_extractor(fitted: Any, extractor: Extractor) -> Any:
+    """The same, of one question or of several findings, read by another extractor."""
+    if isinstance(fitted, tuple):
+        return tuple(_with_extractor(one, extractor) for one in fitted)
+    return dataclasses.replace(fitted, extractor=extractor)
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
@@ -380,9 +436,30 @@ def _labelled(
     images: _Images, y: ArrayLike, groups: ArrayLike | None, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[Any], ImageTable, Floats | None]:
     """Classes (n_classes,), the table of the images that weigh something, their weights (n,)."""
-    n = len(images.sources)
-    y = _column("y", y, n)
+    y = _column("y", y, len(images.sources))
     check_classification_targets(y)
+    table, weight = _weighed(images, groups, sample_weight)
+    classes, labels = np.unique(y[table.ids.astype(np.int64)], return_inverse=True)
+    if len(classes) < 2:
+        raise FitError(
+            f"y has one class only ({', '.join(map(str, classes))}) among {len(table)} "
+            "images that weigh something; a classifier needs at least two"
+        )
+    names = tuple(map(str, classes))
+    table = dataclasses.replace(
+        table,
+        labels=labels.astype(np.int64),
+        classes=names,
+        positive=names[1] if len(names) == 2 else None,  # whom scikit-learn calls positive
+    )
+    return classes, table, weight
+
+
+def _weighed(
+    images: _Images, groups: ArrayLike | None, sample_weight: ArrayLike | None
+) -> tuple[ImageTable, Floats | None]:
+    """The table of the images that weigh something, without labels, and their weights (n,)."""
+    n = len(images.sources)
     weight = None if sample_weight is None else _column("sample_weight", sample_weight, n)
     kept = np.ones(n, bool)
     if weight is not None:
@@ -390,25 +467,34 @@ def _labelled(
         if not (np.isfinite(weight).all() and (weight >= 0).all()):
             raise DataError("sample_weight holds negative or missing values; give weights from 0")
         kept = weight > 0
-    classes, labels = np.unique(y[kept], return_inverse=True)
-    if len(classes) < 2:
-        raise FitError(
-            f"y has one class only ({', '.join(map(str, classes))}) among {int(kept.sum())} "
-            "images that weigh something; a classifier needs at least two"
-        )
-    names = tuple(map(str, classes))
     table = images.table().select(kept)
-    table = dataclasses.replace(
-        table,
-        labels=labels.astype(np.int64),
-        classes=names,
-        positive=names[1] if len(names) == 2 else None,  # whom scikit-learn calls positive
-    )
     if groups is not None:
         table = dataclasses.replace(
             table, groups=_groups(_column("groups", groups, n)[kept], table)
         )
-    return classes, with_rule(table, images.headers), None if weight is None else weight[kept]
+    return with_rule(table, images.headers), None if weight is None else weight[kept]
+
+
+def _several(y: Any) -> bool:
+    """Whether y says of several findings an image which are there."""
+    return y is not None and np.ndim(y) == 2 and np.shape(y)[1] > 1
+
+
+def _marks(y: Any, n: int) -> Marks:
+    """What y (n, k) says is known of k findings; what is masked is unknown."""
+    values, hidden = np.ma.getdata(y), np.ma.getmaskarray(np.ma.asarray(y))
+    if len(values) != n:
+        raise DataError(f"y has {len(values)} rows for {n} images in X; it must have one each")
+    numbers = values.dtype.kind in "biuf"
+    bad = ~hidden & ~np.isin(values, (0, 1)) if numbers else ~hidden
+    if bad.any():
+        raise DataError(
+            f"y holds {values[bad].flat[0]!r} in row {int(np.argwhere(bad)[0][0])}; of several "
+            "findings an image it holds 0 and 1, and what is not known is masked: "
+            "numpy.ma.masked_array(y, mask=unknown)"
+        )
+    marks: Marks = np.where(hidden, UNKNOWN, np.where(values == 1, PRESENT, ABSENT)).astype(np.int8)
+    return marks
 
 
 def _column(name: str, values: Any, n: int) -> NDArray[Any]:

@@ -102,6 +102,14 @@ class ExportError(MedgraftError):
     """A model cannot be written as a graph, or the graph does not answer as the model does."""
 
 
+class ForeignModelError(MedgraftError):
+    """A model that is not medgraft's cannot be opened, or does not answer as a classifier does."""
+
+
+class AmbiguousModelError(ForeignModelError):
+    """What such a model wants or says can be read in several ways; the text shows each flag."""
+
+
 class LeakError(MedgraftError):
     """Something asked for the test split where only development images may choose."""
 

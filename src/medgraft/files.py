@@ -1,4 +1,8 @@
-"""Writing so that nothing is ever half-written: to a temporary name, flushed, then renamed."""
+"""Writing so that nothing is ever half-written: to a temporary name, flushed, then renamed.
+
+A process that is killed leaves what it had begun under such a name. The next one that writes to the
+same place takes it away.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,22 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from medgraft.errors import MedgraftError
+
+# What a file or folder is called before it is whole, and the older one while it makes way.
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}(?P<older>-older)?")
+OLDER = "-older"
+ABANDONED = 60  # seconds after which a temporary name is what a killed process left
+SYSTEM_ERROR = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)  # in errors of Rust and C++
+OTHER = "choose another folder"
+NO_ROOM = 1 << 16  # bytes: a disk with less is full
 
 
 class StorageError(MedgraftError):
@@ -33,8 +46,10 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, remedy: str = OTHER) -> Iterator[None]:
     """Turn what the disk says while `path` is written into an error with a remedy.
+
+    Libraries that are not written in Python tell of the disk in errors of their own.
 
     Raises
     ------
@@ -43,12 +58,29 @@ def explained(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        remedy = "choose another folder"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            remedy = "free some space (see: medgraft cache) or choose a folder on another disk"
+    except MedgraftError:
+        raise
+    except Exception as error:
+        number = _number_of(error, path)
+        if number is None and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(number) if number else type(error).__name__
+        if number in {errno.ENOSPC, errno.EDQUOT}:
+            remedy = f"free some space (see: medgraft cache) or {remedy}, on another disk"
         raise StorageError(f"cannot write {path}: {reason}; {remedy}") from error
+
+
+def _number_of(error: Exception, path: Path) -> int | None:
+    """Which of the system's errors it is, or what its library said of one, or that of no room."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if said := SYSTEM_ERROR.search(str(error)):
+        return int(said[1])
+    with suppress(OSError):
+        above = next(one for one in (path, *path.parents) if one.exists())
+        if shutil.disk_usage(above).free < NO_ROOM:
+            return errno.ENOSPC
+    return None
 
 
 def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose another") -> None:
@@ -75,7 +107,7 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
 
 
 @contextmanager
-def written_file(path: Path) -> Iterator[Path]:
+def written_file(path: Path, remedy: str = OTHER) -> Iterator[Path]:
     """Give a temporary path to write; on success it takes the place of `path`, else it goes.
 
     Raises
@@ -83,39 +115,88 @@ def written_file(path: Path) -> Iterator[Path]:
     StorageError
         As `explained` says; `path` is then as it was before.
     """
-    with explained(path):
+    with explained(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path.parent, path.name)
         # A `mkstemp` file is private; what a person asked for should get the usual permissions.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        temporary = _temporary(path)
         try:
             yield temporary
             flush(temporary)
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # of why it was not written the error itself tells
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def written_folder(path: Path) -> Iterator[Path]:
+def written_folder(path: Path, remedy: str = OTHER) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it becomes `path` (replacing an older one)."""
-    with explained(path):
+    with explained(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        remove_abandoned(path.parent, path.name)
+        temporary = _temporary(path)
+        temporary.mkdir(0o700)
         try:
             yield temporary
             temporary.chmod(0o755)
             for file in temporary.rglob("*"):
                 if file.is_file():
                     flush(file)
-            if path.exists():
-                older = temporary.with_name(temporary.name + "-older")
-                path.rename(older)
-                temporary.rename(path)
-                shutil.rmtree(older)
-            else:
-                temporary.rename(path)
+            _put(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(folder: Path, path: Path) -> None:
+    """Rename a folder to `path`; the one that is there makes way, and comes back if that fails."""
+    if not path.exists():
+        folder.rename(path)
+        return
+    older = folder.with_name(folder.name + OLDER)
+    path.rename(older)
+    try:
+        folder.rename(path)
+    except OSError:
+        older.rename(path)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that only this process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+
+
+def remove_abandoned(folder: Path, name: str = "", age: float = ABANDONED) -> None:
+    """Take away what killed processes left half-written in a folder; all of it, or of one name.
+
+    What had made way for something that never came gets its place again.
+    """
+    with suppress(OSError), os.scandir(folder) as inside:  # not there, or not ours to change
+        for one in inside:
+            if not one.name.startswith(f".{name}"):  # soon said, of thousands
+                continue
+            known = TEMPORARY.fullmatch(one.name)
+            if known and name in ("", known["name"]) and is_abandoned(Path(one.path), age):
+                if known["older"] and not (place := Path(folder, known["name"])).exists():
+                    Path(one.path).rename(place)
+                elif one.is_dir(follow_symlinks=False):
+                    shutil.rmtree(one.path, ignore_errors=True)
+                else:
+                    Path(one.path).unlink(missing_ok=True)
+
+
+def is_abandoned(path: Path, age: float = ABANDONED) -> bool:
+    """Whether nobody writes any more what has a temporary name, as far as can be told.
+
+    Not touched for `age` seconds, and not of a process that runs here; of age 0, always.
+    """
+    if not age:
+        return True
+    known = TEMPORARY.fullmatch(path.name)
+    runs = known is not None and Path("/proc", known["pid"]).exists()
+    return not runs and path.lstat().st_mtime < time.time() - age
 
 
 def flush(path: Path) -> None:
@@ -127,16 +208,46 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, remedy: str = OTHER) -> None:
     """Write a whole text file atomically, UTF-8."""
-    with written_file(path) as temporary:
+    with written_file(path, remedy) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write a whole CSV file atomically, its headings first."""
+# What a spreadsheet takes for a formula, which may call out or start programs (OWASP, "CSV
+# injection"); the apostrophes before it are those of earlier escapes. Numbers are none.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def csv_cell(value: object) -> object:
+    """The value as a spreadsheet shows it and does not run it: text gets an apostrophe before it.
+
+    >>> [csv_cell(one) for one in ("=1+1", "'=1+1", "a=b", "-0.5", "-x", -0.5)]
+    ["'=1+1", "''=1+1", 'a=b', '-0.5', "'-x", -0.5]
+    """
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def from_csv_cell(text: str) -> str:
+    """What `csv_cell` was given.
+
+    >>> [from_csv_cell(one) for one in ("'=1+1", "''=1+1", "a=b", "'quoted'")]
+    ['=1+1', "'=1+1", 'a=b', "'quoted'"]
+    """
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]], *, ending: str = "\r\n") -> None:
+    """Write a whole CSV file atomically, its headings first; no cell is a formula.
+
+    ending : of lines.
+    """
     content = io.StringIO(newline="")
-    csv.writer(content).writerows(rows)
+    writer = csv.writer(content, lineterminator=ending)
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
     write_text(path, content.getvalue())
 
 
@@ -170,6 +281,7 @@ def json_value(value: object) -> Any:
     return value
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object, remedy: str = OTHER) -> None:
     """Write JSON atomically; NaN is refused, for not every reader knows it."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, remedy)

@@ -23,20 +23,20 @@ from medgraft.report.text.scenario_names import short_names
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
 from medgraft.scenario import Scenario
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.single_scenario import (
     SingleOptions,
     SingleResult,
     run_single,
     single_config,
 )
-from medgraft.studies.store import RunError, RunStore, write_predictions
+from medgraft.studies.store import RunError, RunStore, was_killed, write_predictions
 from medgraft.types import ImageTable
 
 
@@ -96,7 +96,7 @@ def study_panel_to_folder(
     each finding, with its report and its model.
     """
     options = panel_options(options)
-    options = with_networks(options, panel.question(panel.names[0]), extractor)
+    options = with_defaults(options, panel.question(panel.names[0]), extractor)
     asked = {
         **config(panel.question(panel.names[0]), options, extractor),
         "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,
@@ -190,19 +190,21 @@ def train_to_folder(
     Raises
     ------
     RunError, RunLockedError
-        `out` holds something already, or another process writes to it.
+        `out` holds something already, but for what the same training left when it was killed, or
+        another process writes to it.
     MedgraftError
         As `studies.single_scenario.run_single`.
     """
     with locked(out):
-        if not is_empty(out):
+        asked = single_config(table, scenario, options, extractor)
+        unfinished = was_killed(out, asked)
+        if not (unfinished or is_empty(out)):
             raise RunError(f"{out} is not empty; choose another --out")
         began = time.perf_counter()
         found = run_single(table, scenario, options, extractor)
         seconds = round(time.perf_counter() - began, 3)
         crossed = found.crossed
-        asked = single_config(table, scenario, options, extractor)
-        store = RunStore(out, asked, facts=_facts(table, command))
+        store = RunStore(out, asked, resume=unfinished, facts=_facts(table, command))
         if crossed.training is not None:
             log = crossed.training
             write_json(out / "training.json", training_json({scenario.key: log}))

@@ -33,7 +33,7 @@ DEFAULT_METRIC = "auroc"  # what scenarios are compared by
 ENCODERS: Mapping[str, EncoderName] = {  # by the word that stands for them in a key
     "k" if name == "vlad" else name: name for name in get_args(EncoderName)
 }
-HEADS = ("svm", "logistic", "lda", "rbf", "knn")  # simplest first
+HEADS = ("svm", "logistic", "lda", "ordinal", "rbf", "knn")  # simplest first
 TRAINED = ("finetune", "hybrid")  # families whose network is trained again
 FAMILIES = ("probe", "multiscale", "vlad", *TRAINED, "ensemble")
 MODALITIES = ("xray", "microscopy", "endoscopy", "natural")  # that presets and audits know

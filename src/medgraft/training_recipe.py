@@ -42,7 +42,9 @@ class Recipe:
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
     tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
     mild views of it; 1 is the image alone.
-    networks : that are trained in every fold, with other seeds, and answer together.
+    networks : that are trained in every fold and answer together. differ : in what; in their seeds
+    (`seed`), or every second one also in the scale at which it sees things (`scale`): a smaller
+    input, in views that zoom in where the others' zoom out.
     deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
     or one network, which answers as many times faster: trained on all images' labels (`once`), or
     to answer as those of the folds do (`distilled`).
@@ -72,6 +74,7 @@ class Recipe:
     rungs: str = "1200x2+2400x3"
     tta: int = 1
     networks: int = 1
+    differ: Literal["seed", "scale"] = "seed"
     deploy: Literal["folds", "once", "distilled"] = "folds"
     precision: Literal["f32", "bf16"] = "f32"
 
@@ -99,6 +102,7 @@ class Recipe:
             "rungs": bool(re.fullmatch(r"[1-9]\d*x[1-9]\d*(\+[1-9]\d*x[1-9]\d*)*", self.rungs)),
             "tta": 1 <= self.tta <= 64,
             "networks": 1 <= self.networks <= 64,
+            "differ": self.differ == "seed" or (self.differ, self.deploy) == ("scale", "folds"),
             "deploy": self.deploy in ("folds", "once", "distilled"),
             "precision": self.precision in ("f32", "bf16"),
         }

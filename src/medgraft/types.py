@@ -220,6 +220,7 @@ class ImageTable:
     metadata : further columns of the user's, each (n,).
     positive : the positive class of a two-class problem, else None.
     stored : what is known of images of more than eight bits, by the hash of their bytes.
+    ordered : the classes are grades, the lowest first; it changes no number of a given scenario.
     """
 
     ids: Strings
@@ -238,6 +239,7 @@ class ImageTable:
     findings: tuple[Finding, ...] = ()
     reading: Reading = Reading()
     stored: Mapping[str, StoredRange] = field(default_factory=dict)
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -581,6 +583,18 @@ class Operating:
     by_group: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """That classes are grades, the lowest first: the number of each, and thresholds between them.
+
+    values : (n_classes,) see `data.grades.grade_values`. cuts : by grade, from the second on, the
+    threshold on the probability of this grade or a higher one.
+    """
+
+    values: tuple[int, ...]
+    cuts: Mapping[str, Operating]
+
+
 Maps = NDArray[np.float32]
 Activations = Mapping[str, NDArray[np.float32]]
 """Of one canvas, tap → `(positions, channels)` row by row; a tap without extent is one position."""
@@ -605,6 +619,11 @@ class FittedScenario(Protocol):
 
     @property
     def operating(self) -> Operating | None: ...
+
+    @property
+    def grading(self) -> Grading | None:
+        """Of classes that are grades; else None."""
+        ...
 
     @property
     def rule(self) -> PixelRule:
@@ -679,7 +698,8 @@ class FittedNetwork(FittedScenario, Protocol):
     def linear(self) -> tuple[Floats, Floats] | None:
         """Weights (n_classes, d) and intercepts (n_classes,) on the codes.
 
-        None of a head that is not linear, and where an encoder stands between.
+        None of a head that is not linear, and where an encoder stands between. Of an ordinal head
+        those of its latent value, turned for the lowest grade; they give no scores.
         """
         ...
 
@@ -892,6 +912,43 @@ class Wish:
     threshold: float | None
     needed: int
     found: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GradeCut:
+    """One threshold between two grades: whether an image is of `grade` or a higher one.
+
+    n_above : images that are, by their true grade. estimates : auroc, sensitivity and specificity,
+    by name; sensitivity and specificity at the operating threshold on the probability of `grade` or
+    higher. operating : of the deployed model, chosen out of fold. wishes : thresholds for a wanted
+    sensitivity.
+    """
+
+    grade: str
+    n_above: int
+    estimates: Mapping[str, Estimate]
+    operating: Operating
+    wishes: tuple[Wish, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GradeFigures:
+    """How far from the truth the grades are that images are given.
+
+    values : the number of each grade (`data.grades.grade_values`). kappa : quadratic weighted.
+    exact, off_by_one, off_by_more : shares of the images by distance in places. mean_error : the
+    mean distance. mean_grade_error : that between the true grade and the mean grade by the
+    probabilities, which is no whole number. cuts : from the lowest threshold up.
+    """
+
+    values: tuple[int, ...]
+    kappa: Estimate
+    exact: Estimate
+    off_by_one: Estimate
+    off_by_more: Estimate
+    mean_error: Estimate
+    mean_grade_error: Estimate
+    cuts: tuple[GradeCut, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1264,7 +1321,8 @@ class StudyResult:
     specificity, with what they hold on the test, or out of fold without one. subgroups : of the
     columns asked for, on the same images.
     similarity : to ImageNet, of the images learned from. learning_curve : None where none was asked
-    for. budget : what was run, stopped and not run where a budget decided that.
+    for. budget : what was run, stopped and not run where a budget decided that. grades : of classes
+    that are some, how far mistakes go, out of fold (`validation`) and on the `test`.
     """
 
     metric: str
@@ -1290,6 +1348,7 @@ class StudyResult:
     similarity: Similarity | None = None
     learning_curve: LearningCurve | None = None
     budget: BudgetUse | None = None
+    grades: Mapping[str, GradeFigures] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- being watched

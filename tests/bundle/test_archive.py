@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -110,6 +111,26 @@ def test_a_file_is_unpacked_once_and_a_changed_one_anew(written: Path, tmp_path:
     assert bundle_folder(written) == first
     zipped(written, entries(written), more="said")
     assert bundle_folder(written) != first
+
+
+def test_what_a_killed_process_had_unpacked_goes_with_the_next(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names = ("medgraft-unpacked-01234567", "medgraft-unpacked-held", "medgraft-run")
+    left, held, run = (tmp_path / name for name in names)
+    for folder in (left, held, run):
+        (folder / "model").mkdir(parents=True)
+        os.utime(folder, (1000, 1000))
+    held_by_another = os.open(held, os.O_RDONLY)
+    fcntl.flock(held_by_another, fcntl.LOCK_EX)
+    folder = unpacked(zipped(tmp_path / "a.medgraft", entries(written), more="once"))
+    assert folder.parent == tmp_path
+    assert [one.exists() for one in (left, held, run, folder)] == [False, True, True, True]
+    os.utime(folder, (1000, 1000))
+    unpacked(zipped(tmp_path / "b.medgraft", entries(written), more="said"))
+    assert folder.exists()  # this process still holds it
+    os.close(held_by_another)
 
 
 def test_the_index_is_read_without_unpacking(written: Path) -> None:

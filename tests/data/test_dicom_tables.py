@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from dicom_files import data_set, dicom, written
-from medgraft.data.dicom.identity import public_names, withheld
+from medgraft.data.dicom.identity import public_names, upload_id, withheld
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.pixels.decode import decode
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.split import make_folds, with_test_split
 from medgraft.errors import DataError
-from medgraft.types import ImageTable
+from medgraft.types import ImageTable, Source
 
 RNG = np.random.default_rng(3)
 
@@ -274,3 +275,23 @@ def test_lost_files_are_counted_in_files_though_others_hold_many_frames(tmp_path
     assert len(table) == 6 * 5
     lost = [finding for finding in table.findings if finding.check == "many_skipped"]
     assert [finding.numbers for finding in lost] == [{"skipped": 2, "images": 8}]
+
+
+def test_stored_values_come_whole_out_of_a_worker(tmp_path: Path) -> None:
+    """Of files without a window the data set's range is found, others are decoded as shown."""
+    deep = np.random.default_rng(0).integers(200, 3000, (9, 30, 40)).astype(np.uint16)
+    for k, values in enumerate(deep):
+        save(tmp_path / "deep" / "ab"[k % 2] / f"{k}.dcm", dicom(values, 12))
+    rule = load(tmp_path / "deep").rule
+    assert (rule.low, rule.high) == (0, 4095)  # as of any images of 12 bits that use most of them
+    shown = save(tmp_path / "shown", dicom(deep[0], 12, WindowCenter="1500", WindowWidth="2000"))
+    with DecodePool(1) as pool:
+        found = pool.decode(Source(str(shown)))
+    assert np.array_equal(found.pixels, decode(shown.read_bytes()).pixels)
+
+
+def test_an_upload_has_the_id_of_its_row(clinic: Path) -> None:
+    ids = set(load(clinic).ids.tolist())
+    files = [file.read_bytes() for file in sorted(clinic.rglob("*")) if file.is_file()]
+    assert ids == {upload_id(data) for data in files} - {""}
+    assert upload_id(b"\x89PNG") == upload_id(files[0][:140]) == ""

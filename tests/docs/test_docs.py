@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
-import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import typer
 from pages import DOCS, PAGES, ROOT, RUN, blocks, commands, links
-from PIL import Image
 from typer.main import get_command
 
 from medgraft import cli
-from medgraft.data.phantom import write_phantoms
 
 SHORT = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 
@@ -39,7 +34,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert missing == []
 
 
-def test_the_menu_names_pages_that_are_there_and_every_how_to() -> None:
+def test_the_menu_names_every_page_and_none_that_is_not_there() -> None:
     import yaml
 
     def named(entry: object) -> list[str]:
@@ -50,90 +45,19 @@ def test_the_menu_names_pages_that_are_there_and_every_how_to() -> None:
 
     menu = named(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
     assert [one for one in menu if not (DOCS / one).is_file()] == []
-    how = {page.relative_to(DOCS).as_posix() for page in (DOCS / "how").glob("*.md")}
-    assert how <= set(menu)
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert {one for one in pages if not one.startswith("decisions/0")} <= set(menu)
     assert len(menu) == len(set(menu))
 
 
 # --------------------------------------------------------------------------- typed as it stands
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders and tables that the pages speak of, small."""
-    root = tmp_path_factory.mktemp("docs")
-    for name, patients, seed in (("xrays", 24, 1), ("elsewhere", 24, 2)):
-        write_phantoms(root / name, n_patients=patients, seed=seed)
-    _dicom(root / "clinic")
-    rng = np.random.default_rng(3)
-    rows = []
-    for index in range(48):
-        kind = ("naevus", "melanoma")[index % 2]
-        photo = _spot(rng, dark=index % 2 == 1)
-        photos, cells = root / "photos", root / "cells" / kind
-        for file in (photos / f"ISIC_{index:04d}.png", cells / f"c{index}.png"):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(photo).save(file)
-        lesion = index // 4 * 2 + index % 2  # two photographs each
-        rows.append((f"ISIC_{index:04d}", kind, f"L{lesion}", "mf"[index % 3 == 0]))
-    columns = ["image_id", "dx", "lesion_id", "sex"]
-    pd.DataFrame(rows, columns=columns).to_csv(root / "skin.csv", index=False)
-    films = sorted((root / "xrays").glob("*/*.png"))
-    films = [film for film in films if film.parent.name in ("lesion", "normal")]
-    patients = [film.name.split("_")[0] for film in films]
-    pd.DataFrame(
-        {
-            "path": [film.relative_to(root).as_posix() for film in films],
-            "label": [film.parent.name for film in films],
-            "patient": patients,
-            "hospital": [("north", "south")[int(name[-4:]) // 2 % 2] for name in patients],
-        }
-    ).to_csv(root / "hospitals.csv", index=False)
-    return root
-
-
-def _spot(rng: np.random.Generator, *, dark: bool) -> np.ndarray:
-    y, x = np.mgrid[-1 : 1 : 96 * 1j, -1 : 1 : 96 * 1j]
-    wide, tall = rng.uniform(0.1, 0.4, 2)
-    spot = np.exp(-(x**2 / wide + y**2 / (tall if dark else wide)))
-    skin = np.array([225, 180, 160]) - spot[..., None] * np.array([90, 110, 110])
-    return np.clip(skin + rng.normal(0, 9, (96, 96, 3)), 0, 255).astype(np.uint8)
-
-
-def _dicom(folder: Path) -> None:
-    from dicom_files import data_set, written
-
-    rng = np.random.default_rng(4)
-    for index in range(48):
-        pixels = rng.integers(0, 120, (64, 64)).astype(np.uint8)
-        pixels[16:48, 16:48] += np.uint8(90 * (index % 2))
-        file = folder / ("well", "ill")[index % 2] / f"IM{index:04d}"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(written(data_set(pixels, PatientID=f"P{index}", Modality="DX")))
-
-
-def _matching(word: str) -> list[str]:
-    """What a shell makes of a word: the files that it names, or itself."""
-    found = sorted(str(path) for path in Path().glob(word)) if "*" in word else []
-    return found or [word]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=SHORT.get)
-def test_what_a_page_tells_to_type_runs(
-    page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(shutil.copytree(world, tmp_path / "here"))
+def test_what_a_page_tells_to_type_runs(page: Path, here: Path, type_in: Any) -> None:
     for words in commands(page, shown_to_run=True):
-        typed = [name for word in words for name in _matching(word)]
-        if words[0] == "demo":
-            typed += ["--patients", "24"]
-        if words[0] == "study":
-            typed += ["--quiet"]
-        monkeypatch.setattr(sys, "argv", ["medgraft", *typed])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        assert not stopped.value.code, words
+        type_in(words)
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
         exec(compile(code, SHORT[page], "exec"), names)  # the page's own example

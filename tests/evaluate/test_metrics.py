@@ -50,6 +50,7 @@ def test_two_classes_agree_with_scikit_learn(make, seed, weighted):
         "macro_f1": truth.f1_score(y, label, average="macro", sample_weight=w),
         "mcc": truth.matthews_corrcoef(y, label, sample_weight=w),
         "quadratic_kappa": truth.cohen_kappa_score(y, label, weights="quadratic", sample_weight=w),
+        "mean_absolute_error": truth.mean_absolute_error(y, label, sample_weight=w),
         "brier": truth.brier_score_loss(y, p, sample_weight=w),
         "log_loss": truth.log_loss(y, np.clip(p, 1e-7, 1 - 1e-7), sample_weight=w),
         "sensitivity": truth.recall_score(y, label, sample_weight=w),
@@ -75,6 +76,7 @@ def test_four_classes_agree_with_scikit_learn(make, seed, weighted):
         "macro_f1": truth.f1_score(y, label, average="macro", sample_weight=w),
         "mcc": truth.matthews_corrcoef(y, label, sample_weight=w),
         "quadratic_kappa": truth.cohen_kappa_score(y, label, weights="quadratic", sample_weight=w),
+        "mean_absolute_error": truth.mean_absolute_error(y, label, sample_weight=w),
         "brier": np.average(((p - onehot) ** 2).sum(axis=1), weights=w),
         "log_loss": truth.log_loss(y, p, sample_weight=w),
     }

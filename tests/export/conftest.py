@@ -35,6 +35,7 @@ CAN = {
     "sizes": SIZES,
     "sizes averaged": PROBE.with_pixels(sizes=(64, 128), join="mean"),
     "rbf": dataclasses.replace(PROBE, classifier=Head("rbf")),
+    "ordinal": dataclasses.replace(PROBE, classifier=Head("ordinal")),
     "vlad": encoded("k4.pca8.white6"),
     "vlad, hard": encoded("k4.pca8.white6.hard"),
     "vlad, two sizes": encoded("k4.pca8.white6", (64, 96)),

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from medgraft.data.preprocess import derive
+from medgraft.data.preprocess import area_weights, derive
 from medgraft.errors import ExportError
+from medgraft.export.encoder_graphs import head_graph
 from medgraft.export.formats import FORMATS, open_graph, write_graph
-from medgraft.export.graph import _Shrink, area_weights, classifier_graph
+from medgraft.export.graph import _Shrink, classifier_graph
 from medgraft.features.engine import to_rgb
 from medgraft.features.extract import Extractor
+from medgraft.learn.estimators import OrdinalHead
 from medgraft.types import Canvas, FittedScenario, Geometry, ImageTable
 
 CAN = (
-    "probe", "edited alike", "sizes", "sizes averaged", "rbf", "vlad", "vlad, hard",
+    "probe", "edited alike", "sizes", "sizes averaged", "rbf", "ordinal", "vlad", "vlad, hard",
     "vlad, two sizes", "fisher", "bilinear", "pyramid", "finetune", "mean", "stack",
 )  # fmt: skip
 CANNOT = ("knn", "beside", "views", "some edited")
@@ -54,15 +56,25 @@ def test_a_graph_answers_as_the_classifier(
 
 @pytest.mark.parametrize("name", CANNOT)
 def test_what_has_no_graph_says_what_has(name: str, fitted: dict[str, FittedScenario]) -> None:
-    with pytest.raises(ExportError, match="svm, logistic, lda or"):
+    with pytest.raises(ExportError, match="svm, logistic, lda, ordinal or"):
         classifier_graph(fitted[name])
+
+
+def test_grades_in_a_graph_are_the_heads_own() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 5)).astype(np.float32)
+    y = np.searchsorted([-1.0, 0.0, 0.1], X[:, 0] + rng.normal(size=90))
+    head = OrdinalHead(C=1.0).fit(X, y)
+    wild = np.concatenate([X, 40 * X])  # where a logarithm of a sum would be -inf
+    found = head_graph(head)(torch.from_numpy(wild)).numpy()
+    np.testing.assert_allclose(found, head.decision_function(wild), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("name", "format"),
     [
-        *((name, "onnx") for name in ("sizes", "rbf", "vlad", "vlad, hard", "fisher", "bilinear",
-                                      "pyramid", "stack")),
+        *((name, "onnx") for name in ("sizes", "rbf", "ordinal", "vlad", "vlad, hard", "fisher",
+                                      "bilinear", "pyramid", "stack")),
         ("sizes averaged", "torchscript"),
         ("vlad, two sizes", "torchscript"),
         ("probe", "openvino"),

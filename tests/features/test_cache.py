@@ -189,7 +189,7 @@ def test_clearing_removes_what_belongs_to_nothing(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (1000, 1000))
         os.utime((tmp_path / name).parent, (1000, 1000))
     assert "weights/.alive.1-ab" not in [str(e.path.relative_to(tmp_path)) for e in cache.entries()]
-    assert cache.prune(10**9) == 0
+    assert cache.prune(10**9) == 5  # what killed runs left, and half a graph
     assert (tmp_path / "notes" / "n.json").exists()
     cache.prune(0)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}

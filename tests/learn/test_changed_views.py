@@ -41,6 +41,10 @@ SCENARIOS = {
 }  # fmt: skip
 
 
+LONG = ("sizes", "tuned, views averaged")  # of which "views" and "tuned" show most
+MOST = [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in SCENARIOS]
+
+
 @dataclasses.dataclass(frozen=True)
 class Filled:
     """A canvas of one grey, or as it is."""
@@ -76,7 +80,7 @@ def judged(
     return cross_fitted(scenario, Development(table, folds), extractor), folds
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", MOST)
 def test_a_view_changes_what_is_judged_and_nothing_that_was_learned(
     name: str, table: ImageTable, extractor: Extractor
 ) -> None:

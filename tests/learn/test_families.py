@@ -66,6 +66,10 @@ SCENARIOS = {
 }
 
 
+DEEPEST = "finetune, augmented"  # takes as long as all others together
+MOST = [pytest.param(one, marks=pytest.mark.slow if one == DEEPEST else ()) for one in SCENARIOS]
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
     """Twenty-four noisy images, the bright ones sick, two a patient; one is 1 px high."""
@@ -116,7 +120,7 @@ def canvases_of(one: CrossFitted, table: ImageTable, extractor: Extractor) -> li
 # --------------------------------------------------------------------------- what all families do
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", MOST)
 def test_served_images_are_scored_like_the_table(
     name: str, crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor
 ) -> None:
@@ -151,7 +155,7 @@ def test_out_of_fold_the_bright_are_told_apart(
     assert crossed[name].fitted.operating is not None
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", MOST)
 def test_a_bundle_gives_the_same_scores_on_another_machine(
     name: str, crossed: dict[str, CrossFitted], table: ImageTable, extractor: Extractor,
     tmp_path: Path,

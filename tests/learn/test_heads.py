@@ -44,8 +44,9 @@ def test_scores_have_a_column_for_each_class_and_labels_may_be_words(name, n_cla
     assert scores.shape == (len(X), n_classes)
     assert list(head.classes_) == sorted(set(words))
     assert (head.predict(X) == head.classes_[scores.argmax(axis=1)]).all()
-    assert (head.predict(X) == words).mean() > 0.7
-    if name not in ("knn", "rbf"):
+    # in the order of their names these are no grades, and one latent value does not tell three
+    assert (head.predict(X) == words).mean() > (0.5 if name == "ordinal" else 0.7)
+    if name not in ("knn", "rbf", "ordinal"):
         np.testing.assert_allclose(scores, X @ head.coef_.T + head.intercept_, atol=1e-5)
         if n_classes == 2:
             np.testing.assert_allclose(scores[:, 0], -scores[:, 1])
@@ -154,7 +155,7 @@ def test_is_a_scikit_learn_estimator(name):
 
 def head_of(name, strength, n, train):
     """The head that a strength of all n rows means for some: C grows as rows get fewer."""
-    by_sum = name in ("svm", "logistic", "rbf")  # C multiplies a sum over rows
+    by_sum = name in ("svm", "logistic", "ordinal", "rbf")  # C multiplies a sum over rows
     return HEADS[name](strength * n / len(train) if by_sum else strength)
 
 
@@ -262,7 +263,7 @@ def test_the_final_head_is_the_one_fitted_on_all_rows(name):
     assert result.head.get_params().keys() == alone.get_params().keys()
 
 
-@pytest.mark.parametrize("name", ["svm", "logistic", "lda", "rbf"])
+@pytest.mark.parametrize("name", ["svm", "logistic", "lda", "ordinal", "rbf"])
 def test_a_feature_scaled_a_thousandfold_changes_nothing(name):
     X, y, fold, _ = codes_of_patients()
     scaled = X * np.where(np.arange(X.shape[1]) == 3, 1000, 1).astype(np.float32)

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import fabricate
+import numpy as np
 import pytest
 
 from medgraft.report.pages.study import render, write_for_paper
 from medgraft.report.text import checklists, methods, references
 from medgraft.results.study import ReportInput
+from medgraft.types import Finding
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,16 @@ def test_the_paragraphs_hold_the_numbers_of_the_study(content: ReportInput) -> N
     assert "The test set (624 images of 208 groups)" in text
     assert "the other 600 images of 200 groups" in text
     assert "0.570" in text  # the threshold
+
+
+def test_fewer_groups_than_were_read_are_explained(content: ReportInput) -> None:
+    assert "were joined" not in methods.paragraphs(content)["Data"]
+    n = len(np.unique(content.result.table.groups))
+    numbers = {"groups": 5, "joined_into": 2, "before": n + 3, "after": n}
+    joined = Finding("copies_kept_together", "info", "", numbers)
+    result = dataclasses.replace(content.result, findings=(*content.result.findings, joined))
+    text = methods.paragraphs(dataclasses.replace(content, result=result))["Data"]
+    assert f"were joined: of {n + 3} that were read, {n} were left" in text
 
 
 def test_who_made_the_test_split_is_told(content: ReportInput) -> None:

@@ -9,14 +9,16 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
 from PIL import Image
 
+from medgraft.serve.about import About
 from medgraft.serve.guard import Guard
 from medgraft.serve.limits import Limits
 from medgraft.serve.model import ServedModel
@@ -137,17 +139,40 @@ def png(grey: int = 128, side: int = 64) -> bytes:
     return content.getvalue()
 
 
+def mounted(guard: Guard, below: str) -> FastAPI:
+    """Another application that has the server's below a path, and runs its service."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with guard.service.running():
+            yield
+
+    outer = FastAPI(lifespan=lifespan)
+    outer.mount(below, guard.app)
+    return outer
+
+
 @contextmanager
-def running(limits: Limits = SMALL, door: Door | None = None) -> Iterator[Running]:
-    """Serve the gated model until the end of the block; its gate is open."""
+def running(
+    limits: Limits = SMALL,
+    door: Door | None = None,
+    about: About | None = None,
+    below: str = "",
+) -> Iterator[Running]:
+    """Serve the gated model until the end of the block; its gate is open.
+
+    below : the path at which it is mounted in another application.
+    """
     door = door or Door(port=0)
     model = Gated(PLACE)
     model.gate.set()
-    served = ServedModel(model, None, None, "0" * 64, "openvino", 1)
+    served = ServedModel(model, None, None, "0" * 64, "openvino", 1, about or About())
     begun = threading.Event()
     with bound(door) as listening:
         settings = config(served, door, limits)
         assert isinstance(settings.app, Guard)
+        if below:
+            settings.app.app = mounted(settings.app, below)
         server = Server(settings, begun.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

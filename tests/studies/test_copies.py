@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.data.ingest import load
+from medgraft.data.ingest import LoadOptions, load, load_any
+from medgraft.data.panel_split import divided_panel
 from medgraft.errors import FitError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.panel import Panel
+from medgraft.studies.near_copies import divided_without_torn_copies
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import run_study
 
@@ -100,3 +104,31 @@ def test_near_copies_are_not_torn_by_the_test_split_that_a_study_sets_aside(
     test = seen.splits == "test"
     assert test.any()
     assert not set(pictures[test]) & set(pictures[~test])
+
+
+def test_nor_by_the_test_split_of_several_findings(tmp_path: Path, cache: Cache) -> None:
+    rng, rows = np.random.default_rng(1), ["path,p,q"]
+    for image in range(24):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8))
+        pixels = coarse.resize((96, 96), Image.Resampling.BICUBIC)
+        for letter, quality in zip("xyz", (60, 80, 95), strict=True):
+            pixels.save(tmp_path / f"{letter}{image}w.jpg", quality=quality)
+            rows.append(f"{letter}{image}w.jpg,{image % 2},{int(image % 3 > 0)}")
+    (tmp_path / "findings.csv").write_text("\n".join(rows))
+    whole = load_any(tmp_path / "findings.csv", LoadOptions(no_groups=True))
+    assert isinstance(whole, Panel)
+    extractor = Extractor(cache, workers=2)
+
+    def torn(panel: Panel) -> set[str]:
+        pictures = np.array([Path(i).stem.strip("xyzw") for i in panel.images.ids.tolist()])
+        test = panel.images.splits == "test"
+        assert test.any()
+        return set(pictures[test]) & set(pictures[~test])
+
+    assert torn(divided_panel(whole, OPTIONS.test_fraction, OPTIONS.seed))
+    divided = divided_without_torn_copies(whole, dataclasses.replace(OPTIONS, n_folds=2), extractor)
+    assert not torn(divided)
+    assert len(np.unique(divided.images.groups)) == 24
+    assert "near copies" in next(
+        f.text for f in divided.images.findings if f.check == "copies_kept_together"
+    )

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import medgraft
+from medgraft import api
+from medgraft.bundle import explain
+from medgraft.bundle.external_validation import evaluate_model
 from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
+from medgraft.bundle.panel_validation import evaluate_panel, write_panel_external
+from medgraft.cli.program import app
 from medgraft.data.ingest import load_any
-from medgraft.errors import FitError, ScenarioError
+from medgraft.errors import BundleError, DataError, FitError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.finetune import Training
 from medgraft.learn.fit import load as load_bundle
 from medgraft.panel import PRESENT, UNCERTAIN, UNKNOWN, Panel
 from medgraft.run_folders import folder_of, study_panel_to_folder
@@ -22,6 +30,7 @@ from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, run_panel
 from medgraft.studies.run import run_study
 from medgraft.studies.store import RunError
+from medgraft.studies.together import learned_together
 from two_lesions import write_lesions
 
 OPTIONS = StudyOptions(heads=("logistic",), audit=False, learning_curve=False)
@@ -111,12 +120,61 @@ def test_each_its_own_scenario_where_that_is_asked_for(panel, extractor):
     assert all(one.scenario == one.own for one in own.findings)
 
 
+TRAINED = dataclasses.replace(
+    OPTIONS, families=("finetune",), depths=("blocks.6",), training_size=64, validate="plain",
+    training=(("epochs", "1"), ("steps", "0")),
+)  # fmt: skip
+
+
+def test_what_networks_learn_together_is_what_is_judged(study, extractor):
+    folds, names = study.folds, ("a", "b")
+    assert learned_together(study.panel, names, OPTIONS, extractor, folds) == (OPTIONS, None)
+    _, together = learned_together(study.panel, names, TRAINED, extractor, folds)
+    assert together.panel.names == names
+    assert not (together.panel.images.splits == "test").any()
+    at = [folds.ids.tolist().index(one) for one in together.folds.ids.tolist()]
+    assert np.array_equal(folds.assignment[at], together.folds.assignment)
+    known = dict(zip(study.panel.images.ids.tolist(), study.panel.truth.tolist(), strict=True))
+    for name, marks in zip(together.folds.ids.tolist(), together.panel.truth.tolist(), strict=True):
+        assert marks == known[name][:2] != [UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.slow
+def test_one_network_a_fold_is_trained_whatever_the_number_of_findings(
+    panel, extractor, monkeypatch
+):
+    trained = []
+    real = Training.epochs
+    monkeypatch.setattr(
+        Training, "epochs", lambda self, *a, **how: trained.append(1) or real(self, *a, **how)
+    )
+    found = run_panel(panel, TRAINED, extractor)
+    assert len(trained) == 5
+    assert [one.scenario.split("/")[0] for one in found.result.findings] == ["finetune"] * 2
+    assert all(one.test["auroc"].n > 5 for one in found.result.findings)
+
+
 def test_nothing_to_judge_and_what_is_for_one_question_is_refused(panel, extractor):
     rare = dataclasses.replace(panel, names=("rare",), marks=panel.marks[:, 2:])
     with pytest.raises(FitError, match="the nearest is 'rare'"):
         run_panel(rare, OPTIONS, extractor)
     with pytest.raises(ScenarioError, match="--site"):
         run_panel(panel, dataclasses.replace(OPTIONS, site="x"), extractor)
+
+
+def test_python_reads_and_studies_a_panel_by_the_same_names(tmp_path, panel, monkeypatch):
+    table = write_lesions(tmp_path / "few", 12)
+    read = medgraft.load_panel(table, uncertain="negative")
+    assert (read.names, read.uncertain, len(read)) == (("a", "b", "drain"), "negative", 12)
+    (tmp_path / "one.csv").write_text("path,label\n" + "few/p0000.png,x\nfew/p0001.png,y\n")
+    with pytest.raises(DataError, match=r"one question an image \(x, y\)"):
+        medgraft.load_panel(tmp_path / "one.csv")
+    asked = []
+    for name in ("run_panel", "study_panel_to_folder"):
+        monkeypatch.setattr(api, name, lambda *a, **how: asked.append((a[0], how)))
+    medgraft.study(panel, OPTIONS, scenario="own")
+    medgraft.study(panel, OPTIONS, out=tmp_path / "run")
+    assert asked == [(panel, {"scenario": "own"}), (panel, {"scenario": "auto"})]
 
 
 # --------------------------------------------------------------------------- what it leaves
@@ -157,11 +215,17 @@ def test_a_run_is_resumed_with_the_same_numbers_and_never_overwritten(study, pan
 
 
 def test_each_classifier_says_of_an_image_what_it_says_alone(
-    study, panel, extractor, out, tmp_path
+    study, panel, extractor, out, tmp_path, monkeypatch
 ):
     image = panel.images.sources[0].path
     models = panel_models(out)
+    decoded = []
+    real = Extractor.decode
+    monkeypatch.setattr(
+        Extractor, "decode", lambda self, ids, *how: decoded.append(ids) or real(self, ids, *how)
+    )
     said, missing = predict_panel(models, [image, "not-there.png"], extractor)
+    assert decoded == [[image, "not-there.png"]]  # once for all findings
     assert missing.error
     assert not missing.findings
     for name, p in said.findings.items():
@@ -173,6 +237,45 @@ def test_each_classifier_says_of_an_image_what_it_says_alone(
     assert head == "source,findings,probability of a,probability of b,error"
     assert second.startswith("not-there.png,,,,")
     assert panel_models(out / "findings" / "a") == {}
+
+
+def test_each_classifier_is_judged_elsewhere_where_its_finding_is_known(
+    study, extractor, out, tmp_path
+):
+    panel = load_any(write_lesions(tmp_path / "there", 30, seed=5, faint=30))
+    marks = panel.marks.copy()
+    marks[:4, 0], marks[:, 1] = UNKNOWN, PRESENT
+    there = dataclasses.replace(panel, marks=marks)
+    models = panel_models(out)
+    found = evaluate_panel(models, there, extractor)
+    assert found.not_judged == {"b": "no image is known to be without it"}
+    assert found.findings["a"].by_image.n_images == 26
+    alone = evaluate_model(models["a"], there.question("a"), extractor)
+    assert found.findings["a"].json() == alone.json()
+    assert found.mean.value == alone.by_image.estimates["auroc"].value
+    written = write_panel_external(tmp_path / "out", found, models, model="m", data="d")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
+        "evaluation.json", "findings/a/evaluation.html",
+    ]  # fmt: skip
+    assert json.loads(written[0].read_text())["findings"].keys() == {"a"}
+    other = dataclasses.replace(there, names=("x", "y", "z"))
+    with pytest.raises(DataError, match=r"a \(not named there\).*The images name x, y, z"):
+        evaluate_panel(models, other, extractor)
+
+
+def test_commands_that_take_one_finding_say_which_there_are(out, panel, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        explain, "explain_files", lambda folder, *a, **how: asked.append((folder, how)) or ([], ())
+    )
+    image = panel.images.sources[0].path
+    run = CliRunner().invoke(app, ["explain", str(out), image, "--out", str(tmp_path / "maps")])
+    assert run.exit_code == 0, run.output
+    assert [(folder.name, how["target"]) for folder, how in asked] == [("a", "a"), ("b", "b")]
+    with pytest.raises(BundleError, match=r"several findings.*findings.a"):
+        medgraft.load_model(out)
+    shares = ["evaluate", str(out), image, "--class-shares", "estimate"]
+    assert "about one finding" in CliRunner().invoke(app, shares).output.replace("\n", " ")
 
 
 def test_findings_have_folders_that_every_file_system_takes():

@@ -142,7 +142,7 @@ def run(
         )
         steps.append(PlannedStep(facts, entries, StudyOptions()))
     prepared = Prepared(
-        options=StudyOptions(families=("probe",), backbones=("probe",)),
+        options=StudyOptions(families=("probe",), backbones=("probe",), metric="auroc"),
         table=table,
         development=Development(table, make_folds(table, 5, 0)),
         planned=planned_in(steps),

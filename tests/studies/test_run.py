@@ -295,7 +295,6 @@ def test_scenarios_stand_simplest_first(one_cache: Cache) -> None:
         ({"heads": ("forest",)}, r"no head 'forest'; there are: svm"),
         ({"metric": "f1"}, r"no metric 'f1'"),
         ({"families": ("magic",)}, r"no family 'magic'; there are: probe"),
-        ({"heads": ()}, r"no head was given"),
         ({"resize": "stretch"}, r"no resize rule 'stretch'"),
         ({"seed": -1}, r"the seed is -1; it must be from 0"),
         ({"seed": 2**32}, r"the seed is 4294967296"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -19,12 +20,13 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from medgraft.errors import BundleError, NewerBundleError
 from medgraft.features.weights import sha256_of
-from medgraft.files import StorageError, explained, written_file
+from medgraft.files import StorageError, explained, is_abandoned, written_file
 from medgraft.version import __version__
 
 SUFFIX = ".medgraft"
@@ -37,6 +39,7 @@ LARGEST_TEXT = 1 << 20  # bytes of a JSON file, of the card, and of the zip's ow
 MOST_PARTS = 1000
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of all parts: when a file was written tells nothing of it
 CHUNK = 1 << 20
+UNPACKED = "medgraft-unpacked-"  # begins the names of folders in which archives are unpacked
 
 
 def is_archive(path: Path) -> bool:
@@ -115,7 +118,8 @@ _unpacked: dict[tuple[object, ...], Path] = {}
 def unpacked(path: Path) -> Path:
     """The folder in which an archive's parts lie, `model` among them, for as long as this runs.
 
-    Each process unpacks a file once, for itself alone, and takes the folder away when it ends.
+    Each process unpacks a file once, for itself alone, and takes the folder away when it ends; of
+    one that was killed the next one takes it away.
 
     Raises
     ------
@@ -132,12 +136,44 @@ def unpacked(path: Path) -> Path:
         return _unpacked[known]
     folder = Path(tempfile.gettempdir())
     with explained(folder):
-        folder = Path(tempfile.mkdtemp(prefix="medgraft-"))
+        _remove_left(folder)
+        folder = Path(tempfile.mkdtemp(prefix=UNPACKED))
+        _hold(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with explained(folder):
         _unpack(path, folder)
     _unpacked[known] = folder
     return folder
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock a folder until what is given is closed, or this process ends; None if another holds it.
+
+    Where folders cannot be locked nobody holds one, and none is taken away.
+    """
+    descriptor = None
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        if descriptor is not None:
+            os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_left(folder: Path) -> None:
+    """Take away what processes had unpacked there that were killed."""
+    for path in folder.glob(f"{UNPACKED}*"):
+        with suppress(OSError):  # another user's, or gone
+            if path.is_symlink() or not is_abandoned(path):
+                continue
+            held = _hold(path)
+            if held is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(held)
 
 
 def read_index(path: Path) -> dict[str, Any]:

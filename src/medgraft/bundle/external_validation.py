@@ -22,6 +22,7 @@ from medgraft.errors import DataError
 from medgraft.evaluate.conformal import check_alpha
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
+from medgraft.evaluate.grades import grade_figures
 from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.prior import adjust
 from medgraft.evaluate.subgroups import subgroup_columns, subgroups_of
@@ -34,6 +35,7 @@ from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import (
     Evaluation,
     Finding,
+    GradeFigures,
     ImageTable,
     Operating,
     Predictions,
@@ -80,7 +82,8 @@ class ExternalValidation:
     learned from, where it keeps what says so. subgroups : of the columns asked for. metric : what
     its study chose by. learned : images of each class that it learned from; empty where its study's
     predictions are not beside it. adjusted : the same at other class shares, where asked for.
-    findings : what of the images its rule for stored values does not fit.
+    findings : what of the images its rule for stored values does not fit. grades : how far mistakes
+    go, where classes are grades.
     """
 
     predictions: Predictions
@@ -96,6 +99,7 @@ class ExternalValidation:
     learned: Mapping[str, int] = field(default_factory=dict)
     adjusted: Adjusted | None = None
     findings: tuple[Finding, ...] = ()
+    grades: GradeFigures | None = None
 
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
@@ -113,6 +117,7 @@ class ExternalValidation:
             "sets": json_value(self.sets),
             "unlike": json_value(self.unlike),
             "subgroups": json_value(self.subgroups),
+            **({"grades": json_value(self.grades)} if self.grades else {}),
             **asked,
         }
 
@@ -221,6 +226,7 @@ def evaluate_model(
             fitted.operating,
         ),
         metric=learned.metric,
+        grades=None if fitted.grading is None else grade_figures(predictions, fitted.grading),
         learned=learned.by_class,
         adjusted=adjusted,
         findings=findings,
@@ -257,6 +263,7 @@ def write_external(
             unlike=found.unlike,
             subgroups=found.subgroups,
             learned=found.learned,
+            grades=found.grades,
             command=command,
             version=importlib.metadata.version("medgraft"),
         ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.bundle.archive import is_archive, unpacked
-from medgraft.errors import DataError
+from medgraft.errors import BundleError, DataError
 from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -47,11 +47,18 @@ def bundle_folder(path: Path) -> Path:
     Raises
     ------
     BundleError
-        A file is no whole bundle, or holds what none may hold.
+        A file is no whole bundle, or holds what none may hold; or it is the run of a study of
+        several findings, each of which has a classifier.
     """
     if is_archive(path):
         return unpacked(path) / "model"
-    inside = path / "model"
+    inside, findings = path / "model", path / "findings"
+    if findings.is_dir() and not inside.is_dir() and (path / "result.json").is_file():
+        one = next(iter(sorted(findings.iterdir())), findings)
+        raise BundleError(
+            f"{path} is a study of several findings, each with a classifier of its own; pass the "
+            f"folder of one, such as {one}"
+        )
     return inside if not (path / "bundle.json").is_file() and inside.is_dir() else path
 
 

@@ -108,4 +108,5 @@ def index_facts(facts: ModelFacts) -> dict[str, Any]:
         "positive": facts.positive,
         "metric": facts.run.metric if facts.run else "",
         "fingerprint": facts.run.fingerprint if facts.run else "",
+        "audit": facts.run.verdict if facts.run else "",
     }

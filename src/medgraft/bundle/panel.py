@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgraft.bundle.model import bundle_folder
-from medgraft.bundle.predict import Prediction, predict_files
+from medgraft.bundle.predict import Classification, classified, find_images
 from medgraft.data.dicom.identity import public_names
+from medgraft.data.listing import shown
+from medgraft.data.preprocess import recipe_of
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
+from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.files import write_csv
+from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.fit import load
+from medgraft.learn.network import NetworkWithHead, in_batches
+from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,8 @@ def predict_panel(
 ) -> list[PanelPrediction]:
     """What the classifiers of a panel say of image files, folders and patterns, in order.
 
-    Each finding's classifier reads the images for itself, one after another.
+    An image is decoded once for all findings whose classifiers see it alike, and read in one pass
+    where they share a network; those are all of them unless each finding has its own scenario.
 
     Raises
     ------
@@ -80,23 +90,79 @@ def predict_panel(
     DataError
         There is no image.
     """
-    said: dict[str, list[Prediction]] = {}
-    for name, folder in models.items():
-        said[name] = predict_files(load(bundle_folder(folder), extractor), paths)
-    first = next(iter(said.values()))
-    return [_joined({name: rows[i] for name, rows in said.items()}) for i in range(len(first))]
+    found = find_images(paths)
+    files = [file for file, problem in found.items() if not problem]
+    fitted = {name: load(bundle_folder(folder), extractor) for name, folder in models.items()}
+    errors = {file: problem for file, problem in found.items() if problem}
+    said: dict[str, dict[str, Classification]] = {file: {} for file in found}
+    remarks: dict[str, str] = {}
+    for group in _seen_alike(fitted):
+        probabilities, remarks = _read_once(group, files, errors)
+        for name, one in group.items():
+            for file, p in zip(remarks, probabilities[name], strict=True):
+                said[file][name] = classified(one, p)
+    return [_of_file(file, said[file], list(models), errors, remarks) for file in found]
 
 
-def _joined(rows: Mapping[str, Prediction]) -> PanelPrediction:
+def _seen_alike(fitted: Mapping[str, FittedScenario]) -> list[dict[str, FittedScenario]]:
+    """Classifiers by finding, in groups for which an image is one and the same canvas."""
+    groups: dict[object, dict[str, FittedScenario]] = {}
+    for name, one in fitted.items():
+        groups.setdefault((recipe_of(one.spec), one.rule), {})[name] = one
+    return list(groups.values())
+
+
+def _read_once(
+    group: Mapping[str, FittedScenario], files: Sequence[str], errors: dict[str, str]
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """By finding probabilities (n, 2) of the n files that can be read, and by file the remark.
+
+    errors : why others cannot be, which is added.
+    """
+    remarks: dict[str, str] = {}
+    first = next(iter(group.values()))
+
+    def readable() -> Iterator[Canvas]:
+        for row in first.canvases(files, [Source(os.fspath(file)) for file in files]):
+            if isinstance(row, Skipped):
+                errors[row.source] = row.reason
+            else:
+                remarks[row.id] = row.remark
+                yield row
+
+    own = [one for one in group.values() if isinstance(one, NetworkWithHead | FittedEnsemble)]
+    if len(own) < len(group):  # what somebody else wrote takes canvases, and nothing else
+        canvases = list(readable())
+        return {name: one.probabilities(canvases) for name, one in group.items()}, remarks
+    inputs = tuple(dict.fromkeys(spec for one in own for spec in one.inputs))
+    outputs = run_feature_plans(readable(), first.spec, inputs, own[0].extractor)
+
+    def side_by_side(batch: Sequence[Outputs]) -> Floats:
+        return np.concatenate([one.scores_from(batch) for one in own], axis=1)
+
+    scores = in_batches(outputs, side_by_side, 2 * len(own))
+    each = np.split(scores, len(own), axis=1)
+    found: dict[str, Floats] = {
+        name: one.calibrator(of) for name, one, of in zip(group, own, each, strict=True)
+    }
+    return found, remarks
+
+
+def _of_file(
+    file: str,
+    answers: Mapping[str, Classification],
+    names: Sequence[str],
+    errors: Mapping[str, str],
+    remarks: Mapping[str, str],
+) -> PanelPrediction:
     """One image, by finding."""
-    one = next(iter(rows.values()))
-    answers = {name: row.answer for name, row in rows.items() if row.answer}
+    read = [name for name in names if name in answers]
     return PanelPrediction(
-        source=one.source,
-        findings={name: answer.probabilities[name] for name, answer in answers.items()},
-        there={name: answer.label == name for name, answer in answers.items()},
-        error=one.error,
-        remark=one.remark,
+        source=shown(file),
+        findings={name: answers[name].probabilities[name] for name in read},
+        there={name: answers[name].label == name for name in read},
+        error=errors.get(file),
+        remark=remarks.get(file, ""),
     )
 
 

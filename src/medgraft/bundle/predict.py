@@ -16,6 +16,7 @@ from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
+from medgraft.evaluate.grades import mean_grade
 from medgraft.files import write_csv
 from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
 
@@ -26,10 +27,15 @@ MASK = "a mask of another image by its folder, name or values; name the file to 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """A label, and the probability of each class."""
+    """A label, and the probability of each class.
+
+    grade : of classes that are grades the mean by these probabilities and its standard deviation,
+    in the numbers of the grades (`data.grades.grade_values`).
+    """
 
     label: str
     probabilities: Mapping[str, float]
+    grade: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Prediction:
             "probabilities": self.answer and self.answer.probabilities,
             "error": self.error,
         }
+        if self.answer and self.answer.grade:
+            row["mean_grade"], row["grade_sd"] = self.answer.grade
         if self.classes:
             row["set"] = list(self.classes)
         if self.unlike is not None:
@@ -98,7 +106,11 @@ def predict_files(
 def classified(fitted: FittedScenario, p: Floats) -> Classification:
     """What probabilities p (n_classes,) of one image say."""
     by_class = dict(zip(fitted.classes, map(float, p), strict=True))
-    return Classification(label_of(fitted, p), by_class)
+    grade = None
+    if fitted.grading is not None:
+        mean, spread = mean_grade(p[None], fitted.grading.values)
+        grade = float(mean[0]), float(spread[0])
+    return Classification(label_of(fitted, p), by_class, grade)
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
@@ -124,7 +136,10 @@ def write_predictions(path: Path, rows: Sequence[Prediction], classes: Sequence[
 
 def columns_beside(rows: Sequence[Prediction]) -> dict[str, list[str]]:
     """What is said beside labels, by heading, a text a row; what is said of no row is left out."""
+    grades = [row.answer.grade if row.answer else None for row in rows]
     columns = {
+        "mean grade": [f"{grade[0]:.3f}" if grade else "" for grade in grades],
+        "sd of grade": [f"{grade[1]:.3f}" if grade else "" for grade in grades],
         "set": [AND.join(row.classes) for row in rows],
         "unlike": [UNLIKE[row.unlike] for row in rows],
     }

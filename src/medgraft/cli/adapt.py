@@ -29,7 +29,7 @@ def adapt(
             "--out",
             "-o",
             metavar="DIR",
-            help="Write a copy of MODEL with its threshold set anew. MODEL stays as it is.",
+            help="Write a copy of MODEL here, its threshold set for there. MODEL stays as it is.",
         ),
     ] = None,
     threshold: Annotated[
@@ -65,7 +65,7 @@ def adapt(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Say from unlabelled images of another place whether MODEL's figures may be believed there.
+    """Judge from unlabelled images of another place whether MODEL's figures may be believed there.
 
     Do the images look like those learned from, how many labels may be right, how are classes mixed,
     and where would the threshold lie? With --out a model with that threshold is written.

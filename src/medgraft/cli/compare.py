@@ -26,9 +26,7 @@ from medgraft.cli.option_parsing import (
 from medgraft.cli.options import (
     ADDRESS,
     ALPHA,
-    AUDITED,
     CACHE,
-    COMPARED,
     DATA,
     ENGINE,
     MASKS,
@@ -37,8 +35,8 @@ from medgraft.cli.options import (
     RECIPE,
     RUNNER,
     SAFE,
+    SEED,
     SUBGROUPS,
-    TRAINED,
     TRAINING,
     WORKERS,
 )
@@ -46,7 +44,7 @@ from medgraft.cli.panel import ONE_SCENARIO, UNCERTAIN, say_panel, study_finding
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 from medgraft.cli.runs import check_server, log_finished
-from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
+from medgraft.scenario import HEADS, MODALITIES
 
 
 @app.command()
@@ -54,77 +52,84 @@ from medgraft.scenario import DEFAULT_METRIC, HEADS, MODALITIES
 def study(
     data: DATA,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN", help="The folder the run leaves.")
+        Path, typer.Option("--out", "-o", metavar="RUN", help="The folder that is written.")
     ] = Path("medgraft-run"),
     backbone: Annotated[
         list[str] | None,
         typer.Option(
-            help="A network of timm; may be repeated. Where none is named, the default one, and "
-            "beside it VGG-16 if it is installed and the images are few. See `medgraft backbones`."
+            metavar="NAME",
+            help="A pretrained network (medgraft backbones lists those here); may be repeated. "
+            "Without it: EfficientNet-lite0, and on few images VGG-16 beside it if installed.",
         ),
     ] = None,
     weights: Annotated[
         str,
-        typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
+        typer.Option(
+            metavar="FILE|hub",
+            help="Weights of the backbone: a file, or hub to download timm's. Those that came by "
+            "pip need none.",
+        ),
     ] = "",
     families: Annotated[
         str,
         typer.Option(
-            help="auto (what the budget holds and is worth it; the default with --budget), probe "
-            "(codes of a layer; the default without one), multiscale (several input sizes), vlad "
-            "(encoded descriptors), finetune (the network trained again), hybrid (VGG's first "
-            "blocks, then light ones that are trained; with --backbone hybrid_vgg16), ensemble (a "
-            "stack of what is frozen), with commas.",
-            rich_help_panel=COMPARED,
+            metavar="probe,vlad,…",
+            help="Which kinds of scenarios are compared, with commas: probe (CNN codes of a layer "
+            "and a head; the default), multiscale (several input sizes), vlad (encoded "
+            "descriptors), finetune (the network trained again), ensemble (a stack of the frozen "
+            "ones), hybrid (VGG's first blocks, then light trained ones; --backbone hybrid_vgg16). "
+            "auto, the default with --budget: what is worth the time.",
         ),
     ] = "",
     heads: Annotated[
         str,
-        typer.Option(help=f"{', '.join(HEADS)}, with commas.", rich_help_panel=COMPARED),
-    ] = "svm,logistic,knn",
+        typer.Option(
+            metavar="svm,logistic,…",
+            help=f"Classifiers on the codes: {', '.join(HEADS)}; by default svm,logistic,knn, and "
+            "of grades ordinal too.",
+        ),
+    ] = "",
     preprocess: Annotated[
         str,
         typer.Option(
-            help="raw, clahe (instead), raw+clahe (beside), with commas. With raw and clahe, the "
-            "mean of their probabilities is compared too.",
-            rich_help_panel=COMPARED,
+            metavar="raw,clahe,…",
+            help="Images as they are (raw), with local contrast evened (clahe), or the codes of "
+            "both joined (raw+clahe). raw,clahe compares the mean of the two, also.",
         ),
     ] = "raw",
     sizes: Annotated[
         str,
         typer.Option(
             metavar="224,544,864",
-            help="Input sizes of multiscale; by default those that the images hold.",
-            rich_help_panel=COMPARED,
+            help="Input sizes of multiscale, in pixels; by default those that the images hold.",
         ),
     ] = "",
     encoders: Annotated[
         str,
         typer.Option(
-            help="Of vlad: k64 (VLAD with 64 centres), fisher16, bilinear2048, pyramid1-2-4; "
-            "k64.pca64.white128.hard says more.",
-            rich_help_panel=COMPARED,
+            metavar="k64,fisher16,…",
+            help="How vlad encodes: k64 (VLAD with 64 centres), fisher16, bilinear2048, "
+            "pyramid1-2-4; k64.pca64.white128.hard says more.",
         ),
     ] = "k16,k64",
     augment: Annotated[
         str,
         typer.Option(
             metavar="PRESET",
-            help=f"Compare codes of augmented views: {', '.join(MODALITIES)}; "
-            "`medgraft views` shows what they do to your images.",
-            rich_help_panel=COMPARED,
+            help=f"Also compare codes of augmented views, as this preset makes them: "
+            f"{', '.join(MODALITIES)}, or auto with --modality. medgraft views shows them.",
         ),
     ] = "",
     views: Annotated[
         int,
-        typer.Option(help="Views of each image, itself included.", rich_help_panel=COMPARED),
+        typer.Option(metavar="N", help="With --augment: views of each image, itself included."),
     ] = 4,
     modality: Annotated[
         str,
         typer.Option(
-            help=f"What the images are ({', '.join(MODALITIES)}); with it --augment "
-            "auto takes the preset that suits them, and the audit knows what is no evidence.",
-            rich_help_panel=COMPARED,
+            metavar="xray|…",
+            help=f"What the images are: {', '.join(MODALITIES)}. The audit then knows which "
+            "places are no evidence, such as the corners of a film.",
         ),
     ] = "",
     masks: MASKS = None,
@@ -132,26 +137,23 @@ def study(
         bool,
         typer.Option(
             "--audit/--no-audit",
-            help="Whether what is recommended is audited for what it looks at.",
-            rich_help_panel=AUDITED,
+            help="Test which places decide, and do not recommend what looks where it should not.",
         ),
     ] = True,
     audit_pairs: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Pairs of images, of two classes, whose regions are exchanged; more take longer "
-            "and see smaller effects.",
-            rich_help_panel=AUDITED,
+            metavar="N",
+            help="Pairs of images whose regions the audit exchanges; more take longer and see "
+            "smaller effects.",
         ),
     ] = 80,
     learning_curve: Annotated[
         bool,
         typer.Option(
             "--learning-curve/--no-learning-curve",
-            help="Whether heads are fitted again on fewer patients, to say what twice as many "
-            "would bring.",
-            rich_help_panel=COMPARED,
+            help="Fit heads again on fewer patients, to say what twice as many would bring.",
         ),
     ] = True,
     depths: Annotated[
@@ -159,8 +161,7 @@ def study(
         typer.Option(
             metavar="best,blocks.4,input",
             help="From which layer on networks are trained, with commas: best finds it out, input "
-            "trains everything.",
-            rich_help_panel=TRAINED,
+            "trains all of them.",
         ),
     ] = "best",
     recipe: RECIPE = "",
@@ -170,71 +171,74 @@ def study(
         typer.Option(
             metavar="PIXELS",
             min=0,
-            help="Input size of networks that are trained; their own by default, or the largest "
-            "that --budget has time for.",
-            rich_help_panel=TRAINED,
+            help="Input size in training; the network's own by default, or the largest that "
+            "--budget has time for.",
         ),
     ] = 0,
     budget: Annotated[
         str,
         typer.Option(
-            metavar="60m|2h",
-            help="How long the study may take. It decides what is run, unless --families does; "
-            "trained networks get the epochs, the input size and the search of a depth that fit. "
-            "--resume goes on with what was decided.",
-            rich_help_panel=TRAINED,
+            metavar="30m|2h",
+            help="How long the study may take. What is worth it in that time is run, unless "
+            "--families says what.",
         ),
     ] = "",
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Show what --budget would be spent on, by timing a few images, and end.",
-            rich_help_panel=TRAINED,
+            help="With --budget: time a few images, show the plan, and end.",
         ),
     ] = False,
     validate: Annotated[
         str,
         typer.Option(
             metavar="auto|plain|changed",
-            help="What is judged out of fold: images as they are (plain), or changed views, in "
+            help="What scenarios are judged on: images as they are (plain), or changed views, in "
             "which who goes by exposure, sharpness or frame fails. auto: changed where networks "
             "are trained and these tell the classes apart.",
-            rich_help_panel=TRAINED,
         ),
     ] = "auto",
     site: Annotated[
         str,
         typer.Option(
             metavar="COLUMN|regex:PATTERN",
-            help="What names the hospital, scanner or the like: each site is judged by models of "
-            "the others, and the worst is shown. regex: searches the images' paths.",
+            help="What names the hospital or scanner: each is judged by models of the others, and "
+            "the worst is shown. regex: searches the paths.",
         ),
     ] = "",
     metric: Annotated[
         str,
         typer.Option(
-            help="What scenarios are chosen by, such as auroc; quadratic_kappa where classes are "
-            "grades, in the order of their names."
+            metavar="auroc|…",
+            help="What scenarios are chosen by, such as auroc or balanced_accuracy; by default "
+            "auroc, and of grades quadratic_kappa.",
         ),
-    ] = DEFAULT_METRIC,
+    ] = "",
     alpha: ALPHA = 0.1,
     subgroups: SUBGROUPS = "",
-    resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
+    resize: Annotated[
+        str,
+        typer.Option(
+            metavar="squash|crop|pad",
+            help="How an image becomes square: squash cuts nothing off and adds no bars.",
+        ),
+    ] = "squash",
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
     uncertain: UNCERTAIN = "unknown",
     one_scenario: ONE_SCENARIO = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    seed: SEED = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that lies in RUN.")
+        bool,
+        typer.Option("--resume", help="Go on with a run that was stopped, to the same numbers."),
     ] = False,
     mlflow: Annotated[
         str,
         typer.Option(
             metavar="URI",
-            help="Log the finished run to this MLflow server, without images and their names "
-            "(extra mlflow). `medgraft runs log` does it later.",
+            help="Log the finished run to this MLflow server, without images and their names (pip "
+            "install 'medgraft[mlflow]'). medgraft runs log does it later.",
         ),
     ] = "",
     engine: ENGINE = "openvino",
@@ -245,12 +249,12 @@ def study(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Compare ways of transferring a network on DATA, recommend one, and write a report.
+    """Find out which way of transferring a network works on DATA, and leave a report and a model.
 
     The test split (an official one, or a fifth of the patients set aside) is looked at once, after
     everything has been chosen on the other images. RUN then holds report.html, result.json,
-    predictions.parquet and model/. Of several findings an image each is a study of its own on the
-    same folds, in RUN/findings/, and RUN holds an overview.
+    predictions.parquet and model/, which predict, explain and evaluate take as MODEL. Of several
+    findings an image each is a study of its own on the same folds.
     """
     from medgraft.panel import Panel
     from medgraft.run_folders import study_to_folder
@@ -325,7 +329,7 @@ def train(
         str,
         typer.Option(
             metavar="KEY",
-            help="A scenario's key, as a study's report and result.json write it.",
+            help="What to run, as a study's report and result.json write it.",
         ),
     ] = "",
     recipe: RECIPE = "",
@@ -334,9 +338,8 @@ def train(
         typer.Option(
             "--from",
             metavar="LAYER",
-            help="With --recipe: the layer to train from; everything by default. block4_pool "
-            "trains VGG's last block on the kept output of the others.",
-            rich_help_panel=TRAINED,
+            help="With --recipe: the layer to train from; all by default. block4_pool trains VGG's "
+            "last block on the kept output of the others.",
         ),
     ] = "input",
     training: TRAINING = "",
@@ -349,15 +352,13 @@ def train(
         ),
     ] = "",
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where model and history go.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
     ] = Path("medgraft-train"),
     holdout_only: Annotated[
         bool,
         typer.Option(
             "--holdout-only",
-            help="Train once, with a fifth of the patients held out to judge, instead of in every "
-            "fold.",
-            rich_help_panel=TRAINED,
+            help="Train once, judged by a fifth of the patients, instead of in every fold.",
         ),
     ] = False,
     cap: Annotated[
@@ -365,9 +366,8 @@ def train(
         typer.Option(
             metavar="MINUTES",
             min=0,
-            help="With --holdout-only: end with the epoch that passes so many minutes of training; "
-            "the same command with a larger cap goes on from there.",
-            rich_help_panel=TRAINED,
+            help="With --holdout-only: end with the epoch that passes so many minutes; the same "
+            "command with a larger cap goes on from there.",
         ),
     ] = 0.0,
     validate: Annotated[
@@ -375,7 +375,6 @@ def train(
         typer.Option(
             metavar="plain|changed",
             help="What is judged: images as they are, or changed views of them.",
-            rich_help_panel=TRAINED,
         ),
     ] = "plain",
     test: Annotated[
@@ -383,14 +382,14 @@ def train(
     ] = False,
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    seed: SEED = 0,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Run one scenario on DATA without a study: judge it on images not learned from, and save it.
+    """Run one scenario without a study: judge it on images not learned from, and save it.
 
     DIR then holds model/, predictions.parquet and, of a network that is trained, history.png and
     training.json. A test split is left alone unless --test is given.
@@ -425,23 +424,25 @@ def train(
 @app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the demo is written.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
     ] = Path("medgraft-demo"),
     open_report: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
     ] = True,
-    patients: Annotated[int, typer.Option(help="How many patients are made.", min=20)] = 160,
-    seed: Annotated[int, typer.Option(help="Same seed, same images.", min=0)] = 0,
+    patients: Annotated[
+        int, typer.Option(metavar="N", help="How many patients are made.", min=20)
+    ] = 160,
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same images.", min=0)] = 0,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Make radiograph-like images with known truth, study them, and open the report.
+    """See what medgraft does, without data: draw radiograph-like images and study them.
 
-    Needs no data and no network. As in real folders, one image is wrongly labelled and one is a
-    copy filed under another patient (images/truth.json names both); the report finds the copy.
+    Takes a minute and opens the report. As in real folders, one image is wrongly labelled and one
+    is a copy filed under another patient (images/truth.json names both); the report finds the copy.
     """
     import shutil
 

@@ -25,6 +25,7 @@ from medgraft.cli.options import (
     POSITIVE,
     QUIET,
     SAFE,
+    SEED,
     WORKERS,
 )
 from medgraft.cli.program import app
@@ -44,20 +45,20 @@ def profile(
     fail_on: Annotated[
         str,
         typer.Option(
-            metavar="severe|warn", help="Exit with 3 if a finding is that severe, for pipelines."
+            metavar="severe|warn", help="For pipelines: exit with 3 if a finding is that severe."
         ),
     ] = "",
     codes: Annotated[
         bool,
         typer.Option(
             "--codes/--no-codes",
-            help="Read the network's codes: they confirm near copies, and show wrong labels and "
-            "shifts. Without them it takes seconds.",
+            help="Let the network look, too: it confirms near copies, and shows doubtful labels "
+            "and shifts. Without it the check takes seconds.",
         ),
     ] = True,
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    seed: SEED = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -65,10 +66,10 @@ def profile(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Check DATA before anything is learned from it: leaks, copies, wrong labels, telling files.
+    """Look at DATA before anything is learned: how it is read, copies, leaks, doubtful labels.
 
     Nothing is changed. What could be done about each image stands in suggestions.csv, which
-    `study --overrides` takes back once you have looked at it.
+    study --overrides takes back once you have looked at it.
     """
     from medgraft.run_folders import profile_to_folder
     from medgraft.studies.data import audit_data
@@ -102,7 +103,7 @@ def views(
         Path, typer.Option("--out", "-o", metavar="FILE", help="The page that is written.")
     ] = Path("medgraft-views.html"),
     presets: Annotated[
-        str, typer.Option(help="Presets of `study --augment`, with commas; all by default.")
+        str, typer.Option(metavar="xray,…", help="Which of them, with commas; all by default.")
     ] = "",
     reading: Reading = NOTHING,
     safe: SAFE = False,
@@ -110,7 +111,7 @@ def views(
 ) -> None:
     """Show what each preset of augmented views, and CLAHE, does to your own images.
 
-    Look at it before `study --augment`: a view that no patient could give teaches nothing.
+    Look at it before study --augment: a view that no patient could give teaches nothing.
     """
     from medgraft.data.augment import PRESETS
     from medgraft.files import check_writable
@@ -133,25 +134,39 @@ def encode(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The .parquet that is written.")
     ] = Path("codes.parquet"),
-    backbone: Annotated[str, typer.Option(help="A network of timm.")] = "",
+    backbone: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A pretrained network; EfficientNet-lite0 by default."),
+    ] = "",
     weights: Annotated[
         str,
-        typer.Option(metavar="FILE|hub", help="Weights of the backbone that do not come by pip."),
+        typer.Option(
+            metavar="FILE|hub", help="Weights of the backbone: a file, or hub to download timm's."
+        ),
     ] = "",
-    tap: Annotated[str, typer.Option(help="A layer, or stages: all of them joined.")] = "stages",
-    pooling: Annotated[str, typer.Option(help="avg, max or gem.")] = "avg",
+    tap: Annotated[
+        str,
+        typer.Option(metavar="LAYER|stages", help="A layer, or stages: the end of each, joined."),
+    ] = "stages",
+    pooling: Annotated[
+        str, typer.Option(metavar="avg|max|gem", help="How a layer is pooled.")
+    ] = "avg",
     sizes: Annotated[
         str, typer.Option(metavar="224,544", help="Input sizes, their codes side by side.")
     ] = "",
-    preprocess: Annotated[str, typer.Option(help="raw, clahe or raw+clahe.")] = "raw",
-    resize: Annotated[str, typer.Option(help="squash (nothing cut off), crop or pad.")] = "squash",
+    preprocess: Annotated[
+        str, typer.Option(metavar="raw|clahe|raw+clahe", help="Images as they are, or evened.")
+    ] = "raw",
+    resize: Annotated[
+        str, typer.Option(metavar="squash|crop|pad", help="How an image becomes square.")
+    ] = "squash",
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
     cache: CACHE = None,
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Turn images into vectors and nothing else: one row an image, named columns, as parquet.
+    """Turn images into vectors for an analysis of your own: one row an image, as parquet.
 
     An image that cannot be read is named with its reason; the others are not held up.
     """

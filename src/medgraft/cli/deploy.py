@@ -32,7 +32,7 @@ def bundle(
     ] = "file",
     cache: CACHE = None,
 ) -> None:
-    """Write MODEL as one file with a model card: data, figures, limits, licence of the weights.
+    """Pack MODEL into one file to give away, with a model card: data, figures, limits, licences.
 
     It holds JSON, Markdown and safetensors; reading it executes nothing. No name of a patient, of
     an image or of a folder is in it.
@@ -87,7 +87,12 @@ def export(
     ] = None,
     int8_limit: Annotated[
         float,
-        typer.Option("--int8-limit", min=0, help="Fail where 8 bits cost more of the AUROC."),
+        typer.Option(
+            "--int8-limit",
+            metavar="POINTS",
+            min=0,
+            help="Fail where 8 bits cost more of the AUROC.",
+        ),
     ] = 0.002,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -95,7 +100,7 @@ def export(
     cache: CACHE = None,
     quiet: QUIET = False,
 ) -> None:
-    """Write MODEL as one graph, from pixels to calibrated probabilities, for other programs.
+    """Write MODEL as one graph for other programs, from pixels to calibrated probabilities.
 
     Fails, and writes nothing, where the graph answers otherwise than MODEL: above 1e-4 in a
     probability from the same canvas, 5e-3 from the file (--runtime), or one label of 500.

@@ -14,7 +14,7 @@ from medgraft.cli.weights import show_card
 
 @app.command()
 def backbones() -> None:
-    """List the networks whose weights are on this machine, and how to use others."""
+    """List the pretrained networks that are on this machine, and how to use others."""
     from medgraft.errors import BackboneError, MissingExtraError
     from medgraft.features.added import added_card, added_names
     from medgraft.features.weights import PACKAGED
@@ -46,13 +46,14 @@ def backbones() -> None:
 
 @app.command("cache")
 def cache_command(
-    clear: Annotated[bool, typer.Option("--clear", help="Let everything go.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False,
     limit: Annotated[
-        float | None, typer.Option(metavar="GB", min=0, help="Keep the most recently used GB.")
+        float | None,
+        typer.Option(metavar="GB", min=0, help="Keep what was used last, up to so many GB."),
     ] = None,
     cache: CACHE = None,
 ) -> None:
-    """Show what is kept between runs, and clear it."""
+    """Show what is kept between runs so that nothing is computed twice, and make room."""
     from medgraft.features.cache import Cache, describe
 
     store = Cache(cache)

@@ -129,6 +129,7 @@ def load_options_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "finding_columns": lambda text: split_words(text or ""),
         "images": lambda folders: tuple(folders or ()),
         "leave_out": tuple,
+        "order": split_words,
         "rename": lambda texts: tuple(map(_old_and_new, texts)),
         "pixel_range": pixel_range_of,
         "window": _window,

@@ -23,8 +23,8 @@ DATA = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder of images in class folders (also below patients, in splits …: --layout), a "
-        "table that lists images, or a MedMNIST .npz.",
+        help="A folder of images in class folders (patients and splits as further folders are "
+        "found, too), a table that lists images, or a MedMNIST .npz.",
         show_default=False,
     ),
 ]
@@ -32,34 +32,38 @@ MODEL = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="The folder of a finished study, its folder `model`, or a .medgraft file.",
+        help="The folder that a study left, or a .medgraft file.",
         show_default=False,
     ),
 ]
 POSITIVE = Annotated[
     str | None,
-    typer.Option("--positive", metavar="CLASS", help="The class that sensitivity is about."),
+    typer.Option(
+        "--positive",
+        metavar="CLASS",
+        help="The class that sensitivity is about, such as pneumonia. Without it: the one that is "
+        "not called normal, healthy or the like.",
+    ),
 ]
 ENGINE = Annotated[
     str,
     typer.Option(
-        "--engine", help="openvino (fast on a CPU) or torch (GPU).", rich_help_panel="Machine"
+        "--engine",
+        metavar="openvino|torch",
+        help="What computes: openvino is fast on a CPU, torch uses a GPU.",
     ),
 ]
 WORKERS = Annotated[
     int | None,
-    typer.Option(
-        "--workers", min=1, help="Threads; all cores by default.", rich_help_panel="Machine"
-    ),
+    typer.Option("--workers", metavar="N", min=1, help="Threads; all cores by default."),
 ]
 SAFE = Annotated[
     bool,
     typer.Option(
         "--safe",
         callback=_decode_safely,
-        help="Decode JPEG and PNG, too, in processes of their own that are killed where a file "
-        "makes them hang, grow or crash. All other formats always are. For files of strangers.",
-        rich_help_panel="Machine",
+        help="For files of strangers: decode JPEG and PNG, too, in processes that are killed where "
+        "a file makes them hang, grow or crash. All other formats always are.",
     ),
 ]
 RUNNER = Annotated[
@@ -67,9 +71,7 @@ RUNNER = Annotated[
     typer.Option(
         "--runner",
         metavar="local|ray",
-        help="ray: codes and scenarios are computed by a Ray cluster, the same numbers (extra "
-        "ray; docs/scaling.md).",
-        rich_help_panel="Machine",
+        help="ray: compute on a Ray cluster, to the same numbers (pip install 'medgraft[ray]').",
     ),
 ]
 ADDRESS = Annotated[
@@ -77,9 +79,8 @@ ADDRESS = Annotated[
     typer.Option(
         "--address",
         metavar="HOST:PORT",
-        help="Of the Ray cluster, which must reach the images and --cache by the same paths; one "
-        "of this machine alone is started by default.",
-        rich_help_panel="Machine",
+        help="With --runner ray: the cluster, which must reach the images and --cache by the same "
+        "paths. Without it one is started on this machine.",
     ),
 ]
 CACHE = Annotated[
@@ -87,20 +88,16 @@ CACHE = Annotated[
     typer.Option(
         "--cache",
         metavar="DIR",
-        help="Where codes are kept between runs; see `medgraft cache`.",
-        rich_help_panel="Machine",
+        help="Where what the network saw in each image is kept, so that no run computes it again.",
     ),
 ]
-COMPARED, TRAINED = "What is compared", "Networks that are trained"
-AUDITED = "What it looks at"
 MASKS = Annotated[
     Path | None,
     typer.Option(
         "--masks",
         metavar="DIR",
-        help="Masks of where the evidence lies (lungs, lesions), named like their images. What is "
-        "outside of them is declared to be no evidence.",
-        rich_help_panel=AUDITED,
+        help="A folder of masks of where the evidence lies (lungs, lesions), named like their "
+        "images. What is outside of them counts as no evidence.",
     ),
 ]
 RECIPE = Annotated[
@@ -108,9 +105,8 @@ RECIPE = Annotated[
     typer.Option(
         "--recipe",
         metavar="classic",
-        help="A named recipe of training: classic is log loss, Adam at 1e-6, at most 300 epochs, "
+        help="How networks are trained: classic is log loss, Adam at 1e-6, at most 300 epochs, "
         "patience 10.",
-        rich_help_panel=TRAINED,
     ),
 ]
 TRAINING = Annotated[
@@ -118,9 +114,8 @@ TRAINING = Annotated[
     typer.Option(
         "--training",
         metavar="rate=1e-4,epochs=5",
-        help="Settings of training that differ from the recipe's, with commas; deploy=distilled "
-        "uses one network that learned what those of the folds answer, in one pass an image.",
-        rich_help_panel=TRAINED,
+        help="What differs from the recipe, with commas. deploy=distilled: one network that "
+        "learned what those of the folds answer, and is as many times faster.",
     ),
 ]
 CLASS_SHARES = Annotated[
@@ -128,16 +123,15 @@ CLASS_SHARES = Annotated[
     typer.Option(
         "--class-shares",
         metavar="training|estimate|0.3,0.7",
-        help="Also give the answers for classes that are as common as said, or as estimated from "
-        "these images without their labels (EM of Saerens). They stand beside the usual ones and "
-        "never replace them.",
+        help="How common the classes are here, in their order: probabilities for that are given "
+        "beside the usual ones. estimate: as these images seem to have them, without labels.",
     ),
 ]
 _ALPHA = typer.Option(
     "--alpha",
     metavar="SHARE",
-    help="The share of each class that its prediction sets may miss, 0.1 if nothing is said; a set "
-    "is the label and every class that cannot be left out.",
+    help="A prediction set holds the label and every class that cannot be excluded; this share of "
+    "each class may be missed, 0.1 if nothing is said.",
 )
 ALPHA = Annotated[float, _ALPHA]
 ALPHA_USED = Annotated[float | None, _ALPHA]
@@ -146,8 +140,8 @@ UNLIKE_RATE = Annotated[
     typer.Option(
         "--unlike-rate",
         metavar="SHARE",
-        help="The share of patients like those learned from who may have an image that is called "
-        "unlike them by mistake, 0.05 if nothing is said.",
+        help="An image may be called unlike all learned from by mistake in this share of patients, "
+        "0.05 if nothing is said.",
     ),
 ]
 SENSITIVITY = Annotated[
@@ -155,7 +149,7 @@ SENSITIVITY = Annotated[
     typer.Option(
         "--sensitivity",
         metavar="SHARE",
-        help="Label at the threshold that finds such a share of the positive class, such as 0.95.",
+        help="Set the threshold so that this share of the positive class is found, such as 0.95.",
     ),
 ]
 SPECIFICITY = Annotated[
@@ -163,7 +157,7 @@ SPECIFICITY = Annotated[
     typer.Option(
         "--specificity",
         metavar="SHARE",
-        help="Label at the threshold that calls such a share of the other class negative.",
+        help="Set the threshold so that this share of the other class is called negative.",
     ),
 ]
 SUBGROUPS = Annotated[
@@ -171,9 +165,10 @@ SUBGROUPS = Annotated[
     typer.Option(
         "--subgroups",
         metavar="sex,age",
-        help="Columns of the data, with commas, by whose values the figures are shown too; numbers "
-        "of more than 12 values in quarters.",
+        help="Columns of the table, with commas: the figures are also shown by their values "
+        "(numbers of more than 12 values by quarters).",
     ),
 ]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no remarks.")]
+SEED = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same numbers.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no remarks.")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -1,18 +1,18 @@
-"""What `study` and `predict` do with several findings an image."""
+"""What `study`, `predict` and `evaluate` do with several findings an image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from medgraft import terminal
-from medgraft.cli.option_parsing import command_line
-from medgraft.cli.options import COMPARED
+from medgraft.cli.option_parsing import command_line, load_any, named
 
 if TYPE_CHECKING:
+    from medgraft.bundle.external_validation import Asked
     from medgraft.features.extract import Extractor
     from medgraft.panel import Panel
     from medgraft.studies.options import StudyOptions
@@ -22,18 +22,16 @@ UNCERTAIN = Annotated[
     str,
     typer.Option(
         metavar="unknown|negative|positive",
-        help="Of several findings an image: what those are taken as that were looked at and not "
-        "decided (-1, or rows that differ). The report shows what the others would give.",
-        rich_help_panel="How DATA is read",
+        help="Of several findings an image: what is made of those that are marked as uncertain "
+        "(-1, or rows that differ). The report shows what the others would give.",
     ),
 ]
 ONE_SCENARIO = Annotated[
     bool | None,
     typer.Option(
         "--one-scenario/--own-scenarios",
-        help="Of several findings an image: one scenario for all, or each its own; one where the "
-        "two cannot be told apart.",
-        rich_help_panel=COMPARED,
+        help="Of several findings an image: one scenario for all, or each its own. Without it: "
+        "one, where the two cannot be told apart.",
         show_default=False,
     ),
 ]
@@ -92,6 +90,54 @@ def predict_findings(
         terminal.show_panel_predictions(rows, list(models))
     if all(row.error for row in rows):
         raise typer.Exit(4)
+
+
+def evaluate_findings(
+    models: Mapping[str, Path],
+    model: Path,
+    data: str,
+    reading: Mapping[str, Any],
+    extractor: Extractor,
+    out: Path | None,
+    asked: Asked,
+    *,
+    as_json: bool,
+    refused: bool,
+) -> None:
+    """Judge the findings of a panel on other images; `refused` where class shares were asked for.
+
+    Raises
+    ------
+    DataError
+        The images have one question, and not several findings.
+    """
+    from medgraft.bundle.panel_validation import evaluate_panel, write_panel_external
+    from medgraft.errors import DataError
+    from medgraft.panel import Panel
+
+    if refused:
+        raise typer.BadParameter(
+            "--class-shares is about one finding; pass its folder as MODEL, such as "
+            f"{next(iter(models.values()))}"
+        )
+    read = load_any(data, extractor.progress, reading, uncertain="unknown")
+    if not isinstance(read, Panel):
+        raise DataError(
+            f"{data} has one question ({', '.join(read.classes)}), and {model} several findings; "
+            f"pass the folder of one as MODEL, such as {next(iter(models.values()))}"
+        )
+    found = evaluate_panel(models, read, extractor, asked)
+    written: tuple[Path, ...] = ()
+    if out is not None:
+        written = write_panel_external(
+            out, found, models, model=named(model, read.images), data=named(data, read.images),
+            command=command_line(read.images),
+        )  # fmt: skip
+    if as_json:
+        terminal.show_json(found.json())
+        return
+    terminal.show_panel_external(found)
+    terminal.show_written(written)
 
 
 def say_panel(panel: Panel, progress: Progress) -> None:

@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from medgraft import terminal
+from medgraft.cli.help import arrange
 from medgraft.errors import MedgraftError, UnreadableDataError
 from medgraft.version import __version__
 
@@ -24,6 +25,10 @@ class _Commands(typer.core.TyperGroup):
     """
 
     debug = False
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        arrange(self)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; an error a user can cause is one line, unless --debug was given."""
@@ -47,18 +52,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help=(
-        "Transplant pretrained networks onto medical images, measure which way wins on yours, and "
-        "check what the winner looks at.\n\n"
-        "Start with [bold]medgraft demo[/bold], then [bold]medgraft study FOLDER[/bold], where "
-        "FOLDER holds one folder of images for each class. For research use only."
+        "From a folder of labelled medical images to a report, and a model that can be used: which "
+        "way of transferring a pretrained network works on them, how good that is on patients not "
+        "seen, and what it looks at.\n\n"
+        "Start with [bold]medgraft demo[/bold], which needs no data, then [bold]medgraft study "
+        "FOLDER[/bold], where FOLDER holds one folder of images for each class. [bold]medgraft "
+        "COMMAND --help[/bold] shows examples. Works offline. For research use only."
     ),
 )
 
 
 @app.callback(invoke_without_command=True)
 def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show an error with its traceback.")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"medgraft {__version__}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medgraft.cli.table_options import PANEL, TABLE_OPTIONS
+from medgraft.cli.table_options import TABLE_OPTIONS
 
 Reading = Mapping[str, Any]
 NOTHING: Reading = MappingProxyType({})
@@ -23,9 +23,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 "--layout",
                 metavar="split/class/group/image",
                 help="What each level of the folders is: split, class, group (a patient), image, "
-                "mask or *; parts of names in braces: 'class/{group}_{*}.png'. Without it the "
-                "layout is recognised, or you are asked.",
-                rich_help_panel=PANEL,
+                "mask, or * for none of these; parts of names in braces: 'class/{group}_{*}.png'. "
+                "Without it the layout is recognised and shown, or you are asked.",
             ),
         ],
         "",
@@ -36,9 +35,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--group",
                 metavar="COLUMN|regex:…",
-                help="What tells patients apart: a column of the table, or a pattern in the names "
-                "of files and folders (one with a slash: in the whole path).",
-                rich_help_panel=PANEL,
+                help="What tells patients apart, who must not be split: a column of the table, or "
+                "a pattern in names of files and folders (with a slash: in the whole path).",
             ),
         ],
         None,
@@ -46,11 +44,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "no_groups": (
         Annotated[
             bool,
-            typer.Option(
-                "--no-groups",
-                help="Treat every image as a patient of its own.",
-                rich_help_panel=PANEL,
-            ),
+            typer.Option("--no-groups", help="Each image is a patient of its own."),
         ],
         False,
     ),
@@ -60,8 +54,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--leave-out",
                 metavar="CLASS",
-                help="A class that is not studied; may be given several times.",
-                rich_help_panel=PANEL,
+                help="A class that is not studied; may be repeated.",
             ),
         ],
         [],
@@ -72,8 +65,7 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--rename",
                 metavar="OLD=NEW",
-                help="Another name for a class; two classes of one new name are joined.",
-                rich_help_panel=PANEL,
+                help="Another name for a class; two of one new name are joined. May be repeated.",
             ),
         ],
         [],
@@ -86,7 +78,6 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 metavar="N",
                 min=0,
                 help="Leave out classes of fewer images than this.",
-                rich_help_panel=PANEL,
             ),
         ],
         0,
@@ -97,9 +88,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--ids",
                 metavar="FILE",
-                help="Write a CSV id,path,frame that tells which image is which file; DICOM files "
-                "have no names anywhere else.",
-                rich_help_panel=PANEL,
+                help="Write here which image is which file: DICOM files have no names anywhere "
+                "else.",
             ),
         ],
         None,
@@ -111,9 +101,8 @@ OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--overrides",
                 metavar="FILE",
-                help="A table path,action,value,why of images to exclude, relabel or group; "
-                "`profile --out` writes one to start from.",
-                rich_help_panel=PANEL,
+                help="A table of images to exclude, relabel or group; profile --out writes one to "
+                "start from, suggestions.csv.",
             ),
         ],
         None,
@@ -129,8 +118,7 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 "--window",
                 metavar="CENTER,WIDTH",
                 help="Show all DICOM images by this window, in their own units (40,400 for soft "
-                "tissue in CT); without it by the window that each names.",
-                rich_help_panel=PANEL,
+                "tissue in CT); without it each by the one that it names.",
             ),
         ],
         "",
@@ -143,7 +131,6 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 min=1,
                 metavar="N",
                 help="The page read of files with several, from 1; the first by default.",
-                rich_help_panel=PANEL,
             ),
         ],
         None,
@@ -156,7 +143,33 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
                 metavar="LOW,HIGH",
                 help="The stored values shown black and white, in images of more than 8 bits; by "
                 "default those that the images to learn from use.",
-                rich_help_panel=PANEL,
+            ),
+        ],
+        "",
+    ),
+}
+
+
+# What a model fixes, too: the order of its classes.
+GRADE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "ordered": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--ordered",
+                help="The classes are grades, and their names count up: 0, 1, 2; grade I, II; "
+                "mild, moderate, severe. Mistakes then weigh by their distance.",
+            ),
+        ],
+        False,
+    ),
+    "order": (
+        Annotated[
+            str,
+            typer.Option(
+                "--order",
+                metavar="A,B,C",
+                help="The classes are grades in this order, the lowest first.",
             ),
         ],
         "",
@@ -166,21 +179,22 @@ PIXEL_OPTIONS: Mapping[str, tuple[Any, Any]] = {
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options; it takes their values as `reading`, for `load_table`."""
-    return _with_options(command, {**OPTIONS, **PIXEL_OPTIONS})
+    return with_options(command, {**OPTIONS, **GRADE_OPTIONS, **PIXEL_OPTIONS}, "reading")
 
 
 def reads_data_for_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """The same for a command that uses a model, which shows all images as it learned them."""
-    return _with_options(command, OPTIONS)
+    return with_options(command, OPTIONS, "reading")
 
 
-def _with_options(
-    command: Callable[..., None], options: Mapping[str, tuple[Any, Any]]
+def with_options(
+    command: Callable[..., None], options: Mapping[str, tuple[Any, Any]], place: str
 ) -> Callable[..., None]:
+    """A command with these options instead of its parameter `place`, which takes their values."""
     signature = inspect.signature(command, eval_str=True)
     parameters = []
     for parameter in signature.parameters.values():
-        if parameter.name != "reading":
+        if parameter.name != place:
             parameters.append(parameter)
             continue
         for name, (annotation, default) in options.items():
@@ -189,11 +203,11 @@ def _with_options(
             )
 
     @functools.wraps(command)
-    def with_options(**values: Any) -> None:
-        reading = {name: values.pop(name) for name in options}
-        command(**values, reading=reading)
+    def extended(**values: Any) -> None:
+        given = {name: values.pop(name) for name in options}
+        command(**values, **{place: given})
 
-    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {}
-    del with_options.__wrapped__
-    return with_options
+    extended.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    extended.__annotations__ = {}
+    del extended.__wrapped__
+    return extended

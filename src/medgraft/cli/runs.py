@@ -13,7 +13,7 @@ from medgraft.cli.program import app
 
 runs = typer.Typer(
     no_args_is_help=True,
-    help="Runs that lie in folders: list, show, compare, log to MLflow, clean up.",
+    help="Find again, show and compare what studies and other commands left in folders.",
 )
 app.add_typer(runs, name="runs")
 
@@ -98,7 +98,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
     cache: CACHE = None,
 ) -> None:
-    """List what may go: what killed and broken runs left below DIR, what is unused in the cache.
+    """Make room: list, and with --yes remove, what killed runs left and what nothing uses.
 
     A finished run loses nothing, and a killed one can no longer be resumed. What is not a run's own
     file stays. `medgraft cache` clears the cache whole, or to a size.

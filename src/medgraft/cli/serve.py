@@ -22,14 +22,16 @@ from medgraft.cli.program import app
 if TYPE_CHECKING:
     from medgraft.serve.model import ServedModel
 
-LIMITS = "Limits"
-
 
 @app.command()
 def serve(
     model: MODEL,
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen at.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 for any that is free.")
+    ] = 8000,
     api_key: Annotated[
         str,
         typer.Option(
@@ -49,23 +51,21 @@ def serve(
         ),
     ] = False,
     file_mb: Annotated[
-        int, typer.Option("--max-file-mb", min=1, help="Of one file.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-file-mb", min=1, metavar="MB", help="Of one file.")
     ] = 64,
     request_mb: Annotated[
-        int, typer.Option("--max-request-mb", min=1, help="Of a request.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-request-mb", metavar="MB", min=1, help="Of a request.")
     ] = 256,
     files: Annotated[
-        int, typer.Option("--max-files", min=1, help="In a request.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-files", metavar="N", min=1, help="In a request.")
     ] = 64,
     images: Annotated[
         int,
-        typer.Option(
-            "--max-images", min=1, help="That wait or are worked on.", rich_help_panel=LIMITS
-        ),
+        typer.Option("--max-images", metavar="N", min=1, help="That wait or are worked on."),
     ] = 256,
     seconds: Annotated[
         float,
-        typer.Option("--max-seconds", min=1, help="To an answer.", rich_help_panel=LIMITS),
+        typer.Option("--max-seconds", metavar="SECONDS", min=1, help="To an answer."),
     ] = 30.0,
     alpha: ALPHA_USED = None,
     unlike_rate: UNLIKE_RATE = None,
@@ -75,7 +75,7 @@ def serve(
     workers: WORKERS = None,
     cache: CACHE = None,
 ) -> None:
-    """Answer over HTTP what MODEL makes of images: `POST /v1/predict`, `/v1/explain`, a page.
+    """Answer over HTTP as predict and explain do, with a page to try it on this machine.
 
     The same answers as of `medgraft predict`. Files are decoded in processes of their own that are
     killed where they hang, grow or crash, and are never written. Ends on SIGTERM or Ctrl-C, when

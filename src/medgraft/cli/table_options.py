@@ -8,11 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-PANEL = "How DATA is read"
-
 
 def _text(flag: str, metavar: str, help_: str) -> tuple[Any, Any]:
-    option = typer.Option(flag, metavar=metavar, help=help_, rich_help_panel=PANEL)
+    option = typer.Option(flag, metavar=metavar, help=help_)
     return Annotated[str | None, option], None
 
 
@@ -23,21 +21,22 @@ TABLE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
             typer.Option(
                 "--images",
                 metavar="DIR",
-                help="A folder below which the images of a table lie; may be given several times. "
-                "Rows name them by path, by name, or by id without suffix.",
-                rich_help_panel=PANEL,
+                help="Where the images of a table lie, at any depth; may be repeated. Rows name "
+                "them by path, by name, or by id without suffix.",
             ),
         ],
         None,
     ),
     "path_column": _text(
-        "--path-column", "COLUMN", "The table's column that names the images; found by its values."
+        "--path-column",
+        "COLUMN",
+        "The table's column that names the images; it is found by its values.",
     ),
     "label_column": _text(
-        "--label-column", "COLUMN", "The table's column of classes, where it is not plain."
+        "--label-column", "COLUMN", "The table's column of classes, where it is not found."
     ),
     "label_columns": _text(
-        "--label-columns", "A,B,C", "The table's columns of 0 and 1 of which each is a class."
+        "--label-columns", "A,B,C", "The table's columns of 0 and 1, each of them a class."
     ),
     "finding_columns": _text(
         "--finding-columns",
@@ -57,6 +56,8 @@ TABLE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
         "Two classes: images with this finding (of labels such as Mass|Nodule) or value, and the "
         "others.",
     ),
-    "encoding": _text("--encoding", "NAME", "Of a text table, where it is not sure: cp1250, …"),
+    "encoding": _text(
+        "--encoding", "NAME", "How a text table is written, where it is not sure: cp1250, …"
+    ),
     "sheet": _text("--sheet", "NAME", "The sheet of an Excel file, where several fit."),
 }

@@ -8,6 +8,13 @@ from typing import Annotated
 import typer
 
 from medgraft import terminal
+from medgraft.cli.foreign_options import (
+    NOT_FOREIGN,
+    RUN_OR_DATA,
+    Foreign,
+    asks_a_foreign_model,
+    model_and_data,
+)
 from medgraft.cli.option_parsing import (
     check_places,
     command_line,
@@ -26,13 +33,14 @@ from medgraft.cli.options import (
     MODEL,
     QUIET,
     SAFE,
+    SEED,
     SENSITIVITY,
     SPECIFICITY,
     SUBGROUPS,
     UNLIKE_RATE,
     WORKERS,
 )
-from medgraft.cli.panel import predict_findings
+from medgraft.cli.panel import evaluate_findings, predict_findings
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data_for_a_model
 from medgraft.scenario import MODALITIES
@@ -53,7 +61,7 @@ def predict(
             "--out",
             "-o",
             metavar="FILE",
-            help="Also write a CSV: a row an image, with its reason where it could not be read.",
+            help="Also write a CSV: a row an image, with the reason where it could not be read.",
         ),
     ] = None,
     class_shares: CLASS_SHARES = "training",
@@ -67,11 +75,11 @@ def predict(
     cache: CACHE = None,
     safe: SAFE = False,
 ) -> None:
-    """Say what MODEL makes of new images: label, probability of each class, and the
-    set of classes that cannot be left out; and whether it is unlike anything learned from.
+    """Use MODEL on new images: label, probabilities, and whether they are unlike all learned from.
 
-    An image that cannot be read gets its reason instead; the others are not held up. Of a study of
-    several findings: which are there, and the probability of each.
+    Beside the label stands the set of classes that cannot be excluded. An image that cannot be read
+    gets its reason instead; the others are not held up. Of a study of several findings: which are
+    there, and the probability of each.
     """
     from medgraft.bundle.class_shares import TRAINING, adjust_rows
     from medgraft.bundle.model import load_model
@@ -136,23 +144,28 @@ def evaluate(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Judge MODEL on other labelled images (external validation), by image and by patient.
+    """Judge MODEL on labelled images of another place (external validation), by image and patient.
 
     Every image of DATA is judged, whatever its split, but for those that MODEL learned from, which
-    it knows again under any name; nothing is chosen or refitted.
+    it knows again under any name; nothing is chosen or refitted. Of a study of several findings
+    each that DATA names is judged where it is known.
     """
+    from medgraft.bundle.class_shares import TRAINING
     from medgraft.bundle.external_validation import Asked, evaluate_model, write_external
+    from medgraft.bundle.panel import panel_models
 
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
+    asked = Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups))
+    extractor = extractor_of(engine, workers, cache, progress)
+    if models := panel_models(model):
+        evaluate_findings(
+            models, model, data, reading, extractor, out, asked,
+            as_json=as_json, refused=class_shares != TRAINING,
+        )  # fmt: skip
+        return
     table = load_table(data, progress, reading, one_class=True)
-    found = evaluate_model(
-        model,
-        table,
-        extractor_of(engine, workers, cache, progress),
-        class_shares,
-        Asked(alpha, unlike_rate, sensitivity, specificity, split_words(subgroups)),
-    )
+    found = evaluate_model(model, table, extractor, class_shares, asked)
     written = (
         write_external(
             out,
@@ -173,9 +186,10 @@ def evaluate(
 
 @app.command()
 @reads_data_for_a_model
+@asks_a_foreign_model
 def audit(
-    model: MODEL,
-    data: DATA,
+    model: RUN_OR_DATA = "",
+    data: Annotated[str, typer.Argument(metavar="DATA", show_default=False)] = "",
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -187,15 +201,19 @@ def audit(
     modality: Annotated[
         str,
         typer.Option(
+            metavar="xray|…",
             help=f"What the images are ({', '.join(MODALITIES)}): it names the places "
-            "that are no evidence, such as the corners of an X-ray."
+            "that are no evidence, such as the corners of an X-ray.",
         ),
     ] = "",
     max_images: Annotated[
-        int, typer.Option("--max-images", help="Images audited at most.", min=1)
+        int, typer.Option("--max-images", metavar="N", help="Images audited at most.", min=1)
     ] = 600,
     pairs: Annotated[
-        int, typer.Option(help="Pairs of patients whose regions are exchanged, at most.", min=1)
+        int,
+        typer.Option(
+            metavar="N", help="Pairs of patients whose regions are exchanged, at most.", min=1
+        ),
     ] = 150,
     out: Annotated[
         Path | None,
@@ -211,7 +229,8 @@ def audit(
         ),
     ] = "",
     reading: Reading = NOTHING,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers.", min=0)] = 0,
+    foreign: Foreign = NOT_FOREIGN,
+    seed: SEED = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
     workers: WORKERS = None,
@@ -219,7 +238,9 @@ def audit(
     safe: SAFE = False,
     quiet: QUIET = False,
 ) -> None:
-    """Find out which places of the images MODEL's decisions rest on, and whether they may.
+    """Find out which places of the images a model's decisions rest on, and whether they may.
+
+    Of a study's model: medgraft audit RUN DATA. Of any other: medgraft audit DATA --model.
 
     Regions are exchanged between images of different classes, and the labels that follow are
     counted. DATA are labelled images that the model has not learned from; of a test split only its
@@ -231,18 +252,24 @@ def audit(
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
+    judged, data, asked = model_and_data(model, data, foreign)
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
     found = audit_model(
-        model, table, options, masks=masks, extractor=extractor_of(engine, workers, cache, progress)
+        judged,
+        table,
+        options,
+        masks=masks,
+        extractor=extractor_of(engine, workers, cache, progress),
+        foreign=asked,
     )
     written = (
         audit_to_folder(
             found,
             out,
-            model=named(model, table),
+            model=found.foreign.name if found.foreign else named(model, table),
             data=named(data, table),
             command=command_line(table),
         )
@@ -262,23 +289,25 @@ def audit(
 def explain(
     model: MODEL,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE…", help="Images, or folders of them, to explain.")
+        list[Path], typer.Argument(metavar="IMAGE…", help="Images, or folders of them.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures are written.")
+        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
     ] = Path("medgraft-explain"),
     method: Annotated[
         str,
         typer.Option(
+            metavar="auto|gradcam|…",
             help="How a map is made: auto (one map, by the most exact way this model has); "
             "gradcam, gradcam++, hirescam, eigencam, layercam or scorecam (one at each layer; "
-            "gradcam where --taps is given); occlusion (works with any model, slow)."
+            "gradcam where --taps is given); occlusion (works with any model, slow).",
         ),
     ] = "",
     taps: Annotated[
         str,
         typer.Option(
-            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default."
+            metavar="block1,…",
+            help="Layers to look at, with commas; with --method gradcam block 1 to 5 by default.",
         ),
     ] = "",
     target: Annotated[
@@ -288,7 +317,7 @@ def explain(
     layers: Annotated[
         bool,
         typer.Option(
-            "--layers", help="Show what each block of the network singles out in the image instead."
+            "--layers", help="Show instead what each block of the network singles out in the image."
         ),
     ] = False,
     cache: CACHE = None,
@@ -299,18 +328,24 @@ def explain(
     Under the image stands what the model says, and whether that is right where the image lies in a
     folder named after its class.
     With --layers: the strongest channels of each block, from edges in block 1 to parts in block 5.
-    An image that cannot be read is named with its reason; the others are not held up.
+    An image that cannot be read is named with its reason; the others are not held up. Of a study of
+    several findings: where each one's comes from, in a folder for each.
     """
     from medgraft.bundle.explain import explain_files, explain_layers
+    from medgraft.bundle.panel import panel_models
     from medgraft.data.listing import shown
 
     check_places(cache, folder=out)
-    if layers:
-        written, skipped = explain_layers(model, images, out, cache=cache)
-    else:
-        written, skipped = explain_files(
-            model, images, out, method=method, taps=split_words(taps), target=target, cache=cache
-        )
-    for path in written:
-        typer.echo(shown(str(path)))
+    several = panel_models(model)
+    for name, folder in (several or {"": model}).items():
+        where = out / folder.name if several else out
+        if layers:
+            written, skipped = explain_layers(folder, images, where, cache=cache)
+        else:
+            written, skipped = explain_files(
+                folder, images, where, method=method, taps=split_words(taps),
+                target=target or name or None, cache=cache,
+            )  # fmt: skip
+        for path in written:
+            typer.echo(shown(str(path)))
     terminal.show_skipped(skipped)

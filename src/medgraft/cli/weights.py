@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 weights = typer.Typer(
     no_args_is_help=True,
-    help="Files of weights that are backbones: once added, --backbone NAME works offline.",
+    help="Keep files of weights as backbones: once added, --backbone NAME works offline.",
 )
 app.add_typer(weights, name="weights")
 

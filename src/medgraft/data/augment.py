@@ -171,6 +171,16 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "natural-strong": STRONG,
     }
 )
+CLOSER = "-closer"  # ends the name of a strong preset whose views zoom in
+# For networks that are to see things at another scale than those trained in the strong presets.
+_EVERY = {
+    **PRESETS,
+    **{
+        name + CLOSER: replace(preset, zoom=(0.9, 1.5))
+        for name, preset in PRESETS.items()
+        if name.endswith("strong")
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +276,7 @@ def preset_for(modality: str) -> str:
     ScenarioError
         No preset has this name; the text lists those that exist.
     """
-    if modality not in PRESETS:
+    if modality not in _EVERY:
         raise ScenarioError(f"no augmentation preset {modality!r}; choose {', '.join(PRESETS)}")
     return modality
 
@@ -294,7 +304,7 @@ def draw(view: View, pixels: Pixels, preset: Preset | None = None) -> Draw:
     Each quantity has a hash of its own as its uniform number, so that the draw depends on no
     library's random stream, and one more range in a preset moves none of the others.
     """
-    preset = preset or PRESETS[view.preset]
+    preset = preset or _EVERY[view.preset]
     plane = _grey(pixels)
     plane = pixels if plane is None else plane
     content = hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=32)

@@ -32,6 +32,7 @@ from medgraft.data.dicom.identity import nameless, withhold, write_ids
 from medgraft.data.file_hashes import hash_rows
 from medgraft.data.finding_names import with_finding_names
 from medgraft.data.folders.read_folder import read_folder
+from medgraft.data.grades import in_order
 from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.grouping import apply_grouping
 from medgraft.data.groups.keys import Candidate, known
@@ -77,6 +78,9 @@ class LoadOptions:
     image (or the one that names them all); `several` says in which tables there may be some:
     none, or those whose cells name them (`joined`), or `any`.
 
+    `ordered` says that the classes are grades, in the order that their names count up, `order` in
+    which order they are, the lowest first (`grades.py`).
+
     `page` is the one read of files with several, from 1; `pixel_range` the stored values shown
     black and white in images of more than eight bits (by default those that the data set uses:
     `pixel_rule.py`).
@@ -105,6 +109,8 @@ class LoadOptions:
     pixel_range: tuple[float, float] | None = None
     finding_columns: tuple[str, ...] = ()
     several: Several = ""
+    ordered: bool = False
+    order: tuple[str, ...] = ()
 
 
 def load_any(
@@ -199,7 +205,8 @@ def _images(
     columns = listing.columns
     if dicom:  # from here on a row is a frame, and no longer a file
         rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
-    rows, classes, positive, about = _classes(rows, data, options, listing)
+    rows, classes, ordered, about = _classes(rows, data, options, listing)
+    positive, guess = (None, ()) if listing.marked else choose_positive(classes, options.positive)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
     ids = np.array([row.id for row in rows])
     splits = np.array([row.split for row in rows], dtype="U5")  # room for every split's name
@@ -234,11 +241,13 @@ def _images(
             *listing.findings,
             *(header_findings(rows) if dicom else ()),
             *about,
+            *guess,
             *possible,
             *(() if listing.marked else label_findings(labels, classes, ids.tolist())),
             *lost,
         ),
         reading=listing.reading,
+        ordered=ordered,
     )
     table = with_rule(
         table, headers, page=options.page, span=options.pixel_range, window=options.window,
@@ -253,16 +262,21 @@ def _images(
 
 def _classes(
     rows: list[Row], data: str | Path, options: LoadOptions, listing: Listing
-) -> tuple[list[Row], tuple[str, ...], str | None, tuple[Finding, ...]]:
-    """The rows of classes that are studied, the classes, the positive one, and what is to say."""
+) -> tuple[list[Row], tuple[str, ...], bool, tuple[Finding, ...]]:
+    """The rows of classes that are studied, the classes, whether grades, and what is to say."""
     if listing.marked:
-        return rows, (), None, ()
+        if options.ordered or options.order:
+            raise DataError(
+                "--ordered and --order are of classes, and an image has several findings here "
+                f"({', '.join(listing.marked)}); leave them out, or --binarize one finding"
+            )
+        return rows, (), False, ()
     rows, changed = change_classes(
         rows, options.leave_out, options.rename, options.drop_classes_below
     )
     classes = classes_of(rows, data, options.one_class)
-    positive, guess = choose_positive(classes, options.positive)
-    return rows, classes, positive, (*changed, *guess)
+    classes, ordered, graded = in_order(classes, options.ordered, options.order)
+    return rows, classes, ordered, (*changed, *graded)
 
 
 def _by_class(rows: Sequence[Row], skipped: Sequence[Skipped] = ()) -> Counter[str]:

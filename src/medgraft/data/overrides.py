@@ -18,6 +18,7 @@ from medgraft.data.tables.column_names import plain
 from medgraft.data.tables.files import TableFile, read_table_file
 from medgraft.data.tables.images import ImageFiles
 from medgraft.errors import DataError
+from medgraft.files import from_csv_cell
 from medgraft.types import Finding, ImageTable, Skipped
 
 ACTIONS = ("exclude", "relabel", "group")
@@ -57,7 +58,9 @@ def read_overrides(path: Path) -> tuple[Override, ...]:
     columns = [_column(table, name) for name in ("path", "action", "value", "why")]
     cells = [table.column(name) if name else [""] * len(table.rows) for name in columns]
     found = tuple(
-        Override(line, path_.strip(), action.strip().lower(), _said(value), _said(why))
+        Override(
+            line, from_csv_cell(path_.strip()), action.strip().lower(), _said(value), _said(why)
+        )
         for line, path_, action, value, why in zip(table.lines, *cells, strict=True)
     )
     _check(path, found)
@@ -65,7 +68,7 @@ def read_overrides(path: Path) -> tuple[Override, ...]:
 
 
 def _said(cell: str) -> str:
-    return "" if is_missing(cell) else cell.strip()
+    return "" if is_missing(cell) else from_csv_cell(cell.strip())
 
 
 def _column(table: TableFile, wanted: str) -> str:

@@ -40,7 +40,7 @@ def divided_panel(panel: Panel, fraction: float, seed: int) -> Panel:
     splits = np.where(images.splits == "", "train", images.splits)
     findings = images.findings
     if not (splits == "test").any():
-        side = deal_groups(images.groups, _columns(kept.truth), (fraction, 1 - fraction), seed)
+        side = deal_groups(images.groups, known_columns(kept.truth), (fraction, 1 - fraction), seed)
         splits = np.where(side == 0, "test", splits)
         made = Finding(
             "test_split",
@@ -66,7 +66,7 @@ def panel_folds(panel: Panel, n_folds: int, seed: int) -> tuple[Folds, tuple[Sho
     """
     development = panel.select(panel.images.splits != "test")
     images, truth = development.images, development.truth
-    fold = deal_groups(images.groups, _columns(truth), (1 / n_folds,) * n_folds, seed)
+    fold = deal_groups(images.groups, known_columns(truth), (1 / n_folds,) * n_folds, seed)
     short = tuple(
         found
         for at, name in enumerate(panel.names)
@@ -98,7 +98,7 @@ def _short(
     return ShortFinding(name, images, counts[0], counts[1], needed, torn=min(counts) >= needed)
 
 
-def _columns(truth: Marks) -> Mask:
+def known_columns(truth: Marks) -> Mask:
     """(n, 2 k) which images have each finding, and which are known to be without it."""
     return np.concatenate([truth == PRESENT, truth == ABSENT], axis=1)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -111,6 +111,27 @@ def write_phantoms(folder: Path, n_patients: int = 160, seed: int = 0) -> Phanto
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return truth
+
+
+def write_graded_phantoms(
+    folder: Path, n_patients: int = 160, grades: int = 5, seed: int = 0
+) -> None:
+    """Write `folder/GRADE/patient0001_view1.png`: films whose opacity is denser by grade, 0 none.
+
+    Within a grade the density varies by a fifth to either side, so that neighbours overlap from the
+    third grade on. 1 to 4 films of each patient; the same seed gives the same bytes.
+    """
+    for patient in range(1, n_patients + 1):
+        rng, grade = np.random.default_rng([seed, patient]), patient % grades
+        anatomy = _anatomy(rng, ill=True)
+        assert anatomy.lesion is not None
+        density = 0.5 * grade / (grades - 1) * float(rng.uniform(0.8, 1.2))
+        lesion = replace(anatomy.lesion, density=density, radius=float(rng.uniform(18, 30)))
+        thickness, opacity = _chest(replace(anatomy, lesion=lesion))
+        (folder / str(grade)).mkdir(parents=True, exist_ok=True)
+        for view in range(1, int(rng.integers(1, 5)) + 1):
+            film, _ = _film(thickness, opacity, rng)
+            _save(folder / str(grade) / f"patient{patient:04d}_view{view}.png", film)
 
 
 def _write(root: Path, name: str, n_patients: int, seed: int) -> PhantomTruth:

@@ -123,6 +123,19 @@ def derive(canvas: Canvas, size: int, edits: tuple[Edit, ...] = ()) -> Canvas:
     return canvas
 
 
+def area_weights(side: int, to: int) -> NDArray[np.float64]:
+    """How much of each of `side` pixels lies in each of `to` larger ones, (to, side), rows sum 1.
+
+    >>> area_weights(3, 2).round(3).tolist()
+    [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
+    """
+    edges = np.arange(to + 1) * (side / to)
+    left, right = np.arange(side), np.arange(side) + 1
+    shared = np.minimum(edges[1:, None], right) - np.maximum(edges[:-1, None], left)
+    weights: NDArray[np.float64] = np.maximum(shared, 0) * (to / side)
+    return weights
+
+
 def to_canvas(array: NDArray[Array], geometry: Geometry, nearest: bool = True) -> NDArray[Array]:
     """Take what was drawn on the stored image (a mask, say) to the canvas.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,25 @@ from numpy.typing import NDArray
 from medgraft.data.linked import linked, linked_by
 from medgraft.data.pixel_rule import found_again
 from medgraft.errors import DataError, FitError, LeakError
+from medgraft.panel import Panel
 from medgraft.types import Finding, Floats, Folds, ImageTable, Ints, Skipped, Strings
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Several findings that one network learns: development images, and the folds of all of them.
+
+    panel : n images, all of them readable. folds : of the same images.
+    """
+
+    panel: Panel
+    folds: Folds
+
+    def judged_as(self, folds: Folds) -> Self:
+        """The same, in the view and by the metric of some of these images' folds."""
+        return replace(self, folds=replace(self.folds, view=folds.view, metric=folds.metric))
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +42,8 @@ class Development:
     """Images that may be learned from, dealt to the folds that judge them.
 
     table : n images, all of them readable. folds : of the same images. sample_weight : (n,) of
-    them in training, None for one each; calibration counts every image once.
+    them in training, None for one each; calibration counts every image once. together : where the
+    positive class is a finding among several, all of them, which a network learns at once.
 
     Raises
     ------
@@ -36,6 +54,7 @@ class Development:
     table: ImageTable
     folds: Folds
     sample_weight: Floats | None = None
+    together: Together | None = None
 
     def __post_init__(self) -> None:
         n_test = int((self.table.splits == "test").sum())

@@ -146,8 +146,7 @@ def _linear(metric: str, case: Case, value: float, level: float) -> Estimate:
         found = delong(*case.ranked[0], level)
         return replace(found, method=found.method + _all_pairs(case))
     variance, freedom = spread(influence(case, metric), case, metric)
-    ends = (-1.0, 1.0) if metric in SIGNED else (0.0, 1.0)
-    if not variance > 1e-15 or value in ends:
+    if not variance > 1e-15 or value in value_range(metric, case):
         return _fallback(metric, case, value, level)
     low, high = bounds(metric, value, float(np.sqrt(variance)), freedom, level)
     high = min(high, value_range(metric, case)[1])

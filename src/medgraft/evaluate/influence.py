@@ -27,7 +27,8 @@ from medgraft.evaluate.metrics import (
 from medgraft.types import Floats, Ints
 
 STEP = 1e-3  # images, in the derivative of what comes from the confusion table
-PLAIN_MEANS = {"accuracy", "brier", "log_loss", "ece"}  # over all images; others class by class
+# over all images; others class by class
+PLAIN_MEANS = {"accuracy", "brier", "log_loss", "ece", "mean_absolute_error"}
 
 
 def influence(case: Case, metric: str) -> Floats:

@@ -1,4 +1,4 @@
-"""What the fourteen metrics are, as numbers; how sure they are is the business of `estimates.py`.
+"""What the fifteen metrics are, as numbers; how sure they are is the business of `estimates.py`.
 
 Every metric is prepared once and then weighed under many resamples at a time; its plain value is
 the one under equal weights, so that value and bootstrap cannot disagree on the definition.
@@ -11,8 +11,9 @@ the labels. mcc: 0 where it is undefined. brier: two classes, the mean of (p - y
 more, the mean over images of the sum over classes, twice as large. log_loss: natural,
 probabilities below 1e-7 count as 1e-7. ece: 15 bins of equal mass of the positive's probability,
 or with more than two classes of the most probable one's; ties share a bin. quadratic_kappa: Cohen's
-kappa with a mistake weighed by the squared number of classes between (Cohen 1968), the classes
-being grades in the order of their names; only where it is asked for.
+kappa with a mistake weighed by the square of its distance (Cohen 1968), and mean_absolute_error:
+the mean distance; distances are counted in places, the classes being grades in their order. Both
+only of grades, or where they are asked for.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("ppv", two_classes=True),
         Metric("npv", two_classes=True),
         Metric("quadratic_kappa", ordered=True),
+        Metric("mean_absolute_error", lower_is_better=True, ordered=True),
     )
 }
 ORDERED = tuple(name for name, metric in METRICS.items() if metric.ordered)
@@ -393,12 +395,19 @@ def _quadratic_kappa(table: Table, _: int) -> Floats:
     return np.asarray(1 - _ratio(found * total, expected))
 
 
+def _mean_distance(table: Table, _: int) -> Floats:
+    grade = np.arange(len(table))
+    distance = np.abs(grade[:, None] - grade).astype(np.float64)
+    return _ratio(np.einsum("kl,klb->b", distance, table), table.sum(axis=(0, 1)))
+
+
 FROM_TABLE: Mapping[str, Callable[[Table, int], Floats]] = {
     "accuracy": lambda t, _: _ratio(_diagonal(t).sum(axis=0), t.sum(axis=(0, 1))),
     "balanced_accuracy": lambda t, _: _mean_defined(_ratio(_diagonal(t), t.sum(axis=1))),
     "macro_f1": _macro_f1,
     "mcc": _mcc,
     "quadratic_kappa": _quadratic_kappa,
+    "mean_absolute_error": _mean_distance,
     "sensitivity": lambda t, p: _ratio(t[p, p], t[p].sum(axis=0)),
     "specificity": lambda t, p: _ratio(t[1 - p, 1 - p], t[1 - p].sum(axis=0)),
     "ppv": lambda t, p: _ratio(t[p, p], t[:, p].sum(axis=0)),
@@ -413,6 +422,8 @@ def value_range(metric: str, case: Case) -> tuple[float, float]:
     """Between which values a metric lies."""
     if metric in SIGNED:
         return -1.0, 1.0
+    if metric == "mean_absolute_error":
+        return 0.0, float(len(case.classes) - 1)
     if metric == "log_loss":
         return 0.0, -float(np.log(CLIP))
     return 0.0, 2.0 if metric == "brier" and case.positive is None else 1.0

@@ -199,11 +199,11 @@ def compare_with_best(drawn: Resampled) -> tuple[Comparison, ...]:
         drawn.metric,
         sampling=drawn.sampling,
     )
-    p = _could_be_best(drawn, chosen)
+    p = could_be_best(drawn, chosen)
     return tuple(replace(one, p=float(p[i])) for one, i in zip(plain, others, strict=True))
 
 
-def _could_be_best(drawn: Resampled, chosen: int) -> Floats:
+def could_be_best(drawn: Resampled, chosen: int) -> Floats:
     """(n_scenarios,) p that each is as good as the best."""
     sign = METRICS[drawn.metric].sign
     defined = np.flatnonzero(np.isfinite(drawn.values) & np.isfinite(drawn.in_bag).any(axis=1))

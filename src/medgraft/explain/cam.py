@@ -11,6 +11,7 @@ honest one for a scenario, in `attribute.py`.
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -206,10 +207,20 @@ def _signed(
     for together in zip(*each, strict=True):
         (canvas, first), maps = together[0], [signed.maps for _, signed in together]
         mean = {
-            method: {tap: np.mean([one[method][tap] for one in maps], axis=0) for tap in found}
+            method: {tap: _mean([one[method][tap] for one in maps]) for tap in found}
             for method, found in first.maps.items()
         }
         yield canvas, _Signed(first.row, mean)
+
+
+def _mean(maps: Sequence[Maps]) -> Maps:
+    """Of maps (rows, columns), on the finest grid; a mean over places, a score, counts alike."""
+    finest = max(map(np.shape, maps))
+    scaled = [
+        one if one.shape == finest else enlarge(one * (one.size / math.prod(finest)), finest)
+        for one in maps
+    ]
+    return np.asarray(np.mean(scaled, axis=0))
 
 
 def _networks(fitted: FittedScenario) -> tuple[FittedNetwork, ...]:
@@ -236,7 +247,8 @@ def _signed_of_one(
     device: str | None,
 ) -> Iterator[tuple[Canvas, _Signed]]:
     """The maps of each canvas by one network."""
-    backbone: Backbone = fitted.backbone.at(fitted.spec.size)
+    seen = fitted.terms[0].spec if fitted.terms else fitted.spec  # the canvas, or made smaller
+    backbone: Backbone = fitted.backbone.at(seen.size)
     with _as_it_was(backbone.network):
         whole = fitted.torch_graph()
         if whole is None:

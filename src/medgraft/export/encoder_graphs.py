@@ -25,7 +25,8 @@ from medgraft.features.encoders import (
     SpatialPyramid,
     spans,
 )
-from medgraft.learn.estimators import Head, KNNHead, RBFHead
+from medgraft.learn.estimators import Head, KNNHead, OrdinalHead, RBFHead
+from medgraft.learn.linear import FAR
 
 HALF = 2.0**13 + 1  # Veltkamp's constant: leaves the 11 binary digits of float16
 
@@ -50,10 +51,37 @@ def head_graph(head: Head) -> nn.Module:
         raise ExportError(
             "kNN votes by looking up the images it learned from: a graph would carry a code of "
             "every one of them, and its answer jumps where a neighbour changes; export a scenario "
-            "whose head is svm, logistic, lda or rbf (medgraft train DATA --scenario KEY), or take "
-            "the model along as it is (medgraft bundle)"
+            "whose head is svm, logistic, lda, ordinal or rbf (medgraft train DATA --scenario "
+            "KEY), or take the model along as it is (medgraft bundle)"
         )
+    if isinstance(head, OrdinalHead):
+        return _Ordinal(head)
     return _Kernel(head) if isinstance(head, RBFHead) else _Linear(head.coef_, head.intercept_)
+
+
+class _Ordinal(nn.Module):
+    """Logarithms of the probabilities of grades, by one latent value and its thresholds."""
+
+    def __init__(self, head: OrdinalHead) -> None:
+        super().__init__()
+        self.coef = constant(head.latent_coef_.T)
+        self.thresholds = constant(head.thresholds_)
+        gaps = np.diff(head.thresholds_)
+        with np.errstate(divide="ignore"):
+            between = np.maximum(np.log(-np.expm1(-gaps)), -FAR)
+        self.between = constant(np.concatenate([[0.0], between, [0.0]]))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        margins = self.thresholds - codes @ self.coef  # (n, n_classes - 1)
+        nothing = torch.zeros_like(margins[:, :1])
+        below = torch.cat([log_sigmoid(margins), nothing], dim=1)
+        above = torch.cat([nothing, log_sigmoid(-margins)], dim=1)
+        return below + above + self.between
+
+
+def log_sigmoid(x: torch.Tensor) -> torch.Tensor:
+    """Log σ(x), of operations that every exported format has."""
+    return torch.clamp(x, max=0.0) - torch.log(1 + torch.exp(-torch.abs(x)))
 
 
 class _Linear(nn.Module):

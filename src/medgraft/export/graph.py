@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from medgraft.data.preprocess import area_weights
 from medgraft.errors import ExportError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.export.encoder_graphs import constant, encoder_graph, head_graph
@@ -29,8 +29,8 @@ from medgraft.types import FeatureSpec, FittedScenario
 
 CAN = (
     "an export can be of probes, several input sizes, encoders (vlad, fisher, bilinear, pyramid), "
-    "trained networks and their means, and ensembles of these, with a head svm, logistic, lda or "
-    "rbf"
+    "trained networks and their means, and ensembles of these, with a head svm, logistic, lda, "
+    "ordinal or rbf"
 )
 
 Blocks = Mapping[tuple[FeatureSpec, str], torch.Tensor]
@@ -148,19 +148,6 @@ class _Shrink(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         means = self.areas @ images @ self.areas.T
         return torch.floor(means + 0.5) if self.halves else torch.round(means)
-
-
-def area_weights(side: int, to: int) -> NDArray[np.float64]:
-    """How much of each of `side` pixels lies in each of `to` larger ones, (to, side), rows sum 1.
-
-    >>> area_weights(3, 2).round(3).tolist()
-    [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
-    """
-    edges = np.arange(to + 1) * (side / to)
-    left, right = np.arange(side), np.arange(side) + 1
-    shared = np.minimum(edges[1:, None], right) - np.maximum(edges[:-1, None], left)
-    weights: NDArray[np.float64] = np.maximum(shared, 0) * (to / side)
-    return weights
 
 
 # --------------------------------------------------------------------------- codes to scores

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -24,12 +23,12 @@ from numpy.typing import NDArray
 
 from medgraft.errors import CacheError
 from medgraft.features.scratch import scratch
-from medgraft.files import cache_folder, write_json, written_file, written_folder
+from medgraft.files import cache_folder, is_abandoned, write_json, written_file, written_folder
 from medgraft.types import FeatureSpec, Ints, Strings, digest
 
 DEFAULT_LIMIT = 20 * 2**30  # bytes
 HASHES = "hashes.npy"
-ABANDONED = 60  # seconds after which a temporary name is what a killed run left
+ELSEWHERE = "pass another --cache DIR, or set MEDGRAFT_CACHE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Cache:
     def put(self, kind: str, key: str, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Store arrays under (`kind`, `key`), atomically."""
         with (
-            written_file(self.folder / kind / f"{key}.npz") as path,
+            written_file(self.folder / kind / f"{key}.npz", ELSEWHERE) as path,
             path.open("wb") as file,
         ):
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -118,8 +117,8 @@ class Cache:
     def prune(self, limit: int | None = None) -> int:
         """Let go of what was unused for longest until `limit` bytes are kept; count bytes freed.
 
-        With a limit of 0 what belongs to no entry goes too: notes, halves of graphs, and what
-        killed runs left.
+        What killed runs left half-written goes too; with a limit of 0 all that belongs to no entry:
+        notes and halves of graphs.
         """
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
@@ -129,24 +128,22 @@ class Cache:
                 break
             remove(entry.path)
             freed += entry.size
-        return freed + (self._sweep() if limit == 0 else 0)
+        return freed + self._sweep([*self.notes.glob("[!.]*")] if limit == 0 else [])
 
     def orphans(self) -> list[tuple[Path, int]]:
         """What killed runs left half-written: paths and bytes."""
-        old = time.time() - ABANDONED
         found = []
         for pattern in ("*/.*", "features/*/.*", "graphs/[!.]*.xml"):
             for path in self.folder.glob(pattern):
                 with suppress(FileNotFoundError):  # another process has ended what it wrote
                     half = path.suffix == ".xml" and not path.with_suffix(".bin").exists()
-                    if half or (path.name[0] == "." and path.lstat().st_mtime < old):
+                    if half or (path.name[0] == "." and is_abandoned(path)):
                         found.append((path, _size(path)))
         return found
 
-    def _sweep(self) -> int:
-        """Remove what belongs to no entry; count bytes freed."""
-        notes = [(path, _size(path)) for path in self.notes.glob("[!.]*")]
-        swept = [*self.orphans(), *notes]
+    def _sweep(self, more: list[Path]) -> int:
+        """Remove what killed runs left, and these; count bytes freed."""
+        swept = [*self.orphans(), *((path, _size(path)) for path in more)]
         for path, _ in swept:
             remove(path)
         return sum(size for _, size in swept)
@@ -248,9 +245,9 @@ class FeatureStore:
     def write(self, hashes: Strings, blocks: Mapping[str, NDArray[Any]]) -> None:
         """Add a segment of n rows; every block is (n, channels), kept in the type it has."""
         if not (self.folder / "recipe.json").exists():
-            write_json(self.folder / "recipe.json", dict(self.recipe))
+            write_json(self.folder / "recipe.json", dict(self.recipe), ELSEWHERE)
         name = f"segment-{digest(hashes.tolist(), sorted(blocks), os.urandom(8).hex())}"
-        with written_folder(self.folder / name) as folder:
+        with written_folder(self.folder / name, ELSEWHERE) as folder:
             np.save(folder / HASHES, hashes.astype("S"))
             for block, values in blocks.items():
                 np.save(folder / f"{block}.npy", values)

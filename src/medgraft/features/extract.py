@@ -23,7 +23,7 @@ from medgraft.data.skipped import warn_of_skipped
 from medgraft.data.split import Development
 from medgraft.errors import BackboneError, DataError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
-from medgraft.features.cache import Cache, FeatureStore
+from medgraft.features.cache import ELSEWHERE, Cache, FeatureStore
 from medgraft.features.encoders import half
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
 from medgraft.files import written_file
@@ -134,7 +134,7 @@ class Extractor:
         backbone = self.backbone(name)
         path = self.cache.folder / "weights" / f"{name}-{backbone.key}.safetensors"
         if not path.is_file():
-            with written_file(path) as temporary:
+            with written_file(path, ELSEWHERE) as temporary:
                 save_backbone(backbone, temporary)
         return path
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.preprocess import derive
 from medgraft.features.cache import Rows
-from medgraft.features.extract import GRID, Extractor, Segment
+from medgraft.features.extract import GRID, Extractor, Segment, base_of
 from medgraft.types import Canvas, FeatureSpec, ImageTable
 
 CANVAS = "canvas"
@@ -53,9 +54,9 @@ def cached_canvases(table: ImageTable, spec: FeatureSpec, extractor: Extractor) 
         with extractor.progress.task(
             f"Decoding images for training at {spec.size} px", len(needed)
         ) as advance:
-            for canvas in extractor.canvases(needed, spec):
+            for canvas in extractor.canvases(needed, base_of(spec)):
                 if isinstance(canvas, Canvas):
-                    pixels = canvas.pixels
+                    pixels = derive(canvas, spec.size, spec.edits).pixels
                     colour = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
                     segment.add(hash_of[canvas.id], {CANVAS: colour.ravel()})
                 advance(1)

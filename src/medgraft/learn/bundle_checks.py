@@ -34,13 +34,28 @@ def check_said(content: dict[str, Any]) -> None:
     _want(positive is None or positive in classes, f"positive {positive!r} is no class")
     operating, calibrator = content["operating"], content["calibrator"]
     if operating is not None:
-        _finite(operating["threshold"], "threshold")
-        _want(isinstance(operating["rule"], str), "the rule of the threshold is no text")
-        if operating.get("by_group") is not None:
-            _finite(operating["by_group"], "by_group")
+        _check_operating(operating)
+    if (grading := content.get("grading")) is not None:
+        numbers, cuts = grading["values"], grading["cuts"]
+        _want(
+            all(type(one) is int for one in numbers)
+            and len(numbers) == len(classes)
+            and numbers == sorted({*numbers}),
+            f"grades {str(numbers)[:80]} are not a rising number for each class",
+        )
+        _want({*cuts} <= {*classes[1:]}, f"a threshold is of no grade: {str([*cuts])[:80]}")
+        for cut in cuts.values():
+            _check_operating(cut)
     _want(_finite(calibrator["slope"], "slope") > 0, "the calibrator's slope is not positive")
     biases = [_finite(one, "a bias") for one in calibrator["biases"]]
     _want(len(biases) == len(classes), f"{len(biases)} biases for {len(classes)} classes")
+
+
+def _check_operating(operating: dict[str, Any]) -> None:
+    _finite(operating["threshold"], "threshold")
+    _want(isinstance(operating["rule"], str), "the rule of the threshold is no text")
+    if operating.get("by_group") is not None:
+        _finite(operating["by_group"], "by_group")
 
 
 def check_card(card: Card) -> None:

@@ -30,6 +30,7 @@ from medgraft.types import (
     Card,
     FeatureSpec,
     FittedScenario,
+    Grading,
     Operating,
     PixelRule,
     Scenario,
@@ -88,6 +89,7 @@ def described(fitted: FittedScenario, calibrator: Calibrator) -> dict[str, Any]:
         "positive": fitted.positive,
         "operating": fitted.operating and dataclasses.asdict(fitted.operating),
         "calibrator": dataclasses.asdict(calibrator),
+        **({"grading": dataclasses.asdict(fitted.grading)} if fitted.grading else {}),
     }
 
 
@@ -95,12 +97,18 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
     """The fields that `described` wrote, as the classifiers want them."""
     check_said(content)
     operating, calibrator = content["operating"], content["calibrator"]
+    grading = content.get("grading")
     return {
         "scenario": _scenario(content),
         "classes": tuple(content["classes"]),
         "positive": content["positive"],
         "operating": operating and Operating(**operating),
         "calibrator": Calibrator(calibrator["slope"], tuple(calibrator["biases"])),
+        "grading": grading
+        and Grading(
+            tuple(grading["values"]),
+            {grade: Operating(**cut) for grade, cut in grading["cuts"].items()},
+        ),
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraft.errors import FitError
+from medgraft.features.cache import ELSEWHERE
 from medgraft.files import written_file
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_checkpoint(
         for name, tensor in state.items()
     }
     words = {"identity": identity, "history": history, "sum": _sum(tensors)}
-    with written_file(path) as temporary:
+    with written_file(path, ELSEWHERE) as temporary:
         save_file(tensors, temporary, words)
 
 

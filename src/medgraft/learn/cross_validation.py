@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.split import Development
 from medgraft.evaluate.calibration import Calibrator
+from medgraft.evaluate.grades import grading_of
 from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.results.training import TrainingLog
@@ -101,6 +102,7 @@ def unpack_cross_fitted(
     if folds.view is not None:
         predictions = said(kept["changed.scores"], kept["changed.y_prob"])
     operating = choose_threshold(unchanged) if table.positive else None
+    grading = grading_of(unchanged) if table.ordered else None
     return CrossFitted(
         predictions=predictions,
         unchanged=unchanged,
@@ -111,6 +113,6 @@ def unpack_cross_fitted(
             changed=kept.get("changed.y_prob"),
             calibrator=calibrator_of(kept),
         ),
-        fitted=dataclasses.replace(fitted, operating=operating),  # type: ignore[type-var]
+        fitted=dataclasses.replace(fitted, operating=operating, grading=grading),  # type: ignore[type-var]
         seconds=float(kept["seconds"]),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from medgraft.types import (
     FeatureSpec,
     FittedScenario,
     Floats,
+    Grading,
     ImageTable,
     Operating,
     PixelRule,
@@ -59,6 +60,7 @@ class FittedEnsemble:
     stack: Stack | None
     calibrator: Calibrator
     extractor: Extractor
+    grading: Grading | None = field(default=None, kw_only=True)
 
     @property
     def alike(self) -> bool:
@@ -69,7 +71,8 @@ class FittedEnsemble:
     def spec(self) -> FeatureSpec:
         """The base canvas that every member's is derived from."""
         first = self.members[0].spec
-        return first if self.alike else dataclasses.replace(first, edits=(), base=0)
+        same = self.alike and all(member.spec == first for member in self.members)
+        return first if same else dataclasses.replace(first, edits=(), base=0)
 
     @property
     def rule(self) -> PixelRule:

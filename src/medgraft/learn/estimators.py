@@ -4,11 +4,11 @@ They share one manner: codes are standardised with the training rows' own mean a
 brought to length 1, which needs nothing fitted), `class_weight="balanced"` gives every class the
 same weight, and `decision_function` returns one score for each class, with two classes too. The
 linear heads keep `coef_` and `intercept_` for codes as they come, so that they fold into the
-network's graph.
+network's graph; the ordinal head one latent value and the thresholds that cut it.
 
 All that is particular of a head stands with its class, and their names in `HEADS`. How the strength
 is chosen stands in `heads.py`, how the linear ones are solved in `linear.py` and `discriminant.py`,
-and the kernel in `nystroem.py`.
+cumulative logits in `ordinal.py`, and the kernel in `nystroem.py`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,16 @@ from medgraft.learn.linear import (
     standardise,
 )
 from medgraft.learn.nystroem import Landmarks, fit_landmarks, rbf
+from medgraft.learn.ordinal import (
+    OrdinalModels,
+    cumulative_logits,
+    log_probabilities,
+    solve_ordinal_alike,
+)
 from medgraft.types import Floats, Ints
 
 ClassWeight = Literal["balanced"] | None
-Solver = Callable[..., Models]
+Solver = Callable[..., Models | OrdinalModels]
 """Of codes, classes (n,), weights (n, S) of the rows in S subsets, strengths (S, m): all models."""
 
 NEIGHBOURS = (49, 25, 15, 9, 5, 3, 1)
@@ -284,6 +290,98 @@ class LDAHead(_LinearHead):
         return partial(discriminants, class_weight=class_weight)
 
 
+class OrdinalHead(_Head):
+    """Cumulative logits with L2 penalty: the proportional odds model of classes that are grades.
+
+    One latent value rises with the grade, and thresholds cut it (its formula stands in
+    `ordinal.py`). Grades are the classes in their sorted order. The scores are the logarithms of
+    the model's probabilities.
+
+    Parameters
+    ----------
+    C : strength on *standardised* codes, as that of `LogisticHead`; smaller is the stronger
+        penalty. The thresholds are not penalised.
+    class_weight : 'balanced' weighs class c by n / (n_classes n_c), or None.
+    tol : error of the latent values relative to their spread.
+
+    Attributes
+    ----------
+    latent_coef_ : (1, d) and thresholds_ : (n_classes - 1,), rising, for codes that are not
+        standardised: P(y <= k) = 1 / (1 + exp(X @ latent_coef_[0] - thresholds_[k])).
+        classes_ : (n_classes,).
+
+    Examples
+    --------
+    >>> head = OrdinalHead().fit([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]], [0, 0, 1, 1, 2, 2])
+    >>> head.predict([[0.5], [2.5], [9.0]]).tolist()
+    [0, 1, 2]
+    """
+
+    _strength = "C"
+    _fitted = ("latent_coef_", "thresholds_", "classes_")
+
+    def __init__(
+        self, C: float = 1.0, class_weight: ClassWeight = "balanced", tol: float = 3e-4
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.tol = tol
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit on codes (n, d) and labels (n,), whose sorted order is that of the grades.
+
+        Raises
+        ------
+        FitError
+            One class only, codes that are not finite, or C that is not positive.
+        """
+        if not self.C > 0:
+            raise FitError(f"C = {self.C} must be positive; smaller is the stronger penalty")
+        raw, index, weight = self._checked(X, y, sample_weight)
+        codes = standardise(raw)
+        models = cumulative_logits(
+            codes, index, weight[:, None], np.full((1, 1), self.C),
+            class_weight=self.class_weight, tol=self.tol,
+        )  # fmt: skip
+        for name, array in models.arrays(codes, 0).items():
+            setattr(self, name, array)
+        return self
+
+    @property
+    def directions(self) -> Floats:
+        """Which way the latent value speaks for each grade, (n_classes,): -1 for the lowest.
+
+        For a grade between, a high latent value speaks up to a point only; what is shown of it
+        (maps) is what raises the grade.
+        """
+        return np.where(np.arange(len(self.classes_)) == 0, -1.0, 1.0)
+
+    def latent(self, X: ArrayLike) -> Floats:
+        """The latent value of each row of X (n, d), in log odds: (n,)."""
+        codes = self._codes(X)
+        found = [codes[b] @ self.latent_coef_[0] for b in row_blocks(*codes.shape)]
+        return np.concatenate(found)
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Logarithms of the model's probabilities, (n, n_classes)."""
+        return log_probabilities(self.latent(X)[:, None], self.thresholds_[:, None])[..., 0]
+
+    @classmethod
+    def strengths(cls, d: int) -> tuple[float, ...]:
+        """Those of the linear heads."""
+        return _LinearHead.strengths(d)
+
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The strength to take where none can be chosen: the natural unit of C."""
+        return _LinearHead.natural(d)
+
+    @classmethod
+    def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
+        """What fits many models at once, with strengths as rows of the weight `total` have them."""
+        return partial(solve_ordinal_alike, total=total, class_weight=class_weight)
+
+
 class RBFHead(_Head):
     """Support vector machine with an RBF kernel by Nyström's approximation, squared hinge.
 
@@ -437,20 +535,28 @@ class KNNHead(_Head):
 # --------------------------------------------------------------------------- by name
 
 
-Head = LinearSVMHead | LogisticHead | LDAHead | RBFHead | KNNHead
-Kind = type[LinearSVMHead] | type[LogisticHead] | type[LDAHead] | type[RBFHead] | type[KNNHead]
+Head = LinearSVMHead | LogisticHead | LDAHead | OrdinalHead | RBFHead | KNNHead
+Kind = (
+    type[LinearSVMHead]
+    | type[LogisticHead]
+    | type[LDAHead]
+    | type[OrdinalHead]
+    | type[RBFHead]
+    | type[KNNHead]
+)
 
 HEADS: Mapping[str, Kind] = MappingProxyType(
     {
         "svm": LinearSVMHead,
         "logistic": LogisticHead,
         "lda": LDAHead,
+        "ordinal": OrdinalHead,
         "rbf": RBFHead,
         "knn": KNNHead,
     }
 )
-"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, RBF at most 512 codes,
-kNN all of them."""
+"""Heads by name, simplest first: the linear ones keep d + 1 numbers a class, the ordinal one d and
+its thresholds, RBF at most 512 codes, kNN all of them."""
 
 
 def head_from_arrays(

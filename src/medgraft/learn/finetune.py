@@ -35,6 +35,8 @@ from medgraft.learn.fast_steps import (
     return_freed_memory,
 )
 from medgraft.learn.inputs import Inputs
+from medgraft.learn.multilabel import log_probabilities, loss_weights, score_findings, smoothed
+from medgraft.panel import Marks
 from medgraft.results.training import Epoch, Scores
 from medgraft.training_recipe import Recipe
 from medgraft.types import Floats, Ints, Strings
@@ -53,14 +55,15 @@ NOTHING: Scores = (math.nan, math.nan, math.nan)
 class Data:
     """Images that are learned from or judged by: `rows` (n,) of what `inputs` holds.
 
-    y, weight, ids : of everything that `inputs` holds, and so are looked up by row. targets :
+    y, weight, ids : of everything that `inputs` holds, and so are looked up by row; y is (n,)
+    labels, or what is known of several findings (n, k). targets :
     (views, n, n_classes) of the same, probabilities to learn instead of `y`, of the views that
     `inputs` gives in turn (one: of every view); rows sum to 1.
     """
 
     inputs: Inputs
     rows: Ints
-    y: Ints
+    y: Ints | Marks
     weight: Floats
     ids: Strings
     targets: Floats | None = None
@@ -269,12 +272,15 @@ class Training:
     def _target(self, train: Data, rows: Ints, weight: Floats, number: int = 0) -> torch.Tensor:
         """(batch, n_classes) smoothed labels, or targets; a row sums to the weight of its image.
 
-        Targets are not smoothed: those who gave them learned from smoothed labels. number : of the
-        epoch, which says what view its images are seen in.
+        Of several findings (batch, k, 2). Targets are not smoothed: those who gave them learned
+        from smoothed labels. number : of the epoch, which says what view its images are seen in.
         """
         import torch
         from torch.nn import functional
 
+        if train.y.ndim == 2:
+            known = smoothed(train.y[rows], weight[rows], self.recipe.smoothing)
+            return self._to_device(torch.from_numpy(known))
         if train.targets is not None:
             soft = train.targets[number % len(train.targets)][rows]
             target = torch.from_numpy(soft).float()
@@ -298,7 +304,9 @@ class Training:
             target = share * target + (1 - share) * target[other]
         with computing(self.device, self.recipe.precision):
             logits = self.network(batch).float()
-        loss: torch.Tensor = -(target * functional.log_softmax(logits, dim=1)).sum()
+        several = target.ndim == 3
+        log_prob = log_probabilities(logits) if several else functional.log_softmax(logits, dim=1)
+        loss: torch.Tensor = -(target * log_prob).sum()
         return loss / target.sum().clamp(min=1e-12)
 
     def _step(self, loss: torch.Tensor) -> bool:
@@ -317,7 +325,10 @@ class Training:
         return True
 
     def _weight(self, train: Data) -> Floats:
-        """(n,) float32 weights of images in the loss."""
+        """(n,) float32 weights of images in the loss; of several findings (n, k)."""
+        if train.y.ndim == 2:
+            balanced = self.recipe.balance == "loss"
+            return loss_weights(train.y, train.weight, train.rows, balanced=balanced)
         weight = train.weight.astype(np.float64)
         if self.recipe.balance == "loss":
             y = train.y[train.rows]
@@ -502,15 +513,18 @@ def _glance(train: Data, n: int) -> Data:
     return replace(train, rows=train.rows[some])
 
 
-def _labels(data: Data) -> Ints:
+def _labels(data: Data) -> Ints | Marks:
     return data.y[data.rows]
 
 
-def score(logits: Floats, y: Ints) -> Scores:
+def score(logits: Floats, y: Ints | Marks) -> Scores:
     """Log loss, AUROC (macro, one against rest) and accuracy of (n, n_classes) logits.
 
-    The AUROC is nan where one class only is there; all three are where a logit is no number.
+    The AUROC is nan where one class only is there; all three are where a logit is no number. Of
+    several findings, y (n, k), see `score_findings`.
     """
+    if y.ndim == 2:
+        return score_findings(logits, y)
     if not len(y) or not np.isfinite(logits).all():
         return NOTHING
     log_prob = log_softmax(logits, axis=1)

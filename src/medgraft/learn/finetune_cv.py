@@ -6,6 +6,10 @@ folds' networks, or one that is trained on all development images: on their labe
 best epoch of the folds, or to answer as those networks do (`distillation.py`). What is calibrated
 is as close to what is deployed (`network_mean.py`). A network that was trained is a backbone of its
 own with a linear head, so that everything that knows frozen networks knows it too.
+
+Where an image has several findings one network learns them all (`Development.together`): what is
+trained for the first is in the cache for the others, and each is judged, calibrated and deployed by
+its own output (`one_finding.py`).
 """
 
 from __future__ import annotations
@@ -35,18 +39,19 @@ from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.finetune_setup import PROBE_C, FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.network_mean import as_mean_of, variance_between
+from medgraft.learn.one_finding import OneFinding
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.trained import FittedTrained, finetuned_backbone
 from medgraft.results.training import DEPLOYED, DepthSearch, TrainingLog
 from medgraft.scenario import BEST
-from medgraft.types import Floats, Folds, Ints, Scenario
+from medgraft.types import Floats, Folds, ImageTable, Ints, Scenario
 
 
 def cross_fit_finetune(
     scenario: Scenario, development: Development, extractor: Extractor
 ) -> CrossFitted:
     """Train in every fold, judge out of fold, and deploy what the recipe says."""
-    folds = development.folds
+    finding, folds = OneFinding.of(development), _folds(development)
     setup = _setup(scenario, development, extractor)
     depth, found = _depth(setup, folds)
     began = time.perf_counter()
@@ -61,7 +66,10 @@ def cross_fit_finetune(
             away = [rows for rows, _ in _unseen(runs, folds)]
             further = [distilled(setup, depth, every, away)]
         histories[DEPLOYED] = further[0].history
-    out = _out_of_fold(runs, folds, development.table.labels, deployed=len(further))
+    mine = runs if finding is None else finding.runs(runs, folds)
+    several = setup.recipe.differ == "scale" and setup.recipe.networks > 1
+    labels = development.table.labels
+    out = _out_of_fold(mine, development.folds, labels, deployed=len(further), scales=1 + several)
     if setup.recipe.deploy == "distilled":
         out = dataclasses.replace(out, learned=further[0].scores)
     key = key_of(scenario, out.fingerprint, development)
@@ -71,8 +79,9 @@ def cross_fit_finetune(
         kept = pack_out_of_fold(out, development, began)
         kept["seconds"] = np.array(sum(run.seconds for run in everything))
         extractor.cache.put("predictions", key, kept)
-    deployed = further or everything
-    fitted = _together(setup, [_fitted(setup, run, calibrator_of(kept)) for run in deployed])
+    of, calibrator = development.table, calibrator_of(kept)
+    deployed = [further] if further else runs
+    fitted = _together(setup, _fitted_all(setup, deployed, calibrator, of, finding))
     crossed = unpack_cross_fitted(fitted, kept, development)
     return dataclasses.replace(crossed, training=TrainingLog(depth, histories, found))
 
@@ -87,12 +96,13 @@ def fold_networks(
     """
     deployed = cross_fit_finetune(scenario, development, extractor).fitted
     assert isinstance(deployed, FittedTrained | FittedEnsemble)  # for the type checker
-    setup, folds = _setup(scenario, development, extractor), development.folds
+    setup, folds = _setup(scenario, development, extractor), _folds(development)
     if isinstance(deployed, FittedEnsemble):  # fold by fold
         networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
     else:
         runs = _in_folds(setup, _depth(setup, folds)[0], folds)
-        networks = [_fitted(setup, run, deployed.calibrator) for fold in runs for run in fold]
+        of, finding = development.table, OneFinding.of(development)
+        networks = _fitted_all(setup, runs, deployed.calibrator, of, finding)
     each = setup.recipe.networks
     return tuple(
         dataclasses.replace(
@@ -133,15 +143,25 @@ def held_out(
     out = OutOfFold(run.scores, None, run.scores, run.changed)
     kept = pack_out_of_fold(out, part, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)
-    crossed = unpack_cross_fitted(_fitted(setup, run, calibrator_of(kept)), kept, part)
+    fitted = _fitted(setup, run, calibrator_of(kept), development.table, None)
+    crossed = unpack_cross_fitted(fitted, kept, part)
     log = TrainingLog(depth, {"one holdout": run.history}, found)
     return dataclasses.replace(crossed, training=log)
 
 
 def _setup(scenario: Scenario, development: Development, extractor: Extractor) -> FinetuneSetup:
     """What the trainings of all folds share."""
-    weight, view = development.sample_weight, development.folds.view
-    return FinetuneSetup.of(scenario, development.table, extractor, weight, view)
+    weight, view, all = development.sample_weight, development.folds.view, development.together
+    if all is None:
+        return FinetuneSetup.of(scenario, development.table, extractor, weight, view)
+    return FinetuneSetup.of(
+        scenario, all.panel.images, extractor, None, view, truth=all.panel.truth
+    )
+
+
+def _folds(development: Development) -> Folds:
+    """The folds of all images that networks learn from: those of every finding, or the own."""
+    return development.together.folds if development.together else development.folds
 
 
 def _in_folds(setup: FinetuneSetup, depth: str, folds: Folds) -> tuple[tuple[Trained, ...], ...]:
@@ -151,7 +171,7 @@ def _in_folds(setup: FinetuneSetup, depth: str, folds: Folds) -> tuple[tuple[Tra
     """
     found: list[list[Trained]] = [[] for _ in range(folds.n_folds)]
     for number in range(setup.recipe.networks):
-        one = dataclasses.replace(setup, number=number)
+        one = setup.numbered(number)
         inputs = one.inputs(depth)
         which = f", network {number + 1} of {setup.recipe.networks}" if number else ""
         for k, runs in enumerate(found):
@@ -172,14 +192,14 @@ def _named(runs: Sequence[Sequence[Trained]]) -> dict[str, Trained]:
 
 
 def _out_of_fold(
-    runs: Sequence[Sequence[Trained]], folds: Folds, y: Ints, deployed: int
+    runs: Sequence[Sequence[Trained]], folds: Folds, y: Ints, deployed: int, scales: int
 ) -> OutOfFold:
     """The scores of the images of every fold by its networks, the mean over these.
 
     Networks that stand between a fold and its image alone do not exist, so that each fold is
     calibrated by the others' scores, which have about one unit: nothing was chosen in the folds.
     The calibrator in use is fitted on scores as the mean of all networks would spread, or of
-    `deployed` ones, where that is not 0.
+    `deployed` ones, where that is not 0. scales : at which a fold's networks see things, in turn.
     """
 
     def gather(parts: Sequence[Floats]) -> Floats:
@@ -194,10 +214,11 @@ def _out_of_fold(
         for fold in runs
         if fold[0].changed is not None
     ]
-    unseen = _unseen(runs, folds)
-    final = as_mean_of(
-        scores, y, variance_between(unseen, len(y)), len(runs[0]), deployed or len(unseen)
-    )
+    # Chance is what differs between networks that were meant to be alike.
+    alike = [_unseen([fold[first::scales] for fold in runs], folds) for first in range(scales)]
+    variance = float(np.mean([variance_between(unseen, len(y)) for unseen in alike]))
+    judged = len(runs[0])
+    final = as_mean_of(scores, y, variance, judged, deployed or len(runs) * judged)
     return OutOfFold(scores, None, final, gather(changed) if changed else None)
 
 
@@ -256,28 +277,57 @@ def _depth(setup: FinetuneSetup, folds: Folds) -> tuple[str, DepthSearch | None]
     return tap, None
 
 
-def _fitted(setup: FinetuneSetup, final: Trained, calibrator: Calibrator) -> FittedTrained:
-    """The trained network as a backbone of its own, with its head."""
+def _fitted_all(
+    setup: FinetuneSetup,
+    runs: Sequence[Sequence[Trained]],
+    calibrator: Calibrator,
+    table: ImageTable,
+    finding: OneFinding | None,
+) -> list[FittedTrained]:
+    """The networks of all folds, fold by fold."""
+    return [
+        _fitted(setup.numbered(number), run, calibrator, table, finding)
+        for fold in runs
+        for number, run in enumerate(fold)
+    ]
+
+
+def _fitted(
+    setup: FinetuneSetup,
+    final: Trained,
+    calibrator: Calibrator,
+    table: ImageTable,
+    finding: OneFinding | None,
+) -> FittedTrained:
+    """The trained network as a backbone of its own, with its head: for the classes of `table`.
+
+    finding : of several that the network learned, whose layers all of them share.
+    """
     tuned = finetuned_backbone(setup.backbone, final.state)
     setup.extractor.adopt(tuned)
-    spec = dataclasses.replace(setup.feature_plan.canvas, backbone=tuned.name, weights=tuned.key)
+    spec = dataclasses.replace(setup.spec, backbone=tuned.name, weights=tuned.key)
+    state = final.state
+    if finding is None:
+        coef, intercept = (state[f"head.{part}"].astype(float) for part in ("weight", "bias"))
+    else:
+        coef, intercept = finding.head(state)
     head = LogisticHead.from_arrays(
         {
-            "coef_": final.state["head.weight"].astype(np.float64),
-            "intercept_": final.state["head.bias"].astype(np.float64),
-            "classes_": np.arange(len(setup.development.classes)),
+            "coef_": coef,
+            "intercept_": intercept,
+            "classes_": np.arange(len(table.classes)),
             "C": np.array(PROBE_C),
         },
         {},
     )
     return FittedTrained(
         scenario=setup.scenario,
-        classes=setup.development.classes,
-        positive=setup.development.positive,
+        classes=table.classes,
+        positive=table.positive,
         operating=None,
         feature_plan=setup.deployed_plan(spec),
         head=head,
         calibrator=calibrator,
         extractor=setup.extractor,
-        rule=setup.development.rule,
+        rule=table.rule,
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.data.augment import FIRST_VIEW, MILD, View
+from medgraft.data.augment import CLOSER, FIRST_VIEW, MILD, View
 from medgraft.data.listing import content_hash
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
@@ -39,6 +39,8 @@ from medgraft.learn.estimators import LogisticHead
 from medgraft.learn.fast_steps import computing, keep_freed_memory, return_freed_memory
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
+from medgraft.learn.multilabel import begin_as_probes, check_for_findings, held_out
+from medgraft.panel import Marks
 from medgraft.results.training import Epoch, best_epoch
 from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
@@ -49,6 +51,7 @@ HOLDOUT = 0.15  # of the groups that a network may learn from, by which training
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
 APART = 1000  # seeds of a fold's networks, so that those of neighbouring studies differ, too
+STRIDE, LEAST_SIZE = 32, 96  # pixels, of inputs that are made smaller
 ABSENT = 5.0  # logits below the least bias at which a class starts that no training image has
 
 
@@ -115,7 +118,8 @@ class FinetuneSetup:
     """Everything that the trainings of one scenario share.
 
     view : what is done to images when they are judged (`Folds.view`). number : of a fold's
-    networks, which differ in the seed of all that is drawn while they are trained.
+    networks, which differ in the seed of all that is drawn while they are trained. truth : (n, k)
+    of the images, where a network learns several findings; their labels are then not looked at.
     """
 
     scenario: Scenario
@@ -127,6 +131,7 @@ class FinetuneSetup:
     weight: Floats
     view: Edit | None = None
     number: int = 0
+    truth: Marks | None = None
 
     @classmethod
     def of(
@@ -136,6 +141,7 @@ class FinetuneSetup:
         extractor: Extractor,
         sample_weight: Floats | None = None,
         view: Edit | None = None,
+        truth: Marks | None = None,
     ) -> FinetuneSetup:
         """For the images that all its trainings draw from.
 
@@ -147,6 +153,8 @@ class FinetuneSetup:
         training = scenario.classifier
         if not isinstance(training, Finetune):
             raise ScenarioError(f"{scenario.key} trains no network")
+        if truth is not None:
+            check_for_findings(training.recipe)
         plan = feature_plan_of(scenario, extractor)
         return cls(
             scenario,
@@ -157,32 +165,77 @@ class FinetuneSetup:
             extractor,
             np.ones(len(development)) if sample_weight is None else sample_weight,
             view,
+            truth=truth,
         )
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The picture of an image that the network sees, before views are made of it."""
+        return self.feature_plan.specs[0]
 
     @property
     def seed(self) -> int:
         """Of this network's training."""
         return self.scenario.seed + APART * self.number
 
+    @property
+    def y(self) -> Ints | Marks:
+        """What is learned: (n,) labels, or what is known of several findings (n, k)."""
+        return self.development.labels if self.truth is None else self.truth
+
+    @property
+    def outputs(self) -> int:
+        """Of the network: classes, or findings."""
+        return len(self.development.classes) if self.truth is None else self.truth.shape[1]
+
     def select(self, rows: Ints) -> tuple[FinetuneSetup, Ints]:
         """The setup of some of the images, in the order given, and their rows in it."""
         smaller = dataclasses.replace(
-            self, development=self.development.select(rows), weight=self.weight[rows]
+            self,
+            development=self.development.select(rows),
+            weight=self.weight[rows],
+            truth=None if self.truth is None else self.truth[rows],
         )
         return smaller, np.arange(len(rows))
+
+    def held_out(self, rows: Ints, share: float, seed: int) -> NDArray[np.bool_]:
+        """Which of these rows to hold out: about a share of each class or finding, groups whole."""
+        groups = self.development.groups[rows]
+        if self.truth is not None:
+            return held_out(groups, self.truth[rows], share, seed)
+        return holdout(groups, self.development.labels[rows], share, seed)
 
     def at_size(self, size: int) -> FinetuneSetup:
         """The setup of the same images, read at another input size."""
         scenario = self.scenario.with_pixels(sizes=(size,))
-        return FinetuneSetup.of(scenario, self.development, self.extractor, self.weight, self.view)
+        return FinetuneSetup.of(
+            scenario, self.development, self.extractor, self.weight, self.view, self.truth
+        )
+
+    def numbered(self, number: int) -> FinetuneSetup:
+        """The setup of another of a fold's networks, which differs from the first as `differ` says.
+
+        Those of another scale see the canvas of the others, shrunk where the backbone allows that.
+        """
+        one = dataclasses.replace(self, number=number)
+        if not another_scale(self.recipe, number):
+            return one
+        canvas = self.feature_plan.canvas
+        size = smaller(canvas.size) if self.backbone.any_size else canvas.size
+        base = canvas.size if size < canvas.size else 0
+        spec = dataclasses.replace(self.spec, size=size, base=base)
+        plan = dataclasses.replace(self.feature_plan, views=((spec,),))
+        return dataclasses.replace(one, feature_plan=plan, backbone=self.backbone.at(size))
 
     def training_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view: augmentation first, then the scenario's preprocessing."""
-        edits = self.feature_plan.canvas.edits
+        edits = self.spec.edits
         if view == 0 or self.scenario.pixels.views is None:
             return edits
-        number = FIRST_VIEW + view - 1
-        return (View(self.scenario.pixels.views.preset, number, self.seed), *edits)
+        preset = self.scenario.pixels.views.preset
+        if another_scale(self.recipe, self.number):
+            preset += CLOSER
+        return (View(preset, FIRST_VIEW + view - 1, self.seed), *edits)
 
     def tta_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view that is judged: 0 is the image, the others are mild views of it.
@@ -193,7 +246,7 @@ class FinetuneSetup:
         views = self.scenario.pixels.views
         preset = (views and views.modality) or MILD
         first = (View(preset, view, self.scenario.seed),) if view else ()
-        return (*first, *self.feature_plan.canvas.edits)
+        return (*first, *self.spec.edits)
 
     def changed_edits(self, view: int) -> tuple[Edit, ...]:
         """The edits of a view of an image that is changed first, where `Folds.view` says so."""
@@ -201,10 +254,11 @@ class FinetuneSetup:
 
     def deployed_plan(self, spec: FeatureSpec) -> FeaturePlan:
         """What is read of an image in use: `spec`, in the views that were judged out of fold."""
-        if self.recipe.tta == 1:
+        if self.recipe.tta == 1 and not spec.base:
             return FeaturePlan.one(spec)
         parts = [dataclasses.replace(spec, edits=self.tta_edits(v)) for v in range(self.recipe.tta)]
-        return FeaturePlan(dataclasses.replace(spec, edits=()), tuple((part,) for part in parts))
+        canvas = dataclasses.replace(spec, edits=(), size=spec.base or spec.size, base=0)
+        return FeaturePlan(canvas, tuple((part,) for part in parts))
 
     def inputs(self, depth: str) -> Inputs:
         """What enters the layers behind `depth`, kept on disk where there is room."""
@@ -230,7 +284,7 @@ class FinetuneSetup:
 
     def _inputs(self, depth: str, specs: Sequence[FeatureSpec], chain: Chain) -> Inputs:
         """The views `specs` of what enters the layers behind `depth`; `chain` makes any view."""
-        canvas = dataclasses.replace(self.feature_plan.canvas, edits=())
+        canvas = dataclasses.replace(self.spec, edits=())
         if depth == INPUT:
             rows = cached_canvases(self.development, canvas, self.extractor)
             return Images(rows, canvas, chain, self.extractor.workers)
@@ -265,7 +319,7 @@ class FinetuneSetup:
         chain, views : of which views, and how many; those of training by default.
         """
         trunk = depth if depth in ("", INPUT) else self.backbone.tap(depth).sequence.name
-        canvas = dataclasses.replace(self.feature_plan.canvas, taps=(trunk,), edits=())
+        canvas = dataclasses.replace(self.spec, taps=(trunk,), edits=())
         chain = chain or self.training_edits
         views = views or (VIEWS if self.scenario.pixels.views else 1)
         return [dataclasses.replace(canvas, edits=chain(view)) for view in range(views)]
@@ -316,9 +370,7 @@ class FinetuneSetup:
         """The rows that are learned from, and those held out of them by which training stops."""
         held = np.zeros(len(task.rows), dtype=bool)
         if task.epochs is None:
-            table = self.development
-            groups, labels = table.groups[task.rows], table.labels[task.rows]
-            held = holdout(groups, labels, HOLDOUT, self._draw(task.judge))
+            held = self.held_out(task.rows, HOLDOUT, self._draw(task.judge))
         return task.rows[~held], task.rows[held]
 
     def _run(
@@ -361,7 +413,7 @@ class FinetuneSetup:
         import torch
         from torch.nn import functional
 
-        size, n = self.feature_plan.canvas.size, self.recipe.batch_size
+        size, n = self.spec.size, self.recipe.batch_size
         shape = (3, size, size)
         if depth != INPUT:
             tap = self.backbone.tap_at(depth, size).sequence
@@ -396,7 +448,7 @@ class FinetuneSetup:
 
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
-        for name in ("deploy", "networks"):  # what is done with it later changes no training
+        for name in ("deploy", "networks", "differ"):  # what it is for changes no training
             del recipe[name]
         return digest(
             TRAINING_CACHE_VERSION,
@@ -411,13 +463,14 @@ class FinetuneSetup:
             *([self.view.key] if self.view else []),
             *([self.number] if self.number else []),
             *([] if task.targets is None else [content_hash(task.targets.tobytes())]),
+            *([] if self.truth is None else [self.truth.tolist()]),
             length=32,
         )
 
     def data(self, inputs: Inputs, rows: Ints) -> Data:
         """Some of the images as a training takes them."""
         table = self.development
-        return Data(inputs, rows, table.labels, self.weight, table.ids)
+        return Data(inputs, rows, self.y, self.weight, table.ids)
 
     def network(self, depth: str, inputs: Inputs, rows: Ints, labels: Ints | None = None) -> Any:
         """The layers behind `depth` with a head that begins as a linear probe.
@@ -427,23 +480,23 @@ class FinetuneSetup:
         import torch
 
         channels = last_map(self.backbone).channels
-        n_classes = len(self.development.classes)
         torch.manual_seed(self.seed)
         network: Any = tail_with_head(
-            tail_of(self.backbone, depth), channels, n_classes, self.recipe.dropout
+            tail_of(self.backbone, depth), channels, self.outputs, self.recipe.dropout
         )
         if self.backbone.card.name in HYBRIDS:  # its new batch norms have not seen any map yet
             stream = inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0)
             torch.optim.swa_utils.update_bn((maps for _, maps in stream), network.layers)
+        if not self.recipe.probe:
+            return network
+        if self.truth is not None:
+            codes = _codes(network, inputs, rows)
+            begin_as_probes(network.head, codes, self.truth[rows], self.weight[rows], PROBE_C)
+            return network
         told = self.development.labels[rows] if labels is None else labels[rows]
-        if self.recipe.probe and (labels is None or len(np.unique(told)) > 1):
-            network.eval()
-            codes = []
-            with torch.inference_mode():
-                for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
-                    codes.append(network.codes(maps).cpu().numpy())
+        if labels is None or len(np.unique(told)) > 1:
             head = LogisticHead(PROBE_C, class_weight="balanced")
-            head.fit(np.concatenate(codes), told, self.weight[rows])
+            head.fit(_codes(network, inputs, rows), told, self.weight[rows])
             there = torch.from_numpy(np.asarray(head.classes_))  # a rare class may be missing
             bias = np.asarray(head.intercept_)
             with torch.no_grad():
@@ -464,6 +517,32 @@ class FinetuneSetup:
             module = name.removeprefix("layers.").rpartition(".")[0]
             found[f"layers.{name}"] = 1 + sum(end >= place[module] for end in ends)
         return found
+
+
+def another_scale(recipe: Recipe, number: int) -> bool:
+    """Whether a fold's network of this number sees things at another scale than the first."""
+    return recipe.differ == "scale" and number % 2 == 1
+
+
+def smaller(size: int) -> int:
+    """Five sevenths of an input size, in whole strides of 32 pixels; 96 at least.
+
+    >>> [smaller(size) for size in (64, 128, 224, 384)]
+    [64, 96, 160, 288]
+    """
+    return min(size, max(LEAST_SIZE, round(size * 5 / 7 / STRIDE) * STRIDE))
+
+
+def _codes(network: Any, inputs: Inputs, rows: Ints) -> NDArray[np.float32]:
+    """(n, d) what the layers of a network give its head, of images as they are."""
+    import torch
+
+    network.eval()
+    codes = []
+    with torch.inference_mode():
+        for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
+            codes.append(network.codes(maps).cpu().numpy())
+    return np.concatenate(codes)
 
 
 def _labels(task: TrainingTask) -> Ints | None:

@@ -40,6 +40,7 @@ from medgraft.learn.linear import (
     row_blocks,
     standardise,
 )
+from medgraft.learn.ordinal import OrdinalModels
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Floats, Ints
 
@@ -356,11 +357,13 @@ class _Linear:
     def __init__(self, codes: StandardisedCodes, plan: _Plan, solver: Solver) -> None:
         self.codes, self.plan, self.solver = codes, plan, solver
 
-    def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models:
+    def _solve(self, unseen: list[frozenset[int]], strengths: Floats) -> Models | OrdinalModels:
         rows = np.stack([self.plan.rows(cells) for cells in unseen], axis=1)
         return self.solver(self.codes, self.plan.y, rows, strengths)
 
-    def _scores(self, models: Models, rows: NDArray[np.bool_], columns: slice) -> Floats:
+    def _scores(
+        self, models: Models | OrdinalModels, rows: NDArray[np.bool_], columns: slice
+    ) -> Floats:
         """Scores (rows, n_classes, columns) of some rows."""
         at, X = np.flatnonzero(rows), self.codes.X
         blocks = row_blocks(len(at), X.shape[1])
@@ -390,8 +393,7 @@ class _Linear:
         ]
         if final is None:
             return found, {}
-        coef, intercept = models.raw(self.codes, len(asked))
-        return found, {"coef_": coef, "intercept_": intercept}
+        return found, models.arrays(self.codes, len(asked))
 
 
 class _Neighbours:

@@ -104,6 +104,11 @@ class Models:
         intercept = self.intercept[:, column] - coef @ codes.mean
         return _both_sides(coef, axis=0), _both_sides(intercept, axis=0)
 
+    def arrays(self, codes: StandardisedCodes, column: int) -> dict[str, Floats]:
+        """`raw` by the names that a head keeps them under."""
+        coef, intercept = self.raw(codes, column)
+        return {"coef_": coef, "intercept_": intercept}
+
 
 def _both_sides(f: NDArray[Any], axis: int) -> NDArray[Any]:
     return np.concatenate([-f / 2, f / 2], axis=axis) if f.shape[axis] == 1 else f
@@ -178,7 +183,7 @@ def class_weights(y: Ints, rows: Floats, class_weight: str | None) -> Floats:
     return balanced
 
 
-def _inside(codes: StandardisedCodes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
+def inside(codes: StandardisedCodes, rows: Floats, weights: Floats) -> tuple[Singles, Singles]:
     """Centre (d, S) and inverse scale (d, S) that standardise each subset's rows.
 
     The scale is that of the rows (1 where codes are not scaled). The unpenalised intercept absorbs
@@ -298,7 +303,7 @@ def solve(
     n_classes = int(y.max()) + 1
     softmax = loss == "log" and n_classes > 2
     weights = class_weights(y, rows, class_weight)
-    centre, inverse = _inside(codes, rows, weights)
+    centre, inverse = inside(codes, rows, weights)
     present = np.stack([rows[y == c].sum(axis=0) > 0 for c in range(n_classes)])  # (n_classes, S)
     subset = np.repeat(np.arange(S), m)
     tasks, intercept = _tasks(y, present[:, subset], softmax)

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
-from medgraft.data.preprocess import recipe_of
+from medgraft.data.preprocess import area_weights, recipe_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -41,7 +41,8 @@ from medgraft.learn.bundle_files import (
     rule_from,
     save_weights,
 )
-from medgraft.learn.estimators import Head, head_from_arrays
+from medgraft.learn.estimators import Head, OrdinalHead, head_from_arrays
+from medgraft.learn.ordinal import log_probabilities
 from medgraft.types import (
     Activations,
     Canvas,
@@ -50,6 +51,7 @@ from medgraft.types import (
     FeatureSpec,
     FittedScenario,
     Floats,
+    Grading,
     ImageTable,
     Operating,
     PixelRule,
@@ -84,6 +86,7 @@ class NetworkWithHead:
     calibrator: Calibrator
     extractor: Extractor
     rule: PixelRule
+    grading: Grading | None = field(default=None, kw_only=True)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -151,6 +154,9 @@ class NetworkWithHead:
 
     @property
     def linear(self) -> tuple[Floats, Floats] | None:
+        if isinstance(self.head, OrdinalHead):
+            coef = self.head.directions[:, None] * self.head.latent_coef_
+            return coef, np.zeros(len(coef))
         known = hasattr(self.head, "coef_")
         return (self.head.coef_, self.head.intercept_) if known else None
 
@@ -163,10 +169,12 @@ class NetworkWithHead:
         """Network and head as one module, from (batch, 3, size, size) in 0..255 to scores.
 
         None where no gradient leads from the scores to the canvas: heads that are not linear,
-        encoders, and codes of several parts or views, which are derived outside the network.
+        encoders, and codes of several parts or views, which are derived outside the network. One
+        part that is the canvas made smaller is made so inside.
         """
-        whole = self.linear is not None and self.feature_plan.specs == (self.spec,)
-        return probe_graph(self) if whole else None
+        seen, *others = self.feature_plan.specs
+        whole = seen == self.spec or (seen.base == self.spec.size and not seen.edits)
+        return probe_graph(self) if self.linear is not None and whole and not others else None
 
     @property
     def terms(self) -> tuple[Self, ...]:
@@ -182,7 +190,8 @@ class NetworkWithHead:
                 end = start + self.backbone.tap(tap).channels
                 own = dataclasses.replace(spec, taps=(tap,), poolings=(pooling,))
                 head = _with_coef(self.head, coef[:, start:end])
-                head.intercept_ = np.zeros(len(coef))
+                if not isinstance(head, OrdinalHead):
+                    head.intercept_ = np.zeros(len(coef))
                 found.append(
                     dataclasses.replace(self, feature_plan=FeaturePlan.one(own), head=head)
                 )
@@ -320,9 +329,12 @@ def predictions_of(
 
 
 def _with_coef(head: Head, coef: Floats) -> Head:
-    """A copy of a linear head with other weights (n_classes, d)."""
+    """A copy of a linear or ordinal head with other weights (n_classes, d), as of `linear`."""
     found = copy.copy(head)
-    found.coef_ = coef
+    if isinstance(found, OrdinalHead):
+        found.latent_coef_ = coef[-1:]  # of the highest grade
+    else:
+        found.coef_ = coef
     return found
 
 
@@ -338,19 +350,26 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
     """The network up to the deepest tap, pooling, and the head folded in as a linear layer.
 
     Its scores are the study's own, up to the engines' tolerance: `head.coef_ (n_classes,
-    channels)` and `intercept_` act on raw codes, with the standardisation folded in.
+    channels)` and `intercept_` act on raw codes, with the standardisation folded in. The gradient
+    of an ordinal head's is that of its latent value (`OrdinalHead.directions`).
     """
     import torch
     from torch import nn
 
-    backbone = fitted.backbone.at(fitted.spec.size)
-    outputs = [Output(tap, pool) for tap in fitted.spec.taps for pool in fitted.spec.poolings]
-    coef: NDArray[np.floating[Any]] = fitted.head.coef_
-    intercept = fitted.head.intercept_
+    (spec,) = fitted.feature_plan.specs
+    backbone = fitted.backbone.at(spec.size)
+    outputs = [Output(tap, pool) for tap in spec.taps for pool in spec.poolings]
+    areas = torch.from_numpy(area_weights(fitted.spec.size, spec.size)).float()
+    assert fitted.linear is not None
+    coef, intercept = fitted.linear
+    head = fitted.head
 
     class ProbeGraph(nn.Module):
+        areas: torch.Tensor | None
+
         def __init__(self) -> None:
             super().__init__()
+            self.register_buffer("areas", areas if spec.base else None, persistent=False)
             self.codes = tap_network(backbone, outputs)
             self.linear = nn.Linear(coef.shape[1], coef.shape[0])
             with torch.no_grad():
@@ -358,6 +377,15 @@ def probe_graph(fitted: NetworkWithHead) -> nn.Module:
                 self.linear.bias.copy_(torch.from_numpy(np.asarray(intercept)))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.linear(torch.cat(self.codes(images), dim=1))  # type: ignore[no-any-return]
+            if self.areas is not None:  # whole grey levels, as in use, which gradients pass by
+                means = self.areas @ images @ self.areas.T
+                images = means + (means.round() - means).detach()
+            scores: torch.Tensor = self.linear(torch.cat(self.codes(images), dim=1))
+            if isinstance(head, OrdinalHead):
+                latent = scores.detach()[:, -1:].double().cpu().numpy()
+                found = log_probabilities(latent, head.thresholds_[:, None])[..., 0]
+                values = torch.from_numpy(found).to(scores)
+                return values + (scores - scores.detach())
+            return scores
 
     return ProbeGraph().eval().requires_grad_(False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.features.encoders import BaseEncoder, PoolEncoder, SpatialPyramid
-from medgraft.learn.estimators import Head
+from medgraft.learn.estimators import Head, OrdinalHead
 from medgraft.types import Floats
 
 NUMBERS = 1 << 24  # of descriptors in memory at once: 64 MB of float32
@@ -33,7 +33,7 @@ class DescriptorScores:
         if not isinstance(self.encoder, (PoolEncoder, SpatialPyramid)):
             return False
         averages: bool = self.encoder.pooling == "avg"
-        linear = hasattr(self.head, "coef_")
+        linear = hasattr(self.head, "coef_") or isinstance(self.head, OrdinalHead)
         return averages and linear
 
     def by_place(self, bag: Bag, row: int) -> Floats:
@@ -67,5 +67,7 @@ class DescriptorScores:
 
     def _score(self, bags: NDArray[np.float16], row: int) -> Floats:
         """Scores (n,) of one class from descriptors (n, positions, channels)."""
-        scores: Floats = self.head.decision_function(self.encoder.transform(bags))[:, row]
-        return np.asarray(scores, np.float64)
+        codes = self.encoder.transform(bags)
+        if isinstance(self.head, OrdinalHead):  # what its latent value, a sum, says of the grade
+            return np.asarray(self.head.latent(codes) * self.head.directions[row])
+        return np.asarray(self.head.decision_function(codes)[:, row], np.float64)

@@ -21,13 +21,27 @@ T = TypeVar("T")
 
 def keep(folder: Path, name: str, arrays: Arrays, words: Words) -> None:
     """Add a file of arrays and words to a bundle, with its sha256 in `bundle.json`."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path, bundle = folder / name, folder / "bundle.json"
-    save_file(dict(arrays), path, dict(words))
+    path.write_bytes(_in_order(save(dict(arrays), dict(words))))
     content = json.loads(bundle.read_text(encoding="utf-8"))
     content["sha256"][name] = sha256_of(path)
     write_json(bundle, content)
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with the words of its header in order: safetensors leaves that to chance.
+
+    A length (8 bytes, little-endian), so many bytes of JSON, the arrays; places in them are counted
+    from where the JSON ends.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)  # arrays begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def kept(folder: Path, name: str, build: Callable[[Arrays, Words], T]) -> T | None:

@@ -5,12 +5,10 @@ A suggestion is never carried out unasked: a person looks at the images first.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medgraft.files import write_text
+from medgraft.files import write_csv
 from medgraft.results.data import Action, Suggestion
 
 ACTIONS: tuple[Action, ...] = ("exclude", "relabel", "group")  # of two for one image, the first
@@ -38,8 +36,5 @@ def write_suggestions(path: Path, suggestions: Sequence[Suggestion]) -> None:
     StorageError
         The file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((one.path, one.action, one.value, one.why) for one in suggestions)
-    write_text(path, text.getvalue())
+    rows = ((one.path, one.action, one.value, one.why) for one in suggestions)
+    write_csv(path, [COLUMNS, *rows], ending="\n")

@@ -57,6 +57,7 @@ def result_json(result: StudyResult) -> dict[str, Any]:
         "unlike": json_value(result.unlike),
         "wishes": json_value(result.wishes),
         **({"subgroups": json_value(result.subgroups)} if result.subgroups else {}),
+        **({"grades": json_value(result.grades)} if result.grades else {}),
         "calibration": {
             name: calibration_json(found) for name, found in result.calibration.items()
         },

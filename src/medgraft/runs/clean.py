@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from medgraft.features.cache import ABANDONED, Cache, Entry, remove
-from medgraft.files import explained
+from medgraft.features.cache import Cache, Entry, remove
+from medgraft.files import TEMPORARY, explained, is_abandoned
 from medgraft.results.runs import Run
 from medgraft.runs.find import CONFIG, EVENTS, PREDICTIONS, RESULT
 from medgraft.studies.run_lock import LOCK
@@ -25,12 +25,8 @@ OWN = (
     *(CONFIG, EVENTS, PREDICTIONS, RESULT, LOCK, "model", "training.json", "history.png"),
     *("report.html", "methods.md", "references.bib"),
 )
-# What `files.written_file` and `written_folder` call things before they are whole.
-HALF = re.compile(
-    r"\.(?:"
-    + "|".join(re.escape(name) for name in OWN)
-    + r")\.(?:\d+-[0-9a-f]{8}|\w{8}(?:-older)?)"
-)
+# What earlier versions called folders before they were whole; files are `files.TEMPORARY`.
+EARLIER = re.compile(r"\.(?P<name>.+)\.\w{8}(?:-older)?")
 Why = Literal["killed", "broken", "half-written", "unused"]
 
 
@@ -60,7 +56,7 @@ def leftovers(runs: Iterable[Run], cache: Cache, days: float) -> list[Leftover]:
 
 def _of_run(run: Run) -> list[Leftover]:
     folder = Path(run.path)
-    halves = [path for path in folder.iterdir() if HALF.fullmatch(path.name) and _old(path)]
+    halves = [path for path in folder.iterdir() if _is_half(path.name) and is_abandoned(path)]
     found = [Leftover(path, _size(path), "half-written", "") for path in halves]
     gone: Why = "killed" if run.state == "killed" else "broken"
     # A broken run's model may be whole, and in use.
@@ -70,8 +66,9 @@ def _of_run(run: Run) -> list[Leftover]:
     return found
 
 
-def _old(path: Path) -> bool:
-    return path.lstat().st_mtime < time.time() - ABANDONED
+def _is_half(name: str) -> bool:
+    known = TEMPORARY.fullmatch(name) or EARLIER.fullmatch(name)
+    return known is not None and known["name"] in OWN
 
 
 def _unused(entry: Entry) -> Leftover:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -20,10 +16,13 @@ from starlette.requests import ClientDisconnect
 from medgraft.bundle.explain import AUTO, OCCLUSION
 from medgraft.errors import BackboneError, ScenarioError
 from medgraft.explain.methods import METHODS, SCORE_CAM
-from medgraft.report.charts.images import data_uri, overlay
 from medgraft.serve.limits import RequestError
 from medgraft.serve.model import Explained
+from medgraft.serve.page import page_files
+from medgraft.serve.pictures import map_json
 from medgraft.serve.schema import (
+    AboutAnswer,
+    CasesAnswer,
     ExplainedAnswer,
     Predicted,
     State,
@@ -32,10 +31,9 @@ from medgraft.serve.schema import (
     with_examples,
 )
 from medgraft.serve.service import ClientGoneError, Looked, Service, answer_json
-from medgraft.types import Attribution, Canvas
+from medgraft.types import Canvas
 from medgraft.version import __version__
 
-PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 # No source but this server, no frame, no form; pictures come as data or from the dropped file.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; "
@@ -53,7 +51,11 @@ GONE = 499  # in log and counters, as nginx has it; nobody receives it
 
 
 def make_app(service: Service) -> FastAPI:
-    """The application; `service` runs while it does."""
+    """The application; `service` runs while it does.
+
+    It may be mounted below a path of another application, which must then run the service itself,
+    for what is mounted is told of no beginning and no end: `async with service.running()`.
+    """
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +72,7 @@ def make_app(service: Service) -> FastAPI:
     )
     _errors(app, service)
     _model_routes(app, service)
+    _about_routes(app, service)
     _state_routes(app, service)
     _page_routes(app)
     made = app.openapi
@@ -126,6 +129,16 @@ def _model_routes(app: FastAPI, service: Service) -> None:
             raise _no_such_map(str(error), "the model has the map that is asked for") from error
         return JSONResponse({"model": service.model.described(), **_maps_json(canvas, found)})
 
+    jpeg = {200: {"content": {"image/jpeg": {}}}, **refused}
+
+    @app.post(
+        "/v1/picture", response_class=Response, responses=jpeg, openapi_extra=one_file,
+        tags=["model"],
+    )  # fmt: skip
+    async def picture(request: Request) -> Response:
+        """One image as it is read, whole and upright, for browsers that do not know its kind."""
+        return Response(await service.picture(request), media_type="image/jpeg")
+
 
 def _state_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health", response_model=State, tags=["state"])
@@ -151,18 +164,27 @@ def _state_routes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _page_routes(app: FastAPI) -> None:
-    def add(name: str, kind: str) -> None:
-        file = Path(__file__).with_name(name or "page.html")
-        content = file.read_bytes()
+def _about_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/model", response_model=AboutAnswer, responses=refusals(401), tags=["model"])
+    async def about() -> Response:
+        """The model: its classes, whether its evidence was audited, what it promises and takes."""
+        return JSONResponse(service.about())
 
+    @app.get("/v1/cases", response_model=CasesAnswer, responses=refusals(401), tags=["model"])
+    async def cases() -> Response:
+        """Images of the model's study to look at: labels that may be wrong, then the least sure."""
+        return JSONResponse(await service.cases())
+
+
+def _page_routes(app: FastAPI) -> None:
+    def add(name: str, content: bytes, kind: str) -> None:
         async def page() -> Response:
             return Response(content, media_type=kind, headers=HEADERS)
 
         app.add_api_route(f"/{name}", page, include_in_schema=False)
 
-    for name, kind in PAGE.items():
-        add(name, kind)
+    for name, (content, kind) in page_files().items():
+        add(name, content, kind)
 
 
 # --------------------------------------------------------------------------- answers
@@ -173,21 +195,8 @@ def _maps_json(canvas: Canvas, found: Explained) -> dict[str, Any]:
         "image": {"index": 0, **answer_json(found.prediction)},
         "target": found.target,
         "method": found.maps[0].method,
-        "maps": [_map_json(canvas, one) for one in found.maps],
+        "maps": [map_json(canvas, one, found.blocks.get(one.tap)) for one in found.maps],
     }
-
-
-def _map_json(canvas: Canvas, found: Attribution) -> dict[str, Any]:
-    from PIL import Image
-
-    largest = float(found.map.max())
-    unit = found.map / largest if largest > 0 else found.map
-    content = io.BytesIO()
-    Image.fromarray(np.rint(unit * 255).astype(np.uint8)).save(content, "PNG")
-    grey = base64.b64encode(content.getvalue()).decode("ascii")
-    over = data_uri(overlay(canvas.pixels, unit), max(canvas.pixels.shape[:2]))
-    words = {"tap": found.tap, "largest": largest}
-    return {**words, "map": f"data:image/png;base64,{grey}", "overlay": over}
 
 
 def _no_such_map(value: str, rule: str) -> RequestError:

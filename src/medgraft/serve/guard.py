@@ -16,13 +16,14 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medgraft.serve.limits import RequestError, busy
+from medgraft.serve.page import page_files
 from medgraft.serve.service import Service
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOG = logging.getLogger("medgraft.serve")
-OPEN = ("/", "/page.css", "/page.js", "/health", "/ready")  # without a key
+OPEN = {f"/{name}" for name in page_files()} | {"/health", "/ready"}  # without a key
 WATCHED = ("/health", "/ready", "/metrics")  # answered however much there is to do
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DISCARD_SECONDS = 2.0  # that a refused body is read on, so that its sender sees the answer

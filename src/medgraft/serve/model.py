@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +25,13 @@ from medgraft.bundle.prediction_sets import PredictionSets
 from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.bundle.wished_operating import at_wish
 from medgraft.data.preprocess import CanvasRecipe, recipe_of
+from medgraft.errors import ScenarioError
+from medgraft.evaluate.conformal import ALPHA
+from medgraft.explain.cam import block_taps
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import sha256_of
+from medgraft.serve.about import About
 from medgraft.types import Attribution, Canvas, FittedScenario, Floats
 
 
@@ -49,7 +53,8 @@ class ServedModel:
     """A loaded classifier.
 
     sha256 : of the bundle, as `bundle_sha256` says. sets, unlike : None where the bundle keeps
-    nothing to say them by. engine, workers : what computes, and with how many threads.
+    nothing to say them by. engine, workers : what computes, and with how many threads. alpha : the
+    share of each class that sets may miss.
     """
 
     fitted: FittedScenario
@@ -58,6 +63,8 @@ class ServedModel:
     sha256: str
     engine: str
     workers: int
+    about: About = field(default_factory=About)
+    alpha: float | None = None
 
     @classmethod
     def load(cls, model: Path, options: ModelOptions) -> Self:
@@ -75,13 +82,17 @@ class ServedModel:
             model, engine=options.engine, workers=options.workers, cache=cache.folder
         )
         fitted = at_wish(model, loaded, options.sensitivity, options.specificity)
+        alpha = ALPHA if options.alpha is None else options.alpha
+        sets = PredictionSets.of(folder, options.alpha)
         return cls(
             fitted,
-            PredictionSets.of(folder, options.alpha),
+            sets,
             UnlikeJudge.of(model, fitted, plain, options.unlike_rate),
             bundle_sha256(folder),
             plain.engine,
             plain.workers,
+            About.of(folder, fitted),
+            alpha if sets else None,
         )
 
     @functools.cached_property
@@ -99,7 +110,9 @@ class ServedModel:
         rows = [Prediction("", classified(self.fitted, p)) for p in prob]
         for k, image in enumerate(images):
             strange = None if unlike is None else bool(unlike[k])
-            rows[k] = dataclasses.replace(rows[k], remark=image[0].remark, unlike=strange)
+            rows[k] = dataclasses.replace(
+                rows[k], source=image[0].id, remark=image[0].remark, unlike=strange
+            )
         return rows if self.sets is None else self.sets.beside(self.fitted, rows)
 
     def _answers(
@@ -128,7 +141,17 @@ class ServedModel:
         said = classified(self.fitted, p)
         target = target or said.label
         (maps,) = explained(self.fitted, [canvas], method, taps, [target])
-        return Explained(Prediction("", said, remark=canvas.remark), target, maps)
+        return Explained(
+            Prediction("", said, remark=canvas.remark), target, maps, self._block_of_tap
+        )
+
+    @functools.cached_property
+    def _block_of_tap(self) -> Mapping[str, int]:
+        """The block that a tap stands for; nothing where the classifier is no network."""
+        try:
+            return {tap: block for block, tap in block_taps(self.fitted).items()}
+        except ScenarioError:
+            return {}
 
     def described(self) -> dict[str, Any]:
         """What each answer says of the model."""
@@ -145,11 +168,12 @@ class ServedModel:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Explained:
-    """Maps of one image for one class."""
+    """Maps of one image for one class; blocks : which block a tap stands for."""
 
     prediction: Prediction
     target: str
     maps: Sequence[Attribution]
+    blocks: Mapping[str, int]
 
 
 def bundle_sha256(folder: Path) -> str:

@@ -84,9 +84,10 @@ class Server(uvicorn.Server):
 
 def config(served: ServedModel, door: Door, limits: Limits) -> uvicorn.Config:
     """Of uvicorn: one process, no access log, nothing read from the environment."""
-    service = Service(served, limits)
+    own = is_loopback(door.host)
+    service = Service(served, limits, names=own)
     app = make_app(service)
-    hosts = () if door.key or not is_loopback(door.host) else (*LOOPBACK_NAMES, door.host)
+    hosts = () if door.key or not own else (*LOOPBACK_NAMES, door.host)
     return uvicorn.Config(
         Guard(app, service, door.key, hosts, routes_of(app)),
         http=_protocol(limits.header_seconds),

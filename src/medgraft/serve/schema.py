@@ -12,7 +12,8 @@ MODEL = {
     "threshold_rule": "highest balanced accuracy",
 }  # fmt: skip
 IMAGE = {
-    "index": 0, "label": "PNEUMONIA", "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97},
+    "index": 0, "id": None, "label": "PNEUMONIA",
+    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97},
     "set": ["PNEUMONIA"], "unlike": False, "remark": "", "error": None,
 }  # fmt: skip
 ERROR = {
@@ -59,6 +60,7 @@ class ImageAnswer(BaseModel):
     """Of one file, by its place in the request; `error` says why the others are empty."""
 
     index: int
+    id: str | None = Field(description="of DICOM, how a study on this machine names it")
     label: str | None
     probabilities: dict[str, float] | None
     set: list[str] | None = Field(description="classes that cannot be left out, the label among")
@@ -76,13 +78,17 @@ class Predicted(BaseModel):
 
 
 class MapAnswer(BaseModel):
-    """One map: grey, and over the image, both as data URIs of the canvas that the model sees."""
+    """One map, grey, as data URIs: of the canvas that the model sees, alone and over it, and in
+    the image's own proportions.
+    """
 
     tap: str
+    block: int | None = Field(description="1 to 5 from shallow to deep; none of the whole model")
     largest: float = Field(
         description="that white stands for; 0 where nothing speaks for the class"
     )
     map: str
+    image_map: str
     overlay: str
 
 
@@ -97,8 +103,10 @@ class ExplainedAnswer(BaseModel):
         maps=[
             {
                 "tap": "blocks.2",
+                "block": 3,
                 "largest": 0.8,
                 "map": "data:image/png;base64,…",
+                "image_map": "data:image/png;base64,…",
                 "overlay": "data:image/webp;base64,…",
             }
         ],
@@ -110,6 +118,80 @@ class ExplainedAnswer(BaseModel):
     maps: list[MapAnswer]
 
 
+class Audited(BaseModel):
+    """What the evidence audit said; `verdict` is none where there was no audit."""
+
+    verdict: str | None
+    says: str
+    means: str
+    findings: list[str]
+
+
+class Calibrated(BaseModel):
+    """Whether probabilities come true; `verdict` is none where that was not measured."""
+
+    verdict: str | None
+    says: str
+
+
+class Takes(BaseModel):
+    """What one request may hold."""
+
+    files: int
+    file_bytes: int
+    request_bytes: int
+
+
+class AboutAnswer(BaseModel):
+    """The model, and what is known of it."""
+
+    model_config = _example(
+        model=MODEL,
+        audit={"verdict": "PASS", "says": "…", "means": "…", "findings": []},
+        calibration={"verdict": None, "says": "…"},
+        learned_from={"NORMAL": 1079, "PNEUMONIA": 3106},
+        alpha=0.1,
+        knows_unlike=True,
+        no_depth="…",
+        limits={"files": 64, "file_bytes": 67108864, "request_bytes": 268435456},
+    )
+    model: ServedBy
+    audit: Audited
+    calibration: Calibrated
+    learned_from: dict[str, int] = Field(description="images of each class")
+    alpha: float | None = Field(description="the share of each class that sets may miss")
+    knows_unlike: bool = Field(
+        description="whether it tells what is unlike the images learned from"
+    )
+    no_depth: str = Field(description="why it may have no map at each depth")
+    limits: Takes
+
+
+class Case(BaseModel):
+    """An image of the study; probabilities are of models that had not seen it."""
+
+    id: str
+    labelled: str
+    probabilities: dict[str, float]
+    why: str = Field(description="`label`: it may be wrong; `unsure`: the models were")
+
+
+class CasesAnswer(BaseModel):
+    """Images to look at; none where the study is not at hand, or others may reach the server."""
+
+    model_config = _example(
+        cases=[
+            {
+                "id": "train/NORMAL/1.jpeg",
+                "labelled": "NORMAL",
+                "probabilities": {"NORMAL": 0.02, "PNEUMONIA": 0.98},
+                "why": "label",
+            }
+        ]
+    )
+    cases: list[Case]
+
+
 class State(BaseModel):
     """`ok` or `ready`."""
 
@@ -119,7 +201,7 @@ class State(BaseModel):
 
 def with_examples(openapi: dict[str, Any]) -> dict[str, Any]:
     """The description with whole examples: FastAPI leaves out what is null in them."""
-    for kind in (ErrorAnswer, ExplainedAnswer, Predicted, State):
+    for kind in (AboutAnswer, CasesAnswer, ErrorAnswer, ExplainedAnswer, Predicted, State):
         openapi["components"]["schemas"][kind.__name__] |= kind.model_config["json_schema_extra"]
     return openapi
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
@@ -12,13 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from medgraft.bundle.predict import Prediction
+from medgraft.data.dicom.identity import upload_id
 from medgraft.data.pool.pool import DecodePool
-from medgraft.errors import DecodeError
+from medgraft.errors import DecodeError, MedgraftError
+from medgraft.serve.about import cases as found_cases
 from medgraft.serve.batcher import MicroBatcher
 from medgraft.serve.limits import Limits, RequestError, busy, empty, undecodable
 from medgraft.serve.metrics import Metrics
 from medgraft.serve.model import Explained, ServedModel
+from medgraft.serve.pictures import PICTURE, picture
 from medgraft.serve.uploads import Held, read_files
+from medgraft.serve.words import why_no_depth
 from medgraft.types import Canvas
 from medgraft.version import __version__
 
@@ -48,10 +53,16 @@ class Service:
 
     Threads of their own decode (each waits for a worker process that can be killed), infer and
     explain. With torch as engine one thread does the latter two, for they share a network.
+
+    Parameters
+    ----------
+    names : whether who asks may know how the study names its images.
     """
 
-    def __init__(self, model: ServedModel, limits: Limits) -> None:
+    def __init__(self, model: ServedModel, limits: Limits, *, names: bool = True) -> None:
         self.model, self.limits, self.metrics = model, limits, Metrics()
+        self.names = names
+        self._cases: asyncio.Task[list[dict[str, Any]]] | None = None
         self.held = Held(limits.held_bytes)
         self.images = self.explanations = 0  # under way
         self.batcher: MicroBatcher[Sequence[Canvas], Prediction] | None = None
@@ -114,14 +125,57 @@ class Service:
     async def explain(self, request: Request, asked: Looked) -> tuple[Canvas, Explained]:
         """The maps of the one file of a request; errors as of `predict` and of the model."""
         with self.held.counted() as share:
-            files = await read_files(request, self.limits, share)
-            if len(files) > 1:
-                raise RequestError(
-                    413, "too_many_files", f"{len(files)} files", "one is explained at a time",
-                    "send each in a request of its own",
-                )  # fmt: skip
+            data = await self._one_file(request, share)
             with self._explaining():
-                return await self._while_wanted(request, self._explained(files[0], asked))
+                return await self._while_wanted(request, self._explained(data, asked))
+
+    async def picture(self, request: Request) -> bytes:
+        """The one file of a request as a JPEG, whole and upright; errors as of `predict`."""
+        with self.held.counted() as share:
+            data = await self._one_file(request, share)
+            with self._counted(1):
+                return await self._while_wanted(request, self._pictured(data))
+
+    def about(self) -> dict[str, Any]:
+        """What is known of the model, and what a request may hold."""
+        limits = self.limits
+        return {
+            "model": self.model.described(),
+            **self.model.about.to_json(),
+            "alpha": self.model.alpha,
+            "knows_unlike": self.model.unlike is not None,
+            "no_depth": why_no_depth(self.model.fitted.scenario),
+            "limits": {
+                "files": limits.files,
+                "file_bytes": limits.file_bytes,
+                "request_bytes": limits.request_bytes,
+            },
+        }
+
+    async def cases(self) -> dict[str, Any]:
+        """Images of the study to look at, found when first asked; none where nobody may know."""
+        study = self.model.about.study
+        if study is None or not self.names:
+            return {"cases": []}
+        if self._cases is None:
+            work = asyncio.to_thread(found_cases, study, self.model.fitted)
+            self._cases = asyncio.create_task(work)
+        try:
+            return {"cases": await asyncio.shield(self._cases)}
+        except MedgraftError as error:
+            raise RequestError(
+                500, "no_cases", f"the study's predictions cannot be read ({error})",
+                "they stand in the folder of the study", "run the study again",
+            ) from error  # fmt: skip
+
+    async def _one_file(self, request: Request, share: Held.Share) -> bytes:
+        files = await read_files(request, self.limits, share)
+        if len(files) > 1:
+            raise RequestError(
+                413, "too_many_files", f"{len(files)} files", "one is looked at in a request",
+                "send each in a request of its own",
+            )  # fmt: skip
+        return files[0]
 
     @property
     def ready(self) -> bool:
@@ -190,6 +244,19 @@ class Service:
             return undecodable(error)
         return await self.batcher.answer(canvases)
 
+    async def _pictured(self, data: bytes) -> bytes:
+        if not data:
+            raise empty()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._picture, data
+            )
+        except DecodeError as error:
+            raise undecodable(error) from error
+
+    def _picture(self, data: bytes) -> bytes:
+        return picture(self._pool.canvas(data, PICTURE, self.model.fitted.rule))
+
     async def _explained(self, data: bytes, asked: Looked) -> tuple[Canvas, Explained]:
         if not data:
             raise empty()
@@ -210,7 +277,10 @@ class Service:
         """The canvases that the model wants; in a thread, which waits for a worker process."""
         rule = self.model.fitted.rule
         with self.metrics.decode.time():
-            return [self._pool.canvas(data, recipe, rule) for recipe in self.model.recipes]
+            found = [self._pool.canvas(data, recipe, rule) for recipe in self.model.recipes]
+        if self.names and (id := upload_id(data)):
+            found[0] = dataclasses.replace(found[0], id=id)
+        return found
 
     def _infer(self, images: Sequence[Sequence[Canvas]]) -> list[Prediction]:
         with self.metrics.inference.time():
@@ -232,6 +302,7 @@ def answer_json(found: Prediction | RequestError) -> dict[str, Any]:
     """What one file is answered with: as `medgraft predict --json`, but for its name."""
     row = found if isinstance(found, Prediction) else Prediction("", None)
     return {
+        "id": row.source or None,
         "label": row.answer and row.answer.label,
         "probabilities": row.answer and row.answer.probabilities,
         "set": list(row.classes) or None,

@@ -26,7 +26,6 @@ SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes t
 FEWER = 3  # folds, where a class has at least `MANY` images: then three say as much as five
 MANY = 500
 ENOUGH = 0.7  # of the recipe's epochs: with fewer, a smaller input is the better buy
-MORE = 2  # times the recipe's epochs at most, from the time that is left
 EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
 READING = 120  # images a second through the frozen trunk, at least
 
@@ -83,8 +82,8 @@ def buy(setup: FinetuneSetup, n_folds: int, seconds: float, *, fewer: bool = Tru
 
     The largest input at which most epochs of the recipe fit, of its own size, 160 and 128; where
     all do not fit and classes are large, in three folds, if there may be `fewer`. Where they fit at
-    none, fewer epochs at the smallest. What time is left buys more epochs. Where not even one epoch
-    fits, the least is bought and `fits` is False.
+    none, fewer epochs at the smallest. What time is left buys further networks (`spend_budget`).
+    Where not even one epoch fits, the least is bought and `fits` is False.
 
     Where the depth is to be found: everything is trained if classes are large and that fits, else a
     sound search has to fit, too, and the slowest depth is reckoned with.
@@ -126,18 +125,12 @@ def _first(
     offers: Iterable[tuple[int, int, str]],
     seconds: float,
 ) -> Bought | None:
-    """The first of the offers (epochs, folds, rungs) that fits, with what epochs are left for."""
+    """The first of the offers (epochs, folds, rungs) that fits."""
     recipe = setup.recipe
     for epochs, folds, rungs in offers:
         search, total = _seconds(setup, speed, folds, replace(recipe, epochs=epochs), rungs)
         if total > seconds or search > SEARCH * seconds:
             continue
-        while recipe.epochs <= epochs < MORE * recipe.epochs:
-            longer = replace(recipe, epochs=epochs + 1)
-            _, more = _seconds(setup, speed, folds, longer, rungs)
-            if more > seconds:
-                break
-            epochs, total = epochs + 1, more
         return Bought(size, folds, epochs, recipe.steps, rungs, total, True, recipe.precision)
     return None
 

@@ -15,9 +15,10 @@ import numpy as np
 from scipy import stats
 
 from medgraft.errors import FitError
-from medgraft.evaluate.compare import of_all, paired_cases, upper_loss
-from medgraft.evaluate.intervals import CHUNK, DEFAULT, Sampling, ones
+from medgraft.evaluate.compare import upper_loss
+from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.evaluate.metrics import METRICS
+from medgraft.evaluate.shared_bags import in_shared_bags, mean_over_findings, some_of
 from medgraft.evaluate.winners_curse import (
     Resampled,
     best,
@@ -49,11 +50,7 @@ class FindingChoice:
     def of(self, keys: Sequence[str]) -> FindingChoice:
         """The same of scenarios that all findings have."""
         rows = [self.keys.index(key) for key in keys]
-        drawn = Resampled(
-            (), (), self.drawn.metric, SHARED,
-            self.drawn.values[rows], self.drawn.in_bag[rows], self.drawn.out_of_bag[rows],
-        )  # fmt: skip
-        return FindingChoice(tuple(keys), self.own, self.bounds[rows], drawn)
+        return FindingChoice(tuple(keys), self.own, self.bounds[rows], some_of(self.drawn, rows))
 
 
 def choice_of(oof: Sequence[Predictions], metric: str, folds: Folds) -> FindingChoice:
@@ -65,34 +62,8 @@ def choice_of(oof: Sequence[Predictions], metric: str, folds: Folds) -> FindingC
         keys=keys,
         own=recommend(drawn).recommended,
         bounds=np.array([losses.get(key, 0.0) for key in keys]),
-        drawn=_in_shared_bags(oof, metric, folds),
+        drawn=in_shared_bags(oof, metric, folds.groups, SHARED),
     )
-
-
-def _in_shared_bags(oof: Sequence[Predictions], metric: str, folds: Folds) -> Resampled:
-    """The metric of every scenario in and out of bags drawn from the patients of all findings."""
-    weigh = of_all(paired_cases(oof, None), metric)
-    names = np.unique(folds.groups)
-    mine = np.searchsorted(names, oof[0].groups)
-    rng = np.random.default_rng(SHARED.seed)
-    values = weigh(ones(len(mine)))[:, 0]
-    inside, outside = [], []
-    width = max(8, CHUNK // len(mine))
-    for start in range(0, SHARED.resamples, width):
-        n = min(width, SHARED.resamples - start)
-        counts = np.stack(
-            [
-                np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
-                for _ in range(n)
-            ],
-            axis=1,
-        ).astype(np.float32)[mine]
-        inside.append(weigh(counts))
-        outside.append(weigh((counts == 0).astype(np.float32)))
-    return Resampled(
-        (), (), metric, SHARED, values,
-        np.concatenate(inside, axis=1), np.concatenate(outside, axis=1),
-    )  # fmt: skip
 
 
 def one_or_own(
@@ -112,7 +83,7 @@ def one_or_own(
             raise FitError("no scenario was tried for all findings; leave --one-scenario out")
         return OneScenario("", np.nan, np.nan, np.nan, "own", asked=asked == "own")
     mine = [one.of(keys) for one in choices.values()]
-    mean = _mean_of(mine)
+    mean = mean_over_findings([one.drawn for one in mine])
     rule = Rule.of(mean, _bounds(mean))
     free = np.zeros(len(keys), bool)
     one, ones_ = rule.choose(free), rule.choose_in_bags(free)
@@ -127,17 +98,6 @@ def one_or_own(
         "own" if asked == "own" or (asked == "auto" and better) else "one"
     )
     return OneScenario(keys[one], difference, low, high, taken, asked=asked != "auto")
-
-
-def _mean_of(mine: Sequence[FindingChoice]) -> Resampled:
-    """The mean over findings, in the same bags."""
-    drawn = [one.drawn for one in mine]
-    return Resampled(
-        (), (), drawn[0].metric, SHARED,
-        np.mean([d.values for d in drawn], axis=0),
-        np.mean([d.in_bag for d in drawn], axis=0),
-        np.mean([d.out_of_bag for d in drawn], axis=0),
-    )  # fmt: skip
 
 
 def _bounds(mean: Resampled) -> Floats:

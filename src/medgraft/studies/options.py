@@ -16,7 +16,6 @@ from medgraft.features.encoders import check_pooling
 from medgraft.features.feature_plan import encoder_of
 from medgraft.learn.estimators import HEADS
 from medgraft.scenario import (
-    DEFAULT_METRIC,
     FAMILIES,
     TRAINED,
     Head,
@@ -30,6 +29,7 @@ from medgraft.types import ResizeRule, SecondNetwork
 
 VALIDATE = ("auto", "plain", "changed")
 AUTO = ("auto",)
+PLAIN_HEADS = ("svm", "logistic", "knn")  # compared where none are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class StudyOptions:
 
     backbones : timm names; none leaves it to `second_network.with_networks`: the default one, and
     where it pays a second one beside it, which `second` then holds. heads : names in `HEADS`;
-    families other than `probe` use the first. families : by default probes alone, or where there is
+    families other than `probe` use the first; none leaves them to `defaults.with_defaults`, as does
+    no metric. families : by default probes alone, or where there is
     a budget `auto`, which runs what is worth running within it (`budget_plan.py`). metric : what
     scenarios are chosen by. preprocess :
     `raw`, an edit's key (`clahe`), or both side by side (`raw+clahe`), each compared with the
@@ -68,7 +69,7 @@ class StudyOptions:
 
     backbones: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
-    heads: tuple[str, ...] = ("svm", "logistic", "knn")
+    heads: tuple[str, ...] = ()
     poolings: tuple[str, ...] = ("avg",)
     preprocess: tuple[str, ...] = ("raw",)
     sizes: tuple[int, ...] = ()
@@ -82,7 +83,7 @@ class StudyOptions:
     site: str = ""
     budget: float = 0.0
     resize: ResizeRule = "squash"
-    metric: str = DEFAULT_METRIC
+    metric: str = ""
     n_folds: int = 5
     test_fraction: float = 0.2
     alpha: float = ALPHA
@@ -105,6 +106,11 @@ class StudyOptions:
         """The backbones that are compared."""
         return self.backbones or (DEFAULT,)
 
+    @property
+    def compared_heads(self) -> tuple[str, ...]:
+        """The heads that are compared."""
+        return self.heads or PLAIN_HEADS
+
     def __post_init__(self) -> None:
         layout_of(self.modality)
         if not self.families:
@@ -116,8 +122,10 @@ class StudyOptions:
                 "the family auto stands alone and needs a budget to decide by; pass --budget 30m "
                 "without other families"
             )
-        _check("head", self.heads, tuple(HEADS))
-        _check("metric", (self.metric,), STUDIED)
+        if self.heads:
+            _check("head", self.heads, tuple(HEADS))
+        if self.metric:
+            _check("metric", (self.metric,), STUDIED)
         _check("resize rule", (self.resize,), get_args(ResizeRule))
         _check("way to validate", (self.validate,), VALIDATE)
         check_alpha(self.alpha)

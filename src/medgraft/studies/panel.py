@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from medgraft.data.panel_split import divided_panel, panel_folds
-from medgraft.data.split import Development, folds_of
+from medgraft.data.panel_split import panel_folds
+from medgraft.data.split import Development, Together, folds_of
 from medgraft.errors import DataError, FitError, ScenarioError
 from medgraft.evaluate.company import MarksOf, company_gaps
 from medgraft.evaluate.compare import estimate_all, holm
@@ -31,14 +31,16 @@ from medgraft.learn.fit import cross_predict
 from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, UNKNOWN, Marks, Panel, Uncertain
 from medgraft.results.panel import FindingResult, OtherReading, PanelResult
 from medgraft.scenario import Scenario
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.judge import judge
+from medgraft.studies.near_copies import divided_without_torn_copies
 from medgraft.studies.one_scenario import FindingChoice, choice_of, one_or_own
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import prepare
 from medgraft.studies.run import Study, run_study, versions
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
+from medgraft.studies.together import learned_together
 from medgraft.types import Estimate, Folds, ImageTable, Predictions, Strings
 
 ScenarioChoice = Literal["auto", "one", "own"]
@@ -87,14 +89,15 @@ def run_panel(
     """
     began, session = time.perf_counter(), Session(extractor, store)
     options = panel_options(options)
-    panel = divided_panel(panel, options.test_fraction, options.seed)
+    panel = divided_without_torn_copies(panel, options, extractor)
     folds, short = panel_folds(panel, options.n_folds, options.seed)
     names = [name for name in panel.names if name not in {one.name for one in short}]
-    options = with_networks(options, panel.question(names[0]), extractor)
+    options = with_defaults(options, panel.question(names[0]), extractor)
+    options, together = learned_together(panel, names, options, extractor, folds)
     choices: dict[str, FindingChoice] = {}
     for name in names:
         extractor.progress.say(f"Judging {name} ({len(choices) + 1} of {len(names)} findings).")
-        choices[name] = _judged(panel.question(name), options, extractor, folds)
+        choices[name] = _judged(panel.question(name), options, extractor, folds, together)
         session.event("finding judged", finding=name, own=choices[name].own)
     decided = one_or_own(choices, options.metric, scenario)
     session.event("scenario decided", taken=decided.taken, one=decided.one)
@@ -105,7 +108,9 @@ def run_panel(
         given = decided.one if decided.taken == "one" else ""
         table = panel.question(name)
         kept = store_of(name, table)
-        study = run_study(table, options, extractor, kept, folds=folds, given=given)
+        study = run_study(
+            table, options, extractor, kept, folds=folds, given=given, together=together
+        )
         folder = finish(name, study)
         key = study.result.recommended
         oof[name] = study.unchanged
@@ -150,11 +155,15 @@ def panel_options(options: StudyOptions) -> StudyOptions:
 
 
 def _judged(
-    table: ImageTable, options: StudyOptions, extractor: Extractor, folds: Folds
+    table: ImageTable,
+    options: StudyOptions,
+    extractor: Extractor,
+    folds: Folds,
+    together: Together | None,
 ) -> FindingChoice:
     """What a finding's scenarios did on the resamples that all findings share."""
     session = Session(extractor, None)
-    prepared = prepare(table, options, session, folds)
+    prepared = prepare(table, options, session, folds, together)
     oof = [one.predictions for one in judge(prepared, session).values()]
     return choice_of(oof, options.metric, folds)
 

@@ -19,6 +19,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.estimators import HEADS
+from medgraft.learn.finetune_setup import another_scale, smaller
 from medgraft.scenario import (
     Encoded,
     Finetune,
@@ -111,6 +112,11 @@ def plan(
     return tuple(sorted(planned, key=lambda entry: entry.simplicity))
 
 
+def plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> FeatureSpec:
+    """On which every image is looked at: unedited, at the size of the first scenario."""
+    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
+
+
 def trained_otherwise(
     planned: Sequence[PlannedScenario],
     options: StudyOptions,
@@ -148,7 +154,7 @@ def _plan_probes(
     for where in [*(tap.name for tap in backbone.taps), STAGES]:
         extent = backbone.named(where)[-1].stride
         poolings = options.poolings if extent else ("avg",)
-        for pooling, edit, head in product(poolings, options.preprocess, options.heads):
+        for pooling, edit, head in product(poolings, options.preprocess, options.compared_heads):
             yield _scenario(options, backbone, where, edit, Head(head), Pooled(pooling))
 
 
@@ -266,7 +272,7 @@ def _scenario(
     return Scenario(
         backbone.name,
         tap,
-        classifier or Head(options.heads[0]),
+        classifier or Head(options.compared_heads[0]),
         Preprocessing(edits, resize=options.resize, **pixels),
         code,
         options.seed,
@@ -292,10 +298,19 @@ def _cost_in_use(
     n_images, n_classes = shape
     one = _cost(scenario, extractor, n_images, 1 if n_classes == 2 else n_classes)
     decides = scenario.classifier
-    networks = 1
-    if isinstance(decides, Finetune) and decides.recipe.deploy == "folds":
-        networks = n_folds * decides.recipe.networks
-    return Cost(networks * one.multiply_adds, networks * one.parameters)
+    if not isinstance(decides, Finetune) or decides.recipe.deploy != "folds":
+        return one
+    passes = n_folds * sum(pixels_seen(scenario, extractor))
+    networks = n_folds * decides.recipe.networks
+    return Cost(round(passes * one.multiply_adds), networks * one.parameters)
+
+
+def pixels_seen(scenario: Scenario, extractor: Extractor) -> list[float]:
+    """Pixels that each of a fold's networks sees of an image, over those that the first sees."""
+    assert isinstance(scenario.classifier, Finetune)  # for the type checker
+    recipe, size = scenario.classifier.recipe, feature_plan_of(scenario, extractor).canvas.size
+    shrunk = (smaller(size) / size) ** 2 if extractor.backbone(scenario.backbone).any_size else 1.0
+    return [shrunk if another_scale(recipe, k) else 1.0 for k in range(recipe.networks)]
 
 
 def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:
@@ -332,5 +347,5 @@ def _kept(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) ->
         extra = 0
     else:
         width, extra = found[1].size(channels)
-    per = {"knn": n_images, "rbf": min(LANDMARKS, n_images)}.get(scenario.head, rows)
+    per = {"knn": n_images, "rbf": min(LANDMARKS, n_images), "ordinal": 1}.get(scenario.head, rows)
     return width * per + extra

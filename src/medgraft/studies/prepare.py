@@ -9,16 +9,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medgraft.data.augment import judging_view
 from medgraft.data.pool.pool import shorter_side
 from medgraft.data.sites import leave_one_site_out
 from medgraft.data.split import (
     Development,
+    Together,
     folds_of,
     keep_copies_together,
-    keep_near_copies_together,
     labelled,
     make_folds,
     with_test_split,
@@ -26,8 +24,6 @@ from medgraft.data.split import (
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
-from medgraft.features.feature_plan import feature_plan_of
-from medgraft.profile.duplicates import find_pairs
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.similarity import measure_similarity
@@ -38,10 +34,11 @@ from medgraft.studies.budget_plan import (
     planned_in,
     with_training,
 )
+from medgraft.studies.defaults import with_defaults
+from medgraft.studies.near_copies import without_torn_copies
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plan
+from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plain_canvas, plan
 from medgraft.studies.readings import inputs_of
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import Drawn, draw, plan_within, train_within
 from medgraft.types import (
@@ -54,8 +51,6 @@ from medgraft.types import (
     Similarity,
     Strings,
 )
-
-LEAST_GROUPS = 3  # of each class: two to learn from and one to test
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +82,16 @@ class Prepared:
 
 
 def prepare(
-    table: ImageTable, options: StudyOptions, session: Session, folds: Folds | None = None
+    table: ImageTable,
+    options: StudyOptions,
+    session: Session,
+    folds: Folds | None = None,
+    together: Together | None = None,
 ) -> Prepared:
     """Read what all scenarios need of the images, and deal those to learn from to folds.
 
-    folds : that are given, of these images among others; then `table` has its test split.
+    folds : that are given, of these images among others; then `table` has its test split. together
+    : the findings that networks learn at once, of which this is one; its folds are those given.
 
     Raises
     ------
@@ -127,7 +127,9 @@ def prepare(
     return Prepared(
         options=options,
         table=table,
-        development=Development(development, judging),
+        development=Development(
+            development, judging, together=None if together is None else together.judged_as(judging)
+        ),
         planned=planned,
         shorter=read.shorter,
         canvas=read.canvas,
@@ -172,10 +174,10 @@ def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Fol
     planned = _plan(table, first_options(options), extractor, shorter)
     table = _read_all(table, planned, extractor)
     session.end_step("read the images")
-    canvas = _plain_canvas(planned, extractor)
+    canvas = plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
     if not (whole.splits == "test").any():
-        table = _without_torn_copies(whole, table, image_stats, canvas, options, extractor)
+        table = without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
     similarity = measure_similarity(table.development, extractor)
     session.end_step("measure the similarity to ImageNet")
@@ -199,7 +201,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     DataError, FitError
         What is said to name sites does not, or not so that they can judge.
     """
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     _plan(table, first_options(options), extractor, shorter_side(table.development))
     subgroup_columns(table, options.subgroups, options.metric)
     if options.site:
@@ -217,39 +219,6 @@ def _read_all(
 ) -> ImageTable:
     """Read what every scenario needs once, and leave out the images that cannot be read."""
     return readable(table, extractor.prepare(table, *inputs_of(planned, extractor)))
-
-
-def _without_torn_copies(
-    whole: ImageTable,
-    table: ImageTable,
-    image_stats: ImageStats,
-    canvas: FeatureSpec,
-    options: StudyOptions,
-    extractor: Extractor,
-) -> ImageTable:
-    """`table`, or where the test split that was set aside tears near copies apart, another split.
-
-    whole : before the split was made, with images that cannot be read. Codes confirm what hashes
-    say; they are only asked where a pair is torn.
-    """
-    test = table.splits == "test"
-    pairs = find_pairs(table, image_stats, None, options.seed).rows
-    if not (test[pairs[:, 0]] != test[pairs[:, 1]]).any():
-        return table
-    pairs = find_pairs(table, image_stats, extractor.read(table, canvas), options.seed).rows
-    if not (test[pairs[:, 0]] != test[pairs[:, 1]]).any():
-        return table
-    joined = keep_near_copies_together(whole.select(np.isin(whole.ids, table.ids)), pairs)
-    of_class = [joined.groups[joined.labels == label] for label in range(len(joined.classes))]
-    if any(len(np.unique(groups)) < LEAST_GROUPS for groups in of_class):
-        return table  # all of a class would be one group; the profile names the torn pairs
-    again = with_test_split(joined, options.test_fraction, options.seed)
-    return dataclasses.replace(again, skipped=table.skipped)
-
-
-def _plain_canvas(planned: Sequence[PlannedScenario], extractor: Extractor) -> FeatureSpec:
-    """On which every image is looked at: unedited, at the size of the first scenario."""
-    return dataclasses.replace(feature_plan_of(planned[0].scenario, extractor).canvas, edits=())
 
 
 def _dealt(

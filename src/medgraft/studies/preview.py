@@ -6,9 +6,9 @@ from medgraft.data.pool.pool import shorter_side
 from medgraft.errors import ScenarioError
 from medgraft.features.extract import Extractor
 from medgraft.profile.similarity import measure_similarity
+from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check, divided
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import draw, plan_within
 from medgraft.types import BudgetUse, ImageTable, Similarity
@@ -35,7 +35,7 @@ def preview(
             "--families"
         )
     check(table, options, extractor)
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     table = divided(table, options)
     session = Session(extractor, None)
     drawn = draw(table, options, shorter_side(table.development), session)

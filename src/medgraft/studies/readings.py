@@ -24,7 +24,7 @@ from medgraft.types import Canvas, Edit, FeatureSpec, ImageTable
 TIMED = 12  # images that are read to know how long all take
 WARM = 2  # of them before, for a network is set up with the first
 OVERHEAD = 0.2  # seconds of a scenario, however few images: judged, compared, tested
-HEAD_NUMBERS = {"knn": 1e7, "logistic": 5e6, "rbf": 4e5, "svm": 2e6, "lda": 2e6}
+HEAD_NUMBERS = {"knn": 1e7, "logistic": 5e6, "rbf": 4e5, "svm": 2e6, "lda": 2e6, "ordinal": 5e6}
 """Numbers (images x channels x scores of an image) a second that a head learns from, all folds."""
 ENCODED_NUMBERS = 2e6  # descriptors' numbers a second that encoders are fitted to and encode
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medgraft.audit.evidence import Audit
+from medgraft.data.split import Together
 from medgraft.evaluate.by_site import figures_by_site
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.conformal import ALPHA
@@ -36,6 +37,8 @@ from medgraft.studies.audit_candidates import (
     audit_unseen,
     scenario_of,
 )
+from medgraft.studies.defaults import with_defaults
+from medgraft.studies.grades import figures_of_grades
 from medgraft.studies.judge import judge
 from medgraft.studies.learning_curve import learning_curve
 from medgraft.studies.options import StudyOptions
@@ -49,7 +52,6 @@ from medgraft.studies.recommend import (
     explain_choice,
     recommend,
 )
-from medgraft.studies.second_network import with_networks
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore
@@ -115,6 +117,7 @@ def run_study(
     *,
     folds: Folds | None = None,
     given: str = "",
+    together: Together | None = None,
 ) -> Study:
     """Compare the planned scenarios on a table and recommend one.
 
@@ -129,6 +132,8 @@ def run_study(
         The table then has its test split.
     given
         The key of the scenario to recommend, where that was decided for several findings together.
+    together
+        The findings that networks learn at once, of which this is one; its folds are those given.
 
     Raises
     ------
@@ -136,8 +141,8 @@ def run_study(
         There is not enough to learn from.
     """
     session = Session(extractor, store)
-    options = with_networks(options, table, extractor)
-    prepared = prepare(table, options, session, folds)
+    options = with_defaults(options, table, extractor)
+    prepared = prepare(table, options, session, folds, together)
     judged: Mapping[str, CrossFitted]
     if prepared.steps:  # the budget decides what is run
         prepared, judged = race(prepared, session)
@@ -153,7 +158,7 @@ def run_study(
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
     """What decides a run's numbers, for `config.json`."""
-    options = with_networks(options, table, extractor)
+    options = with_defaults(options, table, extractor)
     rule = divided(table, options).rule if table.stored else table.rule
     return {
         "data": table.fingerprint,
@@ -162,6 +167,7 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
         "masks": int((table.masks != "").sum()),
         "engine": extractor.engine,
         "weights": {name: extractor.backbone(name).card.sha256 for name in options.networks},
+        **({"ordered": True} if table.ordered else {}),
         **{
             name: value
             for name, value in dataclasses.asdict(options).items()
@@ -315,6 +321,7 @@ def assemble(
             unlike=unlike_figures(beside.reference, prepared.table.test, session.extractor),
             wishes=describe_wishes(beside.own, crossed.unchanged, test),
             subgroups=by_subgroup(prepared, crossed, test),
+            grades=figures_of_grades(crossed, test),
         ),
         options=prepared.options,
         folds=prepared.development.folds,

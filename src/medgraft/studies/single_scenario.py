@@ -21,6 +21,7 @@ from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.scenario import INPUT, Finetune, Scenario
+from medgraft.studies.defaults import default_metric, require_grades
 from medgraft.studies.store import BesideModel
 from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
 
@@ -100,6 +101,7 @@ def single_config(
         "seed": scenario.seed,
         "engine": extractor.engine,
         "weights": {one: extractor.backbone(one).card.sha256 for one in scenario.networks},
+        **({"ordered": True} if table.ordered else {}),
         **dataclasses.asdict(options),
     }
 
@@ -122,13 +124,16 @@ def run_single(
         raise ScenarioError(
             f"{scenario.key} trains no network and is quick in every fold; leave --holdout-only out"
         )
+    require_grades(scenario, table)
     table = keep_copies_together(labelled(table))
     if options.test and not len(table.test):
         raise DataError("there is no test split to look at; leave --test out")
     make_folds(table.development, options.n_folds, scenario.seed)  # or fail before any is read
     table = _readable(table, scenario, extractor)
     development = table.development
+    metric = default_metric(table)
     folds = make_folds(development, options.n_folds, scenario.seed)
+    folds = dataclasses.replace(folds, metric=metric)
     if options.validate == "changed":
         views = scenario.pixels.views
         preset = views.modality if views else ""
@@ -142,10 +147,10 @@ def run_single(
     if options.test:
         extractor.progress.say("Everything is frozen; looking at the test split once.")
         test = crossed.fitted.predict(table.test)[0]
-        tested = evaluate(test, crossed.fitted.operating)
+        tested = evaluate(test, crossed.fitted.operating, by=metric)
     spec = dataclasses.replace(feature_plan_of(scenario, extractor).canvas, edits=(), base=0)
     stats = read_image_stats(development, spec, extractor)
-    validation = evaluate(crossed.unchanged)
+    validation = evaluate(crossed.unchanged, by=metric)
     beside = BesideModel.of(development, stats, spec, crossed, extractor)
     return SingleResult(table, options, folds, crossed, validation, test, tested, beside)
 

@@ -8,6 +8,7 @@ there means all is. What a finished run's model learned from is read back here t
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ import numpy as np
 from medgraft.errors import BundleError, MedgraftError
 from medgraft.evaluate.conformal import OwnProbability
 from medgraft.features.extract import Extractor
-from medgraft.files import explained, write_json, written_file, written_folder
+from medgraft.files import explained, remove_abandoned, write_json, written_file, written_folder
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.kept_sets import own_probability, write_own_probability
 from medgraft.profile.image_stats import ImageStats
@@ -104,6 +105,7 @@ class RunStore:
     ) -> None:
         self.folder = folder
         path = folder / "config.json"
+        remove_abandoned(folder, age=0)  # whoever holds the lock is alone here
         wanted = json.loads(json.dumps(config))
         if path.is_file():
             if resume:
@@ -122,8 +124,11 @@ class RunStore:
         """Add a line to `run.jsonl`."""
         path = self.folder / "run.jsonl"
         line = json.dumps({"time": round(time.time(), 3), "event": name, **facts}, default=str)
-        with explained(path), path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with explained(path), path.open("ab+") as file:
+            at = file.seek(0, os.SEEK_END)
+            file.seek(max(0, at - 1))
+            cut = at and file.read() != b"\n"  # a kill or a full disk cut a line short
+            file.write(f"{chr(10) if cut else ''}{line}\n".encode())
 
     def stopped(self, error: BaseException) -> None:
         """Note what ended the run; of one that was refused before it judged, leave nothing."""
@@ -163,6 +168,20 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
             if isinstance(row, dict) and "event" in row:
                 found.append(row)
     return found
+
+
+def was_killed(folder: Path, config: Mapping[str, object]) -> bool:
+    """Whether a folder, whose lock is held, has a run of just this that did not end.
+
+    What such a run left half-written is taken away.
+    """
+    remove_abandoned(folder, age=0)
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    ended = any(event["event"] == "finished" for event in read_events(folder))
+    return bool(found == json.loads(json.dumps(config))) and not ended
 
 
 def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:

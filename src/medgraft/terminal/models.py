@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from medgraft.terminal.output import figure, new_console, number, show_rows, show_skipped
+from medgraft.terminal.output import figure, new_console, number, plain, show_rows, show_skipped
 
 if TYPE_CHECKING:
     from medgraft.bundle.audit_model import ModelAudit
     from medgraft.bundle.class_shares import ClassShares
     from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.panel import PanelPrediction
+    from medgraft.bundle.panel_validation import PanelValidation
     from medgraft.bundle.predict import Prediction
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.evidence import RegionEffect
@@ -81,6 +82,7 @@ def show_class_shares(shares: ClassShares) -> None:
 
 def show_external(found: ExternalValidation) -> None:
     """External validation by image and by patient, and what to hold against its figures."""
+    from medgraft.report.text.grades import sentence as grades_in_words
     from medgraft.report.text.seen_before import is_doubtful, of_evaluation
     from medgraft.report.text.subgroups import sentence as subgroups_in_words
     from medgraft.report.text.unlike import sentence as unlike_in_words
@@ -97,6 +99,8 @@ def show_external(found: ExternalValidation) -> None:
         show_sets(found.sets, "these images")
     if found.unlike is not None:
         new_console().print(f"\n{unlike_in_words(found.unlike, 'these images')}", markup=False)
+    if found.grades is not None:
+        new_console().print(f"\n{grades_in_words(found.grades, 'of these images')}", markup=False)
     if found.subgroups:
         new_console().print(f"\n{subgroups_in_words(found.subgroups, found.metric)}", markup=False)
     if found.with_seen is not None:
@@ -104,6 +108,34 @@ def show_external(found: ExternalValidation) -> None:
     doubt = "warn: " if is_doubtful(found.seen) else ""
     typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)
+
+
+def show_panel_external(found: PanelValidation) -> None:
+    """External validation of several findings: a line each, their mean, and what is not judged."""
+    from rich.table import Table
+
+    from medgraft.report.text.seen_before import is_doubtful, of_evaluation
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("finding", overflow="fold")
+    for heading in ("images with it", "AUROC", "sensitivity", "specificity"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, one in found.findings.items():
+        figures, n = one.by_image.estimates, one.by_image.n_images
+        with_it = int(one.by_image.confusion[one.by_image.classes.index(name)].sum())
+        said = (
+            figure(figures[metric]) if metric in figures else "not measured"
+            for metric in ("auroc", "sensitivity", "specificity")
+        )
+        table.add_row(plain(name), f"{with_it:,} of {n:,}", *said)
+    table.add_row("mean", "", figure(found.mean), "", "")
+    new_console().print(table)
+    for name, why in found.not_judged.items():
+        new_console().print(f"not judged: {name}, {why}.", markup=False)
+    for name, one in found.findings.items():
+        if is_doubtful(one.seen):
+            typer.echo(f"warn: {plain(name)}: {of_evaluation(one.seen)}", err=True)
+    show_skipped(next(iter(found.findings.values())).skipped)
 
 
 def show_sets(found: SetFigures, where: str) -> None:
@@ -147,6 +179,7 @@ def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
     from medgraft.audit.evidence import UNSEEN
     from medgraft.report.text.audit_findings import VERDICTS, remedy, sentence
+    from medgraft.report.text.foreign_model import doubts, how_asked
     from medgraft.report.text.formatting import in_100
     from medgraft.report.text.seen_before import of_audit
 
@@ -167,6 +200,10 @@ def show_audit(found: ModelAudit) -> None:
     for finding in result.findings:
         text = f"{finding.severity}: {sentence(finding)} {remedy(finding)}".rstrip()
         console.print(text, markup=False)
+    if found.foreign is not None:
+        for text in (*(f"{head}: {said}" for head, said in how_asked(found.foreign)),
+                     *doubts(found.foreign)):  # fmt: skip
+            console.print(text, markup=False)
     if doubt := of_audit(found.seen):
         typer.echo(f"warn: {doubt}", err=True)
     reasons: dict[str, list[str]] = {}

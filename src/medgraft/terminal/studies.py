@@ -41,7 +41,9 @@ def say_table(table: ImageTable, progress: Progress) -> None:
     if table.positive is not None:
         progress.say(f"Positive class: {table.positive} (--positive CLASS to change)")
     for finding in table.findings:
-        if finding.severity != "info":
+        if finding.check == "grades" and finding.severity == "info":
+            progress.say(f"{finding.text} {finding.remedy}".rstrip())
+        elif finding.severity != "info":
             progress.say(f"{finding.severity}: {finding.text} {finding.remedy}".rstrip())
 
 
@@ -87,6 +89,7 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     """The comparison, the recommendation, and where the report lies."""
     from medgraft.report.text import (
         budget,
+        grades,
         learning_curve,
         lower_end,
         recommendation,
@@ -126,6 +129,10 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
         show_sets(result.sets["test" if tested else "validation"], where)
     if result.unlike is not None:
         console.print(f"\n{unlike.sentence(result.unlike, 'the test images')}\n", markup=False)
+    if result.grades:
+        part = "test" if "test" in result.grades else "validation"
+        where = "of the test images" if part == "test" else "of the images out of fold"
+        console.print(f"{grades.sentence(result.grades[part], where)}\n", markup=False)
     if result.subgroups:
         console.print(f"{subgroups.sentence(result.subgroups, result.metric)}\n", markup=False)
     for finding in result.findings:

@@ -25,12 +25,14 @@ import numpy as np
 from medgraft.data.dicom.headers import KEYS, read_header
 from medgraft.data.groups.columns import PERSON, rank_of
 from medgraft.data.listing import Row
-from medgraft.data.pixels.dicom_file import HEAD, is_dicom
-from medgraft.files import StorageError, cache_folder
+from medgraft.data.pixels.dicom_file import HEAD, guarded, is_dicom
+from medgraft.errors import DecodeError
+from medgraft.files import StorageError, cache_folder, csv_cell
 from medgraft.types import ImageTable, Reading, Skipped, Strings, digest
 
 PREFIX, OTHER = "dicom:", "image:"
 SALT_BYTES = 32
+LONGEST_HEAD = 1 << 16  # bytes in which a file says what it is
 KNOWN_KINDS = {
     ".csv", ".tsv", ".txt", ".xlsx", ".pdf", ".xml", ".json", ".html", ".zip", ".gz", ".exe",
     ".nii", ".nii.gz", ".mp4", ".avi", ".npy", ".md", ".doc", ".docx", ".ini", ".inf", ".jar",
@@ -68,6 +70,26 @@ def public_names(files: Sequence[str | os.PathLike[str]]) -> list[str]:
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return names
+
+
+def upload_id(data: bytes) -> str:
+    """The id that a table of this machine gives a DICOM file of one frame; '' for any other file.
+
+    By the head of the file alone (PS3.10 7.1 repeats the SOPInstanceUID there), so that nothing in
+    it can make this long.
+    """
+    import pydicom.filereader
+
+    if not is_dicom(data[:HEAD]):
+        return ""
+    try:
+        with guarded():
+            head = io.BytesIO(data[:LONGEST_HEAD])
+            found = pydicom.filereader.read_partial(head, stop_when=lambda *_: True)
+            uid = str(found.file_meta.get("MediaStorageSOPInstanceUID", "")).strip()
+            return f"{PREFIX}{hashed(uid)}" if uid else ""
+    except (DecodeError, StorageError):
+        return ""
 
 
 def _instance(file: str) -> str | None:
@@ -254,9 +276,9 @@ def write_ids(
     writer.writerow(["id", "path", "frame"])
     for row, name in zip(rows, names, strict=True):
         frame = "" if row.source.frame is None else row.source.frame
-        writer.writerow([name, row.source.path, frame])
+        writer.writerow([name, csv_cell(row.source.path), frame])
     for source, name in skipped.items():
-        writer.writerow([name, source, ""])
+        writer.writerow([name, csv_cell(source), ""])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", opener=_private, encoding="utf-8", newline="") as stream:

@@ -115,7 +115,8 @@ def stored_values(
 ) -> Stored:
     """What one image stores, upright, before it is brought to 8 bits; all else as of `decode`.
 
-    Of DICOM that says itself how it is shown there is nothing to know: one value of 8 bits.
+    Of DICOM that says itself how it is shown, that picture: 8 bits, which no range changes; of
+    other DICOM the values one below the other, without padding.
     """
     with _one_kind_of_error():
         if not isinstance(source, bytes) and source.member:
@@ -124,7 +125,8 @@ def stored_values(
         data, frame = _bytes_of(source, page, only_plain)
         if _is_dicom(data, only_plain):
             values = brightness(data, frame)
-            return Stored(np.zeros(1, np.uint8) if values is None else values, (1, 1))
+            shown = decode_dicom(data, frame, PLAIN).pixels if values is None else values[:, None]
+            return Stored(shown, (shown.shape[0], shown.shape[1]))
         return read_bytes(data, frame, at_least, page, only_plain)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from medgraft import files
 from medgraft.report.pages.render import render_page
-from medgraft.report.sections import performance, subgroups, unsure
+from medgraft.report.sections import grades, performance, subgroups, unsure
 from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
@@ -18,6 +18,7 @@ from medgraft.results.curves import Curves
 from medgraft.types import (
     Estimate,
     Evaluation,
+    GradeFigures,
     SeenBefore,
     SetFigures,
     Skipped,
@@ -37,7 +38,8 @@ class EvaluationInput:
     not known. seen : how many of the images offered it learned from; those are left out, and
     `with_seen` is what it would be with them (None where there are none). sets : how its
     prediction sets do, and unlike : how many images are unlike those learned from, where it keeps
-    what says so. subgroups : of the columns asked for.
+    what says so. subgroups : of the columns asked for. grades : how far mistakes go, where
+    classes are grades.
     """
 
     model: str
@@ -54,6 +56,7 @@ class EvaluationInput:
     sets: SetFigures | None = None
     unlike: UnlikeFigures | None = None
     subgroups: tuple[Subgroups, ...] = ()
+    grades: GradeFigures | None = None
     command: str = ""
     version: str = ""
 
@@ -101,6 +104,7 @@ def render_evaluation(content: EvaluationInput) -> str:
                 {"By image": content.sets} if content.sets else {}, content.unlike, "these images"
             ),
             **subgroups.section(content.subgroups, metric),
+            **grades.section(content.grades, evaluation.classes, "of these images"),
             **performance.section(Judged(content.curves, evaluation, sentence, columns)),
         },
     )

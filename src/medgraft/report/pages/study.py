@@ -21,6 +21,7 @@ from medgraft.report.sections import (
     decision_map,
     evidence,
     for_paper,
+    grades,
     learning_curve,
     performance,
     questions,
@@ -52,6 +53,7 @@ PARTS = {
     "training": "What training added",
     "why": "Why this one",
     "exactly": "How good, exactly",
+    "grades": "How far mistakes go",
     "unsure": "When it is not sure",
     "subgroups": "In sub-groups",
     "sites": "At each site",
@@ -100,6 +102,7 @@ def render(content: ReportInput) -> str:
         "sites": content.result.by_site is None,
         "unsure": not content.result.sets,
         "subgroups": not content.result.subgroups,
+        "grades": not content.result.grades,
     }
     return render_page(
         "study.html.j2",
@@ -129,12 +132,21 @@ def render(content: ReportInput) -> str:
             "why": recommendation.why(content.result.why, names),
             "recipe": scenario_names.scenario_facts(content.recipe),
             **performance.section(_judged(content)),
+            **_grades(content),
             **_unsure(content),
             **subgroups.section(content.result.subgroups, content.result.metric),
             **_data(content),
             **for_paper.section(content),
         },
     )
+
+
+def _grades(content: ReportInput) -> dict[str, object]:
+    result = content.result
+    part = "test" if "test" in result.grades else "validation"
+    where = "of the test images" if part == "test" else "of the images out of fold"
+    ordinal = content.recipe.scenario.head == "ordinal"
+    return grades.section(result.grades.get(part), result.table.classes, where, ordinal=ordinal)
 
 
 def _judged(content: ReportInput) -> Judged:

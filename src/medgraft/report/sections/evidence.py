@@ -76,7 +76,7 @@ def _made(evidence: EvidenceView) -> str:
     who = (
         f"the models of {evidence.models} folds, each asked about images it has not seen"
         if evidence.models > 1
-        else "the saved model"
+        else "the model itself"
     )
     text = f"Asked was {who}: {formatting.plural(ranked.n, 'image')}"
     if not formatting.is_missing(ranked.value):

@@ -13,7 +13,12 @@ from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import training_curves
 from medgraft.report.charts.training_curves import Histories
 from medgraft.report.text import formatting
-from medgraft.report.text.scenario_names import depths_in_words, settings, short_names
+from medgraft.report.text.scenario_names import (
+    OF_TWO_SCALES,
+    depths_in_words,
+    settings,
+    short_names,
+)
 from medgraft.results.study import ReportInput
 from medgraft.results.training import (
     AUROC,
@@ -206,11 +211,14 @@ def _unmoved(runs: Histories) -> str:
 def _deployed(runs: Histories, scenario: Scenario) -> str:
     """What is used, and at what cost an image beside the mean of the folds' networks."""
     run = runs.get(DEPLOYED, ())
+    trained = scenario.classifier
+    differs = isinstance(trained, Finetune) and trained.recipe.differ == "scale"
     if not run and len(runs) > 1:
         return (
-            f"What is deployed is the mean of the scores of these {len(runs)} networks: what one "
-            "learned by chance, the others outvote. No further network was trained. An image costs "
-            f"{len(runs)} passes, with --training deploy=distilled one."
+            f"What is deployed is the mean of the scores of these {len(runs)} networks"
+            f"{OF_TWO_SCALES if differs else ''}: what one learned by chance, the others outvote. "
+            f"No further network was trained. An image costs {len(runs)} passes, with --training "
+            "deploy=distilled one."
         )
     if len(runs) <= 1:
         return ""

@@ -2,6 +2,10 @@
 
 The items are put in our own short words, with the numbers of Tejani et al. (2024) and Collins et
 al. (2024), whose wording counts. Answers are of this study; what it cannot know its authors add.
+
+Held to sources in November 2026: TRIPOD+AI item by item to its published text (PMC11019967); of
+CLAIM 2024 numbers and headings of all 44 items to a list that others took from the article
+(PMC11304031), which itself was not at hand.
 """
 
 from __future__ import annotations
@@ -96,8 +100,8 @@ TRIPOD: tuple[Row, ...] = (
     ("6a", "Setting, number and place of centres", "sites", "where, and of what kind"),
     ("6b", "Eligibility", "skipped", "criteria by which patients came in"),
     ("6c", "Treatments received", "", "where they matter"),
-    ("7", "Preparation of the data", "pixels", ""),
-    ("8a", "Outcome, how and when it was assessed", "outcome", "what a class means"),
+    ("7", "Preparation and quality checks of the data", "prepared", "whether alike for all groups"),
+    ("8a", "Outcome, how and when it was assessed", "outcome", "what a class means, and why it"),
     ("8b", "Who assessed the outcome", "", "training, and what they saw"),
     ("8c", "Blinding of the assessment", "", "say whether"),
     ("9a", "Choice of predictors", "predictors", ""),
@@ -221,7 +225,9 @@ def _of_model(content: ReportInput) -> dict[str, tuple[str, str]]:
     versions = formatting.join(f"{name} {one}" for name, one in content.how.versions.items())
     sources = formatting.join(f"{card.id}: {card.source}" for card in content.how.backbones)
     return {
-        "pixels": (f"resized to {recipe.size} pixels by {recipe.scenario.pixels.resize}", "why"),
+        "pixels": (resized := f"resized to {recipe.size} pixels by {recipe.scenario.pixels.resize}",
+                   "why"),
+        "prepared": (f"{resized}; copies, leaks and doubtful labels are looked for", "findings"),
         "model": (f"in words and in full; its key is {recipe.scenario.key}", "why"),
         "specification": ("the classifier is saved whole beside the report (model/)", "why"),
         "software": (f"computed with {versions}", "repeat"),

@@ -29,6 +29,7 @@ METRIC_WORDS = {
     "macro_f1": "macro F1",
     "mcc": "MCC",
     "quadratic_kappa": "quadratic kappa",
+    "mean_absolute_error": "mean error of grade",
     "brier": "Brier score",
     "log_loss": "log loss",
     "ece": "calibration error",
@@ -62,8 +63,9 @@ GLOSSARY = {
     "macro_f1": "For each class the harmonic mean of precision and recall, averaged over the "
     "classes.",
     "quadratic_kappa": "Agreement of grades beyond chance, a mistake weighed by the square of the "
-    "grades between truth and label: 0 is guessing, 1 is no mistake. It takes the classes in the "
-    "order of their names.",
+    "grades between truth and label: 0 is guessing, 1 is no mistake. It takes the classes in their "
+    "order.",
+    "mean_absolute_error": "The mean number of grades between truth and label; lower is better.",
     "mcc": "Matthews correlation between truth and label: 0 is guessing, 1 is no mistake, and "
     "the size of the classes does not flatter it.",
     "brier": "The mean squared distance between the probabilities given and what was true; lower "

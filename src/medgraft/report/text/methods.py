@@ -26,6 +26,8 @@ NETWORKS = {  # the paper of a network, by how its name begins in timm
 ENCODERS = {"vlad": "jegou2010", "fisher": "perronnin2010"}
 FIGURES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "macro_f1", "brier")
 
+COPIES = "copies_kept_together"  # the finding that counts groups that were joined
+
 
 def paragraphs(content: ReportInput) -> dict[str, str]:
     """A paragraph for each part of a methods section, and one of results; works named by key."""
@@ -90,11 +92,24 @@ def _data(content: ReportInput) -> str:
     if len(np.unique(table.groups)) < len(table):
         text += (
             "Images that belong together (of one patient, say) formed groups, which no split tore "
-            f"apart ({table.grouping.text.partition('. ')[0].rstrip('.')}). "
+            f"apart ({table.grouping.text.partition('. ')[0].rstrip('.')}). {_joined(content)}"
         )
     else:
         text += f"No two images were known to be of one patient; {TO_FILL} (is that so?). "
     return text + _splits(content)
+
+
+def _joined(content: ReportInput) -> str:
+    """Why there are fewer groups than were read, where copies joined some."""
+    found = [one.numbers for one in content.result.findings if one.check == COPIES]
+    fewer = sum(int(numbers["before"]) - int(numbers["after"]) for numbers in found)
+    if not fewer:
+        return ""
+    left = len(np.unique(content.result.table.groups))
+    return (
+        f"Groups that share a copy of an image were joined: of {formatting.count(left + fewer)} "
+        f"that were read, {formatting.count(left)} were left. "
+    )
 
 
 def _splits(content: ReportInput) -> str:

@@ -197,11 +197,12 @@ def _audit(facts: ModelFacts) -> str:
     if run is None or not run.verdict or run.verdict not in VERDICTS:
         return "Not audited: `medgraft audit MODEL DATA` finds out."
     lines = [f"Evidence audit: **{run.verdict}**, {VERDICTS[run.verdict]}."]  # type: ignore[index]
-    lines += [f"- {_region(one)}" for one in facts.regions]
+    lines += [f"- {region_sentence(one)}" for one in facts.regions]
     return "\n".join(lines[:1]) + ("\n\n" + "\n".join(lines[1:]) if lines[1:] else "")
 
 
-def _region(one: RegionEffect) -> str:
+def region_sentence(one: RegionEffect) -> str:
+    """What warned, and by how much labels follow it."""
     said = f"{formatting.capitalised(formatting.name_check(one.check))} ({one.severity})"
     if one.region:
         said += f": {the(_cell(one.region))}"

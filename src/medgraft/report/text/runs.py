@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medgraft.errors import ScenarioError
+from medgraft.evaluate.metrics import METRICS
 from medgraft.report.text import formatting
 from medgraft.report.text.scenario_names import short_names
 from medgraft.results.runs import Change, NotPaired, PairedFigure, Part, Run, RunComparison
@@ -225,7 +226,7 @@ def verdict(one: PairedFigure) -> str:
 
 def better(one: PairedFigure) -> bool:
     """Whether B's figure is the better one."""
-    lower = one.metric in ("brier", "log_loss", "ece")
+    lower = METRICS[one.metric].lower_is_better
     return (one.comparison.difference < 0) if lower else one.comparison.difference > 0
 
 

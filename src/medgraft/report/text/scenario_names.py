@@ -18,6 +18,7 @@ HEAD_WORDS = {
     "svm": "a linear support vector machine",
     "logistic": "logistic regression",
     "lda": "a linear discriminant",
+    "ordinal": "one value that rises with the grade, cut at thresholds (cumulative logits)",
     "rbf": "a support vector machine with curved borders (RBF)",
     "knn": "a vote of the most alike development images (kNN)",
 }
@@ -267,6 +268,11 @@ def why_no_map(classifier: ClassifierFacts, reason: NoMap) -> str:
         return ""
     if reason == "no extent":
         return f"{classifier.taps[-1]} has no extent, so there are no places to mark"
+    return why_no_gradient(scenario)
+
+
+def why_no_gradient(scenario: Scenario) -> str:
+    """Why no map leads from a classifier's score back to one image, in one sentence."""
     if scenario.members:
         return "this classifier joins the answers of several, each with evidence of its own"
     if scenario.head in ("knn", "rbf"):
@@ -277,6 +283,11 @@ def why_no_map(classifier: ClassifierFacts, reason: NoMap) -> str:
 
 
 # --------------------------------------------------------------------------- in full
+
+OF_TWO_SCALES = (
+    ", half of them on fewer pixels of an image and on views that come closer, so that they err in "
+    "other ways"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +344,7 @@ def _facts_of_trained(classifier: ClassifierFacts) -> dict[str, str]:
         "Told otherwise": settings(scenario),
         "Head": "linear, on the mean of the last map, trained with the network",
         "In use": f"the mean of the scores of {networks} networks, each trained without one fold"
+        f"{OF_TWO_SCALES if how.differ == 'scale' and how.networks > 1 else ''}"
         if networks > 1
         else "",
     }

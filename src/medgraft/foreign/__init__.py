@@ -1,0 +1,1 @@
+"""A model that is not medgraft's, wrapped so that it can be audited as one of ours."""

@@ -1,0 +1,74 @@
+// Sentences about one image. Numbers are told as counts, which people misread least.
+
+export function percent(p) {
+  if (p > 0.99 && p < 1) return "> 99 %";
+  if (p < 0.01 && p > 0) return "< 1 %";
+  return `${Math.round(100 * p)} %`;
+}
+
+function ofHundred(p) {
+  if (p > 0.99) return "more than 99";
+  if (p < 0.01) return "fewer than 1";
+  return `about ${Math.round(100 * p)}`;
+}
+
+export function inWords(row, about) {
+  const p = row.probabilities[row.label];
+  const how = about.calibration.verdict === "PASS"
+    ? `Of 100 images that it answers like this, ${ofHundred(p)} are ${row.label}.`
+    : `It says that of 100 such images ${ofHundred(p)} are ${row.label}; ${doubt(about)}.`;
+  return `${how}${why(row, about.model)}`;
+}
+
+function doubt(about) {
+  return {
+    WARN: "these numbers do not quite come true, so take them with care",
+    FAIL: "these numbers do not come true, so go by the label alone",
+    INCONCLUSIVE: "too few images were seen to know whether that comes true",
+  }[about.calibration.verdict] ?? "whether that comes true was not measured";
+}
+
+// A label that is not the most probable class is the threshold's.
+function why(row, model) {
+  if (row.probabilities[row.label] === Math.max(...Object.values(row.probabilities))) return "";
+  return ` It is called so because ${model.positive} is called from ${percent(model.threshold)} on.`;
+}
+
+export function listed(names) {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+export function inSet(row, about) {
+  if (!row.set) return "";
+  const promise = `Such sets miss the true class of at most about ${Math.round(100 * about.alpha)} in 100 images like those it learned from.`;
+  if (row.set.length === 1) return `No class but ${row.set[0]} fits. ${promise}`;
+  const all = row.set.length === about.model.classes.length ? ": nothing is ruled out" : "";
+  return `It cannot tell between ${listed(row.set)}${all}. ${promise}`;
+}
+
+export const UNLIKE = "Unlike anything it learned from: do not rely on this answer.";
+
+export function knownLabel(one) {
+  if (!one.labelled) return "";
+  const from = one.study ? "In the study it is labelled" : "Its folder says";
+  const oof = one.study?.probabilities;
+  if (!oof) return `${from} ${one.labelled}.`;
+  const likeliest = Object.keys(oof).reduce((a, b) => (oof[b] > oof[a] ? b : a));
+  return `${from} ${one.labelled}. Models that had not seen it gave ${likeliest} ${percent(oof[likeliest])}.`;
+}
+
+// For list, screen reader and heading.
+export function short(one) {
+  if (one.error) return "not read";
+  if (one.row) return `${one.row.label}, ${percent(one.row.probabilities[one.row.label])}`;
+  return one.study ? `labelled ${one.labelled}` : "waits";
+}
+
+export function decisionText(one, model) {
+  const said = one.decision;
+  if (!said) return "";
+  if (said.action === "exclude") return "You left it out.";
+  const answer = one.row?.label;
+  if (answer === undefined) return `You called it ${said.value}.`;
+  return said.value === answer ? `You confirmed ${said.value}.` : `You called it ${said.value}, not ${answer}.`;
+}
