@@ -127,6 +127,9 @@ results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes 
 page-pictures: $(READY) ## pictures of medgraft app for its page in docs (minutes; needs Chromium)
 	$(BIN)/python experiments/page_pictures.py
 
+results-faults: $(READY) ## kill commands and break their disk at hundreds of moments (hours, goes on); writes docs/results/faults.md
+	$(BIN)/python experiments/faults.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 

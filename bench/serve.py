@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import Spread, paired, save
+from medgraft.bundle.predict import predict_files
 from medgraft.data.ingest import load
 from medgraft.data.pixels.decode import decode
 from medgraft.data.preprocess import make_canvas, recipe_of
@@ -44,6 +45,7 @@ MANY = 10_000  # over which memory is watched
 BOUNDARY = "bench"
 # What the server aims at: see docs/serve.md.
 P50, CPU, RATE = 1.5, 1.25, 3.0
+PREDICT = 2.0  # times what `medgraft predict` takes once it is warm, for an image on the page
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,18 @@ def at_once(asked: Asked, bodies: Sequence[bytes], clients: int, each: int) -> i
 
 
 class Alone:
-    """One image after the other, served and bare in turn: p50 and processor time of each round."""
+    """One image after the other, served, bare and by `predict` in turn: p50 and processor time of
+    each round."""
 
-    def __init__(self, asked: Asked, run: Path, contents: Sequence[bytes]) -> None:
+    def __init__(self, asked: Asked, run: Path, contents: Sequence[bytes], folder: Path) -> None:
         self.asked, self.contents = asked, contents
-        fitted = ServedModel.load(run, ModelOptions()).fitted
-        self.recipe, self.rule = recipe_of(fitted.spec), fitted.rule
-        self.probabilities = fitted.probabilities
+        model = ServedModel.load(run, ModelOptions())
+        self.fitted, self.judge = model.fitted, model.unlike
+        self.recipe, self.rule = recipe_of(self.fitted.spec), self.fitted.rule
+        self.probabilities = self.fitted.probabilities
+        self.files = [str(folder / f"{k}") for k in range(len(contents))]
+        for file, content in zip(self.files, contents, strict=True):
+            Path(file).write_bytes(content)
 
     def bare(self, content: bytes) -> None:
         image = decode(content, self.recipe.shape, self.rule)
@@ -148,7 +155,7 @@ class Alone:
 
     def rounds(self, n: int) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {
-            name: [] for name in ("p50", "bare p50", "cpu", "bare cpu")
+            name: [] for name in ("p50", "bare p50", "predict p50", "cpu", "bare cpu")
         }
         connection = self.asked.connect()
         bodies = [body(content) for content in self.contents]
@@ -160,8 +167,12 @@ class Alone:
             began = time.process_time()
             bare = [timed(lambda k=k: self.bare(self.contents[k])) for k in some]
             bare_cpu = (time.process_time() - began) / ALONE
+            warm = [
+                timed(lambda k=k: predict_files(self.fitted, [self.files[k]], self.judge))
+                for k in some
+            ]
             if number:  # the first warms up
-                medians = statistics.median(served), statistics.median(bare)
+                medians = map(statistics.median, (served, bare, warm))
                 for name, value in zip(found, (*medians, cpu, bare_cpu), strict=True):
                     found[name].append(1000 * value)
         connection.close()
@@ -216,13 +227,16 @@ def main(shared: Path = SHARED) -> None:
         ours = stack.enter_context(
             server(["-m", "medgraft.cli", "serve", str(run), "--port", str(port)], port)
         )
-        alone = Alone(ours, run, contents).rounds(ROUNDS)
+        alone = Alone(ours, run, contents, Path(folder)).rounds(ROUNDS)
         latency = ratios(alone["p50"], alone["bare p50"])
         cpu = ratios(alone["cpu"], alone["bare cpu"])
+        warm = ratios(alone["p50"], alone["predict p50"])
         print(f"one image, p50: {Spread.of(alone['p50'])} ms, bare {Spread.of(alone['bare p50'])}: "
               f"ratio {latency} (aim {P50})")  # fmt: skip
         print(f"one image, CPU: {Spread.of(alone['cpu'])} ms, bare {Spread.of(alone['bare cpu'])}: "
               f"ratio {cpu} (aim {CPU})")  # fmt: skip
+        print(f"one image, p50 by predict: {Spread.of(alone['predict p50'])} ms: ratio {warm} "
+              f"(aim {PREDICT})")  # fmt: skip
         with plain(run, way) as theirs:
             at_once(theirs, bodies, CLIENTS, 2)
             rate = paired(
@@ -238,7 +252,8 @@ def main(shared: Path = SHARED) -> None:
             memory.append(ours.memory())
         print(f"memory by {MANY // 4:,} requests: {', '.join(f'{one:.0f}' for one in memory)} MiB")
     figures = {
-        "p50 ratio": latency, "cpu ratio": cpu, "rate": rate, "way": way, "memory MiB": memory,
+        "p50 ratio": latency, "cpu ratio": cpu, "predict ratio": warm, "rate": rate, "way": way,
+        "memory MiB": memory,
         "milliseconds": {name: Spread.of(values) for name, values in alone.items()},
         "load_average_before": load_average,
     }  # fmt: skip

@@ -84,7 +84,7 @@ def trials() -> Iterator[Trial]:
             data=data,
             way=way,
             end=end,
-            swapped=number % 3 == 0 and end in ("logits", "softmax"),
+            swapped=number % 3 == 0 and end in ("logits", "softmax") and way != "checkpoint",
             normalize=NORMALIZE[number % 3],
             shortcut=Shortcut(kind, (0.10, 0.15)[number // 3 % 2], CORNERS[number % 4], rho),
             mixed=data == "chest_xray",

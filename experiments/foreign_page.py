@@ -55,50 +55,65 @@ def write_page(rows: Sequence[Row], planned: int, root: Path) -> None:
              _no_verdict([r for r in ours if _null(r)])],
         ],
     )  # fmt: skip
-    parts += ["In brackets 95 % intervals of Wilson.\n", "## By the way of asking\n"]
-    parts += lines(
-        ["", "models", "use a mark: FAIL for it", "clean: FAIL", "AUROC as the network's own"],
-        [
-            [WORDS[way], str(len(here)), _right([r for r in here if is_planted(r)]),
-             _failed([r for r in here if not is_planted(r)]),
-             f"{sum(r['same_auroc'] for r in here)} of {len(here)}"]
-            for way in WORDS
-            if (here := [r for r in rows if r["trial"]["way"] == way])
-        ],
-    )  # fmt: skip
-    parts += ["## By what the numbers were\n"]
-    parts += [
-        "Nobody said what the outputs are: their values on 64 images told. A checkpoint holds the "
-        "network before its softmax or sigmoid.\n"
-    ]
-    parts += lines(
-        ["made as", "models", "taken for", "with the second class first, as was said"],
-        [
-            [end, str(len(here)),
-             ", ".join(f"{kind}: {sum(r['outputs'] == kind for r in here)}"
-                       for kind in sorted({r["outputs"] for r in here})),
-             str(sum(r["trial"]["swapped"] for r in here))]
-            for end in ("logits", "softmax", "logit", "sigmoid")
-            if (here := [r for r in rows if r["trial"]["end"] == end])
-        ],
-    )  # fmt: skip
-    parts += ["## Verdicts\n"]
-    verdicts = ("PASS", "WARN", "INCONCLUSIVE", "FAIL")
-    parts += lines(
-        ["", "trials", "use their mark", *verdicts],
-        [
-            [f"{data}, {word}", str(len(here)), str(sum(r["uses"] for r in here)),
-             *(str(sum(r["verdict"] == v for r in here)) for v in verdicts)]
-            for data in ("phantoms", "chest_xray")
-            for word, some in (("planted", planted), ("clean", clean))
-            if (here := [r for r in some if r["trial"]["data"] == data])
-        ],
-    )  # fmt: skip
+    parts += [*_by_way(rows), *_by_end(rows), *_by_verdict(planted, clean)]
     odd = [r for r in rows if _is_wrong(r)]
     if odd:
         parts += ["## What went wrong, one by one\n", *(_told(r) for r in odd), ""]
     with written_file(root / "docs" / "results" / "foreign-models.md") as path:
         path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def _by_way(rows: Sequence[Row]) -> list[str]:
+    return [
+        "In brackets 95 % intervals of Wilson.\n",
+        "## By the way of asking\n",
+        *lines(
+            ["", "models", "use a mark: FAIL for it", "clean: FAIL", "AUROC as the network's own"],
+            [
+                [WORDS[way], str(len(here)), _right([r for r in here if is_planted(r)]),
+                 _failed([r for r in here if not is_planted(r)]),
+                 f"{sum(r['same_auroc'] for r in here)} of {len(here)}"]
+                for way in WORDS
+                if (here := [r for r in rows if r["trial"]["way"] == way])
+            ],
+        ),
+    ]  # fmt: skip
+
+
+def _by_end(rows: Sequence[Row]) -> list[str]:
+    return [
+        "## By what the numbers were\n",
+        "Nobody said what the outputs are: their values on 64 images told. A checkpoint holds the "
+        "network before its softmax or sigmoid.\n",
+        *lines(
+            ["made as", "models", "taken for", "with the second class first, as was said"],
+            [
+                [end, str(len(here)),
+                 ", ".join(f"{kind}: {sum(r['outputs'] == kind for r in here)}"
+                           for kind in sorted({r["outputs"] for r in here})),
+                 str(sum(r["trial"]["swapped"] for r in here))]
+                for end in ("logits", "softmax", "logit", "sigmoid")
+                if (here := [r for r in rows if r["trial"]["end"] == end])
+            ],
+        ),
+    ]  # fmt: skip
+
+
+def _by_verdict(planted: Sequence[Row], clean: Sequence[Row]) -> list[str]:
+    verdicts = ("PASS", "WARN", "INCONCLUSIVE", "FAIL")
+    return [
+        "## Verdicts\n",
+        *lines(
+            ["", "trials", "use their mark", *verdicts],
+            [
+                [f"{data}, {word}", str(len(here)), str(sum(r["uses"] for r in here)),
+                 *(str(sum(r["verdict"] == v for r in here)) for v in verdicts)]
+                for data in ("phantoms", "chest_xray")
+                for word, some in (("planted", planted), ("clean", clean))
+                if (here := [r for r in some if r["trial"]["data"] == data])
+            ],
+        ),
+    ]  # fmt: skip
 
 
 def is_planted(row: Row) -> bool:

@@ -44,6 +44,7 @@ Seconds of processor time of all cores, on phantoms of 64 pixels, which cost lea
 read: a study of one finding (probes of one network, no audit), and of {findings}. *Kept* codes were
 there before. Each finding is judged by every scenario, so that what grows with the findings is the
 heads, above all the support vector machine on the widest layer; what is shared is the reading.
+Wanted was twice a study of one at most, and it is not reached on images as cheap to read as these.
 *Memory* is the peak of the process after one finding, and after all.
 """
 

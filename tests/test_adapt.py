@@ -60,6 +60,7 @@ class Fake:
     positive: str | None = "ill"
     operating: Operating | None = Operating(SHARE, "chosen")  # noqa: RUF009  it is frozen
     rule: PixelRule = PLAIN
+    grading: None = None
 
     @property
     def scenario(self) -> Any:

@@ -31,6 +31,7 @@ class Fake:
     positive: str = "ill"
     operating: Operating = Operating(0.75, "chosen")  # noqa: RUF009  it is frozen
     rule: PixelRule = PLAIN
+    grading: None = None
 
     @property
     def scenario(self) -> Any:

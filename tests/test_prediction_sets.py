@@ -23,6 +23,7 @@ class Known:
     """All that is asked of a classifier here."""
 
     classes = CLASSES
+    grading = None
 
 
 FITTED = cast("FittedScenario", Known())

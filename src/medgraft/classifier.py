@@ -68,7 +68,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     backbone : a timm name whose weights come by pip (`medgraft backbones` lists them).
     tap : the layer to read, 'stages' for the ends of all stages side by side, or 'auto' to choose
         by cross-validation.
-    head : a name in `scenario.HEADS`, such as 'svm', 'logistic' or 'knn'.
+    head : a name in `scenario.HEADS`, such as 'svm', 'logistic' or 'knn'; 'ordinal' takes
+        the sorted labels as grades.
     pooling : how a tap's positions become one code, such as 'avg' or 'max'.
     resize : 'squash', 'crop' or 'pad' to the network's input size.
     engine : 'openvino' or 'torch'. workers : threads; all cores by default (1 is right inside

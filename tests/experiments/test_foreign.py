@@ -21,8 +21,9 @@ def test_enough_are_tried_of_every_way_planted_and_clean() -> None:
     assert sum(n for (_, planted), n in kinds.items() if not planted) == CLEAN
     assert set(kinds) == {(way, planted) for way in WAYS for planted in (False, True)}
     assert len({trial.seed for trial in trials()}) == PLANTED + CLEAN
-    ends = {trial.end for trial in trials() if trial.way == "checkpoint"}
-    assert ends == {"logits", "logit"}  # weights know of no softmax
+    weights = [trial for trial in trials() if trial.way == "checkpoint"]
+    assert {trial.end for trial in weights} == {"logits", "logit"}  # they know of no softmax
+    assert not any(trial.swapped for trial in weights)  # nor of an order that is made after them
 
 
 def test_what_trains_them_knows_nothing_of_medgraft() -> None:

@@ -14,6 +14,7 @@ from medgraft import cli
 from medgraft.audit.evidence import AuditOptions
 from medgraft.bundle.audit_model import ModelAudit, audit_model, audit_to_folder
 from medgraft.data.ingest import LoadOptions, load
+from medgraft.data.preprocess import to_canvas
 from medgraft.errors import AmbiguousModelError, ForeignModelError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -207,8 +208,8 @@ def test_only_the_middle_is_kept_where_that_is_how_it_was_trained(table: ImageTa
     one = next(iter(fitted.canvases(table.ids[:1], table.sources[:1])))
     full = next(iter(whole.canvases(table.ids[:1], table.sources[:1])))
     np.testing.assert_array_equal(one.pixels, full.pixels[8:56, 8:56])  # type: ignore[union-attr]
-    crop = one.geometry.crop  # type: ignore[union-attr]
-    assert (crop.top, crop.left, crop.height, crop.width) == (8, 8, 48, 48)
+    drawn = np.random.default_rng(0).random((SIDE, SIDE)) < 0.5  # a mask goes the same way
+    np.testing.assert_array_equal(to_canvas(drawn, one.geometry), drawn[8:56, 8:56])  # type: ignore[union-attr]
     assert seen[0].shape == (64, 48, 48, 3)
 
 

@@ -97,3 +97,11 @@ def test_result_json_holds_it_and_is_plain_json():
     assert content["findings"][2]["others"][1]["figure"] is None
     assert content["not_judged"][0]["why"].startswith("hernia")
     assert len(content["together"]) == 6
+
+
+def test_it_is_said_where_one_network_learned_all_findings():
+    frozen = made(3)
+    tuned = replace(frozen.findings[0], scenario="finetune/x/blocks.5/logistic")
+    trained = replace(frozen, findings=(tuned, *frozen.findings[1:]))
+    assert "learned all findings at once" in words.scenario_sentence(trained)
+    assert "learned" not in words.scenario_sentence(frozen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from medgraft.api import load
 from medgraft.bundle.predict import predict_files, write_predictions
-from medgraft.errors import ScenarioError
+from medgraft.errors import BundleError, ScenarioError
 from medgraft.explain.attribute import attribute, is_read_inside
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
@@ -80,6 +81,8 @@ def test_grades_are_chosen_by_kappa_and_told_by_distance(study: Study, run: Path
     page = (run / "report.html").read_text()
     assert "How far mistakes go" in page
     assert "what raises the grade" in page
+    assert "[@cohen1968]" in (run / "methods.md").read_text()
+    assert "mccullagh1980" in (run / "references.bib").read_text()
     assert result.grades["validation"].kappa.value > 0.5
 
 
@@ -99,6 +102,20 @@ def test_a_saved_model_says_the_mean_grade_and_its_spread(
         spread = np.sqrt(p @ (np.arange(4) - mean) ** 2)
         assert float(line["sd of grade"]) == pytest.approx(spread, abs=1e-3)
     assert rows[0].to_json()["mean_grade"] > rows[-1].to_json()["mean_grade"] + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [([0, 1, 2], "grades"), ([0, 2, 1, 3], "grades"), (["0"] * 4, "grades")]
+)
+def test_a_model_whose_grades_make_no_sense_is_refused(
+    study: Study, run: Path, extractor: Extractor, tmp_path: Path, values: object, message: str
+) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    content = json.loads((tmp_path / "model" / "bundle.json").read_text())
+    content["grading"]["values"] = values
+    (tmp_path / "model" / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(tmp_path / "model", extractor)
 
 
 def test_maps_of_an_ordinal_head_are_of_its_latent_value(

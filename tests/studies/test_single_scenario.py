@@ -12,7 +12,7 @@ from medgraft.api import load
 from medgraft.bundle.model import load_model
 from medgraft.data.phantom import write_phantoms
 from medgraft.data.split import Development, make_folds
-from medgraft.errors import DataError, MedgraftError, ScenarioError
+from medgraft.errors import DataError, FitError, MedgraftError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
@@ -39,8 +39,12 @@ def extractor(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Extract
     return Extractor(Cache(folder), workers=2)
 
 
+def _reached(*_: object) -> None:
+    raise FitError("here")
+
+
 def test_a_probe_is_judged_as_in_a_study(
-    table: ImageTable, extractor: Extractor, tmp_path: Path
+    table: ImageTable, extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario = Scenario.from_key(PROBE)
     found = train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")
@@ -56,6 +60,11 @@ def test_a_probe_is_judged_as_in_a_study(
     }  # fmt: skip
     assert load_model(tmp_path / "T").scenario == scenario
     with pytest.raises(MedgraftError, match="is not empty"):
+        train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")
+    events = tmp_path / "T" / "run.jsonl"
+    events.write_text(events.read_text().splitlines(keepends=True)[0])  # killed before its end
+    monkeypatch.setattr("medgraft.run_folders.run_single", _reached)
+    with pytest.raises(FitError, match="here"):  # no longer refused
         train_to_folder(table, scenario, SingleOptions(), extractor, tmp_path / "T")
 
 

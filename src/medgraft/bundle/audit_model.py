@@ -83,7 +83,7 @@ def audit_model(
         The folder of a finished study, or its folder `model`; or a model that is not medgraft's:
         an .onnx file, a checkpoint whose network `foreign` names, a `torch.nn.Module`, a Python
         function that takes (n, side, side, 3) uint8 RGB and gives (n, n_classes) (itself, or
-        `module:function`), a `ModelCommand`, or a URL on loopback.
+        `module:function`), a `medgraft.foreign.command.ModelCommand`, or a URL on loopback.
     table
         Labelled images that the classifier has not learned from. Of a table with a test split only
         the test images are used.
@@ -121,14 +121,7 @@ def audit_model(
     for one in compare_with_rule(table, fitted.rule):
         extractor.progress.say(one.text)
     table = in_classes_of(fitted, table)
-    if masks is not None:
-        table = with_masks(table, Path(masks))
-        options = replace(options, masks=True)
-    missing: tuple[Skipped, ...] = ()
-    if options.masks:
-        bare = table.masks == ""
-        missing = tuple(Skipped(id_, "no mask") for id_ in table.ids[bare].tolist())
-        table = table.select(~bare)
+    table, options, missing = _masked(table, options, masks)
     audit = audit_evidence([(fitted, table)], options, progress=extractor.progress)
     seen = SeenBefore(n=len(table))
     if folder is not None:
@@ -141,6 +134,20 @@ def audit_model(
         skipped=(*unread, *missing, *audit.skipped),
         foreign=facts,
     )
+
+
+def _masked(
+    table: ImageTable, options: AuditOptions, masks: str | os.PathLike[str] | None
+) -> tuple[ImageTable, AuditOptions, tuple[Skipped, ...]]:
+    """The images with their masks where masks are looked at, and those that have none."""
+    if masks is not None:
+        table = with_masks(table, Path(masks))
+        options = replace(options, masks=True)
+    if not options.masks:
+        return table, options, ()
+    bare = table.masks == ""
+    missing = tuple(Skipped(id_, "no mask") for id_ in table.ids[bare].tolist())
+    return table.select(~bare), options, missing
 
 
 def _opened(

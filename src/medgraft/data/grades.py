@@ -149,8 +149,8 @@ def _proposal(classes: tuple[str, ...], ranks: Sequence[Rank] | None) -> list[Fi
     if ranks is None or not 3 <= len(classes) <= MOST_PROPOSED:
         return []
     text = (
-        f"The names of the classes count up ({', '.join(by_rank(classes, ranks))}). They were "
-        "studied as classes without an order."
+        f"The names of the classes count up ({', '.join(by_rank(classes, ranks))}). They are "
+        "taken as classes without an order."
     )
     remedy = (
         "If they are grades, pass --ordered: mistakes are then weighed by their distance, and a "

@@ -79,17 +79,31 @@ def open_model(
     classes = options.classes or table.classes
     answerer = _answerer(model, options, classes, workers)
     canvases, labels = _looked_at(table, answerer, options, workers)
+    facts = _understood(answerer, canvases, labels, table.classes, options)
+    positive = _positive(classes, table, options)
+    return ForeignClassifier(answerer, facts, positive, table.rule, workers)
+
+
+def _understood(
+    answerer: Answerer,
+    canvases: Sequence[Canvas],
+    labels: Ints,
+    own: Sequence[str],
+    options: ForeignOptions,
+) -> ForeignModel:
+    """What its numbers are, from its answers to these canvases.
+
+    labels : (n,) index into `own`, the classes of the data; -1 where one is missing.
+    """
+    classes, name = options.classes or tuple(own), answerer.name
     raw = ask(answerer, canvases)
-    name = answerer.name
     check_columns(raw, classes, name, bool(options.classes))
     outputs = options.outputs or answerer.outputs or kind_of_outputs(raw, name)
     logs = log_probabilities(raw, outputs, name)
-    known = np.array([classes.index(c) if c in classes else -1 for c in table.classes] or [-1])
-    truth = np.where(labels >= 0, known[labels], -1)
     if not (options.classes or answerer.named):
-        check_order(logs[truth >= 0], truth[truth >= 0], classes, name)
+        check_order(logs[labels >= 0], labels[labels >= 0], classes, name)
     some = canvases[:: max(1, len(canvases) // REPEATED)][:REPEATED]
-    facts = ForeignModel(
+    return ForeignModel(
         kind=answerer.kind,
         name=name,
         network=answerer.network,
@@ -98,7 +112,7 @@ def open_model(
         crop_pct=options.crop_pct,
         normalize=answerer.normalize,
         channels=answerer.channels,
-        classes=tuple(classes),
+        classes=classes,
         classes_given=bool(options.classes) or answerer.named,
         columns=raw.shape[1],
         outputs=outputs,  # type: ignore[arg-type]
@@ -108,9 +122,6 @@ def open_model(
         n_looked=len(canvases),
         differs=_differs(answerer, some, outputs),
         n_repeated=len(some),
-    )
-    return ForeignClassifier(
-        answerer, facts, _positive(classes, table, options), table.rule, workers
     )
 
 

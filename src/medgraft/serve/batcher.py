@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -25,6 +27,8 @@ class MicroBatcher(Generic[Item, Answer]):
 
     It waits for nobody: while a batch is worked on the next one gathers, so that an item alone is
     answered at once and batches grow with the load. Whoever is cancelled is left out of the next.
+    Lives in the event loop that `answer` is awaited in, and needs no task there: each hop through
+    the loop costs as much as reading a small request.
 
     Parameters
     ----------
@@ -40,38 +44,54 @@ class MicroBatcher(Generic[Item, Answer]):
         noted: Callable[[Sequence[float]], None] = lambda waits: None,
     ) -> None:
         self._work, self._thread, self._most, self._noted = work, thread, most, noted
-        self._queue: asyncio.Queue[_Waiting[Item, Answer]] = asyncio.Queue()
+        self._queue: deque[_Waiting[Item, Answer]] = deque()
         self.busy_since: float | None = None  # by time.monotonic
 
     async def answer(self, item: Item) -> Answer:
         """The answer of one item; what `work` raises of its batch."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(item, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._queue.append(_Waiting(item, future))
+        if self.busy_since is None:
+            self._begin(loop)
         return await future
 
-    async def run(self) -> None:
-        """Answer until cancelled."""
-        while True:
-            batch = [await self._queue.get()]
-            while len(batch) < self._most and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            if batch := [one for one in batch if not one.answer.done()]:
-                await self._answer(batch)
-
-    async def _answer(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over what waits, if anything does and anybody still waits for it."""
+        batch: list[_Waiting[Item, Answer]] = []
+        while self._queue and len(batch) < self._most:
+            if not (one := self._queue.popleft()).answer.done():
+                batch.append(one)
+        if not batch:
+            return
         began, self.busy_since = time.perf_counter(), time.monotonic()
         self._noted([began - one.since for one in batch])
-        items = [one.item for one in batch]
-        loop = asyncio.get_running_loop()
+        self._thread.submit(self._worked, loop, batch)
+
+    def _worked(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting[Item, Answer]]
+    ) -> None:
+        """In the thread: work, and let the event loop hear of it, if it still runs."""
+        found: Sequence[Answer] | Exception
         try:
-            answers = await loop.run_in_executor(self._thread, self._work, items)
+            found = self._work([one.item for one in batch])
         except Exception as error:  # noqa: BLE001  (it is theirs who wait)
-            for one in batch:
-                if not one.answer.done():
-                    one.answer.set_exception(error)
-        else:
-            for one, answer in zip(batch, answers, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(answer)
-        finally:
-            self.busy_since = None
+            found = error
+        with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+            loop.call_soon_threadsafe(self._answered, loop, batch, found)
+
+    def _answered(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Sequence[_Waiting[Item, Answer]],
+        found: Sequence[Answer] | Exception,
+    ) -> None:
+        for k, one in enumerate(batch):
+            if one.answer.done():
+                continue
+            if isinstance(found, Exception):
+                one.answer.set_exception(found)
+            else:
+                one.answer.set_result(found[k])
+        self.busy_since = None
+        self._begin(loop)

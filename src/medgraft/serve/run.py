@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def config(served: ServedModel, door: Door, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         Guard(app, service, door.key, hosts, routes_of(app)),
         http=_protocol(limits.header_seconds),
-        loop="asyncio",
+        loop="uvloop" if find_spec("uvloop") else "asyncio",
         ws="none",
         lifespan="on",
         log_config=None,

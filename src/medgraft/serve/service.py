@@ -6,9 +6,9 @@ import asyncio
 import dataclasses
 import io
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -82,7 +82,6 @@ class Service:
         self._decoders, self._explainer = ThreadPoolExecutor(n, "medgraft-upload"), explain
         self.batcher = MicroBatcher(self._infer, infer, BATCH * n, self._noted)
         with DecodePool(n, safe=True) as self._pool:
-            answering = asyncio.create_task(self.batcher.run())
             try:
                 tried = await asyncio.gather(*(self._predicted(_grey()) for _ in range(n)))
                 for one in tried:
@@ -90,9 +89,6 @@ class Service:
                         raise one
                 yield self
             finally:
-                answering.cancel()
-                with suppress(asyncio.CancelledError):
-                    await answering
                 for threads in (self._decoders, infer, explain):
                     threads.shutdown(wait=False, cancel_futures=True)
 
@@ -111,8 +107,7 @@ class Service:
         with self.held.counted() as share:
             files = await read_files(request, self.limits, share)
             with self._counted(len(files)):
-                work = asyncio.gather(*(self._predicted(data) for data in files))
-                found = await self._while_wanted(request, work)
+                found = await self._while_wanted(request, self._all_predicted(files))
         refused = [one for one in found if isinstance(one, RequestError)]
         if len(refused) == len(found):
             raise refused[0]
@@ -209,30 +204,41 @@ class Service:
         finally:
             self.explanations -= 1
 
-    async def _while_wanted(self, request: Request, work: Awaitable[T]) -> T:
+    async def _while_wanted(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work, but for no longer than it may take, nor when the client has gone."""
-        working = asyncio.ensure_future(work)
+        mine, gone, over = asyncio.current_task(), False, False
+        assert mine is not None
+
+        def left(watching: asyncio.Task[None]) -> None:
+            nonlocal gone
+            if not (over or watching.cancelled()):
+                gone = mine.cancel()
+
         leaving = asyncio.create_task(_left(request))
+        leaving.add_done_callback(left)
         try:
-            done, _ = await asyncio.wait(
-                (working, leaving), timeout=self.limits.seconds, return_when="FIRST_COMPLETED"
-            )
-            if working in done:
-                return working.result()
-            if leaving in done:
-                raise ClientGoneError
+            async with asyncio.timeout(self.limits.seconds):
+                return await work
+        except TimeoutError as error:
             raise RequestError(
                 503, "out_of_time", f"no answer after {self.limits.seconds:g} s",
                 "a request must be answered in that time", "ask again with fewer files, or later",
                 {"Retry-After": "1"},
-            )  # fmt: skip
+            ) from error  # fmt: skip
+        except asyncio.CancelledError as error:
+            if gone and mine.uncancel() == 0:
+                raise ClientGoneError from error
+            raise
         finally:
+            over = True
             leaving.cancel()
-            working.cancel()
-            with suppress(Exception, asyncio.CancelledError):  # it is nobody's any more
-                await working
 
     # ----------------------------------------------------------------------- work
+
+    async def _all_predicted(self, files: Sequence[bytes]) -> list[Prediction | RequestError]:
+        if len(files) == 1:  # a task of its own would be half a dozen hops through the event loop
+            return [await self._predicted(files[0])]
+        return await asyncio.gather(*map(self._predicted, files))
 
     async def _predicted(self, data: bytes) -> Prediction | RequestError:
         if not data:

@@ -170,6 +170,16 @@ def _impersonal(text: str) -> str:
     return text.replace("your development images", "the development images")
 
 
+def _order(content: ReportInput) -> str:
+    order = ", ".join(content.result.table.classes)
+    text = f"The classes are grades, the lowest first: {order}. "
+    if content.result.metric == "quadratic_kappa":
+        text += "Kappa weighs a mistake by the square of its distance [@cohen1968]. "
+    if any(one.head == "ordinal" for one in content.scenarios):
+        text += "Among the heads were cumulative logits [@mccullagh1980]. "
+    return text
+
+
 def _validation(content: ReportInput) -> str:
     result, n_folds = content.result, content.how.n_folds
     metric = formatting.name_metric(result.metric)
@@ -182,6 +192,8 @@ def _validation(content: ReportInput) -> str:
         "(codebooks, scaling, heads and their strength, calibration) was fitted inside the folds, "
         "nested where the same predictions would have chosen and judged. "
     )
+    if result.table.ordered:
+        text += _order(content)
     if content.changed:
         text += (
             "They were judged in changed views of the images, in which whoever goes by exposure, "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from medgraft.report.text import formatting
 from medgraft.results.panel import Company, FindingResult, PanelResult, ShortFinding
+from medgraft.scenario import Scenario
 from medgraft.types import Estimate
 
 READINGS = {"unknown": "left out", "negative": "taken as absent", "positive": "taken as present"}
@@ -64,9 +65,9 @@ def short_sentence(one: ShortFinding) -> str:
 
 def scenario_sentence(result: PanelResult) -> str:
     """One scenario for all or each its own, and what tells them apart."""
-    found, metric = result.scenario, result.metric
+    found, metric, together = result.scenario, result.metric, _learned_together(result)
     if not found.one:
-        return "No scenario was tried for all findings, so each has its own."
+        return f"No scenario was tried for all findings, so each has its own.{together}"
     gap = (
         f"each its own instead moves the mean {formatting.name_metric(metric)} by "
         f"{_signed(found.difference)} ({_signed(found.low)} to {_signed(found.high)}; more is "
@@ -74,9 +75,20 @@ def scenario_sentence(result: PanelResult) -> str:
     )
     if found.taken == "own":
         asked = ", as was asked for" if found.asked else ""
-        return f"Each finding has its own scenario{asked}: {gap}."
+        return f"Each finding has its own scenario{asked}: {gap}.{together}"
     why = "as was asked for" if found.asked else "which is not told from the choice one by one"
-    return f"One scenario serves all findings, {why}: {gap}."
+    return f"One scenario serves all findings, {why}: {gap}.{together}"
+
+
+def _learned_together(result: PanelResult) -> str:
+    """That networks which were trained have learned all findings, where any finding uses one."""
+    scenarios = [Scenario.from_key(one.scenario) for one in result.findings]
+    if not any(one.trained for scenario in scenarios for one in (scenario, *scenario.members)):
+        return ""
+    return (
+        " The networks that were trained learned all findings at once, each by an output of its "
+        "own, so that a finding's figures depend on the others too."
+    )
 
 
 def _signed(gain: float) -> str:

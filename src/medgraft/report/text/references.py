@@ -144,6 +144,22 @@ ENTRIES = {
         2015,
         "10.1214/15-EJS1035",
     ),
+    "cohen1968": _article(
+        "Cohen, Jacob",
+        "Weighted kappa: nominal scale agreement provision for scaled disagreement or partial "
+        "credit",
+        "Psychological Bulletin",
+        "70:213-220",
+        1968,
+        "10.1037/h0026256",
+    ),
+    "mccullagh1980": _article(
+        "McCullagh, Peter",
+        "Regression models for ordinal data",
+        "Journal of the Royal Statistical Society: Series B",
+        "42:109-142",
+        1980,
+    ),
     "delong1988": _article(
         "DeLong, Elizabeth R. and DeLong, David M. and Clarke-Pearson, Daniel L.",
         "Comparing the areas under two or more correlated receiver operating characteristic "

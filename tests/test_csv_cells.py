@@ -8,9 +8,11 @@ import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from medgraft.errors import MedgraftError
@@ -160,7 +162,10 @@ def test_a_run_takes_what_killed_ones_left_out_of_the_cache(tmp_path: Path) -> N
 
 def test_what_is_kept_beside_a_model_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     words = {f"{n}": f'ü"{n}' for n in range(8)}
-    arrays = {"b": np.arange(5, dtype=np.float32), "a": np.zeros((2, 0), np.int64)}
+    arrays: dict[str, NDArray[Any]] = {
+        "b": np.arange(5, dtype=np.float32),
+        "a": np.zeros((2, 0), np.int64),
+    }
     found = []
     for number in range(2):
         folder = tmp_path / f"{number}"
