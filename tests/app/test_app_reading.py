@@ -80,6 +80,12 @@ def test_corrections_are_taken(page: Opened, tmp_path):
     assert [one["images"] for one in read["found"]["classes"]] == [11, 12]
 
 
+def test_grades_are_put_in_order(page: Opened, tmp_path):
+    folder = images(tmp_path / "cells", *(f"{label}/{k}.png" for label in "abc" for k in range(6)))
+    read = page.read(folder, {"order": "c,a,b"})
+    assert [one["name"] for one in read["found"]["classes"]] == ["c", "a", "b"]
+
+
 def test_a_folder_that_changes_is_read_again_when_asked(page: Opened, tmp_path):
     folder = cells(tmp_path / "cells")
     assert page.read(folder)["found"]["images"] == 24

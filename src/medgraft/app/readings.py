@@ -26,7 +26,7 @@ FLAGS = (
     "layout", "group", "no_groups", "leave_out", "rename", "drop_classes_below", "images",
     "path_column", "label_column", "label_columns", "finding_columns", "split_column",
     "class_names", "binarize", "encoding", "sheet", "window", "page", "pixel_range", "positive",
-    "uncertain", "overrides",
+    "uncertain", "overrides", "order", "ordered",
 )  # fmt: skip
 """Options of `medgraft study` about how data is read, which the page may set."""
 

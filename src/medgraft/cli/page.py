@@ -80,13 +80,13 @@ def read(data: str, words: Sequence[str], progress: Progress) -> ImageTable | Pa
     from typer.main import get_command
 
     from medgraft.cli.option_parsing import load_any
-    from medgraft.cli.reading_options import OPTIONS, PIXEL_OPTIONS
+    from medgraft.cli.reading_options import GRADE_OPTIONS, OPTIONS, PIXEL_OPTIONS
     from medgraft.errors import DataError
 
     group: Any = get_command(program)
     try:
         asked = group.commands["study"].make_context("study", [data, *words]).params
-        reading = {name: asked[name] for name in (*OPTIONS, *PIXEL_OPTIONS)}
+        reading = {name: asked[name] for name in (*OPTIONS, *PIXEL_OPTIONS, *GRADE_OPTIONS)}
         return load_any(
             data, progress, reading, uncertain=asked["uncertain"], positive=asked["positive"]
         )

@@ -12,6 +12,7 @@ const OPTIONS = [
   ["finding_columns", "The table’s columns of several findings an image", "A,B,C", ""],
   ["binarize", "Two classes: with this finding, and without", "Mass", "Or a value, such as >=50"],
   ["class_names", "Names for the labels", "0=normal,1=ill", ""],
+  ["order", "Classes that are grades, from the least to the most", "none,mild,severe", ""],
   ["split_column", "The table’s column of train, val and test", "fold", "none to make a split anew"],
   ["overrides", "A table of corrections: path, action, value, why", "/home/me/corrections.csv", "What you said on Try it; or the suggestions.csv of a check, once you have looked at it"],
   ["images", "A folder below which the table’s images lie", "/home/me/images", ""],
