@@ -97,6 +97,13 @@ def test_a_written_graph_answers_so_in_batches_of_any_size(
         np.testing.assert_allclose(np.concatenate(parts), expected, rtol=0, atol=2e-5)
 
 
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    """Torch's own writer of files ends it by a signal."""
+    (tmp_path / "model.pt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_graph("torchscript", torch.nn.Flatten(), 8, tmp_path, {})
+
+
 def test_there_are_three_formats(tmp_path: Path) -> None:
     assert set(FORMATS) == {"onnx", "openvino", "torchscript"}
     with pytest.raises(ExportError, match="no format 'pickle'"):

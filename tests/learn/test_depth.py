@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,11 @@ def seen() -> list[tuple[str, Ints, Ints, int | None]]:
     return []
 
 
+def late(setup: FinetuneSetup) -> Sequence[str]:
+    """Depths from which training is quick."""
+    return searched(setup)[-4:]
+
+
 @pytest.fixture(scope="module")
 def found(setup: FinetuneSetup, seen: list[tuple[str, Ints, Ints, int | None]]) -> DepthSearch:
     real = FinetuneSetup.trained
@@ -47,13 +54,13 @@ def found(setup: FinetuneSetup, seen: list[tuple[str, Ints, Ints, int | None]]) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FinetuneSetup, "trained", spy)
-        return search_depth(setup, make_folds(setup.development, 5, 0), searched(setup), "auroc")
+        return search_depth(setup, make_folds(setup.development, 5, 0), late(setup), "auroc")
 
 
 def test_the_better_half_goes_on_and_the_chosen_is_the_best_of_them(
     setup: FinetuneSetup, found: DepthSearch
 ) -> None:
-    depths = searched(setup)
+    depths = late(setup)
     first = [t for t in found.trials if t.rung == 0]
     second = [t for t in found.trials if t.rung == 1]
     assert [t.depth for t in first] == list(depths)

@@ -6,6 +6,7 @@ Traced with a batch of two: with one, exporters have written the one into the gr
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +108,9 @@ def _write_torchscript(
 
     path = folder / "model.pt"
     traced: Any = torch.jit.trace(graph, example, check_trace=False)  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, str(path), {"medgraft.json": json.dumps(facts)})
+    content = io.BytesIO()  # where it writes files itself, a full disk ends the process
+    torch.jit.save(traced, content, {"medgraft.json": json.dumps(facts)})
+    path.write_bytes(content.getbuffer())
     return path
 
 
