@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving import PLACE, Running, png, running
-from test_page import study
+from test_try_it import study
 
 from medgraft.bundle.predict import predict_files, write_predictions
 from medgraft.data.overrides import apply_overrides

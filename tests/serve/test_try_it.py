@@ -1,4 +1,4 @@
-"""What the page is made of and asks for; in a browser it is tried in `test_page_in_browser.py`."""
+"""What the page is made of and asks for; `test_try_it_in_browser.py` tries it in a browser."""
 
 from __future__ import annotations
 
