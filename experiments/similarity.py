@@ -25,7 +25,8 @@ from medgraft.features.norms import BEFORE_NORM, MOMENTS
 from medgraft.files import write_json
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.similarity import DEEP, MOST, _statistics, similarity_of
-from medgraft.types import Canvas, ImageTable, Pixels, Similarity
+from medgraft.results.recommendation import Similarity
+from medgraft.types import Canvas, ImageTable, Pixels
 from page import lines, read_cells
 
 ROOT = Path(__file__).parents[1]

@@ -17,12 +17,18 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.similarity import measure_similarity
+from medgraft.results.recommendation import Similarity
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.prepare import prepare
 from medgraft.studies.readings import inputs_of
 from medgraft.studies.session import Session
-from medgraft.types import Floats, ImageTable, Ints, Predictions, Similarity
+from medgraft.types import (
+    Floats,
+    ImageTable,
+    Ints,
+    Predictions,
+)
 from recommendation.fields import FIELDS, METRIC, Field
 from recommendation.policies import choices
 from recommendation.results import VERSION

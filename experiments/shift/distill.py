@@ -38,9 +38,17 @@ from medgraft.learn.finetune_setup import FinetuneSetup, Trained, TrainingTask
 from medgraft.learn.fit import cross_fitted
 from medgraft.learn.inputs import Inputs
 from medgraft.learn.network_mean import as_mean_of, variance_between
+from medgraft.results.figures import Comparison
 from medgraft.scenario import Scenario
 from medgraft.terminal import progress
-from medgraft.types import Comparison, Edit, Estimate, Floats, Folds, ImageTable, Predictions
+from medgraft.types import (
+    Edit,
+    Estimate,
+    Floats,
+    Folds,
+    ImageTable,
+    Predictions,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

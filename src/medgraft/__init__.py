@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
     from medgraft.foreign.options import ForeignOptions
     from medgraft.panel import Panel
+    from medgraft.results.figures import Evaluation
     from medgraft.results.panel import PanelResult
+    from medgraft.results.recommendation import StudyResult
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.panel import PanelStudy
     from medgraft.studies.run import Study
@@ -29,13 +31,11 @@ if TYPE_CHECKING:
         Attribution,
         Canvas,
         Estimate,
-        Evaluation,
         Finding,
         FittedScenario,
         ImageTable,
         Predictions,
         Scenario,
-        StudyResult,
     )
 
 __all__ = [
@@ -85,7 +85,9 @@ _HOMES = {
     "features.extract": ("Extractor",),
     "foreign.options": ("ForeignOptions",),
     "panel": ("Panel",),
+    "results.figures": ("Evaluation",),
     "results.panel": ("PanelResult",),
+    "results.recommendation": ("StudyResult",),
     "studies.options": ("StudyOptions",),
     "studies.panel": ("PanelStudy",),
     "studies.run": ("Study",),

@@ -14,7 +14,7 @@ from medgraft.evaluate.compare import (
 )
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling, newcombe
-from medgraft.types import Comparison
+from medgraft.results.figures import Comparison
 
 QUICK = Sampling(resamples=400)
 

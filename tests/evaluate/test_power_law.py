@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medgraft.evaluate.power_law import Points, double
-from medgraft.types import CurvePoint, Estimate, LearningCurve
+from medgraft.results.recommendation import CurvePoint, LearningCurve
+from medgraft.types import Estimate
 
 SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 REPEATS = np.array([3.0, 3.0, 3.0, 1.0])

@@ -9,7 +9,8 @@ from scipy import special
 from medgraft.evaluate import recalibration
 from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.evaluate.recalibration import recalibrate
-from medgraft.types import Calibration, Predictions
+from medgraft.results.figures import Calibration
+from medgraft.types import Predictions
 
 
 def stated(y, p, groups=None) -> Predictions:

@@ -15,7 +15,8 @@ from medgraft.features.norms import BEFORE_NORM, MOMENTS, before_norm
 from medgraft.profile.known_sets import known_sets
 from medgraft.profile.similarity import EPSILON, similarity_of, squared_hellinger
 from medgraft.report.text.similarity import sentence
-from medgraft.types import Estimate, KnownSet, Similarity
+from medgraft.results.recommendation import KnownSet, Similarity
+from medgraft.types import Estimate
 
 NORMAL = np.array([np.zeros(40), np.ones(40)], np.float32)
 KNOWN = {"shallow": NORMAL, "deep": NORMAL}

@@ -18,6 +18,19 @@ from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import judge
 from medgraft.evaluate.wished import describe_wishes
+from medgraft.results.figures import Comparison, UnlikeFigures
+from medgraft.results.recommendation import (
+    Answer,
+    CurvePoint,
+    KnownSet,
+    LearningCurve,
+    Question,
+    Rationale,
+    ScenarioResult,
+    Similarity,
+    StudyResult,
+    Variation,
+)
 from medgraft.results.study import (
     CaseView,
     ClassifierFacts,
@@ -37,29 +50,17 @@ from medgraft.results.training import (
 from medgraft.scenario import encoding_of, views_of
 from medgraft.studies import training
 from medgraft.types import (
-    Answer,
     Card,
-    Comparison,
     Cost,
-    CurvePoint,
     Estimate,
     Finding,
     Grouping,
     ImageTable,
-    KnownSet,
-    LearningCurve,
     Operating,
     Predictions,
-    Question,
-    Rationale,
     Scenario,
-    ScenarioResult,
-    Similarity,
     Skipped,
     Source,
-    StudyResult,
-    UnlikeFigures,
-    Variation,
 )
 
 FAST = Sampling(resamples=200)

@@ -21,10 +21,10 @@ from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, verdicts
 from medgraft.report.text.audit_findings import verdict_sentence
+from medgraft.results.recommendation import AuditResult
 from medgraft.types import (
     AuditFinding,
     AuditReason,
-    AuditResult,
     Canvas,
     Floats,
     SeenBefore,

@@ -20,17 +20,19 @@ from medgraft import terminal
 from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
 from medgraft.report.text import audit_findings, questions, recommendation
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import (
+    AuditResult,
+    Question,
+    Rationale,
+    Variation,
+)
 from medgraft.results.study import ReportInput
 from medgraft.types import (
     AuditCheck,
     AuditFinding,
     AuditReason,
-    AuditResult,
-    Comparison,
     Estimate,
-    Question,
-    Rationale,
-    Variation,
     Verdict,
 )
 

@@ -9,7 +9,9 @@ import pytest
 
 from medgraft.report.pages.study import render
 from medgraft.report.text import lower_end
-from medgraft.types import Estimate, LowerEnd, StudyResult
+from medgraft.results.figures import LowerEnd
+from medgraft.results.recommendation import StudyResult
+from medgraft.types import Estimate
 
 METHOD = "overlap weights, percentile bootstrap over images, 2000 resamples"
 LOWER = LowerEnd(Estimate(0.95, 0.93, 0.97, 600, METHOD), 88.2, 0.944, 0.504)

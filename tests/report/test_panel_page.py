@@ -13,6 +13,7 @@ from medgraft.files import json_value
 from medgraft.report.pages.panel import PanelPage, render_panel
 from medgraft.report.panel_json import panel_json
 from medgraft.report.text import panel as words
+from medgraft.results.figures import Comparison
 from medgraft.results.panel import (
     Company,
     FindingResult,
@@ -21,7 +22,7 @@ from medgraft.results.panel import (
     PanelResult,
     ShortFinding,
 )
-from medgraft.types import Comparison, Estimate, Operating
+from medgraft.types import Estimate, Operating
 
 
 def made(k: int) -> PanelResult:

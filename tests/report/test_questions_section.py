@@ -22,19 +22,13 @@ from medgraft.report.charts import plots
 from medgraft.report.pages.study import render
 from medgraft.report.sections import questions, scenarios
 from medgraft.report.text import scenario_names
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import Question, ScenarioResult, Variation
 from medgraft.results.study import ClassifierFacts, DepthPoint, ReportInput
 from medgraft.scenario import Head, Pooled, encoding_of, views_of
 from medgraft.studies import examples, report_input
 from medgraft.studies.report_input import classifier_facts
-from medgraft.types import (
-    Comparison,
-    Estimate,
-    FeatureSpec,
-    Question,
-    Scenario,
-    ScenarioResult,
-    Variation,
-)
+from medgraft.types import Estimate, FeatureSpec, Scenario
 
 PLAIN = Scenario.from_key("probe/net/stages/svm")
 CLAHE = PLAIN.with_pixels(edits=(("clahe2-8",),))

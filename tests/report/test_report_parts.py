@@ -21,8 +21,9 @@ from medgraft.report.pages.render import ROOM
 from medgraft.report.sections.cases import _where
 from medgraft.report.text import calibration, formatting, verdicts
 from medgraft.results.curves import ReliabilityBin
+from medgraft.results.figures import Calibration, Comparison, Evaluation
 from medgraft.results.study import DepthPoint
-from medgraft.types import Calibration, Comparison, Estimate, Evaluation, Finding, Grouping
+from medgraft.types import Estimate, Finding, Grouping
 
 
 def decoded(uri: str) -> np.ndarray:

@@ -9,7 +9,8 @@ import fabricate
 from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
 from medgraft.report.text import sites
-from medgraft.types import Estimate, SiteFigure, SiteFigures
+from medgraft.results.figures import SiteFigure, SiteFigures
+from medgraft.types import Estimate
 
 
 def one(site: str, value: float | None, fold: int, n: int = 80) -> SiteFigure:

@@ -18,14 +18,9 @@ from medgraft import cli, terminal
 from medgraft.bundle import external_validation
 from medgraft.evaluate.estimates import evaluate
 from medgraft.report.text.questions import sentence
-from medgraft.types import (
-    Estimate,
-    Scenario,
-    SeenBefore,
-    SiteFigure,
-    SiteFigures,
-    StudyResult,
-)
+from medgraft.results.figures import SiteFigure, SiteFigures
+from medgraft.results.recommendation import StudyResult
+from medgraft.types import Estimate, Scenario, SeenBefore
 
 
 @pytest.fixture(autouse=True)

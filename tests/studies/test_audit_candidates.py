@@ -20,16 +20,15 @@ from medgraft.errors import ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.report.result_json import audit_json
+from medgraft.results.recommendation import AuditResult, Rationale
 from medgraft.studies.audit_candidates import AuditedChoice, audit_candidates, audit_unseen
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.recommend import Recommendation, explain_choice
 from medgraft.studies.store import RunStore
 from medgraft.types import (
     AuditFinding,
-    AuditResult,
     Estimate,
     ImageTable,
-    Rationale,
     Scenario,
     Silent,
     Source,

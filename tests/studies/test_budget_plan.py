@@ -22,6 +22,7 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import PACKAGED
 from medgraft.learn.estimators import HEADS
+from medgraft.results.recommendation import SecondNetwork, Similarity
 from medgraft.scenario import Finetune
 from medgraft.studies.budget_plan import (
     FEW,
@@ -41,7 +42,7 @@ from medgraft.studies.options import AUTO, StudyOptions
 from medgraft.studies.preview import preview
 from medgraft.studies.readings import HEAD_NUMBERS
 from medgraft.studies.session import Session, _seconds_before
-from medgraft.types import BudgetStep, Estimate, SecondNetwork, Similarity
+from medgraft.types import BudgetStep, Estimate
 
 NET = "tf_efficientnet_lite0"
 DEFAULT_AUTO = StudyOptions(budget=1800.0, backbones=(NET,))

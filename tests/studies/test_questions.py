@@ -12,9 +12,10 @@ from medgraft.errors import LeakError
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.winners_curse import resample_in_and_out
+from medgraft.results.recommendation import Variation
 from medgraft.scenario import Head, Join, Pooled, Preprocessing, Views, encoding_of, steps_of
 from medgraft.studies.questions import answer
-from medgraft.types import Predictions, Scenario, Variation
+from medgraft.types import Predictions, Scenario
 
 N = 200
 PLAIN = Scenario.from_key("probe/net/t1/svm")

@@ -9,14 +9,14 @@ from scipy import stats
 from medgraft.errors import LeakError
 from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.winners_curse import resample_in_and_out
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import Rationale
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
 from medgraft.types import (
-    Comparison,
     Estimate,
     Grouping,
     ImageTable,
     Predictions,
-    Rationale,
     Source,
 )
 

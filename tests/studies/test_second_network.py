@@ -16,13 +16,14 @@ from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import PACKAGED
 from medgraft.report.text.second_network import sentence
+from medgraft.results.recommendation import SecondNetwork
 from medgraft.run_folders import study_to_folder
 from medgraft.scenario import Scenario
 from medgraft.studies import second_network
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import plan
 from medgraft.studies.second_network import MOST, with_networks
-from medgraft.types import ImageTable, SecondNetwork
+from medgraft.types import ImageTable
 
 INSTALLED = second_network._installed  # which conftest.py replaces
 OTHER = "tf_efficientnet_lite1"  # stands for VGG-16, which need not be installed

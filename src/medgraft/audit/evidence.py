@@ -32,10 +32,10 @@ from medgraft.results.evidence import (
     RegionEffect,
     SkillLeft,
 )
+from medgraft.results.recommendation import AuditResult
 from medgraft.types import (
     AuditFinding,
     AuditReason,
-    AuditResult,
     Estimate,
     FittedScenario,
     ImageTable,

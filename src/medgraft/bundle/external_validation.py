@@ -31,19 +31,21 @@ from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.profile.unlike import check_rate
 from medgraft.report.result_json import calibration_json
+from medgraft.results.figures import (
+    Evaluation,
+    GradeFigures,
+    SetFigures,
+    Subgroups,
+    UnlikeFigures,
+)
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import (
-    Evaluation,
     Finding,
-    GradeFigures,
     ImageTable,
     Operating,
     Predictions,
     SeenBefore,
-    SetFigures,
     Skipped,
-    Subgroups,
-    UnlikeFigures,
 )
 
 

@@ -30,7 +30,13 @@ from medgraft.evaluate.conformal import (
 from medgraft.evaluate.metrics import judge
 from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.kept_sets import read_own_probability
-from medgraft.types import FittedScenario, Floats, Ints, Predictions, SetFigures
+from medgraft.results.figures import SetFigures
+from medgraft.types import (
+    FittedScenario,
+    Floats,
+    Ints,
+    Predictions,
+)
 
 
 def with_sets(

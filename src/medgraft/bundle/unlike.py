@@ -20,6 +20,7 @@ from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.network import BATCH, NetworkWithHead
 from medgraft.profile.reference import Reference
 from medgraft.profile.unlike import RATE, Unlikeness, check_rate
+from medgraft.results.figures import UnlikeFigures
 from medgraft.types import (
     Canvas,
     FeatureSpec,
@@ -27,7 +28,6 @@ from medgraft.types import (
     Floats,
     ImageTable,
     Source,
-    UnlikeFigures,
 )
 
 

@@ -17,7 +17,8 @@ from medgraft.evaluate.calibration import require_development
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.evaluate.metrics import METRICS, Case, judge
-from medgraft.types import Estimate, Predictions, SiteFigure, SiteFigures, Strings
+from medgraft.results.figures import SiteFigure, SiteFigures
+from medgraft.types import Estimate, Predictions, Strings
 
 FEWEST = 5  # groups of each class that a site has, below which its figure says next to nothing
 

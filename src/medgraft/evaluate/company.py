@@ -20,8 +20,9 @@ from medgraft.evaluate.influence import ranking_influence, spread
 from medgraft.evaluate.intervals import DEFAULT, Sampling
 from medgraft.evaluate.metrics import Case, judge
 from medgraft.panel import ABSENT, PRESENT, Marks
+from medgraft.results.figures import Comparison
 from medgraft.results.panel import Company
-from medgraft.types import Comparison, Predictions, Strings
+from medgraft.types import Predictions, Strings
 
 LEAST = 10  # patients with a finding alone, with both, and with neither, to judge a pair
 

@@ -28,7 +28,8 @@ from medgraft.evaluate.intervals import (
     percentile,
 )
 from medgraft.evaluate.metrics import METRICS, Case, Threshold, judge, statistics
-from medgraft.types import Comparison, Estimate, Floats, Predictions
+from medgraft.results.figures import Comparison
+from medgraft.types import Estimate, Floats, Predictions
 
 Purpose = Literal["choose", "report"]
 """Whether something is decided by a comparison (no test split), or only reported."""

@@ -26,7 +26,13 @@ from medgraft.evaluate.intervals import (
 from medgraft.evaluate.metrics import Case, judge
 from medgraft.evaluate.threshold import choose_threshold
 from medgraft.evaluate.wished import describe_wishes
-from medgraft.types import Estimate, Floats, GradeCut, GradeFigures, Grading, Predictions, Wish
+from medgraft.results.figures import GradeCut, GradeFigures, Wish
+from medgraft.types import (
+    Estimate,
+    Floats,
+    Grading,
+    Predictions,
+)
 
 CUT_METRICS = ("auroc", "sensitivity", "specificity")
 

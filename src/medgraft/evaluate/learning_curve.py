@@ -12,7 +12,8 @@ from medgraft.evaluate.influence import influence
 from medgraft.evaluate.intervals import number_groups, ones
 from medgraft.evaluate.metrics import METRICS, Case
 from medgraft.evaluate.power_law import LEVEL, Points, double, spread_of
-from medgraft.types import CurvePoint, Estimate, LearningCurve
+from medgraft.results.recommendation import CurvePoint, LearningCurve
+from medgraft.types import Estimate
 
 LEAST_LOSS = 1e-4  # below which nothing is left to gain
 

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.metrics import METRICS
-from medgraft.types import Comparison, Predictions
+from medgraft.results.figures import Comparison
+from medgraft.types import Predictions
 
 ALPHA = 0.05  # of scenarios that are truly the best, so many are stopped at most
 

@@ -15,7 +15,8 @@ from scipy import stats
 from medgraft.evaluate.compare import of_all, paired_cases
 from medgraft.evaluate.intervals import CHUNK, Sampling, ones
 from medgraft.evaluate.winners_curse import Resampled, best, could_be_best, judged_out_of_bag
-from medgraft.types import Comparison, Predictions, Strings
+from medgraft.results.figures import Comparison
+from medgraft.types import Predictions, Strings
 
 
 def in_shared_bags(

@@ -15,7 +15,8 @@ from medgraft.evaluate.calibration import distinct_folds
 from medgraft.evaluate.conformal import OwnProbability, patients_needed
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.metrics import judge
-from medgraft.types import Floats, Operating, Predictions, Wish
+from medgraft.results.figures import Wish
+from medgraft.types import Floats, Operating, Predictions
 
 Of = Literal["sensitivity", "specificity"]
 WANTED = (0.9, 0.95, 0.99)

@@ -35,9 +35,15 @@ from medgraft.evaluate.winners_curse import (
 from medgraft.features.subnetwork import freeze_points
 from medgraft.learn.finetune_setup import HOLDOUT, FinetuneSetup, Trained, TrainingTask
 from medgraft.panel import UNKNOWN
+from medgraft.results.figures import Comparison
 from medgraft.results.training import DepthSearch, DepthTrial
 from medgraft.scenario import INPUT
-from medgraft.types import Comparison, Estimate, Folds, Ints, Predictions
+from medgraft.types import (
+    Estimate,
+    Folds,
+    Ints,
+    Predictions,
+)
 
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
 Said = tuple[Predictions, ...]

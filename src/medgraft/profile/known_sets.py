@@ -9,7 +9,7 @@ import functools
 import json
 from importlib import resources
 
-from medgraft.types import KnownSet
+from medgraft.results.recommendation import KnownSet
 
 
 @functools.cache

@@ -26,7 +26,14 @@ from medgraft.features.norms import BEFORE_NORM, MOMENTS, running_statistics
 from medgraft.features.weights import PACKAGED
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.known_sets import known_sets
-from medgraft.types import Estimate, Floats, ImageTable, Similarity, Strings, digest
+from medgraft.results.recommendation import Similarity
+from medgraft.types import (
+    Estimate,
+    Floats,
+    ImageTable,
+    Strings,
+    digest,
+)
 
 MOST = 128  # images that are looked at
 EPSILON = 1e-3  # which the norms of the default network add to a variance before they divide

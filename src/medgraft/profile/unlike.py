@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from medgraft.errors import DataError
 from medgraft.evaluate.intervals import number_groups, wilson
 from medgraft.profile.reference import Reference
-from medgraft.types import Floats, Strings, UnlikeFigures
+from medgraft.results.figures import UnlikeFigures
+from medgraft.types import Floats, Strings
 
 TYPICAL = 0.9  # of the images learned from that are nearer than the unit of distance
 RATE = 0.05  # of the patients like those learned from who have an image that is called unlike

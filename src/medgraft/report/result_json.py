@@ -8,20 +8,16 @@ import numpy as np
 
 from medgraft.files import json_value
 from medgraft.report.text import audit_findings, questions, recommendation
-from medgraft.types import (
-    SCHEMA,
-    AuditFinding,
+from medgraft.results.figures import Calibration, LowerEnd, SiteFigures
+from medgraft.results.recommendation import (
     AuditResult,
-    Calibration,
-    Finding,
     LearningCurve,
-    LowerEnd,
     ScenarioResult,
     SecondNetwork,
     Similarity,
-    SiteFigures,
     StudyResult,
 )
+from medgraft.types import SCHEMA, AuditFinding, Finding
 
 
 def result_json(result: StudyResult) -> dict[str, Any]:

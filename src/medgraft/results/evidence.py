@@ -9,7 +9,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.types import AuditResult, Estimate, Floats, Pixels
+from medgraft.results.recommendation import AuditResult
+from medgraft.types import Estimate, Floats, Pixels
 
 Mask = NDArray[np.bool_]
 Role = Literal["declared", "suspect", "map", "evidence"]

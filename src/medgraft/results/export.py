@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from medgraft.types import Comparison, Estimate
+from medgraft.results.figures import Comparison
+from medgraft.types import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from medgraft.types import Comparison, Estimate, Operating
+from medgraft.results.figures import Comparison
+from medgraft.types import Estimate, Operating
 
 RunKind = Literal["study", "panel", "scenario", "evaluation", "audit", "adapted"]
 """panel: a study of several findings. scenario: of `medgraft train`. adapted: a classifier that

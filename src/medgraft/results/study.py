@@ -8,18 +8,16 @@ from typing import Any, Literal
 
 from medgraft.results.curves import Curves
 from medgraft.results.evidence import EvidenceView
+from medgraft.results.figures import Comparison, Evaluation
 from medgraft.results.layers import LayerExample
+from medgraft.results.recommendation import KnownSet, StudyResult
 from medgraft.results.training import TrainedScenario, TrainedStages
 from medgraft.types import (
     Card,
-    Comparison,
     Estimate,
-    Evaluation,
     Floats,
-    KnownSet,
     Pixels,
     Scenario,
-    StudyResult,
 )
 
 NoMap = Literal["", "no gradient", "no extent"]  # of the scores, or of the layer that is read

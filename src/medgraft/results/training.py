@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medgraft.files import json_value
-from medgraft.types import Comparison, Estimate
+from medgraft.results.figures import Comparison
+from medgraft.types import Estimate
 
 Scores = tuple[float, float, float]
 DEPLOYED = "all images"  # the run that is deployed, if one is trained for it; holds nothing out

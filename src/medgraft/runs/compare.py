@@ -16,6 +16,7 @@ from scipy import sparse, stats
 
 from medgraft.evaluate.compare import compare, estimate_all, holm
 from medgraft.evaluate.winners_curse import compare_chosen, resample_in_and_out
+from medgraft.results.figures import Comparison
 from medgraft.results.runs import (
     Change,
     NotPaired,
@@ -28,7 +29,13 @@ from medgraft.results.runs import (
 from medgraft.runs.find import PREDICTIONS
 from medgraft.studies.recommend import recommended_in_bags
 from medgraft.studies.store import read_predictions
-from medgraft.types import Comparison, Floats, Ints, Operating, Predictions, Strings
+from medgraft.types import (
+    Floats,
+    Ints,
+    Operating,
+    Predictions,
+    Strings,
+)
 
 LEAST = 5  # patients of a class in both runs, of fewer no difference is tested
 MOST_SCENARIOS = 60  # of both runs together, up to which the choice itself is repeated

@@ -18,10 +18,16 @@ from medgraft.bundle.model_card import facts_of
 from medgraft.errors import MedgraftError
 from medgraft.report.text import calibration
 from medgraft.report.text.model_card import region_sentence
+from medgraft.results.figures import Calibration
 from medgraft.results.model_card import ModelFacts
 from medgraft.runs.find import PREDICTIONS, RESULT, load_object
 from medgraft.serve import words
-from medgraft.types import Calibration, Estimate, FittedScenario, Floats, Predictions
+from medgraft.types import (
+    Estimate,
+    FittedScenario,
+    Floats,
+    Predictions,
+)
 
 MOST_CASES = 100  # of each kind
 

@@ -14,11 +14,17 @@ from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
+from medgraft.results.recommendation import AuditResult
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
-from medgraft.types import AuditFinding, AuditResult, Estimate, Scenario, digest
+from medgraft.types import (
+    AuditFinding,
+    Estimate,
+    Scenario,
+    digest,
+)
 
 CANDIDATES = 3  # that are audited at most
 

@@ -17,10 +17,16 @@ import numpy as np
 
 from medgraft.errors import ScenarioError
 from medgraft.features.extract import Extractor
+from medgraft.results.recommendation import Similarity
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.readings import judging_seconds, reading_seconds
-from medgraft.types import BudgetStep, ImageTable, Similarity, StepName, StepReason
+from medgraft.types import (
+    BudgetStep,
+    ImageTable,
+    StepName,
+    StepReason,
+)
 
 MANY = 1000  # images to learn from, and
 UNLIKE = 0.03  # a distance from ImageNet, from which on training comes before dear readings

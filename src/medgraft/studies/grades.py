@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from medgraft.evaluate.grades import grade_figures
 from medgraft.learn.cross_validation import CrossFitted
-from medgraft.types import GradeFigures, Predictions
+from medgraft.results.figures import GradeFigures
+from medgraft.types import Predictions
 
 
 def figures_of_grades(crossed: CrossFitted, test: Predictions | None) -> Mapping[str, GradeFigures]:

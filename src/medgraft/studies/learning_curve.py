@@ -16,8 +16,9 @@ from medgraft.evaluate.metrics import METRICS, Case, judge
 from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.learning_curve import Refit, cross_refits, refittable
+from medgraft.results.recommendation import LearningCurve
 from medgraft.studies.simplest import allowed_loss
-from medgraft.types import Estimate, LearningCurve, Predictions
+from medgraft.types import Estimate, Predictions
 
 
 def learning_curve(

@@ -15,6 +15,7 @@ from medgraft.features.backbones import DEFAULT
 from medgraft.features.encoders import check_pooling
 from medgraft.features.feature_plan import encoder_of
 from medgraft.learn.estimators import HEADS
+from medgraft.results.recommendation import SecondNetwork
 from medgraft.scenario import (
     FAMILIES,
     TRAINED,
@@ -25,7 +26,7 @@ from medgraft.scenario import (
     views_of,
 )
 from medgraft.training_recipe import recipe_of
-from medgraft.types import ResizeRule, SecondNetwork
+from medgraft.types import ResizeRule
 
 VALIDATE = ("auto", "plain", "changed")
 AUTO = ("auto",)

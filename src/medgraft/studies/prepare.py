@@ -27,6 +27,7 @@ from medgraft.features.extract import Extractor, readable
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.similarity import measure_similarity
+from medgraft.results.recommendation import Similarity
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget_plan import (
     PlannedStep,
@@ -48,7 +49,6 @@ from medgraft.types import (
     Folds,
     ImageTable,
     Predictions,
-    Similarity,
     Strings,
 )
 

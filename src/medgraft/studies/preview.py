@@ -6,12 +6,13 @@ from medgraft.data.pool.pool import shorter_side
 from medgraft.errors import ScenarioError
 from medgraft.features.extract import Extractor
 from medgraft.profile.similarity import measure_similarity
+from medgraft.results.recommendation import Similarity
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.prepare import check, divided
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import draw, plan_within
-from medgraft.types import BudgetUse, ImageTable, Similarity
+from medgraft.types import BudgetUse, ImageTable
 
 
 def preview(

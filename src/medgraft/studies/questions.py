@@ -20,7 +20,9 @@ import numpy as np
 from medgraft.evaluate.compare import holm
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.winners_curse import Resampled, best, compare_chosen
-from medgraft.types import Answer, Comparison, Floats, Ints, Question, Scenario, Variation
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import Answer, Question, Variation
+from medgraft.types import Floats, Ints, Scenario
 
 LEVEL = 0.05
 

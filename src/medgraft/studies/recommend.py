@@ -19,8 +19,10 @@ from medgraft.evaluate.winners_curse import (
     corrected_by,
     judged_out_of_bag,
 )
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import AuditResult, Rationale
 from medgraft.studies.simplest import Rule, allowed_loss
-from medgraft.types import AuditResult, Comparison, Estimate, ImageTable, Ints, Rationale
+from medgraft.types import Estimate, ImageTable, Ints
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from medgraft.evaluate.intervals import Sampling
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.winners_curse import bias_corrected
 from medgraft.features.extract import Extractor
+from medgraft.results.recommendation import ScenarioResult
 from medgraft.results.study import ClassifierFacts, DepthPoint, FamilyResult, HowTo, ReportInput
 from medgraft.scenario import Encoded, Pooled, steps_of
 from medgraft.studies.examples import cases, layer_examples, samples
 from medgraft.studies.run import Study
 from medgraft.studies.training import trained_stages, trainings
-from medgraft.types import Estimate, FittedScenario, Scenario, ScenarioResult
+from medgraft.types import Estimate, FittedScenario, Scenario
 
 CHEAP = Sampling(resamples=500)  # for figures that nothing is decided by
 

@@ -28,6 +28,8 @@ from medgraft.features.subnetwork import last_map
 from medgraft.features.taps import STAGES
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.profile.profile import ProfileInputs, examine
+from medgraft.results.figures import Evaluation, LowerEnd, SiteFigures
+from medgraft.results.recommendation import LearningCurve, ScenarioResult, StudyResult
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
 from medgraft.studies.audit_budget import pairs_within
@@ -60,17 +62,11 @@ from medgraft.studies.within_budget import LEAST_PAIRS
 from medgraft.types import (
     BudgetUse,
     Estimate,
-    Evaluation,
     Finding,
     FittedScenario,
     Folds,
     ImageTable,
-    LearningCurve,
-    LowerEnd,
     Predictions,
-    ScenarioResult,
-    SiteFigures,
-    StudyResult,
 )
 
 LATER: Mapping[str, object] = {

@@ -13,8 +13,9 @@ from medgraft.errors import BackboneError, MissingExtraError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
 from medgraft.features.weights import PACKAGED
+from medgraft.results.recommendation import SecondNetwork
 from medgraft.studies.options import AUTO, StudyOptions
-from medgraft.types import ImageTable, SecondNetwork
+from medgraft.types import ImageTable
 
 SECOND = "vgg16"
 MOST = 600  # forward passes: two minutes, at the 5.9 images a second of two cores

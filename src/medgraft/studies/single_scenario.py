@@ -20,10 +20,16 @@ from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.finetune_cv import held_out
 from medgraft.learn.fit import cross_fitted
 from medgraft.profile.image_stats import read_image_stats
+from medgraft.results.figures import Evaluation
 from medgraft.scenario import INPUT, Finetune, Scenario
 from medgraft.studies.defaults import default_metric, require_grades
 from medgraft.studies.store import BesideModel
-from medgraft.types import Evaluation, Folds, ImageTable, Predictions, Skipped
+from medgraft.types import (
+    Folds,
+    ImageTable,
+    Predictions,
+    Skipped,
+)
 
 VALIDATE = ("plain", "changed")
 

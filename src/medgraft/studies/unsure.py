@@ -18,8 +18,9 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.profile.reference import Reference
 from medgraft.profile.unlike import Unlikeness
+from medgraft.results.figures import SetFigures, Subgroups, UnlikeFigures
 from medgraft.studies.prepare import Prepared
-from medgraft.types import ImageTable, Predictions, SetFigures, Subgroups, UnlikeFigures
+from medgraft.types import ImageTable, Predictions
 
 
 def set_figures(

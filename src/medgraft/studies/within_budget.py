@@ -15,6 +15,7 @@ import numpy as np
 
 from medgraft.errors import FitError, ScenarioError
 from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.results.recommendation import Similarity
 from medgraft.scenario import BEST, Scenario
 from medgraft.studies.budget import Bought, buy, in_faster_precision
 from medgraft.studies.budget_plan import (
@@ -32,7 +33,7 @@ from medgraft.studies.budget_plan import (
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.readings import seconds_an_image
 from medgraft.studies.session import Session
-from medgraft.types import BudgetStep, BudgetUse, ImageTable, Similarity
+from medgraft.types import BudgetStep, BudgetUse, ImageTable
 
 RESERVE = 60  # seconds of a budget for frozen scenarios, comparisons and the report
 USED = 0.95  # of a budget is planned with, where it decides what is run

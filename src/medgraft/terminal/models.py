@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from medgraft.bundle.predict import Prediction
     from medgraft.results.adaptation import Adaptation
     from medgraft.results.evidence import RegionEffect
-    from medgraft.types import (
-        Evaluation,
-        SetFigures,
-    )
+    from medgraft.results.figures import Evaluation, SetFigures
 
 
 def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> None:

@@ -18,16 +18,11 @@ if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
     from medgraft.results.data import DataAudit
     from medgraft.results.panel import PanelResult
+    from medgraft.results.recommendation import Similarity, StudyResult
     from medgraft.results.training import TrainedScenario
     from medgraft.studies.run import Study
     from medgraft.studies.single_scenario import SingleResult
-    from medgraft.types import (
-        BudgetUse,
-        ImageTable,
-        Progress,
-        Similarity,
-        StudyResult,
-    )
+    from medgraft.types import BudgetUse, ImageTable, Progress
 
 SHOWN = 8  # scenarios in the summary of a study
 

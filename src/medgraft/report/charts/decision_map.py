@@ -20,8 +20,8 @@ from medgraft.report.charts.plots import (
     to_svg,
 )
 from medgraft.report.text import formatting
+from medgraft.results.recommendation import KnownSet
 from medgraft.results.study import DecisionMap
-from medgraft.types import KnownSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from medgraft.report.charts.plots import (
     to_svg,
 )
 from medgraft.report.text import formatting
-from medgraft.types import LearningCurve
+from medgraft.results.recommendation import LearningCurve
 
 
 def learning_curve(name: str, found: LearningCurve, metric: str, *, narrow: bool = False) -> Markup:

@@ -24,8 +24,9 @@ from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.recalibration import comes_true
 from medgraft.report.text import formatting
 from medgraft.report.text.scenario_names import way_of
+from medgraft.results.figures import Calibration, Comparison
 from medgraft.results.study import DepthPoint
-from medgraft.types import Calibration, Comparison, Estimate
+from medgraft.types import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

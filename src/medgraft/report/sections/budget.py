@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medgraft.report.text import budget
-from medgraft.types import StudyResult
+from medgraft.results.recommendation import StudyResult
 
 
 def section(result: StudyResult) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medgraft.report.text import grades
-from medgraft.types import GradeFigures
+from medgraft.results.figures import GradeFigures
 
 
 def section(

@@ -13,7 +13,8 @@ from medgraft.report.charts import plots
 from medgraft.report.charts.decision import decision as draw_decision
 from medgraft.report.text import calibration, decision, formatting
 from medgraft.results.curves import Curve, Curves
-from medgraft.types import Estimate, Evaluation, Wish
+from medgraft.results.figures import Evaluation, Wish
+from medgraft.types import Estimate
 
 PATIENT = "By patient or group"
 BY_PATIENT = "By patient or group: one answer for each, the mean of its images' probabilities."

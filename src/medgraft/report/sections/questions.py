@@ -10,9 +10,9 @@ from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
 from medgraft.report.text import formatting, scenario_names, second_network
 from medgraft.report.text.questions import sentence
+from medgraft.results.recommendation import Question
 from medgraft.results.study import FamilyResult, ReportInput
 from medgraft.studies.questions import LEVEL
-from medgraft.types import Question
 
 WHERE = "out of fold"
 

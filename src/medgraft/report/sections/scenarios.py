@@ -11,8 +11,10 @@ from medgraft.errors import DataError
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.charts import plots
 from medgraft.report.text import formatting, scenario_names, verdicts
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import ScenarioResult
 from medgraft.results.study import ReportInput
-from medgraft.types import Comparison, Cost, Estimate, ScenarioResult
+from medgraft.types import Cost, Estimate
 
 TOP = 12  # scenarios drawn in the chart
 LISTED = 5  # lines of the table shown at once; the others are folded

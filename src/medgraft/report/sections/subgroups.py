@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medgraft.report.text import subgroups
-from medgraft.types import Subgroups
+from medgraft.results.figures import Subgroups
 
 
 def section(found: Sequence[Subgroups], metric: str) -> dict[str, object]:

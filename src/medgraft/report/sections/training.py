@@ -19,6 +19,8 @@ from medgraft.report.text.scenario_names import (
     settings,
     short_names,
 )
+from medgraft.results.figures import Comparison
+from medgraft.results.recommendation import Question, StudyResult
 from medgraft.results.study import ReportInput
 from medgraft.results.training import (
     AUROC,
@@ -33,7 +35,7 @@ from medgraft.results.training import (
 )
 from medgraft.scenario import TRAINED, Finetune
 from medgraft.studies.questions import LEVEL
-from medgraft.types import Comparison, Estimate, Question, Scenario, StudyResult
+from medgraft.types import Estimate, Scenario
 
 CHANGED = (
     "Out of fold, every scenario was judged on images it had not seen, moved, enlarged and lit a "

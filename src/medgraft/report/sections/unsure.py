@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medgraft.report.text import prediction_sets, unlike
-from medgraft.types import SetFigures, UnlikeFigures
+from medgraft.results.figures import SetFigures, UnlikeFigures
 
 
 def section(

@@ -11,11 +11,11 @@ from typing import Any
 
 from medgraft.report.text import formatting
 from medgraft.results.evidence import DECIDES, EVIDENCE, INSIDE, MOVED, OUTSIDE
+from medgraft.results.recommendation import AuditResult
 from medgraft.types import (
     AuditCheck,
     AuditFinding,
     AuditReason,
-    AuditResult,
     Estimate,
     Verdict,
     gravest_first,

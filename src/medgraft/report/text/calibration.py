@@ -8,7 +8,8 @@ import numpy as np
 
 from medgraft.evaluate.recalibration import LEVEL, MOST_OFF, TOLERATED, comes_true
 from medgraft.report.text import formatting
-from medgraft.types import Calibration, Estimate, Evaluation, Verdict
+from medgraft.results.figures import Calibration, Evaluation
+from medgraft.types import Estimate, Verdict
 
 CLOSE = (4 / 5, 5 / 4)  # slopes that do not matter, however surely they are not 1
 CLOSE_AVERAGE = 0.05

@@ -6,7 +6,7 @@ import numpy as np
 
 from medgraft.report.text import formatting
 from medgraft.results.curves import DecisionCurve
-from medgraft.types import Wish
+from medgraft.results.figures import Wish
 
 
 def caption(curve: DecisionCurve) -> str:

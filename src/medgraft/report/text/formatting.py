@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from medgraft.types import Comparison, Estimate
+from medgraft.results.figures import Comparison
+from medgraft.types import Estimate
 
 if TYPE_CHECKING:
     from medgraft.evaluate.intervals import Difference

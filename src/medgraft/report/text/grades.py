@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from medgraft.report.text import formatting
-from medgraft.types import Estimate, GradeCut, GradeFigures
+from medgraft.results.figures import GradeCut, GradeFigures
+from medgraft.types import Estimate
 
 ORDINAL_MAPS = (
     "A map of a classifier that knows the order of the grades shows what raises the grade; of the "

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from medgraft.report.text import formatting
+from medgraft.results.figures import Evaluation
 from medgraft.results.study import ReportInput
-from medgraft.types import Estimate, Evaluation
+from medgraft.types import Estimate
 
 FEW_GROUPS = 20  # judged; of fewer no figure says much, however good it looks
 

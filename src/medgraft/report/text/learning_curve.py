@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.text import formatting
-from medgraft.types import LearningCurve
+from medgraft.results.recommendation import LearningCurve
 
 REASONS = {
     "few patients": "too few patients or groups of a class to learn from a quarter or half of them",

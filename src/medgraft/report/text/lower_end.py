@@ -5,7 +5,7 @@ from __future__ import annotations
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.overlap import FEWEST
 from medgraft.report.text import formatting
-from medgraft.types import StudyResult
+from medgraft.results.recommendation import StudyResult
 
 MADE = "how the images were made (exposure, sharpness, frame, file)"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from medgraft.evaluate.conformal import patients_needed
 from medgraft.report.text import formatting
-from medgraft.types import Estimate, SetFigures
+from medgraft.results.figures import SetFigures
+from medgraft.types import Estimate
 
 SHARE = "sensitivity"  # coverage is written as this is
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medgraft.report.text import formatting
-from medgraft.types import Question, Variation
+from medgraft.results.recommendation import Question, Variation
 
 
 def sentence(one: Question) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.report.text import audit_findings, formatting
-from medgraft.types import AuditResult, Estimate, Rationale, gravest_first
+from medgraft.results.recommendation import AuditResult, Rationale
+from medgraft.types import Estimate, gravest_first
 
 MOST_SAID = 1e6  # images
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medgraft.types import SecondNetwork
+from medgraft.results.recommendation import SecondNetwork
 
 
 def sentence(second: SecondNetwork | None) -> str:

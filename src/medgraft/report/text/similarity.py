@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medgraft.report.text import formatting
-from medgraft.types import KnownSet, Similarity
+from medgraft.results.recommendation import KnownSet, Similarity
 
 REASONS = {
     "one image": "one image does not tell how far images like it are",

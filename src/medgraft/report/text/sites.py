@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medgraft.evaluate.by_site import FEWEST
 from medgraft.report.text import formatting
-from medgraft.types import StudyResult
+from medgraft.results.recommendation import StudyResult
 
 
 def sentence(result: StudyResult) -> str:

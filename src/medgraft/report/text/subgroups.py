@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from medgraft.evaluate.by_site import FEWEST
 from medgraft.report.text import formatting
-from medgraft.types import Subgroups
+from medgraft.results.figures import Subgroups
 
 SURE = 0.05
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medgraft.report.text import formatting
-from medgraft.types import UnlikeFigures
+from medgraft.results.figures import UnlikeFigures
 
 PATIENT = "sensitivity"  # a share of patients is written as this is
 

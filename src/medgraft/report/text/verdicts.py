@@ -16,8 +16,9 @@ import numpy as np
 from medgraft.evaluate.compare import difference_apart
 from medgraft.report.text import audit_findings, calibration, formatting
 from medgraft.report.text.headline import headline_estimate
+from medgraft.results.figures import Comparison, Evaluation
 from medgraft.results.study import ReportInput
-from medgraft.types import Comparison, Evaluation, Finding, gravest_first
+from medgraft.types import Finding, gravest_first
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
 
