@@ -39,6 +39,7 @@ LARGEST_TEXT = 1 << 20  # bytes of a JSON file, of the card, and of the zip's ow
 MOST_PARTS = 1000
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of all parts: when a file was written tells nothing of it
 CHUNK = 1 << 20
+ELSEWHERE = "set TMPDIR to another folder"
 UNPACKED = "medgraft-unpacked-"  # begins the names of folders in which archives are unpacked
 
 
@@ -135,12 +136,12 @@ def unpacked(path: Path) -> Path:
     if known in _unpacked and _unpacked[known].is_dir():
         return _unpacked[known]
     folder = Path(tempfile.gettempdir())
-    with explained(folder):
+    with explained(folder, ELSEWHERE):
         _remove_left(folder)
         folder = Path(tempfile.mkdtemp(prefix=UNPACKED))
         _hold(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with explained(folder):
+    with explained(folder, ELSEWHERE):
         _unpack(path, folder)
     _unpacked[known] = folder
     return folder
