@@ -130,7 +130,8 @@ def test_what_a_killed_process_had_unpacked_goes_with_the_next(
     os.utime(folder.parent, (1000, 1000))
     archive._remove_left(tmp_path)
     assert folder.exists()  # this process holds it
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    opened = Path("/proc/self/fd")
+    before = len(list(opened.iterdir()))
     unpacked(zipped(tmp_path / "b.medgraft", entries(written), more="said"))
     assert (
         len(list(Path("/proc/self/fd").iterdir())) == before
