@@ -125,11 +125,17 @@ def test_what_a_killed_process_had_unpacked_goes_with_the_next(
     held_by_another = os.open(held, os.O_RDONLY)
     fcntl.flock(held_by_another, fcntl.LOCK_EX)
     folder = unpacked(zipped(tmp_path / "a.medgraft", entries(written), more="once"))
-    assert folder.parent == tmp_path
+    assert folder.parent.parent == tmp_path
     assert [one.exists() for one in (left, held, run, folder)] == [False, True, True, True]
-    os.utime(folder, (1000, 1000))
+    os.utime(folder.parent, (1000, 1000))
+    archive._remove_left(tmp_path)
+    assert folder.exists()  # this process holds it
+    opened = Path("/proc/self/fd")
+    before = len(list(opened.iterdir()))
     unpacked(zipped(tmp_path / "b.medgraft", entries(written), more="said"))
-    assert folder.exists()  # this process still holds it
+    assert (
+        len(list(Path("/proc/self/fd").iterdir())) == before
+    )  # one lock, however many are unpacked
     os.close(held_by_another)
 
 

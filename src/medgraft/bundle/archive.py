@@ -114,6 +114,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 _unpacked: dict[tuple[object, ...], Path] = {}
+_owned: dict[Path, Path] = {}  # the folder of this process below that of temporary files
 
 
 def unpacked(path: Path) -> Path:
@@ -137,14 +138,21 @@ def unpacked(path: Path) -> Path:
         return _unpacked[known]
     folder = Path(tempfile.gettempdir())
     with explained(folder, ELSEWHERE):
-        _remove_left(folder)
-        folder = Path(tempfile.mkdtemp(prefix=UNPACKED))
-        _hold(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=_own(folder)))
     with explained(folder, ELSEWHERE):
         _unpack(path, folder)
     _unpacked[known] = folder
     return folder
+
+
+def _own(top: Path) -> Path:
+    """The one folder below `top` in which this process unpacks, locked for as long as it lives."""
+    if top not in _owned or not _owned[top].is_dir():
+        _remove_left(top)
+        _owned[top] = Path(tempfile.mkdtemp(prefix=UNPACKED, dir=top))
+        _hold(_owned[top])
+        atexit.register(shutil.rmtree, _owned[top], ignore_errors=True)
+    return _owned[top]
 
 
 def _hold(folder: Path) -> int | None:
