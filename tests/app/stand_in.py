@@ -5,6 +5,7 @@ What it does is said by the data's name: `fails`, `waits` for Ctrl-C, or else it
 
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -35,7 +36,8 @@ def main() -> int:
         sys.stderr.write("medgraft: class a has 1 patient; 2 are needed; add images\n")
         return 1
     out.mkdir(parents=True, exist_ok=True)
-    event("resumed" if "--resume" in words else "started", data=name, command=" ".join(words))
+    process = {"host": platform.node(), "pid": os.getpid()}
+    event("resumed" if "--resume" in words else "started", data=name, **process)
     (out / "config.json").write_text("{}")
     event("scenario judged", key="probe/tf_efficientnet_lite0/blocks.6/svm", seconds=1.5)
     if words[0] == "profile":
