@@ -293,7 +293,8 @@ def _(out: Folder) -> None:
 
 
 @published(
-    "PadChest (Bustos 2020)", Right(asked="PADCHEST_chest_x_ray_images_labels_160K.csv as DATA")
+    "PadChest (Bustos 2020)",
+    Right(asked="DATA/PADCHEST_chest_x_ray_images_labels_160K.csv  3 classes"),
 )
 def _(out: Folder) -> None:
     _padchest(out, 12)
