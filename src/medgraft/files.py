@@ -132,20 +132,29 @@ def written_file(path: Path, remedy: str = OTHER) -> Iterator[Path]:
 @contextmanager
 def written_folder(path: Path, remedy: str = OTHER) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it becomes `path` (replacing an older one)."""
-    with explained(path, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(path.parent, path.name)
-        temporary = _temporary(path)
-        temporary.mkdir(0o700)
-        try:
-            yield temporary
-            temporary.chmod(0o755)
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    flush(file)
-            _put(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with explained(path, remedy), folder_beside(path) as temporary:
+        yield temporary
+        temporary.chmod(0o755)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                flush(file)
+        _put(temporary, path)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary folder on the disk of `path`; it goes, now or when `path` is next written.
+
+    For what a library writes as several files, each of which is then renamed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, path.name)
+    temporary = _temporary(path)
+    temporary.mkdir(0o700)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _put(folder: Path, path: Path) -> None:

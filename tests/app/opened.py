@@ -19,9 +19,9 @@ from PIL import Image
 
 from medgraft.app.door import Guard, Key
 from medgraft.app.home import Home
-from medgraft.app.run import _bound, _Server
 from medgraft.app.server import App
 from medgraft.cli.page import read
+from medgraft.serve.listening import LOOPBACK, Server, bind
 
 PROGRAM = (sys.executable, "-m", "medgraft.cli")
 
@@ -99,14 +99,14 @@ def opened(folder: Path, program: Sequence[str] = PROGRAM) -> Iterator[Opened]:
     home = Home(folder)
     home.make()
     begun = threading.Event()
-    with _bound(0) as listening:
+    with bind((LOOPBACK, 0)) as listening:
         key = Key(listening.getsockname()[1])
         app = App(home, read, tuple(program), lambda: setattr(server, "should_exit", True))
         config = uvicorn.Config(
             Guard(app.application(), key), loop="asyncio", http="h11", lifespan="on",
             log_config=None, timeout_graceful_shutdown=1,
         )  # fmt: skip
-        server = _Server(config, begun.set)
+        server = Server(config, begun.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         assert begun.wait(30)

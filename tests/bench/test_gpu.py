@@ -46,6 +46,7 @@ def test_every_part_reports(place: Path) -> None:
     assert gpu.NEVER not in page
 
 
+@pytest.mark.slow
 def test_answers_too_far_apart_are_seen_in_every_part(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def written(run: Path, cache: Path) -> Path:
     return bundle_model(run, run.parent / "model.medgraft", extractor)
 
 
+@pytest.mark.slow
 def test_every_command_answers_from_the_file_as_from_the_folder(
     run: Path, written: Path, images: Path, cache: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from medgraft.data.phantom import PhantomTruth, write_phantoms
 from medgraft.errors import DataError
+from medgraft.files import StorageError
 
 PATIENTS = 12
 
@@ -149,6 +150,6 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space"):
         write_phantoms(tmp_path / "a", 4)
     assert list(tmp_path.iterdir()) == []

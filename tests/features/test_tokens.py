@@ -93,7 +93,7 @@ def test_trunk_and_tail_are_the_network_at_any_size(backbone: Backbone) -> None:
             assert torch.equal(tail_of(here, INPUT).eval()(images), maps[end.name])
 
 
-@pytest.mark.parametrize("name", ["tiny_dinov2", "tiny_swin"])
+@pytest.mark.parametrize("name", ["tiny_dinov2", pytest.param("tiny_swin", marks=pytest.mark.slow)])
 def test_engines_agree_at_a_larger_size(name: str) -> None:
     backbone = load_backbone(name, "random")
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)

@@ -114,7 +114,7 @@ def test_the_page_says_how_it_was_asked_and_what_is_open(
         "2 numbers for an image, logits, as their values on 64 images tell",
         "0, 1: the data&#39;s order",
         "64 px",
-        "cannot be known here",
+        "learned from these images cannot be known",
     ):
         assert words in text
     said = json.loads(answer.read_text())["foreign"]

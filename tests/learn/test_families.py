@@ -515,6 +515,7 @@ def test_what_makes_no_sense_is_refused_with_its_reason(
         cross_fitted(scenario, Development(table, folds), extractor)
 
 
+@pytest.mark.slow
 def test_a_constant_image_is_scored_by_every_family(
     crossed: dict[str, CrossFitted],
 ) -> None:

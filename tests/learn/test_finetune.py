@@ -668,7 +668,7 @@ print(killed, rounds, round(length, 2))
 """
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, kills: int) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path), kills=kills)
     done = subprocess.run(

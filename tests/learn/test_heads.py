@@ -243,7 +243,9 @@ def test_a_fold_has_no_say_in_the_model_that_judges_it(name, n_folds):
     assert np.abs(after.scores[fold != 0] - before.scores[fold != 0]).max() > 0.05 * spread
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one == "rbf" else ()) for one in HEADS]
+)
 def test_noise_is_not_learned(name):
     """Labels that mean nothing, but images of one patient alike: out of fold is chance."""
     X, _, fold, group = codes_of_patients(n_groups=200, seed=2)

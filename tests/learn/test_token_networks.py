@@ -58,7 +58,8 @@ def extractor_of(folder: Path, name: str) -> Extractor:
 
 @pytest.mark.parametrize(
     "name",
-    ["tiny_dinov2", "tiny_swin", pytest.param("test_convnext", marks=pytest.mark.slow)],
+    ["tiny_dinov2"]
+    + [pytest.param(one, marks=pytest.mark.slow) for one in ("tiny_swin", "test_convnext")],
 )
 def test_every_family_is_judged_kept_and_looked_into(
     name: str, table: ImageTable, tmp_path: Path

@@ -98,7 +98,10 @@ def drawn(seed: int, n: int, d: float, flipped: float, size: int = 1) -> tuple[P
     return dataclasses.replace(base, groups=patient.astype(str), fold=fold), truth
 
 
-@pytest.mark.parametrize(("n", "size", "most"), [(60, 1, 0.1), (600, 1, 0.1), (600, 10, 0.15)])
+@pytest.mark.parametrize(
+    ("n", "size", "most"),
+    [(60, 1, 0.1), (600, 1, 0.1), pytest.param(600, 10, 0.15, marks=pytest.mark.slow)],
+)
 def test_clean_sets_are_warned_of_once_in_twenty(n: int, size: int, most: float) -> None:
     """They all have suspects, about as many as they are said to have, and are not warned of.
 

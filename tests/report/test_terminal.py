@@ -20,6 +20,7 @@ from medgraft.evaluate.estimates import evaluate
 from medgraft.report.text.questions import sentence
 from medgraft.results.figures import SiteFigure, SiteFigures
 from medgraft.results.recommendation import StudyResult
+from medgraft.terminal.output import show_rows
 from medgraft.types import Estimate, Scenario, SeenBefore
 
 
@@ -167,3 +168,16 @@ def test_the_worst_site_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(line.strip() for line in lines)
     assert "from 0.830 (north) to 0.950 (south)" in text
     assert "0.770–0.870" in text
+
+
+def test_a_long_name_is_folded_before_a_number_is_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "f/" * 30 + "x.png"
+    show_rows(["image", "label", "a", "b"], [[name, "cancer", "0.014", "0.986"]])
+    shown = capsys.readouterr().out
+    assert {"cancer", "0.014", "0.986"} <= set(shown.split())
+    firsts = [line.split()[0] for line in shown.splitlines()[1:]]
+    assert name == "".join(firsts)
+    assert max(map(len, shown.splitlines())) <= 60

@@ -21,8 +21,9 @@ from PIL import Image
 from medgraft.serve.about import About
 from medgraft.serve.guard import Guard
 from medgraft.serve.limits import Limits
+from medgraft.serve.listening import Server
 from medgraft.serve.model import ServedModel
-from medgraft.serve.run import Door, Server, bound, config
+from medgraft.serve.run import Door, bound, config
 from medgraft.serve.service import Service
 from medgraft.types import Canvas, Floats
 from numpy_model import ByBrightness

@@ -6,9 +6,6 @@ import json
 import logging
 import os
 import platform
-import signal
-import socket
-import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +17,8 @@ from medgraft.app.door import Guard, Key
 from medgraft.app.home import Home
 from medgraft.app.readings import Read
 from medgraft.app.server import App
-from medgraft.errors import DataError
 from medgraft.files import explained
+from medgraft.serve.listening import LOOPBACK, Server, bind, leave_signals_to_uvicorn
 from medgraft.studies.run_lock import process_lives, this_process
 
 OPEN_FILE = "open-medgraft.html"  # no dot before it: browsers in a sandbox see no hidden files
@@ -52,7 +49,7 @@ def run(
     if address := _running(file):
         started(address, file)
         return
-    with _bound(port) as listening:
+    with bind((LOOPBACK, port)) as listening:
         key = Key(listening.getsockname()[1])
         app = App(home, read, program, lambda: setattr(server, "should_exit", True))
         config = uvicorn.Config(
@@ -60,11 +57,8 @@ def run(
             log_config=None, access_log=False, server_header=False, proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )  # fmt: skip
-        server = _Server(config, lambda: started(key.address, file))
-        # uvicorn raises the signal that ended it once more when it has drained. A handler it has to
-        # be, for what is ignored here would be ignored by the studies that are started, too.
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, lambda *_: None)
+        server = Server(config, lambda: started(key.address, file))
+        leave_signals_to_uvicorn()
         logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler())
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         _write_private(file, _leading_to(key.address))
@@ -77,33 +71,6 @@ def run(
 def show(file: Path) -> bool:
     """Open the page in the user's browser; whether there is one."""
     return webbrowser.open(file.absolute().as_uri())
-
-
-class _Server(uvicorn.Server):
-    """Says when it has begun to answer."""
-
-    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._begun = begun
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.should_exit:
-            self._begun()
-
-
-def _bound(port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(("127.0.0.1", port))
-    except OSError as error:
-        found.close()
-        raise DataError(
-            f"port {port} cannot be had ({error}); choose another --port, or 0 for any that is free"
-        ) from error
-    return found
 
 
 # --------------------------------------------------------------------------- the file that opens it

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import DataError
+from medgraft.files import written_folder
 from medgraft.types import Pixels
 
 Field = NDArray[np.float32]
@@ -102,15 +102,8 @@ def write_phantoms(folder: Path, n_patients: int = 160, seed: int = 0) -> Phanto
         raise DataError(f"{n_patients} patients are too few for two classes; make at least 4")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder.name} exists already and is not empty; name a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        truth = _write(partial, folder.name, n_patients, seed)
-        partial.chmod(0o755)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return truth
+    with written_folder(folder) as partial:
+        return _write(partial, folder.name, n_patients, seed)
 
 
 def write_graded_phantoms(

@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.metrics import judge
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
+from medgraft.files import folder_beside
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.results.export import Int8
 from medgraft.types import Canvas, FittedScenario, Floats, ImageTable, Pixels, Predictions
@@ -102,8 +102,8 @@ def quantise(path: Path, canvases: Pixels) -> None:
             ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT), validate=False),
         )
     # Beside and then over it: what runs the exact graph has its file mapped.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / path.name
+    with folder_beside(path) as folder:
+        written = folder / path.name
         ov.save_model(found, written, compress_to_fp16=False)
         for file in (written.with_suffix(".bin"), written):
             file.replace(path.parent / file.name)

@@ -27,6 +27,7 @@ from medgraft.features.encoders import pool
 from medgraft.features.norms import MOMENTS, moments
 from medgraft.features.openvino_graph import openvino_graph
 from medgraft.features.taps import read_taps
+from medgraft.files import folder_beside
 from medgraft.types import Canvas, Pixels, digest
 
 if TYPE_CHECKING:
@@ -347,13 +348,10 @@ def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
 
 def _save_graph(model: Any, path: Path) -> None:
     """Write a graph so that another process sees all of it or nothing: weights first, by rename."""
-    import tempfile
-
     import openvino as ov
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        written = Path(folder) / path.name
+    with folder_beside(path) as folder:
+        written = folder / path.name
         ov.save_model(model, written, compress_to_fp16=False)
         written.with_suffix(".bin").replace(path.with_suffix(".bin"))
         written.replace(path)

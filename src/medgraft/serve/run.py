@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +19,7 @@ from medgraft.errors import DataError
 from medgraft.serve.app import make_app, routes_of
 from medgraft.serve.guard import Guard
 from medgraft.serve.limits import Limits
+from medgraft.serve.listening import Server, bind, leave_signals_to_uvicorn
 from medgraft.serve.model import ModelOptions, ServedModel
 from medgraft.serve.service import Service
 
@@ -62,25 +61,9 @@ def serve(
         served = ServedModel.load(model, options)
         address = address_of(listening)
         server = Server(config(served, door, limits), lambda: started(address, served))
-        # uvicorn raises the signal that ended it once more when it has drained.
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, lambda *_: None)
+        leave_signals_to_uvicorn()
         log_to_stderr()
         server.run(sockets=[listening])
-
-
-class Server(uvicorn.Server):
-    """Says when it has begun to answer."""
-
-    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._begun = begun
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        if not self.should_exit:
-            self._begun()
 
 
 def config(served: ServedModel, door: Door, limits: Limits) -> uvicorn.Config:
@@ -129,18 +112,7 @@ def bound(door: Door) -> socket.socket:
             "--allow-without-key"
         )
     family, kind, protocol, _, address = _resolved(door.host, door.port)[0]
-    found = socket.socket(family, kind, protocol)
-    try:
-        if sys.platform != "win32":
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-    except (OSError, OverflowError) as error:
-        found.close()
-        raise DataError(
-            f"{door.host} port {door.port} cannot be had ({error}); choose another --port, or 0 "
-            "for any that is free"
-        ) from error
-    return found
+    return bind(address, family, kind, protocol)
 
 
 def is_loopback(host: str) -> bool:

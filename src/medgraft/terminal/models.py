@@ -38,7 +38,7 @@ def show_predictions(rows: Sequence[Prediction], classes: tuple[str, ...]) -> No
             cells += [answer.label, *(f"{answer.probabilities[name]:.3f}" for name in classes)]
         cells += [said[len(lines)] for said in beside.values()] if row.answer else []
         lines.append([row.source, *cells, *[""] * (len(headings) - 1 - len(cells))])
-    show_rows(headings, lines)
+    show_rows(headings, lines, whole=True)
     for row in rows:
         if row.remark:
             typer.echo(f"{row.source}: {row.remark}")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     )
 
 PIPED = 1000  # columns of a table that a program reads
+SHORT = 12  # characters of a cell that is not broken
+NARROWEST = 20  # characters of the first column, however much the others need
+GAP = 2  # between columns
 
 
 def show_rows(
@@ -29,24 +32,30 @@ def show_rows(
     *,
     whole: bool = False,
 ) -> None:
-    """A table of plain words; what the first column names is shown whole however narrow it is.
+    """A table of plain words, none of which is cut off however narrow it is.
 
-    whole : a line a row where no person reads it, so that it can be searched.
+    Short cells, numbers among them, stand on one line; where that leaves too little for what the
+    first column names, that is folded. whole : a line a row where no person reads it, so that it
+    can be searched.
     """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title and plain(title), box=None, header_style="bold")
-    rows = list(rows)
-    first = max((len(row[0]) for row in rows), default=0)
-    for i, heading in enumerate(headings):
-        width = len(heading) if i else first
-        table.add_column(plain(heading), overflow="fold", min_width=width)
-    for row in rows:
-        table.add_row(*map(plain, row))
     console = new_console()
     if whole and not console.is_terminal:
         console = Console(width=PIPED, highlight=False)
+    table = Table(title=title and plain(title), box=None, header_style="bold")
+    rows = list(rows)
+    widths = [
+        max([len(heading), *(len(row[i]) for row in rows if i == 0 or len(row[i]) <= SHORT)])
+        for i, heading in enumerate(headings)
+    ]
+    left = console.width - sum(width + GAP for width in widths[1:]) - GAP
+    widths[0] = min(widths[0], max(NARROWEST, left))
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(plain(heading), overflow="fold", min_width=width)
+    for row in rows:
+        table.add_row(*map(plain, row))
     console.print(table)
 
 

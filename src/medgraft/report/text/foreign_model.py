@@ -92,7 +92,7 @@ def _calibration(model: ForeignModel) -> str:
 def _learned_from(model: ForeignModel) -> str:
     which = "The images are the test split of the data, but whether" if model.split else "Whether"
     return (
-        f"{which} this model learned from these images cannot be known here. If it did, the AUROC "
-        "above is no measure of its performance, and it may decide otherwise on images that it "
+        f"{which} this model learned from these images cannot be known. If it did, its AUROC "
+        "here is no measure of its performance, and it may decide otherwise on images that it "
         "does not know by heart. What is asked here is only what its answers rest on."
     )
