@@ -27,7 +27,7 @@ from medgraft.features.encoders import pool
 from medgraft.features.norms import MOMENTS, moments
 from medgraft.features.openvino_graph import openvino_graph
 from medgraft.features.taps import read_taps
-from medgraft.files import folder_beside
+from medgraft.files import folder_beside, remove_abandoned
 from medgraft.types import Canvas, Pixels, digest
 
 if TYPE_CHECKING:
@@ -307,6 +307,7 @@ def _openvino_model(
         ov.__version__,
     )
     kept = graphs / f"{backbone.name}-{recipe}.xml"
+    remove_abandoned(graphs, kept.name)  # of whoever was killed when it had just been written
     graph = _read_graph(kept)
     if graph is not None:
         return graph
