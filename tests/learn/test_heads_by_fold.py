@@ -90,7 +90,10 @@ def test_equals_the_naive_loop_over_codes_of_different_widths(name):
     assert np.abs(ours.head.decision_function(codes(None)) - theirs).max() < 5e-3 * theirs.std()
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one in ("svm", "knn") else pytest.mark.slow) for one in HEADS],
+)
 def test_only_one_folds_codes_are_held(name):
     X, y, fold = codes_of_two(60)
     given, asked = [], []
