@@ -123,8 +123,35 @@ class _Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
         return labels
 
 
-class _LinearHead(_Head):
+class _PenalisedHead(_Head):
+    """Heads with an L2 penalty on standardised codes, whose strength is C."""
+
     _strength = "C"
+    C: float
+
+    def _prepared(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
+        """What solvers take: standardised codes, class index, weight (m, 1) and C (1, 1)."""
+        if not self.C > 0:
+            raise FitError(f"C = {self.C} must be positive; smaller is the stronger penalty")
+        raw, index, weight = self._checked(X, y, sample_weight)
+        return standardise(raw), index, weight[:, None], np.full((1, 1), self.C)
+
+    @classmethod
+    def strengths(cls, d: int) -> tuple[float, ...]:
+        """Seven values of C for d features, from the strongest penalty to the weakest.
+
+        On standardised codes |z|² is d on average, so that 1 / d is the natural unit of C (and
+        SVMlight's default): the grid is 10^-1.5, 10^-0.75, … 10^3 of it.
+        """
+        return tuple((10.0 ** np.linspace(-1.5, 3, 7) / d).tolist())
+
+    @classmethod
+    def natural(cls, d: int) -> float:
+        """The strength to take where none can be chosen: the natural unit of C."""
+        return 1 / d
+
+
+class _LinearHead(_PenalisedHead):
     _fitted = ("coef_", "intercept_", "classes_")
     _loss: Loss
 
@@ -143,14 +170,8 @@ class _LinearHead(_Head):
         FitError
             One class only, codes that are not finite, or C that is not positive.
         """
-        if not self.C > 0:
-            raise FitError(f"C = {self.C} must be positive; smaller is the stronger penalty")
-        raw, index, weight = self._checked(X, y, sample_weight)
-        codes = standardise(raw)
-        models = solve(
-            codes, index, weight[:, None], np.full((1, 1), self.C), loss=self._loss,
-            class_weight=self.class_weight, tol=self.tol,
-        )  # fmt: skip
+        codes, *rest = self._prepared(X, y, sample_weight)
+        models = solve(codes, *rest, loss=self._loss, class_weight=self.class_weight, tol=self.tol)
         self.coef_, self.intercept_ = models.raw(codes, 0)
         return self
 
@@ -159,20 +180,6 @@ class _LinearHead(_Head):
         codes = self._codes(X)
         scores = [codes[b] @ self.coef_.T for b in row_blocks(*codes.shape)]
         return np.concatenate(scores) + self.intercept_
-
-    @classmethod
-    def strengths(cls, d: int) -> tuple[float, ...]:
-        """Seven values of C for d features, from the strongest penalty to the weakest.
-
-        On standardised codes |z|² is d on average, so that 1 / d is the natural unit of C (and
-        SVMlight's default): the grid is 10^-1.5, 10^-0.75, … 10^3 of it.
-        """
-        return tuple((10.0 ** np.linspace(-1.5, 3, 7) / d).tolist())
-
-    @classmethod
-    def natural(cls, d: int) -> float:
-        """The strength to take where none can be chosen: the natural unit of C."""
-        return 1 / d
 
     @classmethod
     def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
@@ -290,7 +297,7 @@ class LDAHead(_LinearHead):
         return partial(discriminants, class_weight=class_weight)
 
 
-class OrdinalHead(_Head):
+class OrdinalHead(_PenalisedHead):
     """Cumulative logits with L2 penalty: the proportional odds model of classes that are grades.
 
     One latent value rises with the grade, and thresholds cut it (its formula stands in
@@ -317,7 +324,6 @@ class OrdinalHead(_Head):
     [0, 1, 2]
     """
 
-    _strength = "C"
     _fitted = ("latent_coef_", "thresholds_", "classes_")
 
     def __init__(
@@ -335,14 +341,8 @@ class OrdinalHead(_Head):
         FitError
             One class only, codes that are not finite, or C that is not positive.
         """
-        if not self.C > 0:
-            raise FitError(f"C = {self.C} must be positive; smaller is the stronger penalty")
-        raw, index, weight = self._checked(X, y, sample_weight)
-        codes = standardise(raw)
-        models = cumulative_logits(
-            codes, index, weight[:, None], np.full((1, 1), self.C),
-            class_weight=self.class_weight, tol=self.tol,
-        )  # fmt: skip
+        codes, *rest = self._prepared(X, y, sample_weight)
+        models = cumulative_logits(codes, *rest, class_weight=self.class_weight, tol=self.tol)
         for name, array in models.arrays(codes, 0).items():
             setattr(self, name, array)
         return self
@@ -365,16 +365,6 @@ class OrdinalHead(_Head):
     def decision_function(self, X: ArrayLike) -> Floats:
         """Logarithms of the model's probabilities, (n, n_classes)."""
         return log_probabilities(self.latent(X)[:, None], self.thresholds_[:, None])[..., 0]
-
-    @classmethod
-    def strengths(cls, d: int) -> tuple[float, ...]:
-        """Those of the linear heads."""
-        return _LinearHead.strengths(d)
-
-    @classmethod
-    def natural(cls, d: int) -> float:
-        """The strength to take where none can be chosen: the natural unit of C."""
-        return _LinearHead.natural(d)
 
     @classmethod
     def solver(cls, total: float, class_weight: ClassWeight) -> Solver:
