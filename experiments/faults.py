@@ -184,7 +184,11 @@ def judge(bench: Bench, cell: Cell) -> Outcome:
     do = {"one cache": _one_cache, "one run": _one_run, "full": _full}.get(cell.kind, _disturbed)
     where, ended, failure = do(bench, cell, place)
     text = ended.text.strip().splitlines()
-    said = text[-1][:400].replace(str(bench.folder), "") if text else ""
+    said = (
+        text[-1].replace(str(bench.folder), "").replace(sys.executable, "python")[:400]
+        if text
+        else ""
+    )
     return Outcome(
         cell.name, where.replace(str(bench.folder), ""), _words(ended), said, failure,
         round(time.perf_counter() - began, 1),
