@@ -17,6 +17,7 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
+from http_answer import HttpAnswer
 from medgraft.app.door import Guard, Key
 from medgraft.app.home import Home
 from medgraft.app.server import App
@@ -27,15 +28,7 @@ PROGRAM = (sys.executable, "-m", "medgraft.cli")
 
 
 @dataclass(frozen=True)
-class Answered:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
+class Answered(HttpAnswer):
     @property
     def error(self) -> str:
         return str(self.json["error"]["text"])

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import io
-import json
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
 from PIL import Image
 
+from http_answer import HttpAnswer
 from medgraft.serve.about import About
 from medgraft.serve.guard import Guard
 from medgraft.serve.limits import Limits
@@ -61,15 +60,7 @@ class Gated(ByBrightness):
 
 
 @dataclass(frozen=True)
-class Answered:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
+class Answered(HttpAnswer):
     @property
     def code(self) -> str:
         """That of the refusal, whose form is checked."""
