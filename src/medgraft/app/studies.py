@@ -14,6 +14,7 @@ from medgraft.app.home import Home, NotFoundError, free_name
 from medgraft.app.jobs import Job, Jobs
 from medgraft.app.readings import Reading, words_of
 from medgraft.errors import DataError
+from medgraft.types import Finding
 
 SHORTEST, LONGEST = 1, 7 * 24 * 60  # minutes of a budget
 
@@ -101,17 +102,17 @@ class Studies:
 
     def _checked(self, id: str) -> list[dict[str, Any]] | None:
         """The findings of a check that is done."""
-        from medgraft.report.pages.data import name_finding
+        from medgraft.app.reading_json import findings
 
         try:
             rows = json.loads(self.jobs.output(id))["findings"]
-            return [
-                {
-                    "severity": one["severity"], "title": name_finding(one["check"]),
-                    "text": one["text"], "remedy": one["remedy"], "such as": one["images"][:2],
-                }
+            return findings([
+                Finding(
+                    one["check"], one["severity"], one["text"],
+                    images=tuple(one["images"]), remedy=one["remedy"],
+                )
                 for one in rows
-            ]  # fmt: skip
+            ])  # fmt: skip
         except (ValueError, LookupError, TypeError):
             return None
 
