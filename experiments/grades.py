@@ -37,12 +37,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.results.figures import Comparison
-from medgraft.types import (
-    Estimate,
-    ImageTable,
-    Predictions,
-    Scenario,
-)
+from medgraft.types import Estimate, ImageTable, Predictions, Scenario
 from page import lines
 
 ROOT = Path(__file__).parents[1]

@@ -23,12 +23,7 @@ from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.prepare import prepare
 from medgraft.studies.readings import inputs_of
 from medgraft.studies.session import Session
-from medgraft.types import (
-    Floats,
-    ImageTable,
-    Ints,
-    Predictions,
-)
+from medgraft.types import Floats, ImageTable, Ints, Predictions
 from recommendation.fields import FIELDS, METRIC, Field
 from recommendation.policies import choices
 from recommendation.results import VERSION

@@ -41,14 +41,7 @@ from medgraft.learn.network_mean import as_mean_of, variance_between
 from medgraft.results.figures import Comparison
 from medgraft.scenario import Scenario
 from medgraft.terminal import progress
-from medgraft.types import (
-    Edit,
-    Estimate,
-    Floats,
-    Folds,
-    ImageTable,
-    Predictions,
-)
+from medgraft.types import Edit, Estimate, Floats, Folds, ImageTable, Predictions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -30,12 +30,7 @@ from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
-from medgraft.studies.single_scenario import (
-    SingleOptions,
-    SingleResult,
-    run_single,
-    single_config,
-)
+from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single, single_config
 from medgraft.studies.store import RunError, RunStore, was_killed, write_predictions
 from medgraft.types import ImageTable
 

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from medgraft.errors import DataError, LeakError
-from medgraft.evaluate.compare import (
-    compare,
-    estimate_all,
-    holm,
-    upper_loss,
-)
+from medgraft.evaluate.compare import compare, estimate_all, holm, upper_loss
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling, newcombe
 from medgraft.results.figures import Comparison

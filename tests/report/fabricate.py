@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medgraft.evaluate.conformal import (
-    OwnProbability,
-    cross_fit_sets,
-    describe_sets,
-    sets_at,
-)
+from medgraft.evaluate.conformal import OwnProbability, cross_fit_sets, describe_sets, sets_at
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.intervals import Sampling

@@ -22,14 +22,7 @@ from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, verdicts
 from medgraft.report.text.audit_findings import verdict_sentence
 from medgraft.results.recommendation import AuditResult
-from medgraft.types import (
-    AuditFinding,
-    AuditReason,
-    Canvas,
-    Floats,
-    SeenBefore,
-    Severity,
-)
+from medgraft.types import AuditFinding, AuditReason, Canvas, Floats, SeenBefore, Severity
 from numpy_model import SIDE, ByBrightness
 
 CORNER = (slice(4, 11), slice(4, 11))  # inside the border ring

@@ -21,20 +21,9 @@ from medgraft.report.pages.study import render
 from medgraft.report.result_json import result_json
 from medgraft.report.text import audit_findings, questions, recommendation
 from medgraft.results.figures import Comparison
-from medgraft.results.recommendation import (
-    AuditResult,
-    Question,
-    Rationale,
-    Variation,
-)
+from medgraft.results.recommendation import AuditResult, Question, Rationale, Variation
 from medgraft.results.study import ReportInput
-from medgraft.types import (
-    AuditCheck,
-    AuditFinding,
-    AuditReason,
-    Estimate,
-    Verdict,
-)
+from medgraft.types import AuditCheck, AuditFinding, AuditReason, Estimate, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "caption", "summary"}

@@ -27,13 +27,7 @@ from medgraft.errors import BackboneError, DataError
 from medgraft.serve.limits import MIB, Limits
 from medgraft.serve.model import bundle_sha256
 from medgraft.serve.run import Door, bound, check_key, is_loopback
-from medgraft.serve.schema import (
-    AboutAnswer,
-    CasesAnswer,
-    ErrorAnswer,
-    ExplainedAnswer,
-    Predicted,
-)
+from medgraft.serve.schema import AboutAnswer, CasesAnswer, ErrorAnswer, ExplainedAnswer, Predicted
 from numpy_model import ByBrightness
 
 PATIENT = "SENTINEL^PATIENT"

@@ -25,15 +25,7 @@ from medgraft.studies.audit_candidates import AuditedChoice, audit_candidates, a
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.recommend import Recommendation, explain_choice
 from medgraft.studies.store import RunStore
-from medgraft.types import (
-    AuditFinding,
-    Estimate,
-    ImageTable,
-    Scenario,
-    Silent,
-    Source,
-    Verdict,
-)
+from medgraft.types import AuditFinding, Estimate, ImageTable, Scenario, Silent, Source, Verdict
 
 PROBE = Scenario.from_key("multiscale/tf_efficientnet_lite0/blocks.1/s64/svm")
 OPTIONS = StudyOptions(modality="xray", audit_pairs=36)

@@ -12,13 +12,7 @@ from medgraft.evaluate.winners_curse import resample_in_and_out
 from medgraft.results.figures import Comparison
 from medgraft.results.recommendation import Rationale
 from medgraft.studies.recommend import Recommendation, explain_choice, recommend
-from medgraft.types import (
-    Estimate,
-    Grouping,
-    ImageTable,
-    Predictions,
-    Source,
-)
+from medgraft.types import Estimate, Grouping, ImageTable, Predictions, Source
 
 
 def predictions(key: str, noise: float, n: int = 400, seed: int = 1) -> Predictions:

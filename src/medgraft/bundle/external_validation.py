@@ -31,22 +31,9 @@ from medgraft.files import json_value, write_json
 from medgraft.learn.fit import load
 from medgraft.profile.unlike import check_rate
 from medgraft.report.result_json import calibration_json
-from medgraft.results.figures import (
-    Evaluation,
-    GradeFigures,
-    SetFigures,
-    Subgroups,
-    UnlikeFigures,
-)
+from medgraft.results.figures import Evaluation, GradeFigures, SetFigures, Subgroups, UnlikeFigures
 from medgraft.scenario import DEFAULT_METRIC
-from medgraft.types import (
-    Finding,
-    ImageTable,
-    Operating,
-    Predictions,
-    SeenBefore,
-    Skipped,
-)
+from medgraft.types import Finding, ImageTable, Operating, Predictions, SeenBefore, Skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,7 @@ from medgraft.evaluate.metrics import judge
 from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.kept_sets import read_own_probability
 from medgraft.results.figures import SetFigures
-from medgraft.types import (
-    FittedScenario,
-    Floats,
-    Ints,
-    Predictions,
-)
+from medgraft.types import FittedScenario, Floats, Ints, Predictions
 
 
 def with_sets(

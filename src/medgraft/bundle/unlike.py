@@ -21,14 +21,7 @@ from medgraft.learn.network import BATCH, NetworkWithHead
 from medgraft.profile.reference import Reference
 from medgraft.profile.unlike import RATE, Unlikeness, check_rate
 from medgraft.results.figures import UnlikeFigures
-from medgraft.types import (
-    Canvas,
-    FeatureSpec,
-    FittedScenario,
-    Floats,
-    ImageTable,
-    Source,
-)
+from medgraft.types import Canvas, FeatureSpec, FittedScenario, Floats, ImageTable, Source
 
 
 @dataclass(frozen=True, eq=False)

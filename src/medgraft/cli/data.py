@@ -17,17 +17,7 @@ from medgraft.cli.option_parsing import (
     numbers_of,
     split_words,
 )
-from medgraft.cli.options import (
-    AS_JSON,
-    CACHE,
-    DATA,
-    ENGINE,
-    POSITIVE,
-    QUIET,
-    SAFE,
-    SEED,
-    WORKERS,
-)
+from medgraft.cli.options import AS_JSON, CACHE, DATA, ENGINE, POSITIVE, QUIET, SAFE, SEED, WORKERS
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 

@@ -36,10 +36,7 @@ from medgraft.data.grades import in_order
 from medgraft.data.groups.columns import PERSON, THING, rank_of
 from medgraft.data.groups.grouping import apply_grouping
 from medgraft.data.groups.keys import Candidate, known
-from medgraft.data.listing import (
-    Listing,
-    Row,
-)
+from medgraft.data.listing import Listing, Row
 from medgraft.data.npz import read_npz
 from medgraft.data.panel_findings import related_findings
 from medgraft.data.pixel_rule import with_rule
@@ -50,14 +47,7 @@ from medgraft.data.tables.options import Several
 from medgraft.data.tables.read_table import read_table
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.panel import Panel, Uncertain, check_uncertain
-from medgraft.types import (
-    Finding,
-    Grouping,
-    ImageTable,
-    Progress,
-    Skipped,
-    Strings,
-)
+from medgraft.types import Finding, Grouping, ImageTable, Progress, Skipped, Strings
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,7 @@ from medgraft.evaluate.calibration import distinct_folds, require_development
 from medgraft.evaluate.intervals import number_groups, repeats, wilson
 from medgraft.evaluate.metrics import judge
 from medgraft.results.figures import SetFigures
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Ints,
-    Predictions,
-    Strings,
-)
+from medgraft.types import Estimate, Floats, Ints, Predictions, Strings
 
 ALPHA = 0.1  # of a class's patients whose own class may be missing from their sets
 SLACK = 1e-9  # by which a sum of weights may fall short of a share, for rounding

@@ -52,12 +52,7 @@ from medgraft.evaluate.metrics import (
 from medgraft.evaluate.recalibration import recalibrate
 from medgraft.evaluate.threshold import cross_fit_group_thresholds
 from medgraft.results.figures import Evaluation
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Operating,
-    Predictions,
-)
+from medgraft.types import Estimate, Floats, Operating, Predictions
 
 
 def evaluate(

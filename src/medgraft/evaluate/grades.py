@@ -16,23 +16,12 @@ from medgraft.data.grades import grade_values
 from medgraft.evaluate.conformal import OwnProbability
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.influence import bounds, spread
-from medgraft.evaluate.intervals import (
-    DEFAULT,
-    Sampling,
-    describe_groups,
-    proportion,
-    wilson,
-)
+from medgraft.evaluate.intervals import DEFAULT, Sampling, describe_groups, proportion, wilson
 from medgraft.evaluate.metrics import Case, judge
 from medgraft.evaluate.threshold import choose_threshold
 from medgraft.evaluate.wished import describe_wishes
 from medgraft.results.figures import GradeCut, GradeFigures, Wish
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Grading,
-    Predictions,
-)
+from medgraft.types import Estimate, Floats, Grading, Predictions
 
 CUT_METRICS = ("auroc", "sensitivity", "specificity")
 

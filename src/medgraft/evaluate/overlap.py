@@ -39,14 +39,7 @@ from medgraft.evaluate.intervals import (
 )
 from medgraft.evaluate.metrics import METRICS, Case, judge, statistics
 from medgraft.results.figures import LowerEnd
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Ints,
-    Operating,
-    Predictions,
-    Strings,
-)
+from medgraft.types import Estimate, Floats, Ints, Operating, Predictions, Strings
 
 FEWEST = 20  # effective groups of a class below which nothing is said
 STILL_TELLING = 0.6  # AUROC of the surface under the weights above which they have failed

@@ -27,12 +27,7 @@ from scipy import special, stats
 
 from medgraft.evaluate.intervals import describe_groups, freedom_of, number_groups, wilson
 from medgraft.results.figures import Calibration
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Ints,
-    Predictions,
-)
+from medgraft.types import Estimate, Floats, Ints, Predictions
 
 LEVEL = 0.95
 CLIP = 1e-7  # the least probability that is believed, as in the log loss

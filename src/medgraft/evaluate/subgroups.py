@@ -23,12 +23,7 @@ from medgraft.evaluate.influence import influence, spread
 from medgraft.evaluate.intervals import DEFAULT, Sampling, number_groups
 from medgraft.evaluate.metrics import Case, Threshold, judge
 from medgraft.results.figures import Subgroup, Subgroups
-from medgraft.types import (
-    Floats,
-    ImageTable,
-    Predictions,
-    Strings,
-)
+from medgraft.types import Floats, ImageTable, Predictions, Strings
 
 MOST = 12  # values of a column; numbers that have more are cut into quarters
 PARTS = 4

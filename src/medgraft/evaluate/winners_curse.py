@@ -20,12 +20,7 @@ from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.intervals import DEFAULT, Sampling, Weights, bootstrap, ones
 from medgraft.evaluate.metrics import METRICS, Case, Threshold, value_range
 from medgraft.results.figures import Comparison
-from medgraft.types import (
-    Estimate,
-    Floats,
-    Ints,
-    Predictions,
-)
+from medgraft.types import Estimate, Floats, Ints, Predictions
 
 Choice = Callable[[Floats], Ints]
 """From metrics (n_scenarios, n_resamples) to the chosen scenario of each resample."""

@@ -22,13 +22,7 @@ import numpy as np
 
 from medgraft.data.preprocess import enlarge
 from medgraft.errors import ScenarioError
-from medgraft.explain.methods import (
-    FORMULAS,
-    METHODS,
-    SCORE_CAM,
-    WITHOUT_GRADIENT,
-    score_cam_map,
-)
+from medgraft.explain.methods import FORMULAS, METHODS, SCORE_CAM, WITHOUT_GRADIENT, score_cam_map
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import float32, to_rgb, torch_device
 from medgraft.features.taps import Tap, to_grid

@@ -25,12 +25,7 @@ from medgraft.foreign.loopback import LoopbackServer
 from medgraft.foreign.onnx_file import OnnxFile
 from medgraft.foreign.options import ForeignOptions
 from medgraft.foreign.python_callable import PythonCallable, imported
-from medgraft.foreign.torch_network import (
-    SUFFIXES,
-    TorchNetwork,
-    from_checkpoint,
-    is_torch_module,
-)
+from medgraft.foreign.torch_network import SUFFIXES, TorchNetwork, from_checkpoint, is_torch_module
 from medgraft.results.foreign_model import ForeignModel
 from medgraft.types import Canvas, Floats, ImageTable, Ints
 

@@ -17,13 +17,7 @@ from medgraft.evaluate.grades import grading_of
 from medgraft.evaluate.threshold import choose_threshold
 from medgraft.learn.out_of_fold import OutOfFold, Probabilities, calibrated
 from medgraft.results.training import TrainingLog
-from medgraft.types import (
-    FittedScenario,
-    Floats,
-    Predictions,
-    Scenario,
-    digest,
-)
+from medgraft.types import FittedScenario, Floats, Predictions, Scenario, digest
 
 OUT_OF_FOLD_CACHE_VERSION = "12"  # raise it when a change of code changes out-of-fold numbers
 

@@ -38,12 +38,7 @@ from medgraft.panel import UNKNOWN
 from medgraft.results.figures import Comparison
 from medgraft.results.training import DepthSearch, DepthTrial
 from medgraft.scenario import INPUT
-from medgraft.types import (
-    Estimate,
-    Folds,
-    Ints,
-    Predictions,
-)
+from medgraft.types import Estimate, Folds, Ints, Predictions
 
 MORE = 3  # times the epochs of a rung at most, where there are fewer images than it asks for
 Said = tuple[Predictions, ...]

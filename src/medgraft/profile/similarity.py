@@ -27,13 +27,7 @@ from medgraft.features.weights import PACKAGED
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.profile.known_sets import known_sets
 from medgraft.results.recommendation import Similarity
-from medgraft.types import (
-    Estimate,
-    Floats,
-    ImageTable,
-    Strings,
-    digest,
-)
+from medgraft.types import Estimate, Floats, ImageTable, Strings, digest
 
 MOST = 128  # images that are looked at
 EPSILON = 1e-3  # which the norms of the default network add to a variance before they divide

@@ -8,12 +8,7 @@ from typing import Any, Literal
 
 from medgraft.panel import Uncertain
 from medgraft.results.figures import Comparison
-from medgraft.types import (
-    Estimate,
-    Finding,
-    Operating,
-    Skipped,
-)
+from medgraft.types import Estimate, Finding, Operating, Skipped
 
 Told = Literal["told", "not told"]
 """Whether a finding is told from chance, corrected for the number of findings."""

@@ -12,13 +12,7 @@ from medgraft.results.figures import Comparison, Evaluation
 from medgraft.results.layers import LayerExample
 from medgraft.results.recommendation import KnownSet, StudyResult
 from medgraft.results.training import TrainedScenario, TrainedStages
-from medgraft.types import (
-    Card,
-    Estimate,
-    Floats,
-    Pixels,
-    Scenario,
-)
+from medgraft.types import Card, Estimate, Floats, Pixels, Scenario
 
 NoMap = Literal["", "no gradient", "no extent"]  # of the scores, or of the layer that is read
 

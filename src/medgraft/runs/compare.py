@@ -29,13 +29,7 @@ from medgraft.results.runs import (
 from medgraft.runs.find import PREDICTIONS
 from medgraft.studies.recommend import recommended_in_bags
 from medgraft.studies.store import read_predictions
-from medgraft.types import (
-    Floats,
-    Ints,
-    Operating,
-    Predictions,
-    Strings,
-)
+from medgraft.types import Floats, Ints, Operating, Predictions, Strings
 
 LEAST = 5  # patients of a class in both runs, of fewer no difference is tested
 MOST_SCENARIOS = 60  # of both runs together, up to which the choice itself is repeated

@@ -22,12 +22,7 @@ from medgraft.results.figures import Calibration
 from medgraft.results.model_card import ModelFacts
 from medgraft.runs.find import PREDICTIONS, RESULT, load_object
 from medgraft.serve import words
-from medgraft.types import (
-    Estimate,
-    FittedScenario,
-    Floats,
-    Predictions,
-)
+from medgraft.types import Estimate, FittedScenario, Floats, Predictions
 
 MOST_CASES = 100  # of each kind
 

@@ -19,12 +19,7 @@ from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario
 from medgraft.studies.recommend import Recommendation
 from medgraft.studies.store import RunStore
-from medgraft.types import (
-    AuditFinding,
-    Estimate,
-    Scenario,
-    digest,
-)
+from medgraft.types import AuditFinding, Estimate, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
 

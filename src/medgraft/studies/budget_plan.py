@@ -21,12 +21,7 @@ from medgraft.results.recommendation import Similarity
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
 from medgraft.studies.readings import judging_seconds, reading_seconds
-from medgraft.types import (
-    BudgetStep,
-    ImageTable,
-    StepName,
-    StepReason,
-)
+from medgraft.types import BudgetStep, ImageTable, StepName, StepReason
 
 MANY = 1000  # images to learn from, and
 UNLIKE = 0.03  # a distance from ImageNet, from which on training comes before dear readings

@@ -16,15 +16,7 @@ from medgraft.features.encoders import check_pooling
 from medgraft.features.feature_plan import encoder_of
 from medgraft.learn.estimators import HEADS
 from medgraft.results.recommendation import SecondNetwork
-from medgraft.scenario import (
-    FAMILIES,
-    TRAINED,
-    Head,
-    Scenario,
-    encoding_of,
-    steps_of,
-    views_of,
-)
+from medgraft.scenario import FAMILIES, TRAINED, Head, Scenario, encoding_of, steps_of, views_of
 from medgraft.training_recipe import recipe_of
 from medgraft.types import ResizeRule
 

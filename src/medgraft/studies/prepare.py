@@ -29,12 +29,7 @@ from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, short
 from medgraft.profile.similarity import measure_similarity
 from medgraft.results.recommendation import Similarity
 from medgraft.scenario import TRAINED
-from medgraft.studies.budget_plan import (
-    PlannedStep,
-    first_options,
-    planned_in,
-    with_training,
-)
+from medgraft.studies.budget_plan import PlannedStep, first_options, planned_in, with_training
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.near_copies import without_torn_copies
 from medgraft.studies.options import StudyOptions
@@ -42,15 +37,7 @@ from medgraft.studies.plan import STEP, PlannedScenario, input_sizes, plain_canv
 from medgraft.studies.readings import inputs_of
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import Drawn, draw, plan_within, train_within
-from medgraft.types import (
-    BudgetUse,
-    FeatureSpec,
-    Finding,
-    Folds,
-    ImageTable,
-    Predictions,
-    Strings,
-)
+from medgraft.types import BudgetUse, FeatureSpec, Finding, Folds, ImageTable, Predictions, Strings
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,12 +48,7 @@ from medgraft.studies.plan import PRETRAINED, PlannedScenario
 from medgraft.studies.prepare import Prepared, divided, prepare
 from medgraft.studies.questions import answer
 from medgraft.studies.race import race
-from medgraft.studies.recommend import (
-    Recommendation,
-    decided_for_all,
-    explain_choice,
-    recommend,
-)
+from medgraft.studies.recommend import Recommendation, decided_for_all, explain_choice, recommend
 from medgraft.studies.session import Session
 from medgraft.studies.spend_budget import spend
 from medgraft.studies.store import BesideModel, RunStore

@@ -24,12 +24,7 @@ from medgraft.results.figures import Evaluation
 from medgraft.scenario import INPUT, Finetune, Scenario
 from medgraft.studies.defaults import default_metric, require_grades
 from medgraft.studies.store import BesideModel
-from medgraft.types import (
-    Folds,
-    ImageTable,
-    Predictions,
-    Skipped,
-)
+from medgraft.types import Folds, ImageTable, Predictions, Skipped
 
 VALIDATE = ("plain", "changed")
 

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from medgraft.evaluate.conformal import (
-    OwnProbability,
-    cross_fit_sets,
-    describe_sets,
-    sets_at,
-)
+from medgraft.evaluate.conformal import OwnProbability, cross_fit_sets, describe_sets, sets_at
 from medgraft.evaluate.metrics import judge
 from medgraft.evaluate.subgroups import subgroup_columns, subgroups_of
 from medgraft.features.extract import Extractor

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from medgraft.types import (
-        Estimate,
-        Skipped,
-    )
+    from medgraft.types import Estimate, Skipped
 
 PIPED = 1000  # columns of a table that a program reads
 SHORT = 12  # characters of a cell that is not broken

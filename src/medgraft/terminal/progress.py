@@ -14,10 +14,7 @@ from medgraft.terminal.progress_file import VARIABLE, ProgressFile
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medgraft.types import (
-        BudgetUse,
-        Progress,
-    )
+    from medgraft.types import BudgetUse, Progress
 
 
 def progress(quiet: bool) -> Progress:

@@ -15,12 +15,7 @@ from medgraft.data.tables.column_names import (
     words_of,
 )
 from medgraft.data.tables.files import TableFile
-from medgraft.data.tables.findings import (
-    fits_both,
-    joined_findings,
-    marked_columns,
-    named_columns,
-)
+from medgraft.data.tables.findings import fits_both, joined_findings, marked_columns, named_columns
 from medgraft.data.tables.label_questions import (
     classes_or_findings,
     no_classes,
@@ -28,13 +23,7 @@ from medgraft.data.tables.label_questions import (
     several_ones,
     which_column,
 )
-from medgraft.data.tables.labels import (
-    Kind,
-    binarized,
-    class_names,
-    kind_of,
-    spelling_finding,
-)
+from medgraft.data.tables.labels import Kind, binarized, class_names, kind_of, spelling_finding
 from medgraft.data.tables.one_hot import (
     LabelChoice,
     binary_columns,

@@ -11,12 +11,7 @@ from medgraft.data.listing import Listing
 from medgraft.data.tables.columns import with_label, with_split
 from medgraft.data.tables.dicom_lookup import with_paths
 from medgraft.data.tables.files import TableFile, nothing_in, read_table_file
-from medgraft.data.tables.image_columns import (
-    ImageColumn,
-    image_column,
-    mask_column,
-    names_nothing,
-)
+from medgraft.data.tables.image_columns import ImageColumn, image_column, mask_column, names_nothing
 from medgraft.data.tables.images import ImageFiles
 from medgraft.data.tables.join import completed
 from medgraft.data.tables.labels import counted

@@ -15,13 +15,7 @@ from medgraft.report.sections.performance import Judged
 from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
-from medgraft.results.figures import (
-    Evaluation,
-    GradeFigures,
-    SetFigures,
-    Subgroups,
-    UnlikeFigures,
-)
+from medgraft.results.figures import Evaluation, GradeFigures, SetFigures, Subgroups, UnlikeFigures
 from medgraft.types import Estimate, SeenBefore, Skipped
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word

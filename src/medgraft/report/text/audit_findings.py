@@ -12,14 +12,7 @@ from typing import Any
 from medgraft.report.text import formatting
 from medgraft.results.evidence import DECIDES, EVIDENCE, INSIDE, MOVED, OUTSIDE
 from medgraft.results.recommendation import AuditResult
-from medgraft.types import (
-    AuditCheck,
-    AuditFinding,
-    AuditReason,
-    Estimate,
-    Verdict,
-    gravest_first,
-)
+from medgraft.types import AuditCheck, AuditFinding, AuditReason, Estimate, Verdict, gravest_first
 
 VERDICTS: Mapping[Verdict, str] = {
     "PASS": "nothing that was tested decides where it should not",
