@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -18,22 +17,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from medgraft.data.listing import content_hash
-from medgraft.data.pixel_rule import with_rule
+from medgraft.classifier_input import (
+    GivenImages,
+    Images,
+    given_images,
+    has_several_findings,
+    labelled_table,
+    marks_of,
+    weighed_table,
+)
 from medgraft.data.pixels.formats import Decoded
-from medgraft.data.pixels.stored_header import StoredHeader, hash_and_header
 from medgraft.data.preprocess import make_canvas, recipe_of
 from medgraft.data.split import Development, make_folds
-from medgraft.errors import BackboneError, DataError, FitError
+from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import SEGMENT_ROWS, Extractor
 from medgraft.learn.fit import cross_fitted_all
 from medgraft.learn.frozen import FittedFrozen
-from medgraft.panel import ABSENT, PRESENT, UNKNOWN, Marks, Panel
+from medgraft.panel import Panel
 from medgraft.studies.choose_tap import ChosenTap, choose_tap, choose_taps
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
@@ -44,14 +48,8 @@ from medgraft.types import (
     ImageTable,
     Pixels,
     ResizeRule,
-    Source,
     Strings,
 )
-
-UINT8 = "medgraft reads 0..255 uint8; convert with (255 * X).round().astype('uint8') from 0..1"
-
-Images = Iterable[str | os.PathLike[str]] | Iterable[Pixels] | Pixels
-"""Paths of image files; an array (n, height, width[, 3]) uint8; or such images of many sizes."""
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn: no types
@@ -180,11 +178,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             resize=self.resize,
             seed=_seed(self.random_state),
         )
-        extractor, images = self._extractor(), _images(X)
-        self.multilabel_ = _several(y)
+        extractor, images = self._extractor(), given_images(X)
+        self.multilabel_ = has_several_findings(y)
         if self.multilabel_:
             return self._fit_findings(options, extractor, images, y, groups, sample_weight)
-        self.classes_, table, weight = _labelled(images, y, groups, sample_weight)
+        self.classes_, table, weight = labelled_table(images, y, groups, sample_weight)
         planned = self._planned(options, len(table), len(table.classes), extractor)
         folds = make_folds(table, options.n_folds, options.seed)
         development = Development(table, folds, weight)
@@ -200,14 +198,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self,
         options: StudyOptions,
         extractor: Extractor,
-        images: _Images,
+        images: GivenImages,
         y: Any,
         groups: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> Self:
         """`fit` of several findings an image."""
-        marks = _marks(y, len(images.sources))
-        table, weight = _weighed(images, groups, sample_weight)
+        marks = marks_of(y, len(images.sources))
+        table, weight = weighed_table(images, groups, sample_weight)
         marks = marks[table.ids.astype(np.int64)]
         self.classes_ = np.arange(marks.shape[1])
         planned = self._planned(options, len(table), 2, extractor)
@@ -220,7 +218,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _read(
         self,
-        images: _Images,
+        images: GivenImages,
         table: ImageTable,
         planned: Sequence[PlannedScenario],
         extractor: Extractor,
@@ -253,7 +251,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         check_is_fitted(self)
         if self.multilabel_:
             return self._log_odds(X)
-        logits = self._logits(_images(X), self.fitted_)
+        logits = self._logits(given_images(X), self.fitted_)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: Images) -> NDArray[np.float64]:
@@ -264,7 +262,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         probabilities: NDArray[np.float64] = (
             expit(self._log_odds(X))
             if self.multilabel_
-            else softmax(self._logits(_images(X), self.fitted_), axis=1)
+            else softmax(self._logits(given_images(X), self.fitted_), axis=1)
         )
         return probabilities
 
@@ -273,20 +271,20 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         check_is_fitted(self)
         if self.multilabel_:
             return (self._log_odds(X) > 0).astype(np.int64)
-        best = self._logits(_images(X), self.fitted_).argmax(axis=1)
+        best = self._logits(given_images(X), self.fitted_).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
         return labels
 
     def _log_odds(self, X: Images) -> Floats:
         """Calibrated log odds (n, k) of each finding."""
-        images, found = _images(X), []
+        images, found = given_images(X), []
         for one in self.fitted_:
             logits = self._logits(images, one)
             with_it = one.classes.index(one.positive)
             found.append(logits[:, with_it] - logits[:, 1 - with_it])
         return np.stack(found, axis=1)
 
-    def _logits(self, images: _Images, fitted: FittedFrozen) -> Floats:
+    def _logits(self, images: GivenImages, fitted: FittedFrozen) -> Floats:
         """Calibrated logits (n, n_classes), whose softmax is the probabilities."""
         spec, extractor = fitted.spec, fitted.extractor
         if extractor.backbone(spec.backbone).card.sha256 != spec.weights:
@@ -347,189 +345,8 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-# --------------------------------------------------------------------------- what X may be
-
-
-@dataclass(frozen=True, eq=False)
-class _Images:
-    """n images as they were given: files, or pixels by content hash where they are arrays.
-
-    headers : by that hash, of files that store more than a picture of eight bits.
-    """
-
-    sources: tuple[Source, ...]
-    hashes: Strings
-    pixels: Mapping[str, Pixels]
-    headers: Mapping[str, StoredHeader] = field(default_factory=dict)
-
-    def table(self) -> ImageTable:
-        """The images without labels, their row numbers as ids; an image's copies are its group."""
-        n = len(self.sources)
-        return ImageTable(
-            ids=np.arange(n).astype(str),
-            sources=self.sources,
-            content_hashes=self.hashes,
-            labels=np.full(n, -1, np.int64),
-            groups=self.hashes,
-            splits=np.full(n, "train"),
-            masks=np.full(n, ""),
-            classes=(),
-        )
-
-
-def _images(X: Images) -> _Images:
-    """Check what X is, and hash each image's content."""
-    if isinstance(X, str | bytes | os.PathLike):
-        raise DataError(f"X is the one path {X!r}; give a list of paths, or [{X!r}]")
-    if getattr(X, "ndim", 1) not in (1, 3, 4):
-        raise DataError(
-            f"X has shape {getattr(X, 'shape', ())}, and images are (n, height, width[, 3]); "
-            "give such an array, a list of images or a list of paths"
-        )
-    items: list[Any] = list(X)
-    if not items:
-        raise DataError("X is empty; give at least one image")
-    files = [isinstance(item, str | os.PathLike) for item in items]
-    if all(files):
-        paths = [os.fspath(item) for item in items]
-        found = [_file_hash(row, path) for row, path in enumerate(paths)]
-        headers = {name: header for name, header in found if header is not None}
-        return _Images(tuple(map(Source, paths)), np.array([n for n, _ in found]), {}, headers)
-    if any(files):
-        raise DataError(
-            f"X mixes paths and arrays (X[{files.index(True)}] is a path, X[{files.index(False)}] "
-            "is not); give one kind"
-        )
-    arrays = [_checked(row, item) for row, item in enumerate(items)]
-    hashes = [_array_hash(array) for array in arrays]
-    sources = tuple(Source(f"X[{row}]") for row in range(len(items)))
-    return _Images(sources, np.array(hashes), dict(zip(hashes, arrays, strict=True)))
-
-
-def _checked(row: int, item: Any) -> Pixels:
-    """One image (height, width[, 3]) uint8; a channel axis of 1 goes."""
-    if not isinstance(item, np.ndarray):
-        raise DataError(f"X[{row}] is a {type(item).__name__}; give paths, or numpy arrays")
-    array = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
-    if array.shape[2:] not in ((), (3,)) or array.ndim < 2 or array.size == 0:
-        raise DataError(f"X[{row}] has shape {item.shape}; an image is (height, width[, 3])")
-    if array.dtype != np.uint8:
-        raise DataError(f"X[{row}] is {array.dtype}; {UINT8}")
-    return np.ascontiguousarray(array)
-
-
-def _file_hash(row: int, path: str) -> tuple[str, StoredHeader | None]:
-    """The hash by which a study knows the same file, so that they share their codes; its header."""
-    try:
-        return hash_and_header(path)
-    except OSError as error:
-        raise DataError(
-            f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
-        ) from error
-
-
-def _array_hash(array: Pixels) -> str:
-    header = f"array {array.shape}\n".encode()
-    return content_hash(header + array.tobytes())
-
-
-def _labelled(
-    images: _Images, y: ArrayLike, groups: ArrayLike | None, sample_weight: ArrayLike | None
-) -> tuple[NDArray[Any], ImageTable, Floats | None]:
-    """Classes (n_classes,), the table of the images that weigh something, their weights (n,)."""
-    y = _column("y", y, len(images.sources))
-    check_classification_targets(y)
-    table, weight = _weighed(images, groups, sample_weight)
-    classes, labels = np.unique(y[table.ids.astype(np.int64)], return_inverse=True)
-    if len(classes) < 2:
-        raise FitError(
-            f"y has one class only ({', '.join(map(str, classes))}) among {len(table)} "
-            "images that weigh something; a classifier needs at least two"
-        )
-    names = tuple(map(str, classes))
-    table = dataclasses.replace(
-        table,
-        labels=labels.astype(np.int64),
-        classes=names,
-        positive=names[1] if len(names) == 2 else None,  # whom scikit-learn calls positive
-    )
-    return classes, table, weight
-
-
-def _weighed(
-    images: _Images, groups: ArrayLike | None, sample_weight: ArrayLike | None
-) -> tuple[ImageTable, Floats | None]:
-    """The table of the images that weigh something, without labels, and their weights (n,)."""
-    n = len(images.sources)
-    weight = None if sample_weight is None else _column("sample_weight", sample_weight, n)
-    kept = np.ones(n, bool)
-    if weight is not None:
-        weight = weight.astype(np.float64)
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise DataError("sample_weight holds negative or missing values; give weights from 0")
-        kept = weight > 0
-    table = images.table().select(kept)
-    if groups is not None:
-        table = dataclasses.replace(
-            table, groups=_groups(_column("groups", groups, n)[kept], table)
-        )
-    return with_rule(table, images.headers), None if weight is None else weight[kept]
-
-
-def _several(y: Any) -> bool:
-    """Whether y says of several findings an image which are there."""
-    return y is not None and np.ndim(y) == 2 and np.shape(y)[1] > 1
-
-
-def _marks(y: Any, n: int) -> Marks:
-    """What y (n, k) says is known of k findings; what is masked is unknown."""
-    values, hidden = np.ma.getdata(y), np.ma.getmaskarray(np.ma.asarray(y))
-    if len(values) != n:
-        raise DataError(f"y has {len(values)} rows for {n} images in X; it must have one each")
-    numbers = values.dtype.kind in "biuf"
-    bad = ~hidden & ~np.isin(values, (0, 1)) if numbers else ~hidden
-    if bad.any():
-        raise DataError(
-            f"y holds {values[bad].flat[0]!r} in row {int(np.argwhere(bad)[0][0])}; of several "
-            "findings an image it holds 0 and 1, and what is not known is masked: "
-            "numpy.ma.masked_array(y, mask=unknown)"
-        )
-    marks: Marks = np.where(hidden, UNKNOWN, np.where(values == 1, PRESENT, ABSENT)).astype(np.int8)
-    return marks
-
-
-def _column(name: str, values: Any, n: int) -> NDArray[Any]:
-    column = np.asarray(values)
-    if column.shape != (n,):
-        raise DataError(
-            f"{name} has shape {column.shape} for {n} images in X; it must have one entry each"
-            if values is not None
-            else f"{name} is None; a classifier learns from labels, one for each image"
-        )
-    return column
-
-
-def _groups(given: NDArray[Any], table: ImageTable) -> Strings:
-    """Groups by name; where one is missing, the image is a group of its own."""
-    named = np.array(
-        [
-            own if value is None or value != value or value == "" else str(value)
-            for value, own in zip(given.tolist(), table.groups.tolist(), strict=True)
-        ]
-    )
-    if len(np.unique(named)) < 2:
-        raise FitError(
-            f"all {len(named)} images are in one group ({given[0]}), and cross-validation needs "
-            "several; pass what tells patients apart, or groups=None"
-        )
-    return named
-
-
-# --------------------------------------------------------------------------- codes
-
-
 def _codes(
-    images: _Images, table: ImageTable, spec: FeatureSpec, extractor: Extractor
+    images: GivenImages, table: ImageTable, spec: FeatureSpec, extractor: Extractor
 ) -> FeatureTable:
     """Codes of every image of a table, through the cache.
 
