@@ -38,7 +38,7 @@ def true_auroc(d: float) -> float:
 
 
 def patients(
-    rng: np.random.Generator, n: int, size: int, shares: Sequence[float]
+    rng: np.random.Generator, n: int, size: float, shares: Sequence[float]
 ) -> tuple[Ints, Ints]:
     """Class (n,) and patient (n,) of n images, patients of 1 + Poisson(size - 1) images.
 
@@ -64,7 +64,7 @@ def noise(rng: np.random.Generator, patient: Ints, columns: int) -> Floats:
 def two_classes(
     rng: np.random.Generator,
     n: int,
-    size: int,
+    size: float,
     d: Sequence[float],
     rho: float = 0.0,
     stretch: float = 1.0,
@@ -97,7 +97,7 @@ def five_folds(y: Ints, patient: Ints) -> Ints:
     return fold[patient]
 
 
-def eight_classes(rng: np.random.Generator, n: int, size: int, d: float) -> Predictions:
+def eight_classes(rng: np.random.Generator, n: int, size: float, d: float) -> Predictions:
     """Predictions of eight classes, all as frequent."""
     y, patient = patients(rng, n, size, (1 / 8,) * 8)
     score = noise(rng, patient, 8)

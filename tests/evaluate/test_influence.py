@@ -55,6 +55,21 @@ def test_independent_images_of_one_stratum_have_delong_s_interval(make):
     assert estimate(case, ["auroc"])["auroc"] == exact
 
 
+def test_two_images_of_one_patient_among_sixty_hardly_widen_an_interval(make):
+    """One positive lies below most negatives, and repeats nothing."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    z = rng.normal(size=60) + 3 * y
+    z[1] = -1.0
+    p, alone = stats.norm.cdf(z - 1.5), np.arange(60)
+    paired = np.where(alone == 59, 57, alone)
+    for metric in ("auroc", "sensitivity", "accuracy"):
+        one, two = (
+            estimate(judge(make(y, p, groups), AT), [metric])[metric] for groups in (alone, paired)
+        )
+        assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1), metric
+
+
 def test_obuchowski_by_hand(make):
     """Three patients: A has a positive .9 and a negative .5, B a positive .4, C negatives .1, .6.
 

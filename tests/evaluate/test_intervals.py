@@ -8,6 +8,7 @@ from medgraft.errors import DataError
 from medgraft.evaluate import intervals
 from medgraft.evaluate.intervals import (
     Sampling,
+    blended,
     bootstrap,
     bootstrap_weights,
     delong,
@@ -163,7 +164,7 @@ def test_effective_number_by_hand():
     # Sums 2 (3/8) five times, -2 (5/8) three times: squares 7.5, fourth powers 8.90625.
     variance = 8 / 7 * 7.5 / 16**2
     kurtosis = 8 * 8.90625 / 7.5**2
-    freedom = min(7, 16 / (kurtosis - 1 + 2 / 7))
+    freedom = 1 / (0.5 / min(7, 16 / (kurtosis - 1 + 2 / 7)) + 0.5 / 7)  # others: 1 of 2
     told = (15 / 64) / variance * (np.sqrt(Z2) / stats.t.ppf(0.975, freedom)) ** 2
     expected = wilson(10 / 16 * told, told)
     assert (found.value, found.n) == (10 / 16, 16)
@@ -178,6 +179,12 @@ def test_freedom_is_that_of_a_normal_variance_or_less():
     # One of ten groups holds it all: kurtosis 10, 20 / (9 + 2/9).
     assert freedom_of(np.array([1.0] + [0.0] * 9)) == pytest.approx(20 / (9 + 2 / 9))
     assert freedom_of(np.array([-1.0, 1.0] * 6)) == 11
+
+
+def test_freedom_moves_from_alone_to_groups_as_images_repeat():
+    assert blended(3, 50, np.ones(9, int)) == 50
+    assert blended(3, 50, np.array([2, 2])) == pytest.approx(2 / (1 / 3 + 1 / 50))
+    assert blended(3, 50, np.array([1000, 1000])) == pytest.approx(3, rel=0.01)
 
 
 def test_undefined_resamples_drop_out():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from medgraft.evaluate.intervals import freedom_of, number_groups, ones, placements
+from medgraft.evaluate.intervals import blended, freedom_of, number_groups, ones, placements
 from medgraft.evaluate.metrics import (
     FROM_TABLE,
     METRICS,
@@ -114,8 +114,9 @@ def spread(moved: Floats, case: Case, metric: str, *, paired: bool = False) -> t
     which is Obuchowski's variance with Satterthwaite's (1946) degrees of freedom, and DeLong's
     where every image is its own group and K = 1. A fold costs one, for its model errs on all its
     images alike. A plain mean over all images knows no classes. A few groups may hold most of the
-    influence, so that S_c is less certain than f_c says: it is lowered by `freedom_of`. In a
-    `paired` difference both cancel: K = 1, and f_c stays.
+    influence, so that S_c is less certain than f_c says: it is lowered by `freedom_of`, of an
+    AUROC as far as images repeat (`blended`), for alone they need it not. In a `paired` difference
+    both cancel: K = 1, and f_c stays.
 
     nan where a class has one group only.
     """
@@ -130,13 +131,17 @@ def spread(moved: Floats, case: Case, metric: str, *, paired: bool = False) -> t
     for c in np.unique(kind[here]):
         rows = here & (kind == c)
         sums = np.bincount(index[rows], moved[rows], n_groups).astype(np.float64)  # a_cg
-        sums_in = sums[np.bincount(index[rows], minlength=n_groups) > 0]
+        sizes = np.bincount(index[rows], minlength=n_groups)
+        sums_in, sizes = sums[sizes > 0], sizes[sizes > 0]
         if len(sums_in) < 2:
             return np.nan, 1.0
         groups, square = len(sums_in), float((sums_in**2).sum())
         freedom = max(groups - 1.0 - lost, (groups - 1) / 2)
         own.append(groups / freedom * square)
-        certain.append(freedom * (1.0 if paired else freedom_of(sums_in) / (groups - 1)))
+        own_freedom = freedom * freedom_of(sums_in) / (groups - 1)
+        if metric == "auroc":
+            own_freedom = blended(own_freedom, freedom, sizes)
+        certain.append(freedom if paired else own_freedom)
         total, squares = total + sums, squares + square
     across = n_groups / (n_groups - 1) * (float((total**2).sum()) - squares)
     variances = np.array(own)

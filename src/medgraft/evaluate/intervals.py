@@ -232,8 +232,9 @@ def proportion(hit: NDArray[np.bool_], groups: Strings, sampling: Sampling = DEF
 
     Images of a group are alike, so that they tell as much as p (1-p) / v independent ones, v the
     variance of the share from sums over groups (Korn and Graubard 1998); never more than there
-    are. That is multiplied by (z / t)², t having the degrees of freedom of v (`freedom_of`). Where
-    all are hits, or none, the groups are counted, as if a group's images told one thing.
+    are. That is multiplied by (z / t)², t having the degrees of freedom of v (`freedom_of`) as far
+    as images repeat (`blended`). Where all are hits, or none, the groups are counted, as if a
+    group's images told one thing.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ def proportion(hit: NDArray[np.bool_], groups: Strings, sampling: Sampling = DEF
         sums = np.bincount(index, hit - value).astype(np.float64)
         variance = n_groups / (n_groups - 1) * float((sums**2).sum()) / len(hit) ** 2
         effective = min(len(hit), value * (1 - value) / max(variance, 1e-15))
-        t = stats.t.isf(sampling.tail, freedom_of(sums))
+        t = stats.t.isf(sampling.tail, blended(freedom_of(sums), n_groups - 1, np.bincount(index)))
         effective = max(1.0, effective * float(stats.norm.isf(sampling.tail) / t) ** 2)
         method = f"Wilson on the effective number, {effective:.0f}, {describe_groups(groups)}"
     found = wilson(value * effective, effective, sampling.level)
@@ -268,6 +269,22 @@ def freedom_of(sums: Floats) -> float:
         return float(max(n - 1, 1))
     kurtosis = n * float((sums**4).sum()) / squares**2
     return max(1.0, min(n - 1.0, 2 * n / (kurtosis - 1 + 2 / (n - 1))))
+
+
+def blended(freedom: float, alone: float, sizes: Ints) -> float:
+    """Degrees of freedom between those of groups and those that images alone would have.
+
+    1 / f goes from one to the other by the share of others in an image's own group,
+    1 - sum n_g / sum n_g²: none where no image repeats, nearly all of it in large groups. Two
+    images of one patient among sixty then change an interval by little.
+
+    Parameters
+    ----------
+    freedom, alone : of sums over groups (`freedom_of`); of independent images.
+    sizes : (n_groups,) images of each group.
+    """
+    others = 1 - float(sizes.sum()) / float((sizes.astype(np.float64) ** 2).sum())
+    return 1 / (others / freedom + (1 - others) / alone) if others else alone
 
 
 def describe_groups(groups: Strings) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from medgraft.evaluate.intervals import describe_groups, freedom_of, number_groups, wilson
+from medgraft.evaluate.intervals import blended, describe_groups, freedom_of, number_groups, wilson
 from medgraft.results.figures import Calibration
 from medgraft.types import Estimate, Floats, Ints, Predictions
 
@@ -258,7 +258,8 @@ def _estimate(model: _Model, fitted: Floats) -> Estimate:
 
     It ends where twice the loss of likelihood is the squared quantile of t, times what the
     sandwich over groups makes of the variance: at least 1, for few groups show it poorly. t has the
-    degrees of freedom of that sandwich: where few patients are a surprise, these make it. Within
+    degrees of freedom of that sandwich, as far as images repeat (`blended`): where few patients are
+    a surprise, these make it. Within
     `NARROW` the likelihood is a parabola, whose ends (Wald's) need no search.
     """
     point = model.at(fitted)
@@ -267,7 +268,8 @@ def _estimate(model: _Model, fitted: Floats) -> Estimate:
     if model.clustered:
         parts = _left_out(model, point)
         scale = max(1.0, float((parts**2).sum()) * (1 - 1 / model.n_groups) / variance)
-        quantile = float(stats.t.isf((1 - LEVEL) / 2, freedom_of(parts)))
+        freedom = blended(freedom_of(parts), model.n_groups - 1, np.bincount(model.group))
+        quantile = float(stats.t.isf((1 - LEVEL) / 2, freedom))
         how = f", sandwich {describe_groups(model.group.astype(str))}"
     n, value = len(model.y), float(fitted[0])
     half = quantile * float(np.sqrt(scale * variance))
