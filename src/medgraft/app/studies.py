@@ -70,9 +70,12 @@ class Studies:
                 words = tuple(dict.fromkeys((*job.words, "--resume")))
                 self.jobs.start(replace(job, words=words))
 
-    def check(self, reading: Reading) -> dict[str, Any]:
-        """How far the check of data is, which is begun where it is not there; others end."""
-        if reading.state != "read" or reading.found.get("several"):
+    def check(self, reading: Reading, *, again: bool = False) -> dict[str, Any]:
+        """How far the check of data is, which is begun where it is not there; others end.
+
+        again : begin one anew that did not work.
+        """
+        if reading.state != "read":
             return {"state": "none"}
         id = f"check-{reading.fingerprint[:16]}"
         with self._starting:  # the page may be open twice
@@ -80,8 +83,8 @@ class Studies:
                 job = self.jobs.get(id)
             except NotFoundError:
                 job = self._start_check(reading, id)
-            ended = job.stopped and not self.jobs.alive(job) and not self._checked(id)
-            if ended and not self._studying():
+            gone = not self.jobs.alive(job) and self._checked(id) is None
+            if gone and (again or (job.stopped and not self._studying())):
                 job = self._start_check(reading, id)
         alive = self.jobs.alive(job)
         if alive:
@@ -95,9 +98,9 @@ class Studies:
     def _start_check(self, reading: Reading, id: str) -> Job:
         for other in self.jobs.all("check"):
             self.jobs.stop(other)
-        flags = {name: one for name, one in reading.flags.items() if name != "uncertain"}
         words = ["profile", reading.data, f"--out={self.home.checks / id}", "--json"]
-        words += words_of(flags)
+        words += words_of(reading.flags)
+        flags = dict(reading.flags)
         return self.jobs.start(Job(id, "check", "", tuple(words), reading.data, flags))
 
     def _checked(self, id: str) -> list[dict[str, Any]] | None:
@@ -108,7 +111,7 @@ class Studies:
             rows = json.loads(self.jobs.output(id))["findings"]
             return findings([
                 Finding(
-                    one["check"], one["severity"], one["text"],
+                    one["check"], one["severity"], one["text"], one.get("numbers", {}),
                     images=tuple(one["images"]), remedy=one["remedy"],
                 )
                 for one in rows
