@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -26,14 +25,13 @@ from two_lesions import write_lesions
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty images; one is there again under other marks, and one finding is rare."""
-    table = write_lesions(tmp_path / "data", 40)
-    with table.open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    rows = [[*rows[0], "rare"], *([*row, int(i < 6)] for i, row in enumerate(rows[1:]))]
+    table: Path = write_lesions(tmp_path / "data", 40)
+    head, *rows = table.read_text(encoding="utf-8").splitlines()
+    marked = [f"{row},{int(i < 6)}" for i, row in enumerate(rows)]
     shutil.copy(table.parent / "p0000.png", table.parent / "again.png")
-    rows.append(["again.png", *(1 - int(mark) for mark in rows[1][1:])])
-    with table.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+    others = [str(1 - int(mark)) for mark in marked[0].split(",")[1:]]
+    text = "\n".join([f"{head},rare", *marked, ",".join(["again.png", *others])])
+    table.write_text(text, encoding="utf-8")
     return table
 
 
