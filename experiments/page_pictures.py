@@ -68,10 +68,25 @@ def walk(page: Any, address: str, data: Path) -> None:
     page.get_by_role("link", name="Read the report").wait_for(timeout=600_000)
     page.wait_for_timeout(1000)
     taken(page, "finished")
+    with page.context.expect_page() as found:
+        page.get_by_role("link", name="Try it on new images").click()
+    try_it(found.value, data)
     page.get_by_role("link", name="medgraft").click()
     page.locator(".runs").wait_for()
     page.evaluate("document.activeElement.blur()")
     taken(page, "start")
+
+
+def try_it(page: Any, data: Path) -> None:
+    """Six images, and where the model looks in the first."""
+    page.locator("#verdict-word:visible").wait_for(timeout=120_000)
+    images = [sorted((data / name).iterdir())[k] for name in ("lesion", "normal") for k in range(3)]
+    page.set_input_files("#files", images)
+    page.get_by_text("6 images.").wait_for(timeout=120_000)
+    page.keyboard.press("h")
+    page.locator("#heat:visible").wait_for(timeout=120_000)
+    page.mouse.move(0, 0)
+    taken(page, "try", whole=True)
 
 
 def main() -> None:

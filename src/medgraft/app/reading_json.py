@@ -50,6 +50,7 @@ def findings(found: list[Finding] | tuple[Finding, ...]) -> list[dict[str, Any]]
     """Findings as the data's own page says them."""
     return [
         {
+            "check": one.check,
             "severity": one.severity,
             "title": title_of(one),
             "text": one.text,

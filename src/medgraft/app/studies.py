@@ -125,11 +125,16 @@ class Studies:
     # ----------------------------------------------------------------------- to tell
 
     def all(self) -> list[dict[str, Any]]:
-        """Every run of the home and every study that has begun, the newest first."""
+        """Every run of the home and every study that has begun, the newest first.
+
+        Of several findings an image the run of all is listed, and tells of each finding's own.
+        """
         from medgraft.runs.read import read_run
 
         found: dict[str, dict[str, Any]] = {}
         for folder in self.home.found():
+            if _of_a_panel(folder.path):
+                continue
             run = read_run(folder)
             found.setdefault(self.home.id_of(folder.path), _listed(run, self.home))
         for job in self.jobs.all("study"):
@@ -245,11 +250,21 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
         "facts": [list(row) for row in runs.facts(found)],
         "headline": _listed(found, home),
         "model": (run / "model").is_dir(),
+        "findings": [
+            {"id": home.id_of(one), "name": one.name}
+            for one in sorted((run / FINDINGS).glob("*"))
+            if (one / "report.html").is_file()
+        ],
         "files": [name for name in FILES if (run / name).is_file()],
     }
 
 
+FINDINGS = "findings"  # folder in which the run of a panel keeps each finding's own
 FILES = ("report.html", "methods.md", "references.bib", "result.json", "predictions.csv")
+
+
+def _of_a_panel(run: Path) -> bool:
+    return run.parent.name == FINDINGS and (run.parents[1] / "config.json").is_file()
 
 
 def _listed(run: Any, home: Home) -> dict[str, Any]:

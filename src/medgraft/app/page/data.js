@@ -30,6 +30,7 @@ export function show(stage, _, query) {
   let going = true;
   let timer = 0;
   let id = "";
+  let known = new Set();
 
   async function look(again = false) {
     try {
@@ -44,6 +45,7 @@ export function show(stage, _, query) {
       say(reading.state === "read" ? `Read: ${reading.found.title}`
         : reading.error || "There is a question about how to read it.");
       if (reading.state !== "read") return;
+      known = new Set(reading.found.findings.map((one) => one.text));
       fill(study, id, () => studyPart(reading));
       checkNow();
     } catch (error) {
@@ -57,7 +59,7 @@ export function show(stage, _, query) {
     try {
       const found = await post(`/api/readings/${id}/check`, { again: anew });
       if (!going) return;
-      fill(check, found, () => checkPart(found, () => checkNow(true)));
+      fill(check, found, () => checkPart(found, known, () => checkNow(true)));
       if (found.state === "running") timer = setTimeout(() => checkNow(), 2 * EVERY);
     } catch (error) {
       if (going) check.replaceChildren(trouble(error.message));
@@ -94,7 +96,8 @@ function readPart(reading, asked) {
     h("ul", { class: "classes" }, found.classes.slice(0, found.classes.length - found.more).map((one) => classCard(one, found, reading))),
     found.more > 0 && h("p", { class: "quiet" }, `… and ${several(found.more, "class", "classes")} more`),
     h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
-    found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map(finding)),
+    found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map((one) =>
+      (one.check === "positive_class" ? guessed(found, asked) : finding(one)))),
     grades(found, asked),
     h("p", { class: "row" }, h("button", { type: "button", onclick: asked.again }, "Read it anew"),
       h("span", { class: "quiet" }, "after you have changed something in the folder")),
@@ -112,6 +115,15 @@ function classCard(one, found, reading) {
       src: `/api/readings/${reading.id}/pictures/${row}`, alt: `${one.name}, example ${i + 1}`, loading: "lazy",
       width: 72, height: 72, onerror: (event) => event.target.replaceWith(h("span", { class: "absent" }, "cannot be read")),
     }))));
+}
+
+// Of two classes one is what is looked for; where no name says which, a person does.
+function guessed(found, { data, flags }) {
+  return h("li", { class: "finding warn" },
+    h("h3", {}, "Which of the two is to be found?"),
+    h("p", {}, `Sensitivity will be about ${found.positive}, for it is the last by name.`),
+    h("p", { class: "row" }, found.classes.map((one) =>
+      h("button", { type: "button", onclick: () => open(data, { ...flags, positive: one.name }) }, one.name))));
 }
 
 // Names that count up may be grades; whether they are, a person says.
@@ -190,7 +202,8 @@ function headline(grave) {
     .filter(Boolean).join(" and ")}.`;
 }
 
-function checkPart(found, again) {
+// What stands above already, of how it was read, is not said again.
+function checkPart(found, known, again) {
   const heading = h("h2", {}, "What is wrong with it");
   if (found.state === "running") {
     return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map(bar),
@@ -202,12 +215,12 @@ function checkPart(found, again) {
       h("p", { class: "quiet" }, "A study can be started all the same.")];
   }
   if (found.state !== "done") return [];
-  const grave = found.findings.filter((one) => one.severity !== "info");
+  const grave = found.findings.filter((one) => one.severity !== "info" && !known.has(one.text));
   const notes = found.findings.filter((one) => one.severity === "info");
   return [
     heading,
     grave.length === 0
-      ? h("p", {}, "Nothing that would have to be mended was found.")
+      ? h("p", {}, `Nothing ${known.size ? "else " : ""}that would have to be mended was found.`)
       : h("p", {}, `${headline(grave)} Look at the pictures before you believe a study of these images.`),
     h("ul", { class: "findings" }, grave.map(finding)),
     notes.length > 0 && h("details", {}, h("summary", {}, several(notes.length, "note", "notes")), h("ul", { class: "findings" }, notes.map(finding))),

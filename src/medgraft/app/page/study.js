@@ -123,10 +123,17 @@ function actionsPart(told, runs, look) {
       again && act("Go on", "resume", "main"),
       again && told.data && h("button", { type: "button", onclick: () => open(told.data, told.flags) }, "Look at the data"),
       files.filter((name) => name !== "report.html" && name !== "predictions.csv").map((name) => link(name, `${at}/files/${name}`, "file"))),
+    told.findings?.length > 0 && findingsPart(told.findings),
     others.length > 0 && told.state === "finished" && compareForm(told, others),
     failed,
   ];
 }
+
+const findingsPart = (findings) => [
+  h("h2", {}, "Each finding"),
+  h("p", {}, "Every one has a report and a model of its own."),
+  h("ul", { class: "row" }, findings.map((one) => h("li", {}, h("a", { class: "button", href: `#/study/${one.id}` }, one.name)))),
+];
 
 function compareForm(told, others) {
   const chosen = h("select", { id: "other" }, others.map((one) => h("option", { value: one.id }, `${one.name} (${one.data})`)));
