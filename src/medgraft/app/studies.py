@@ -237,6 +237,7 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
     from medgraft.report.text import runs
     from medgraft.runs.find import RunFolder, kinds_in
     from medgraft.runs.read import read_run
+    from medgraft.serve.words import AUDIT_MEANS, AUDIT_SAYS
 
     kinds = kinds_in(run) if run.is_dir() else ()
     if not kinds:
@@ -249,6 +250,7 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
         "error": found.reason if found.state != "finished" else "",
         "facts": [list(row) for row in runs.facts(found)],
         "headline": _listed(found, home),
+        "audit": f"{AUDIT_SAYS[found.verdict or '']} {AUDIT_MEANS[found.verdict or '']}",
         "model": (run / "model").is_dir(),
         "findings": [
             {"id": home.id_of(one), "name": one.name}

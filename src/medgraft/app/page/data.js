@@ -238,11 +238,12 @@ function studyPart(reading) {
   const minutes = h("input", { id: "minutes", type: "number", min: "1", max: "10080", value: "20", "aria-label": "Minutes" });
   const failed = h("div", {});
   const start = h("button", { type: "submit", class: "main" }, "Start the study");
-  const budgets = reading.found.several ? BUDGETS.slice(0, 1) : BUDGETS; // of several findings none can be given
+  const many = reading.found.several;
+  const budgets = many ? BUDGETS.slice(0, 1) : BUDGETS; // of several findings none can be given
   return [
     h("h2", {}, "The study"),
-    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen; one is recommended, ",
-      "what it looks at is audited, and a report is written."),
+    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen",
+      many ? " for each finding, and a report of all and of each is written." : "; one is recommended, what it looks at is audited, and a report is written."),
     h("form", { onsubmit: async (event) => {
       event.preventDefault();
       const chosen = new FormData(event.target).get("budget");
@@ -256,7 +257,7 @@ function studyPart(reading) {
         failed.replaceChildren(trouble(error.message));
       }
     } },
-    h("fieldset", {}, h("legend", {}, "How long may it take?"), budgets.map(([value, name, words], i) =>
+    h("fieldset", {}, h("legend", {}, many ? "How it is done" : "How long may it take?"), budgets.map(([value, name, words], i) =>
       h("p", { class: "budget" },
         h("input", { type: "radio", name: "budget", id: `budget-${value}`, value, checked: i === 0, "aria-describedby": `words-${value}` }),
         h("label", { for: `budget-${value}` }, h("strong", {}, name)),
