@@ -252,17 +252,19 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
         "headline": _listed(found, home),
         "audit": f"{AUDIT_SAYS[found.verdict or '']} {AUDIT_MEANS[found.verdict or '']}",
         "model": (run / "model").is_dir(),
-        "findings": [
-            {"id": home.id_of(one), "name": one.name}
-            for one in sorted((run / FINDINGS).glob("*"))
-            if (one / "report.html").is_file()
-        ],
+        "findings": _each_finding(run, home),
         "files": [name for name in FILES if (run / name).is_file()],
     }
 
 
 FINDINGS = "findings"  # folder in which the run of a panel keeps each finding's own
 FILES = ("report.html", "methods.md", "references.bib", "result.json", "predictions.csv")
+
+
+def _each_finding(run: Path, home: Home) -> list[dict[str, str]]:
+    found = sorted((run / FINDINGS).glob("*"))
+    done = [one for one in found if (one / "report.html").is_file()]
+    return [{"id": home.id_of(one), "name": one.name} for one in done]
 
 
 def _of_a_panel(run: Path) -> bool:
