@@ -102,7 +102,7 @@ def test_nobody_of_dicom_gives_a_study_its_name(page: Opened, tmp_path):
     assert read["state"] == "read", read
     assert "DOE" not in json.dumps(read["found"])
     id = page.post("/api/studies", {"reading": read["id"], "minutes": 0}).json["id"]
-    assert page.get(f"/api/studies/{id}").json["name"] == "study"
+    assert page.get(f"/api/studies/{id}").json["name"] == "dicom"
 
 
 def test_the_check_is_begun_once_and_ends_when_a_study_begins(page: Opened, tmp_path):

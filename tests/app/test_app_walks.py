@@ -180,7 +180,7 @@ def test_dicom_with_a_question_and_no_names(browser: Any, tmp_path: Path):
         images = sorted(folder.glob("x/*/IM*"))[:4]
         rows = tried(seen, images, tmp_path / "o.csv")
         assert all(not row[0].startswith("IM") for row in rows[1:])
-        compared(seen, server, "study")
+        compared(seen, server, "dicom")
         assert seen.wrong == []
     for file in (tmp_path / "home" / "runs").rglob("*"):
         assert not (file.is_file() and PERSON.encode() in file.read_bytes()), file

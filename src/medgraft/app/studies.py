@@ -192,7 +192,7 @@ def _name_of(reading: Reading) -> str:
     from medgraft.data.dicom.identity import withheld
 
     if reading.table is None or withheld(reading.table):
-        return "study"
+        return "dicom"
     data = Path(reading.data)
     return data.stem if data.is_file() else data.name
 
