@@ -91,6 +91,21 @@ def study(seen: Seen) -> None:
     report.page.close()
 
 
+def look(page: Any) -> None:
+    """Show the heatmap; a machine that is busy may refuse the first time, and says so."""
+    for _ in range(5):
+        page.keyboard.press("h")
+        page.wait_for_function(
+            "() => !document.querySelector('#sliders').hidden"
+            " || document.querySelector('#heat-words').textContent.includes('What helps')",
+            timeout=180_000,
+        )  # fmt: skip
+        if page.locator("#sliders").is_visible():
+            return
+        page.keyboard.press("h")
+    raise AssertionError(page.locator("#heat-words").inner_text())
+
+
 def tried(seen: Seen, images: Sequence[Path], saved: Path) -> list[list[str]]:
     """Drop images on *Try it*, look where it looks, judge them, and take the table along."""
     tab = seen.opens("Try it on new images")
@@ -104,8 +119,7 @@ def tried(seen: Seen, images: Sequence[Path], saved: Path) -> list[list[str]]:
                            ".filter(e => e.textContent.includes('%')).length === n",
                            arg=len(images), timeout=180_000)  # fmt: skip
     tab.step("8-answered")
-    page.keyboard.press("h")
-    page.locator("#sliders:visible").wait_for(timeout=180_000)
+    look(page)
     before = page.locator("#heat").evaluate("one => one.toDataURL()")
     page.locator("#depth").focus()
     page.keyboard.press("ArrowLeft")
