@@ -15,6 +15,7 @@ function colour(level) {
 
 const COLOURS = Array.from({ length: 256 }, (_, k) => colour(k / 255));
 
+const LONG = 60; // letters of how a map was made, beyond which it is no part of a sentence
 const NAMES = { gradcam: "Grad-CAM" };
 
 // What is weak lets the image through: opacity goes with the root of the level, as in the report.
@@ -42,6 +43,7 @@ export function depthName(map, k, n) {
 export function heatWords(found, map) {
   if (!(map.largest > 0)) return `Nothing here speaks for ${found.target}.`;
   const way = NAMES[found.method] ?? found.method;
-  return `Where ${found.target} comes from (${[way, map.tap].filter(Boolean).join(", ")}), scaled to its own largest value. ` +
+  const made = [way, map.tap].filter(Boolean).join(", ");
+  return `Where ${found.target} comes from${made.length > LONG ? ", by all parts of the model together" : ` (${made})`}, scaled to its own largest value. ` +
     "A heatmap shows where, not why.";
 }
