@@ -30,7 +30,7 @@ def test_a_folder_is_dropped_whole(browser: Any, tmp_path: Path):
     (folder / ".DS_Store").write_bytes(b"x")
     with opened(tmp_path / "home", STAND_IN) as server, looked(browser, server) as seen:
         seen.dropped(folder, ".drop")
-        seen.until("24 images, read as class/image")
+        seen.until("24 images. From the outermost")
         kept = [one for one in (server.home.data / "cells").rglob("*") if one.is_file()]
         assert len(kept) == 24
         seen.is_sound()
@@ -74,5 +74,5 @@ def test_a_second_drop_while_one_is_copied_keeps_both_apart(browser: Any, tmp_pa
         for name in ("cells", "cells-2"):
             with looked(browser, server) as seen:
                 seen.dropped(folder, ".drop")
-                seen.until("6 images, read as class/image")
+                seen.until("6 images. From the outermost")
                 assert (server.home.data / name).is_dir()

@@ -49,7 +49,7 @@ def test_every_view_is_sound(browser: Any, server: Opened, tmp_path: Path, size:
         seen.until("None yet")
         seen.is_sound()
         seen.page.get_by_role("button", name="Choose a folder or table").click()
-        seen.page.get_by_role("button", name="Use this folder").wait_for()
+        seen.page.get_by_role("button", name=re.compile("^Use “")).wait_for()
         seen.is_sound()
         seen.page.keyboard.press("Escape")
         seen.at(f"/data?data={odd}")
@@ -99,7 +99,7 @@ def test_all_of_it_by_the_keyboard(browser: Any, server: Opened, tmp_path: Path)
         page.locator("button.entry:focus", has_text="waits").wait_for()
         page.keyboard.press("Enter")
         page.locator("button.entry:focus", has_text=re.compile("^a$")).wait_for()
-        tab_to("Use this folder")
+        tab_to("Use “")
         page.keyboard.press("Enter")
         seen.until("12 images")
         tab_to("budget-0")
@@ -139,7 +139,7 @@ def test_a_folder_is_copied_from_the_browser(browser: Any, server: Opened, tmp_p
     folder = cells(tmp_path / "dropped")
     with looked(browser, server) as seen:
         seen.page.set_input_files("#folder", folder)
-        seen.until("24 images, read as class/image")
+        seen.until("24 images. From the outermost")
         assert len(list((server.home.data / "dropped").glob("*/*.png"))) == 24
         shutil.rmtree(server.home.data / "dropped")  # vanished
         seen.page.get_by_role("button", name="Read it anew").click()
@@ -173,7 +173,7 @@ def test_from_a_folder_to_a_report_and_a_new_image(browser: Any, shared: Path, t
         page = seen.page
         page.fill("#path", str(folder))
         page.keyboard.press("Enter")
-        seen.until("80 images, read as class/image")
+        seen.until("80 images. From the outermost")
         page.get_by_role("button", name="Start the study").click()
         page.get_by_role("link", name="Read the report").wait_for(timeout=600_000)
         seen.until("on the test images, which chose nothing")

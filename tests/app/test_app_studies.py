@@ -26,9 +26,10 @@ def page(tmp_path: Path) -> Iterator[Opened]:
         yield found
 
 
-def begin(page: Opened, data: Path, minutes: int = 0) -> str:
+def begin(page: Opened, data: Path, minutes: int = 0, *, beside: bool = False) -> str:
     read = page.read(cells(data))
-    asked = page.post("/api/studies", {"reading": read["id"], "minutes": minutes})
+    content = {"reading": read["id"], "minutes": minutes, "beside": beside}
+    asked = page.post("/api/studies", content)
     assert asked.status == 200, asked.body
     return str(asked.json["id"])
 
@@ -45,6 +46,7 @@ def test_a_study_is_watched_stopped_and_gone_on_with(page: Opened, tmp_path):
     found = page.get(f"/api/studies/{id}").json
     assert found["state"] == "running"
     assert found["budget"] == "60m"
+    assert found["step"] == {"number": 1, "of": 10, "words": "timing a few images"}
     assert found["scenarios"][0]["name"] == "blocks.6 · svm (tf_efficientnet_lite0)"
     (task,) = found["tasks"]
     assert 9 < task["left"] < 30  # two of four in ten seconds
@@ -82,7 +84,11 @@ def test_what_stops_a_study_is_told_in_its_own_words(page: Opened, tmp_path):
 
 
 def test_a_second_study_of_the_same_data_has_a_folder_of_its_own(page: Opened, tmp_path):
-    first, second = (begin(page, tmp_path / "waits") for _ in range(2))
+    first = begin(page, tmp_path / "waits")
+    read = page.read(tmp_path / "waits", {"no_groups": True})
+    asked = page.post("/api/studies", {"reading": read["id"], "minutes": 60})
+    assert asked.json == {"running": {"id": first, "name": "waits"}}  # nothing was begun
+    second = begin(page, tmp_path / "waits", beside=True)
     assert first != second
     names = {page.get(f"/api/studies/{id}").json["name"] for id in (first, second)}
     assert names == {"waits", "waits-2"}

@@ -71,7 +71,7 @@ def choose(seen: Seen, folder: Path) -> None:
     page.get_by_role("button", name=folder.name, exact=True).click()
     page.get_by_text(re.compile("folders")).first.wait_for()
     seen.step("2-choose")
-    page.get_by_role("button", name="Use this folder").click()
+    page.get_by_role("button", name=re.compile("^Use “")).click()
 
 
 def study(seen: Seen) -> None:
@@ -187,7 +187,7 @@ def test_dicom_with_a_question_and_no_names(browser: Any, tmp_path: Path):
         seen.until("Which is right?")
         seen.step("3-question")
         seen.page.get_by_role("button", name=re.compile("then the class, then the images")).click()
-        seen.until("read as")
+        seen.until("From the outermost")
         seen.step("3-read")
         study(seen)
         assert "DOE" not in seen.page.content()

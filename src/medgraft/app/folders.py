@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from medgraft.errors import DataError
 
 MOST = 1000  # entries that are listed
 LOOKED_AT = 20_000  # entries of a folder that are looked at
+COUNTING = 0.4  # seconds in which the pictures below a folder are counted
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".gif", ".jp2")
 
@@ -28,6 +31,7 @@ def listed(path: str) -> dict[str, Any]:
         folder = folder.parent
     folders: list[str] = []
     tables: list[str] = []
+    others: Counter[str] = Counter()
     pictures = looked = 0
     try:
         with os.scandir(folder) as entries:
@@ -42,8 +46,10 @@ def listed(path: str) -> dict[str, Any]:
                     folders.append(entry.name)
                 elif suffix in TABLES:
                     tables.append(entry.name)
+                elif suffix in PICTURES:
+                    pictures += 1
                 else:
-                    pictures += suffix in PICTURES
+                    others[suffix or "no suffix"] += 1
     except FileNotFoundError as error:
         raise DataError(f"there is no folder {folder} (any more); choose another") from error
     except OSError as error:
@@ -56,9 +62,25 @@ def listed(path: str) -> dict[str, Any]:
         "folders": _entries(folder, folders),
         "tables": _entries(folder, tables),
         "pictures": pictures,
+        "others": [[kind, n] for kind, n in others.most_common(3)],
+        "other": others.total(),
+        "name": folder.name or str(folder),
+        "own": folder == Path.home() or folder in Path.home().parents,
+        **_below(folder),
         "more": max(0, len(folders) - MOST) + max(0, len(tables) - MOST),
         "all": looked <= LOOKED_AT,
     }
+
+
+def _below(folder: Path) -> dict[str, Any]:
+    """How many pictures lie below a folder, and whether all were counted in time."""
+    end, n = time.monotonic() + COUNTING, 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        n += sum(Path(one).suffix.lower() in PICTURES for one in files)
+        if time.monotonic() > end:
+            return {"below": n, "counted": False}
+    return {"below": n, "counted": True}
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.app.plain_words import ways_of, without_flags
 from medgraft.panel import PRESENT, UNCERTAIN, Panel
 from medgraft.report.pages.data import title_of
 from medgraft.report.text import reading
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 PICTURES = 4  # of a class
 CLASSES = 40  # that are shown with pictures
+AUDITED = 50  # images of a class below which an audit decides nothing (`audit.evidence.FEW`)
+SET_ASIDE = 0.2  # of the images, for the test (`data.split.with_test_split`)
 SIDE = 144  # pixels of a picture, twice what the page gives it where pixels are small
 
 
@@ -32,7 +36,15 @@ def described(read: ImageTable | Panel) -> dict[str, Any]:
         "splits": [one or "in no split" for one in splits] if splits != [""] else [],
         "classes": rows,
         "more": max(0, len(rows) - CLASSES),
-        "notes": reading.notes(table),
+        "notes": _notes(table),
+        "skipped": [[one.source, one.reason] for one in table.skipped],
+        "grouping": {
+            "rule": table.grouping.rule,
+            "guessed": table.grouping.guessed,
+            "text": without_flags(table.grouping.text),
+        },
+        "columns": list(table.metadata),
+        "audit": {} if isinstance(read, Panel) else _short_for_the_audit(table),
         "positive": table.positive,
         "grades": "taken" if table.ordered else "proposed" if _may_be_grades(table) else "",
         "findings": findings([one for one in table.findings if one.severity != "info"]),
@@ -40,6 +52,29 @@ def described(read: ImageTable | Panel) -> dict[str, Any]:
         "images": len(table),
         "groups": len(np.unique(table.groups)),
     }
+
+
+def _notes(table: ImageTable) -> list[str]:
+    """What the page has no words of its own for."""
+    found = reading.notes(replace(table, skipped=()))
+    return [text for one in found if not one.startswith("groups: ") if (text := without_flags(one))]
+
+
+def _short_for_the_audit(table: ImageTable) -> dict[str, Any]:
+    """The class with too few images for the audit to decide anything; nothing where none has.
+
+    The audit takes images that are learned from: where no test split is given, four in five.
+    """
+    given = bool((table.splits == "test").any())
+    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
+    if given:
+        here = (table.splits != "test") & (table.labels >= 0)
+        counts = np.bincount(table.labels[here], minlength=len(table.classes))
+    wanted = AUDITED if given else int(np.ceil(AUDITED / (1 - SET_ASIDE)))
+    fewest = int(counts.argmin())
+    if counts[fewest] >= wanted:
+        return {}
+    return {"name": table.classes[fewest], "images": int(counts[fewest]), "wanted": wanted}
 
 
 def _may_be_grades(table: ImageTable) -> bool:
@@ -53,8 +88,9 @@ def findings(found: list[Finding] | tuple[Finding, ...]) -> list[dict[str, Any]]
             "check": one.check,
             "severity": one.severity,
             "title": title_of(one),
-            "text": one.text,
-            "remedy": one.remedy,
+            "text": without_flags(one.text),
+            "remedy": without_flags(one.remedy),
+            "ways": ways_of(one),
             "such as": list(one.images[:2]),
         }
         for one in found

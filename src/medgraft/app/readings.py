@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medgraft.app.folders import PICTURES
 from medgraft.app.home import NotFoundError
-from medgraft.errors import AmbiguousDataError, DataError, MedgraftError
+from medgraft.app.plain_words import without_flags
+from medgraft.errors import AmbiguousDataError, Choice, DataError, MedgraftError
 
 if TYPE_CHECKING:
     from medgraft.data.pool.pool import DecodePool
     from medgraft.panel import Panel
-    from medgraft.types import BudgetUse, ImageTable, Progress
+    from medgraft.types import BudgetUse, ImageTable, Progress, Skipped
 
+CLASSES = 40  # that the innermost folders may be
 KEPT = 4  # readings that are held; one that went is read again when it is asked for
 FLAGS = (
     "layout", "group", "no_groups", "leave_out", "rename", "drop_classes_below", "images",
@@ -30,6 +37,7 @@ FLAGS = (
 )  # fmt: skip
 """Options of `medgraft study` about how data is read, which the page may set."""
 
+WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # how a path of Windows begins
 Flags = Mapping[str, Any]
 Read = Callable[[str, Sequence[str], "Progress"], "ImageTable | Panel"]
 """Reads DATA by the words of a command line; the command line has it."""
@@ -83,6 +91,7 @@ class Reading:
     choices: list[dict[str, Any]] = field(default_factory=list)
     found: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    read: ImageTable | Panel | None = None
     table: ImageTable | None = None
     tasks: list[dict[str, Any]] = field(default_factory=list)
     wanted: bool = True
@@ -90,8 +99,8 @@ class Reading:
     def json(self) -> dict[str, Any]:
         return {
             "id": self.id, "data": self.data, "flags": dict(self.flags), "state": self.state,
-            "error": self.error, "choices": self.choices, "found": self.found,
-            "tasks": self.tasks[-1:],
+            "error": self.error, "said": without_flags(self.error), "choices": self.choices,
+            "found": self.found, "tasks": self.tasks[-1:],
         }  # fmt: skip
 
 
@@ -117,7 +126,7 @@ class Readings:
             A flag is none, or there is nothing at `data`.
         """
         words = words_of(flags)
-        path = str(Path(data).expanduser().absolute())
+        path = _typed(data)
         id = hashlib.sha256(json.dumps([path, sorted(words)]).encode()).hexdigest()[:16]
         with self._lock:
             known = self._held.pop(id, None)
@@ -140,6 +149,32 @@ class Readings:
         """End a reading that is under way; nothing where there is none."""
         if (found := self._held.get(id)) is not None:
             found.wanted = False
+
+    def leave_out(self, reading: Reading, skipped: Sequence[Skipped]) -> None:
+        """Take out what turned out to be unreadable, so that the page has one count of images."""
+        import numpy as np
+
+        from medgraft.app.reading_json import described
+        from medgraft.panel import Panel
+
+        table = reading.table
+        if table is None or reading.read is None:
+            return
+        here = np.isin(table.ids, [one.source for one in skipped])
+        if not here.any():
+            return
+        ids = set(table.ids[here].tolist())
+        more = tuple(one for one in skipped if one.source in ids)
+        kept = replace(table.select(~here), skipped=(*table.skipped, *more))
+        read = reading.read
+        if isinstance(read, Panel):
+            read = replace(read.select(~here), images=kept)
+        with self._lock:
+            self._pictures = {
+                key: one for key, one in self._pictures.items() if key[0] != reading.id
+            }
+            reading.read = read if isinstance(read, Panel) else kept
+            reading.table, reading.found = kept, described(reading.read)
 
     def picture(self, id: str, row: int) -> bytes | None:
         """One of its images, small; None where it cannot be read."""
@@ -175,7 +210,7 @@ class Readings:
                 mine.state = "gone"
                 return
             read = self._read(mine.data, words, _Watched(mine))
-            mine.found = described(read)
+            mine.read, mine.found = read, described(read)
             mine.table = read.images if isinstance(read, Panel) else read
             mine.fingerprint = read.fingerprint
             mine.state = "read"
@@ -184,15 +219,64 @@ class Readings:
                 self._held.pop(mine.id, None)
         except AmbiguousDataError as error:
             mine.error = error.question
+            choices = list(error.choices)
+            if all("layout" in dict(one.flags) for one in choices):
+                choices += _innermost(Path(mine.data), choices)
             mine.choices = [
                 {"shows": one.shows, "flags": dict(one.flags), "data": one.data, "text": str(one)}
-                for one in error.choices
+                for one in choices
             ]
             mine.state = "question"
         except MedgraftError as error:
             mine.error, mine.state = str(error), "refused"
         except Exception as error:  # noqa: BLE001  (a page that waits for ever would say less)
             mine.error, mine.state = f"{type(error).__name__}: {error}", "refused"
+
+
+def _innermost(folder: Path, others: Sequence[Choice]) -> list[Choice]:
+    """Each folder that holds images as a class, where no other choice is that already."""
+    n: Counter[str] = Counter()
+    depths = set()
+    for here, _, files in os.walk(folder):
+        images = sum(Path(one).suffix.lower() in PICTURES for one in files)
+        if images and Path(here) != folder:
+            n[Path(here).name] += images
+            depths.add(len(Path(here).relative_to(folder).parts))
+    parts = ["/".join(("*",) * (depth - 1) + ("class", "image")) for depth in sorted(depths)]
+    taken = {frozenset(dict(one.flags)["layout"].split(" + ")) for one in others}
+    if not 1 < len(n) <= CLASSES or frozenset(parts) in taken:
+        return []
+    named = ", ".join(f"{name} {images:,}" for name, images in sorted(n.items()))
+    shows = f"{len(n)} classes, the innermost folders: {named}"
+    return [Choice(shows, (("layout", " + ".join(parts)),))]
+
+
+def _typed(data: str) -> str:
+    """The path that somebody typed or pasted.
+
+    Raises
+    ------
+    DataError
+        It is a path of Windows and this is none, or says too little.
+
+    Examples
+    --------
+    >>> _typed(' "/home/me/my images" ')
+    '/home/me/my images'
+    """
+    text = data.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    if os.name != "nt" and WINDOWS.match(text):
+        raise DataError(
+            f"{text} is a path of Windows, and medgraft runs on {platform.system()} here, which "
+            "calls that folder something else; find it by Choose a folder or table"
+        )
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        example = "C:\\images" if os.name == "nt" else "/home/me/images"
+        raise DataError(f"{text} is no whole path; type it from its start, such as {example}")
+    return str(path)
 
 
 class _Watched:

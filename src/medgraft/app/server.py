@@ -84,6 +84,8 @@ class App:
                 Route("/api/studies/{id}", self._study, methods=get),
                 Route("/api/studies/{id}/stop", self._stop, methods=post),
                 Route("/api/studies/{id}/resume", self._resume, methods=post),
+                Route("/api/studies/{id}/belongs", self._belongs, methods=get),
+                Route("/api/studies/{id}/delete", self._delete, methods=post),
                 Route("/api/leave", self._leave, methods=post),
                 Route("/runs/{id}/files/{path:path}", self._file, methods=get),
                 Route("/checks/{id}/data.html", self._check_page, methods=get),
@@ -159,13 +161,18 @@ class App:
     async def _check(self, request: Request) -> Response:
         reading = self.readings.get(request.path_params["id"])
         again = bool((await _object(request)).get("again"))
-        return JSONResponse(await asyncio.to_thread(self.studies.check, reading, again=again))
+        found = await asyncio.to_thread(self.studies.check, reading, again=again)
+        if found["state"] == "done":
+            skipped = await asyncio.to_thread(self.studies.skipped, reading)
+            self.readings.leave_out(reading, skipped)
+            found["images"] = reading.found["images"]
+        return JSONResponse(found)
 
     async def _picture(self, request: Request) -> Response:
         id, row = request.path_params["id"], request.path_params["row"]
         content = await asyncio.to_thread(self.readings.picture, id, row)
-        if content is None:
-            raise NotFoundError("this image cannot be read")
+        if content is None:  # an answer without a picture: a browser calls no fault of ours by it
+            return Response(status_code=204)
         return Response(content, media_type="image/webp", headers={"Cache-Control": "private"})
 
     # ----------------------------------------------------------------------- studies
@@ -173,7 +180,10 @@ class App:
     async def _start(self, request: Request) -> Response:
         asked = await _object(request)
         reading = self.readings.get(_text(asked, "reading"))
-        id = await asyncio.to_thread(self.studies.start, reading, _whole(asked, "minutes"))
+        minutes = _whole(asked, "minutes")
+        if not asked.get("beside") and (other := self.studies.under_way(reading)) is not None:
+            return JSONResponse({"running": other})
+        id = await asyncio.to_thread(self.studies.start, reading, minutes)
         return JSONResponse({"id": id})
 
     async def _study(self, request: Request) -> Response:
@@ -186,6 +196,14 @@ class App:
 
     async def _resume(self, request: Request) -> Response:
         await asyncio.to_thread(self.studies.resume, request.path_params["id"])
+        return JSONResponse({})
+
+    async def _belongs(self, request: Request) -> Response:
+        found = await asyncio.to_thread(self.studies.belongs, request.path_params["id"])
+        return JSONResponse({"folders": [str(one) for one in found]})
+
+    async def _delete(self, request: Request) -> Response:
+        await asyncio.to_thread(self.studies.delete, request.path_params["id"])
         return JSONResponse({})
 
     # ----------------------------------------------------------------------- what they left

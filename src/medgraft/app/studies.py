@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medgraft.app.home import Home, NotFoundError, free_name
 from medgraft.app.jobs import Job, Jobs
+from medgraft.app.plain_words import without_flags
 from medgraft.app.readings import Reading, words_of
 from medgraft.errors import DataError
-from medgraft.types import Finding
+from medgraft.files import explained
+from medgraft.types import Finding, Skipped
 
 SHORTEST, LONGEST = 1, 7 * 24 * 60  # minutes of a budget
+SUGGESTIONS = "suggestions.csv"  # of a check's folder
+STEPS = {
+    "time a few images": "timing a few images",
+    "read the images": "reading the images",
+    "look at every image": "looking at every image",
+    "measure the similarity to ImageNet": "comparing them with everyday photographs",
+    "judge the scenarios out of fold": "judging ways to learn from them",
+    "train further networks": "training further networks",
+    "compare and recommend": "comparing what was judged",
+    "audit the evidence": "auditing what decides",
+    "look at the test split once": "looking at the test images, once",
+    "check the data": "checking the data, and writing the report",
+}
+"""Steps of a study as its events name them, in their order, and what the page calls them."""
+OF_A_BUDGET = ("time a few images", "train further networks")
 
 
 class Studies:
@@ -27,6 +47,13 @@ class Studies:
         self._starting = threading.Lock()
 
     # ----------------------------------------------------------------------- to start and to end
+
+    def under_way(self, reading: Reading) -> dict[str, str] | None:
+        """The id and name of a study of the same data that runs; None where there is none."""
+        for job in self.jobs.all("study"):
+            if job.data == reading.data and self.jobs.alive(job):
+                return {"id": job.id, "name": job.name}
+        return None
 
     def start(self, reading: Reading, minutes: int) -> str:
         """Start the study of data as it was read, and give its id; 0 minutes for no budget.
@@ -77,7 +104,7 @@ class Studies:
         """
         if reading.state != "read":
             return {"state": "none"}
-        id = f"check-{reading.fingerprint[:16]}"
+        id = _check_of(reading)
         with self._starting:  # the page may be open twice
             try:
                 job = self.jobs.get(id)
@@ -90,10 +117,20 @@ class Studies:
         if alive:
             return {"state": "running", "tasks": self.jobs.progress(id).get("tasks", [])[-1:]}
         if (found := self._checked(id)) is not None:
-            return {"state": "done", "findings": found, "page": f"checks/{id}/data.html"}
+            table = self.home.checks / id / SUGGESTIONS
+            return {
+                "state": "done", "findings": found[0], "page": f"checks/{id}/data.html",
+                "skipped": [[one.source, one.reason] for one in found[1]],
+                "suggestions": str(table) if found[2] and table.is_file() else "",
+            }  # fmt: skip
         if job.stopped:
             return {"state": "stopped"}
-        return {"state": "failed", "error": self.jobs.error(id)}
+        return {"state": "failed", "error": without_flags(self.jobs.error(id))}
+
+    def skipped(self, reading: Reading) -> list[Skipped]:
+        """Images that the check of a reading could not read; none before it is done."""
+        found = self._checked(_check_of(reading))
+        return [] if found is None else found[1]
 
     def _start_check(self, reading: Reading, id: str) -> Job:
         for other in self.jobs.all("check"):
@@ -103,19 +140,22 @@ class Studies:
         flags = dict(reading.flags)
         return self.jobs.start(Job(id, "check", "", tuple(words), reading.data, flags))
 
-    def _checked(self, id: str) -> list[dict[str, Any]] | None:
-        """The findings of a check that is done."""
+    def _checked(self, id: str) -> tuple[list[dict[str, Any]], list[Skipped], int] | None:
+        """The findings of a check that is done, what it could not read, and its suggestions."""
         from medgraft.app.reading_json import findings
 
         try:
-            rows = json.loads(self.jobs.output(id))["findings"]
-            return findings([
+            content = json.loads(self.jobs.output(id))
+            shown = findings([
                 Finding(
                     one["check"], one["severity"], one["text"], one.get("numbers", {}),
                     images=tuple(one["images"]), remedy=one["remedy"],
                 )
-                for one in rows
+                for one in content["findings"]
             ])  # fmt: skip
+            rows = content.get("data", {}).get("skipped", [])
+            skipped = [Skipped(one["source"], one["reason"]) for one in rows]
+            return shown, skipped, len(content.get("suggestions", []))
         except (ValueError, LookupError, TypeError):
             return None
 
@@ -136,7 +176,8 @@ class Studies:
             if _of_a_panel(folder.path):
                 continue
             run = read_run(folder)
-            found.setdefault(self.home.id_of(folder.path), _listed(run, self.home))
+            row = {**_listed(run, self.home), "when": _began(folder.path) or run.when}
+            found.setdefault(self.home.id_of(folder.path), row)
         for job in self.jobs.all("study"):
             alive = self.jobs.alive(job)
             if job.id not in found and (alive or not Path(job.run).exists()):
@@ -155,12 +196,9 @@ class Studies:
         NotFoundError
             There is none of that id.
         """
-        job: Job | None = None
-        try:
-            job = self.jobs.get(id)
-            run = Path(job.run)
-        except NotFoundError:
-            run = self.home.run(id)
+        from medgraft.studies.store import read_events
+
+        job, run = self._job_and_run(id)
         alive = job is not None and self.jobs.alive(job)
         found: dict[str, Any] = {
             "id": id, "name": run.name, "folder": str(run), "resumable": job is not None,
@@ -174,7 +212,9 @@ class Studies:
         if alive and job is not None:
             progress = self.jobs.progress(id)
             state = "stopping" if job.stopped else "running"
+            several = any("finding" in one for one in read_events(run))
             now = {
+                "step": None if several else _step(found["steps"], bool(job.budget)),
                 "tasks": [_with_time_left(one) for one in progress.get("tasks", [])],
                 "said": progress.get("said", []), "plan": progress.get("budget"),
             }  # fmt: skip
@@ -184,7 +224,89 @@ class Studies:
         error = self.jobs.error(id) if job is not None else ""
         stopped = job is not None and bool(job.stopped)
         state = "stopped" if stopped or not error else "failed"
-        return {**found, "state": state, "error": "" if stopped else error}
+        return {**found, "state": state, "error": "" if stopped else without_flags(error)}
+
+    # ----------------------------------------------------------------------- to take away
+
+    def belongs(self, id: str) -> list[Path]:
+        """The folders that go with a study: its own, and the dropped copy that no other uses.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of that id.
+        """
+        job, run = self._job_and_run(id)
+        folders = [run] if run.is_dir() else []
+        data = self.home.data.resolve()
+        copy = Path(job.data).resolve() if job is not None else self.home.folder
+        if job is not None and data in copy.parents:
+            copy = data / copy.relative_to(data).parts[0]
+            others = [one for one in self.jobs.all("study") if one.id != id]
+            if copy.exists() and not any(_inside(one.data, copy) for one in others):
+                folders.append(copy)
+        return folders
+
+    def delete(self, id: str) -> None:
+        """Remove a study with all that `belongs` to it, and what checks of that copy left.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of that id.
+        DataError
+            It runs.
+        StorageError
+            A folder cannot be removed.
+        """
+        job, run = self._job_and_run(id)
+        if self._running(job, run):
+            raise DataError(f"{run.name} is being studied; stop it first")
+        gone = self.belongs(id)
+        for check in self.jobs.all("check"):
+            if any(_inside(check.data, one) for one in gone):
+                self.jobs.stop(check)
+                gone += [self.home.checks / check.id, self.jobs.folder(check.id)]
+        for folder in [*gone, self.jobs.folder(id)]:
+            with explained(folder), suppress(FileNotFoundError):
+                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+
+    def _job_and_run(self, id: str) -> tuple[Job | None, Path]:
+        try:
+            job = self.jobs.get(id)
+        except NotFoundError:
+            return None, self.home.run(id)
+        return job, Path(job.run)
+
+    def _running(self, job: Job | None, run: Path) -> bool:
+        alive = job is not None and self.jobs.alive(job)
+        return alive or ((_finished(run, self.home) or {}).get("state") == "elsewhere")
+
+
+def _inside(path: str, folder: Path) -> bool:
+    return Path(path).resolve().is_relative_to(folder)
+
+
+def _check_of(reading: Reading) -> str:
+    """The id of a reading's check: another way to read the same images has another answer."""
+    key = f"{reading.id} {reading.fingerprint}".encode()
+    return f"check-{hashlib.sha256(key).hexdigest()[:16]}"
+
+
+def _began(run: Path) -> float:
+    """When a run began, in seconds since 1970; 0 where it does not say."""
+    from medgraft.studies.store import read_events
+
+    events = read_events(run)
+    return float(events[0].get("time", 0.0)) if events else 0.0
+
+
+def _step(done: list[dict[str, Any]], budget: bool) -> dict[str, Any]:
+    """Which step of how many a study is at, and what it does."""
+    known = [name for name in STEPS if budget or name not in OF_A_BUDGET]
+    last = max((known.index(one["name"]) for one in done if one["name"] in known), default=-1)
+    at = min(last + 1, len(known) - 1)
+    return {"number": at + 1, "of": len(known), "words": STEPS[known[at]]}
 
 
 def _name_of(reading: Reading) -> str:

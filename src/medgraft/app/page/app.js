@@ -1,7 +1,8 @@
 // Which part of the page is shown: what stands behind the # of the address.
 
 import { get, post } from "./api.js";
-import { byId, h, say, trouble } from "./dom.js";
+import { ask, byId, h, say, trouble } from "./dom.js";
+import { takeDrop } from "./drop.js";
 import * as start from "./start.js";
 
 const main = byId("main");
@@ -39,6 +40,11 @@ async function viewOf(parts) {
 }
 
 byId("leave").addEventListener("click", async () => {
+  const { runs } = await get("/api/runs").catch(() => ({ runs: [] }));
+  const running = runs.filter((one) => one.state === "running").map((one) => one.name);
+  if (running.length && !await ask("Quit while a study runs?",
+    h("p", {}, `${running.join(", ")} ${running.length === 1 ? "goes" : "go"} on without this page. Start medgraft again to see the result, or to stop.`),
+    "Quit medgraft", "Stay")) return;
   await post("/api/leave").catch(() => {});
   leaveView();
   document.body.replaceChildren(h("main", {},
@@ -46,8 +52,21 @@ byId("leave").addEventListener("click", async () => {
     h("p", {}, "You may close this page. A study that was running goes on; start medgraft again to see it.")));
 });
 
-// A file that is dropped beside its place must not replace the page.
-for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+// A drop is taken wherever on the page it falls.
+for (const kind of ["dragenter", "dragover"]) {
+  addEventListener(kind, (event) => {
+    event.preventDefault();
+    document.querySelector(".drop")?.classList.add("over");
+  });
+}
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.querySelector(".drop")?.classList.remove("over");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.querySelector(".drop")?.classList.remove("over");
+  takeDrop(event);
+});
 addEventListener("hashchange", route);
 route();
 get("/api/state").then((state) => { byId("home").textContent = state.home; }, () => {});

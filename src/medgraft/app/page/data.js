@@ -7,7 +7,7 @@ import { open } from "./start.js";
 const EVERY = 500; // ms
 const OPTIONS = [
   ["layout", "What each level of the folders is", "split/class/group/image", "Words: split, class, group (a patient), image, mask, * (says nothing). Parts of names in braces: class/{group}_{*}.png"],
-  ["group", "What tells patients apart", "patient_id", "A column of the table, or regex: and a pattern in the names"],
+  ["group", "What tells patients apart", "patient_id", "A column of the table; or, by the names of files, a pattern as the documentation has it"],
   ["label_column", "The table’s column of classes", "diagnosis", ""],
   ["finding_columns", "The table’s columns of several findings an image", "A,B,C", ""],
   ["binarize", "Two classes: with this finding, and without", "Mass", "Or a value, such as >=50"],
@@ -31,6 +31,7 @@ export function show(stage, _, query) {
   let timer = 0;
   let id = "";
   let known = new Set();
+  let shown = 0; // images that the page counts; the check may find some that cannot be read
 
   async function look(again = false) {
     try {
@@ -45,6 +46,7 @@ export function show(stage, _, query) {
       say(reading.state === "read" ? `Read: ${reading.found.title}`
         : reading.error || "There is a question about how to read it.");
       if (reading.state !== "read") return;
+      shown = reading.found.images;
       known = new Set(reading.found.findings.map((one) => one.text));
       fill(study, id, () => studyPart(reading));
       checkNow();
@@ -59,7 +61,12 @@ export function show(stage, _, query) {
     try {
       const found = await post(`/api/readings/${id}/check`, { again: anew });
       if (!going) return;
-      fill(check, found, () => checkPart(found, known, () => checkNow(true)));
+      if (found.state === "done" && found.images !== shown) {
+        const reading = await get(`/api/readings/${id}`);
+        shown = reading.found.images;
+        fill(read, reading, () => readPart(reading, { data, flags, again: () => look(true) }));
+      }
+      fill(check, found, () => checkPart(found, known, () => checkNow(true), { data, flags }));
       if (found.state === "running") timer = setTimeout(() => checkNow(), 2 * EVERY);
     } catch (error) {
       if (going) check.replaceChildren(trouble(error.message));
@@ -76,7 +83,7 @@ export function show(stage, _, query) {
 function readPart(reading, asked) {
   const heading = h("h2", {}, "How it was read");
   if (reading.state === "reading") {
-    return [heading, reading.tasks.length ? reading.tasks.map(bar) : h("p", {}, "Reading …"),
+    return [heading, reading.tasks.length ? reading.tasks.map((one) => bar(one)) : h("p", {}, "Reading …"),
       h("button", { type: "button", onclick: () => {
         post(`/api/readings/${reading.id}/stop`).catch(() => {});
         location.hash = "#/";
@@ -88,16 +95,21 @@ function readPart(reading, asked) {
       h("a", { class: "button main", href: "#/" }, "Choose another"),
       h("button", { type: "button", onclick: asked.again }, "Look again"))];
   }
-  if (reading.state === "refused") return [heading, trouble(reading.error), otherWays(asked, true)];
+  if (reading.state === "refused") return [heading, trouble(reading.said || "It cannot be read as it was asked for. Say below how it is meant."), otherWays(asked, true)];
   const found = reading.found;
   return [
     heading,
-    h("p", { class: "lead" }, found.title),
+    h("p", { class: "lead" }, titled(found)),
     h("ul", { class: "classes" }, found.classes.slice(0, found.classes.length - found.more).map((one) => classCard(one, found, reading))),
     found.more > 0 && h("p", { class: "quiet" }, `… and ${several(found.more, "class", "classes")} more`),
-    h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
+    grouped(found, asked),
+    found.notes.length > 0 && h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
+    found.skipped.length > 0 && h("details", { open: found.skipped.length < 6 },
+      h("summary", {}, `${several(found.skipped.length, "file cannot be read and is", "files cannot be read and are")} left out of these counts`),
+      h("ul", { class: "notes" }, found.skipped.slice(0, 100).map(([source, reason]) => h("li", {}, h("strong", {}, source), `: ${reason}`)),
+        found.skipped.length > 100 && h("li", {}, `… and ${count(found.skipped.length - 100)} more`))),
     found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map((one) =>
-      (one.check === "positive_class" ? guessed(found, asked) : finding(one)))),
+      (one.check === "positive_class" ? guessed(found, asked) : finding(one, answers(one, asked))))),
     grades(found, asked),
     h("p", { class: "row" }, h("button", { type: "button", onclick: asked.again }, "Read it anew"),
       h("span", { class: "quiet" }, "after you have changed something in the folder")),
@@ -116,6 +128,33 @@ function classCard(one, found, reading) {
       width: 72, height: 72, onerror: (event) => event.target.replaceWith(h("span", { class: "absent" }, "cannot be read")),
     }))));
 }
+
+// Where folders say the classes, how; else what gave the labels.
+function titled(found) {
+  const [n, layout] = found.title.split(", read as ");
+  return layout === undefined ? found.title : `${n}. ${levels(layout) ?? ""}`;
+}
+
+// Who is one patient, in words; the other answer is a button.
+function grouped(found, { data, flags }) {
+  const alone = found.groups === found.images;
+  const own = flags.no_groups === true;
+  const { group, ...rest } = flags;
+  const [words, button, act] = alone
+    ? [`Each image is taken as another patient${own ? ", as you said" : ""}.`, "Some are of the same patient", () => {
+      const others = document.querySelector("#others");
+      others.open = true;
+      others.querySelector("[name=no_groups]").checked = false;
+      others.querySelector("[name=group]").focus();
+    }]
+    : [`${several(found.images, "image", "images")} of ${several(found.groups, "patient", "patients")}: ${found.grouping.text}`,
+      "No, each image is another patient", () => open(data, { ...rest, no_groups: true })];
+  return h("p", { class: "row" }, h("span", {}, words), h("button", { type: "button", onclick: act }, button));
+}
+
+// A finding that asks something, with its answers.
+const answers = (one, { data, flags }) => one.ways?.length > 0 && h("p", { class: "row" }, one.ways.map((way) =>
+  h("button", { type: "button", onclick: () => open(data, { ...flags, ...way.flags }) }, way.words)));
 
 // Of two classes one is what is looked for; where no name says which, a person does.
 function guessed(found, { data, flags }) {
@@ -139,13 +178,13 @@ function grades(found, { data, flags }) {
 }
 
 const MEANS = { split: "the part (training, test)", class: "the class", group: "the patient", image: "the images",
-  mask: "masks", "*": "something that is of no account" };
+  mask: "masks", "*": "something that is of no account", "**": "any folders" };
 
 // A layout in words, where its levels are plain ones.
 function levels(layout) {
-  const said = layout.split("/").map((level) => MEANS[level]);
-  if (said.includes(undefined)) return null;
-  return `From the outermost folders to the files: ${said.join(", then ")}.`;
+  const ways = layout.split(" + ").map((one) => one.split("/").map((level) => MEANS[level]));
+  if (ways.flat().includes(undefined)) return null;
+  return `From the outermost folders to the files: ${ways.map((one) => one.join(", then ")).join("; or ")}.`;
 }
 
 function question(reading, { data, flags }) {
@@ -155,15 +194,15 @@ function question(reading, { data, flags }) {
       h("button", { type: "button", class: "choice", onclick: () => open(one.data || data, { ...flags, ...one.flags }) },
         h("strong", {}, one.shows.replace(/^\((.*)\)$/, "$1")),
         one.flags.layout && h("span", {}, levels(one.flags.layout)),
-        h("code", {}, [one.data, ...Object.values(one.flags)].filter(Boolean).join(" · ")))))),
-    h("details", {}, h("summary", {}, "The question in full"), h("p", { class: "pre" }, reading.error)));
+        one.data && h("code", {}, one.data))))),
+    reading.said && h("p", { class: "pre quiet" }, reading.said.replace(/[;,:][^;,:]*:$/, ".")));
 }
 
 function otherWays({ data, flags }, opened = false, found = null) {
   const fields = OPTIONS.map(([name, label, example, hint]) => h("p", { class: "field" },
     h("label", { for: `opt-${name}` }, label),
     h("input", { id: `opt-${name}`, name, type: "text", placeholder: example, value: [flags[name] ?? ""].flat().join(","),
-      autocomplete: "off", spellcheck: "false", "aria-describedby": hint ? `hint-${name}` : undefined }),
+      list: found && ["group", "label_column", "split_column"].includes(name) ? "columns" : undefined, autocomplete: "off", spellcheck: "false", "aria-describedby": hint ? `hint-${name}` : undefined }),
     hint && h("span", { class: "quiet", id: `hint-${name}` }, hint)));
   if (found && found.classes.length === 2 && found.positive) {
     fields.unshift(h("p", { class: "field" }, h("label", { for: "opt-positive" }, "The class that sensitivity is about"),
@@ -176,7 +215,7 @@ function otherWays({ data, flags }, opened = false, found = null) {
         h("option", { value: one, selected: one === flags.uncertain }, one)))));
   }
   const alone = h("input", { type: "checkbox", id: "opt-alone", name: "no_groups", checked: flags.no_groups === true });
-  return h("details", { open: opened }, h("summary", {}, "Read it in another way"),
+  return h("details", { open: opened, id: "others" }, h("summary", {}, "Read it in another way"),
     h("form", { onsubmit: (event) => {
       event.preventDefault();
       const asked = Object.fromEntries(Object.entries(flags).filter(([name]) => !OPTIONS.some(([one]) => one === name)));
@@ -190,7 +229,7 @@ function otherWays({ data, flags }, opened = false, found = null) {
       }
       if (alone.checked) asked.no_groups = true;
       open(data, asked);
-    } }, fields,
+    } }, found && h("datalist", { id: "columns" }, found.columns.map((one) => h("option", { value: one }))), fields,
     h("p", {}, alone, " ", h("label", { for: "opt-alone" }, "Every image is a patient of its own")),
     h("p", {}, h("button", { type: "submit" }, "Read it so"))));
 }
@@ -203,10 +242,10 @@ function headline(grave) {
 }
 
 // What stands above already, of how it was read, is not said again.
-function checkPart(found, known, again) {
+function checkPart(found, known, again, { data, flags }) {
   const heading = h("h2", {}, "What is wrong with it");
   if (found.state === "running") {
-    return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map(bar),
+    return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map((one) => bar(one)),
       h("p", { class: "quiet" }, "You need not wait; a study checks the same.")];
   }
   if (found.state === "stopped") return [heading, h("p", {}, "The check has ended, to leave the machine to the study; its report has the same findings.")];
@@ -222,9 +261,11 @@ function checkPart(found, known, again) {
     grave.length === 0
       ? h("p", {}, `Nothing ${known.size ? "else " : ""}that would have to be mended was found.`)
       : h("p", {}, `${headline(grave)} Look at the pictures before you believe a study of these images.`),
-    h("ul", { class: "findings" }, grave.map(finding)),
-    notes.length > 0 && h("details", {}, h("summary", {}, several(notes.length, "note", "notes")), h("ul", { class: "findings" }, notes.map(finding))),
-    h("p", {}, h("a", { href: `/${found.page}`, target: "_blank", rel: "noopener" }, "All of it, with the pictures")),
+    h("ul", { class: "findings" }, grave.map((one) => finding(one, answers(one, { data, flags })))),
+    notes.length > 0 && h("details", {}, h("summary", {}, several(notes.length, "note", "notes")), h("ul", { class: "findings" }, notes.map((one) => finding(one)))),
+    h("p", { class: "row" }, h("a", { href: `/${found.page}`, target: "_blank", rel: "noopener" }, "All of it, with the pictures"),
+      found.suggestions && !flags.overrides && h("button", { type: "button", onclick: () => open(data, { ...flags, overrides: found.suggestions }) },
+        "Use its suggestions, now that I have looked")),
   ];
 }
 
@@ -237,6 +278,8 @@ const BUDGETS = [
 function studyPart(reading) {
   const minutes = h("input", { id: "minutes", type: "number", min: "1", max: "10080", value: "20", "aria-label": "Minutes" });
   const failed = h("div", {});
+  let beside = false;
+  const short = reading.found.audit;
   const start = h("button", { type: "submit", class: "main" }, "Start the study");
   const many = reading.found.several;
   const budgets = many ? BUDGETS.slice(0, 1) : BUDGETS; // of several findings none can be given
@@ -250,8 +293,17 @@ function studyPart(reading) {
       start.disabled = true;
       try {
         const asked = chosen === "own" ? Math.round(Number(minutes.value)) : Number(chosen);
-        const { id } = await post("/api/studies", { reading: reading.id, minutes: asked });
-        location.hash = `#/study/${id}`;
+        const { id, running } = await post("/api/studies", { reading: reading.id, minutes: asked, beside });
+        if (!running) {
+          location.hash = `#/study/${id}`;
+          return;
+        }
+        beside = true;
+        start.disabled = false;
+        start.textContent = "Start a second one all the same";
+        failed.replaceChildren(h("div", { class: "trouble", role: "alert" },
+          h("p", {}, `Already running: ${running.name} is a study of the same data. A second one would share the machine with it.`),
+          h("p", {}, h("a", { class: "button main", href: `#/study/${running.id}` }, "Show it"))));
       } catch (error) {
         start.disabled = false;
         failed.replaceChildren(trouble(error.message));
@@ -263,6 +315,8 @@ function studyPart(reading) {
         h("label", { for: `budget-${value}` }, h("strong", {}, name)),
         value === "own" && h("span", { class: "own" }, minutes, " minutes"),
         h("span", { class: "quiet", id: `words-${value}` }, words)))),
+    short.name !== undefined && h("p", { class: "finding warn" }, `The audit of what decides will stay undecided: ${short.name} has ${
+      several(short.images, "image", "images")} to learn from and to test, and about ${count(short.wanted)} of every class are needed. The rest of the study is made all the same.`),
     start, failed),
   ];
 }

@@ -59,20 +59,40 @@ export function when(seconds) {
 const WORDS = { severe: "severe", warn: "warning", info: "note" };
 export const badge = (severity) => h("span", { class: `badge ${severity}` }, WORDS[severity] ?? severity);
 
-export function finding(one) {
+export function finding(one, answers = null) {
   const grave = one.severity !== "info";
   return h("li", { class: `finding ${one.severity}` },
     h("h3", {}, badge(one.severity), " ", one.title),
     h("p", {}, one.text),
     grave && one["such as"].length > 0 && h("p", { class: "quiet" }, `Such as: ${one["such as"].join(", ")}`),
-    grave && one.remedy && h("p", {}, `→ ${one.remedy}`));
+    grave && one.remedy && h("p", {}, `→ ${one.remedy}`), answers);
 }
 
-export function bar(task) {
+// What the seconds left are of, where that is not all there is to do, is said by `of`.
+export function bar(task, of = "") {
   const words = `${task.what}: ${count(task.done)} of ${count(task.total)}`;
   return h("div", { class: "bar" },
-    h("p", {}, words, task.left === null || task.left === undefined ? "" : `, ${about(task.left)} left`),
+    h("p", {}, words, task.left === null || task.left === undefined ? "" : `, ${about(task.left)} left${of}`),
     h("progress", { max: Math.max(1, task.total), value: task.done, "aria-label": words }));
+}
+
+// Asks before something is done; whether it is to be.
+export function ask(title, content, yes, no) {
+  return new Promise((answered) => {
+    const opener = document.activeElement;
+    const dialog = h("dialog", { "aria-labelledby": "ask-title" },
+      h("h2", { id: "ask-title" }, title), content,
+      h("p", { class: "row" },
+        h("button", { type: "button", onclick: () => dialog.close() }, no),
+        h("button", { type: "button", onclick: () => { dialog.returnValue = "yes"; dialog.close("yes"); } }, yes)));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      opener?.focus();
+      answered(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 export const trouble = (text) => h("div", { class: "trouble", role: "alert" }, h("p", {}, text));

@@ -5,13 +5,25 @@ import { count, h, say, several, trouble } from "./dom.js";
 
 const FILES = 250; // of a batch
 const BYTES = 16 << 20; // of a batch, but for a file that is larger alone
+const PACKED = /\.(zip|7z|rar|tar|t?gz|bz2|xz)$/i;
+const TABLE = /\.(csv|tsv|xlsx|parquet|npz)$/i;
 const LEFT = /^(\.|Thumbs\.db$|desktop\.ini$|__MACOSX$)/i;
 
+let place = null; // where the page takes a drop: what happens is shown there
+let early = null; // what was dropped where there is none, until there is
+
+// Copies one small file, and gives where it lies.
+export async function kept(file) {
+  const { id } = await post("/api/uploads", { name: file.name.replace(/\.\w+$/, ""), files: 1, bytes: file.size });
+  await send(`/api/uploads/${id}`, packed([{ path: file.name, file }]));
+  return (await post(`/api/uploads/${id}/end`)).data;
+}
+
 export function dropZone(open) {
-  const state = h("div", { class: "state" });
+  const state = h("div", { class: "state", role: "status" });
   const input = h("input", { type: "file", webkitdirectory: true, multiple: true, id: "folder" });
   const zone = h("section", { class: "card drop", "aria-labelledby": "copied" },
-    h("h2", { id: "copied" }, "Drop a folder here"),
+    h("h2", { id: "copied" }, "Drop a folder on this page"),
     h("p", {}, "A copy is kept in medgraft’s own folder on this machine."),
     h("label", { class: "button", for: "folder" }, "Copy a folder …"), input, state);
   input.addEventListener("change", () => {
@@ -19,23 +31,48 @@ export function dropZone(open) {
     input.value = "";
     copy(files, state, open);
   });
-  for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, () => zone.classList.add("over"));
-  for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, () => zone.classList.remove("over"));
-  zone.addEventListener("drop", async (event) => {
-    event.preventDefault();
-    // The entries are gone when the event is over, so that they are taken out of it first.
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const loose = entries.length ? [] : [...event.dataTransfer.files];
-    state.replaceChildren(h("p", {}, "Looking at what was dropped …"));
-    try {
-      const files = loose.map((file) => ({ path: file.name, file }));
-      for (const entry of entries) await walk(entry, files, state);
-      await copy(files, state, open);
-    } catch (error) {
-      state.replaceChildren(trouble(`The browser cannot read what was dropped (${error.message}).`));
-    }
-  });
+  place = { zone, state, open };
+  if (early) {
+    const waiting = early;
+    early = null;
+    looked(waiting, place);
+  }
   return zone;
+}
+
+export function takeDrop(event) {
+  // The entries are gone when the event is over, so that they are taken out of it first.
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const dropped = { entries, loose: entries.length ? [] : [...event.dataTransfer.files] };
+  if (!entries.length && !dropped.loose.length) return;
+  if (place?.zone.isConnected) {
+    looked(dropped, place);
+    return;
+  }
+  early = dropped;
+  location.hash = "#/";
+}
+
+async function looked({ entries, loose }, { state, open }) {
+  state.replaceChildren(h("p", {}, "Looking at what was dropped …"));
+  state.scrollIntoView({ block: "nearest" });
+  try {
+    const files = loose.map((file) => ({ path: file.name, file }));
+    for (const entry of entries) await walk(entry, files, state);
+    await copy(files, state, open);
+  } catch (error) {
+    state.replaceChildren(trouble(`The browser cannot read what was dropped (${error.message}).`));
+  }
+}
+
+// Why files are not copied, for nothing could be learned from them; "" where that may be.
+function refusal(files) {
+  if (files.every(({ path }) => PACKED.test(path))) {
+    return `${files[0].path} is packed. Unpack it first (open it, or right-click and extract), then drop the folder that comes out. Nothing was copied.`;
+  }
+  if (files.some(({ path }) => path.includes("/") || TABLE.test(path))) return "";
+  const what = files.length === 1 ? "A single file says" : "Files without a folder say";
+  return `${what} nothing of classes. Drop the folder that has a folder for each class. To have a model judge a photo, open a finished study and choose “Try it on new images”. Nothing was copied.`;
 }
 
 async function walk(entry, files, state) {
@@ -58,6 +95,11 @@ async function copy(all, state, open) {
   const files = all.filter(({ path }) => !path.split("/").some((part) => LEFT.test(part)));
   if (!files.length) {
     state.replaceChildren(trouble("There is no file in what was dropped. Drop a folder of images, or a table."));
+    return;
+  }
+  const why = refusal(files);
+  if (why) {
+    state.replaceChildren(trouble(why));
     return;
   }
   const size = files.reduce((sum, { file }) => sum + file.size, 0);

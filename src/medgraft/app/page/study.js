@@ -1,7 +1,8 @@
 // One study: while it runs, and what it left.
 
 import { get, post } from "./api.js";
-import { about, bar, duration, fill, h, say, several, trouble, when } from "./dom.js";
+import { about, ask, bar, duration, fill, h, say, several, trouble, when } from "./dom.js";
+import { kept } from "./drop.js";
 import { open } from "./start.js";
 
 const EVERY = 1000; // ms; while nobody looks at the page, five times as long
@@ -51,7 +52,7 @@ export function show(stage, id) {
 function draw(told, parts, runs, look) {
   const alive = ["running", "stopping"].includes(told.state);
   fill(parts.now, [told.state, told.error, Math.floor(told.elapsed ?? 0), told.headline], () => nowPart(told));
-  fill(parts.bars, [alive, told.tasks], () => (alive ? barsPart(told) : []));
+  fill(parts.bars, [told.state, told.tasks, told.step], () => (alive ? barsPart(told) : []));
   fill(parts.said, [alive, told.said], () => (alive && told.said.length ? saidPart(told.said) : []));
   fill(parts.actions, [told.state, told.resumable, told.files, runs.length], () => actionsPart(told, runs, look));
   fill(parts.plan, told.plan ?? null, () => (told.plan ? planPart(told.plan) : []));
@@ -76,9 +77,13 @@ function nowPart(told) {
     : `Running for ${duration(Math.floor(told.elapsed)).replace(".0", "")}${budget}. You may close this page; the study goes on.`);
 }
 
-const barsPart = (told) => (told.tasks.length
-  ? told.tasks.map(bar)
-  : h("p", {}, told.scenarios.length ? "Working …" : "Beginning …"));
+function barsPart(told) {
+  if (told.state === "stopping") return told.tasks.map((one) => bar({ ...one, left: null }));
+  return [
+    told.step && h("h2", {}, `Step ${told.step.number} of ${told.step.of}: ${told.step.words}`),
+    told.tasks.length ? told.tasks.map((one) => bar(one, told.step ? " in this step" : "")) : h("p", {}, "Working …"),
+  ];
+}
 
 const saidPart = (said) => h("details", {}, h("summary", {}, "What it says"), h("p", { class: "pre" }, said.join("\n")));
 
@@ -126,8 +131,40 @@ function actionsPart(told, runs, look) {
       files.filter((name) => FILES[name]).map((name) => link(FILES[name], `${at}/files/${name}`, "file"))),
     told.findings?.length > 0 && findingsPart(told.findings),
     others.length > 0 && told.headline?.comparable && compareForm(told, others),
+    told.model && told.data && correctionsPart(told, failed),
+    h("p", {}, h("button", { type: "button", class: "plain", onclick: () => remove(told, failed) }, "Delete this study …")),
     failed,
   ];
+}
+
+// What was said on Try it comes back as the table that was saved there.
+function correctionsPart(told, failed) {
+  const input = h("input", { type: "file", accept: ".csv", id: "corrections", class: "unseen", onchange: async () => {
+    try {
+      const overrides = await kept(input.files[0]);
+      open(told.data, { ...told.flags, overrides });
+    } catch (error) {
+      failed.replaceChildren(trouble(error.message));
+    }
+  } });
+  return h("p", { class: "row" }, h("label", { class: "button", for: "corrections" }, "Use these corrections …"), input,
+    h("span", { class: "quiet" }, `the table that “Try it” saved: the images are read again with it${told.flags.overrides ? ", instead of the corrections before" : ""}`));
+}
+
+async function remove(told, failed) {
+  try {
+    const { folders } = await get(`/api/studies/${told.id}/belongs`);
+    const sure = await ask(`Delete ${told.name}?`, [
+      h("p", {}, folders.length ? "These folders are removed, and cannot be brought back:" : "It has left no folder; it goes from the list."),
+      h("ul", { class: "notes" }, folders.map((one) => h("li", {}, one))),
+      told.data && !folders.includes(told.data) && h("p", { class: "quiet" }, `The images in ${told.data} stay.`),
+    ], "Delete it", "Keep it");
+    if (!sure) return;
+    await post(`/api/studies/${told.id}/delete`);
+    location.hash = "#/";
+  } catch (error) {
+    failed.replaceChildren(trouble(error.message));
+  }
 }
 
 const findingsPart = (findings) => [
@@ -164,12 +201,10 @@ function scenariosPart(told, done) {
   const gone = told["given up"];
   const heading = `${several(judged.length, "scenario", "scenarios")} judged`;
   if (done) return h("details", {}, h("summary", {}, heading), list);
-  return [
-    h("h2", {}, heading),
+  return h("details", {}, h("summary", {}, heading),
     h("p", { class: "quiet" }, "Their figures come at the end, when all are compared on the same patients. The order says nothing."),
     list,
-    gone.length > 0 && h("p", { class: "quiet" }, `Stopped, for they could not win any more: ${gone.map((one) => one.name).join(", ")}`),
-  ];
+    gone.length > 0 && h("p", { class: "quiet" }, `Stopped, for they could not win any more: ${gone.map((one) => one.name).join(", ")}`));
 }
 
 const FIRST = /^(data|splits|classes|recommended|scenario|took)$| on the test$| corrected for the choice$| out of fold$/;
