@@ -13,7 +13,9 @@ from app.test_app_reading import batch
 from app.test_app_studies import begin, told
 from medgraft.app import folders
 from medgraft.app.plain_words import without_flags
+from medgraft.app.reading_json import findings
 from medgraft.app.studies import STEPS, _step
+from medgraft.types import Finding
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 
@@ -43,19 +45,26 @@ def test_clauses_that_are_typed_are_left_out(text: str, kept: str):
     assert without_flags(text) == kept
 
 
-def test_who_is_a_patient_is_asked_by_buttons_and_checked_anew(server: Opened, tmp_path: Path):
-    names = [f"a/IMG_{k:04}.jpg" for k in range(6)] + [f"b/IMG_{k:04}.jpg" for k in range(30)]
-    read = server.read(images(tmp_path / "photos", *names))
-    (one,) = (one for one in read["found"]["findings"] if one["check"] == "possible_groups")
-    yes, no = one["ways"]
-    assert yes["words"] == "Yes, by the names of the files: 30 patients"
-    assert no["flags"] == {"no_groups": True}
-    assert "--" not in str({**read["found"], "findings": [one["text"], one["remedy"]]})
-    assert server.read(tmp_path / "photos", yes["flags"])["found"]["groups"] == 30
-    checked(server, read)
-    checked(server, server.read(tmp_path / "photos", no["flags"]))
-    asked = [job.flags for job in server.app.studies.jobs.all("check")]
-    assert sorted(map(len, asked)) == [0, 1]  # the images and groups are the same
+def test_who_is_a_patient_is_answered_by_buttons():
+    numbers = {"--group patient": 12, "--group 'regex:^(.+?)$'": 9}
+    asked = Finding("possible_groups", "warn", "They may.", numbers, remedy="Pass --group patient.")
+    (one,) = findings([asked])
+    assert one["remedy"] == ""
+    assert [way["words"] for way in one["ways"]] == [
+        "Yes, by the column patient: 12 patients", "Yes, by the names of the files: 9 patients",
+        "No, each image is another patient",
+    ]  # fmt: skip
+    assert [way["flags"] for way in one["ways"]] == [
+        {"group": "patient"}, {"group": "regex:^(.+?)$"}, {"no_groups": True},
+    ]  # fmt: skip
+
+
+def test_another_reading_of_the_same_images_is_checked_anew(server: Opened, tmp_path: Path):
+    folder = cells(tmp_path / "cells")
+    for flags in ({}, {"no_groups": True}):
+        assert checked(server, server.read(folder, flags))["state"] == "done"
+    begun = [job.flags for job in server.app.studies.jobs.all("check")]
+    assert sorted(map(len, begun)) == [0, 1]
 
 
 def test_what_the_check_cannot_read_leaves_every_count(server: Opened, tmp_path: Path):
