@@ -64,7 +64,7 @@ def walk(page: Any, address: str, data: Path) -> None:
     page.get_by_label("My own time").check()
     page.fill("#minutes", MINUTES)
     page.get_by_role("button", name="Start the study").click()
-    page.locator(".scenarios li").nth(3).wait_for(timeout=LONGEST)
+    page.locator(".scenarios li").nth(3).wait_for(state="attached", timeout=LONGEST)
     taken(page, "study")
     page.get_by_role("link", name="Read the report").wait_for(timeout=LONGEST)
     page.wait_for_timeout(1000)

@@ -99,7 +99,7 @@ def test_innermost_folders_are_offered(server: Opened, tmp_path: Path):
 
 def test_too_few_images_for_the_audit_are_told_before_a_study(server: Opened, tmp_path: Path):
     few = server.read(cells(tmp_path / "few"))["found"]["audit"]
-    assert few == {"name": "a", "images": 12, "wanted": 63}
+    assert few == {"name": "a", "images": 12, "wanted": 63, "given": False}
     names = [f"{part}/{label}/{k}.png" for part in ("train", "test") for label in "ab"
              for k in range(50)]  # fmt: skip
     assert server.read(images(tmp_path / "many", *names))["found"]["audit"] == {}

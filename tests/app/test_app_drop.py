@@ -68,6 +68,28 @@ def test_files_that_a_page_made_and_nothing_at_all_are_told(browser: Any, tmp_pa
 
 
 @pytest.mark.slow
+def test_what_nothing_can_be_learned_from_is_refused_uncopied_wherever_it_falls(
+    browser: Any, tmp_path: Path
+):
+    (tmp_path / "moles.zip").write_bytes(b"x")
+    photo = cells(tmp_path / "cells", 3) / "a" / "a0.png"
+    with opened(tmp_path / "home", STAND_IN) as server, looked(browser, server) as seen:
+        seen.dropped(tmp_path / "moles.zip", "h1")
+        seen.until("moles.zip is packed. Unpack it first")
+        seen.dropped(photo, "h1")
+        seen.until("A single file says nothing of classes")
+        assert list(server.home.data.iterdir()) == []
+        seen.at(f"/data?data={tmp_path / 'cells'}")
+        seen.until("6 images")
+        seen.dropped(tmp_path / "moles.zip", "h1")
+        seen.until("moles.zip is packed. Unpack it first")
+        seen.dropped(tmp_path / "cells", "footer")
+        seen.until("6 images. From the outermost")
+        assert (server.home.data / "cells").is_dir()
+        seen.is_sound()
+
+
+@pytest.mark.slow
 def test_a_second_drop_while_one_is_copied_keeps_both_apart(browser: Any, tmp_path: Path):
     folder = cells(tmp_path / "cells", 3)
     with opened(tmp_path / "home", STAND_IN) as server:

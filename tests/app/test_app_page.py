@@ -14,6 +14,7 @@ import pytest
 
 from app.opened import PROGRAM, Opened, cells, images, opened
 from app.seen import looked
+from app.test_app_studies import begin, told
 from medgraft.app.server import PAGES
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -132,6 +133,82 @@ def test_reloaded_and_opened_twice_in_the_middle_of_a_study(
         one.until("was stopped")
         one.page.get_by_role("button", name="Go on").click()
         assert [*one.wrong, *other.wrong] == []
+
+
+@pytest.mark.slow
+def test_it_asks_before_a_second_study_before_it_ends_and_before_it_deletes(
+    browser: Any, server: Opened, tmp_path: Path
+):
+    data = cells(server.home.data / "waits")
+    with looked(browser, server) as seen:
+        page = seen.page
+        seen.at(f"/data?data={data}")
+        seen.until("The audit of what decides will stay undecided: a has 12 images in all")
+        page.get_by_role("button", name="Start the study").click()
+        seen.until("Step 1 of 8: reading the images")
+        seen.at(f"/data?data={data}")
+        page.get_by_role("button", name="Start the study").click()
+        seen.until("Already running: waits")
+        page.get_by_role("button", name="Quit medgraft").click()
+        seen.until("Quit while a study runs?")
+        seen.is_sound()
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="Show it").click()
+        page.get_by_role("button", name="Stop").click()
+        seen.until("was stopped")
+        page.get_by_role("button", name="Delete this study").click()
+        page.get_by_role("button", name="Keep it").click()
+        assert data.is_dir()
+        page.get_by_role("button", name="Delete this study").click()
+        seen.until(str(data))
+        seen.is_sound()
+        page.get_by_role("button", name="Delete it").click()
+        seen.until("None yet")
+        assert not data.exists()
+        page.get_by_role("button", name="Quit medgraft").click()  # nothing runs: not asked
+        seen.until("medgraft has ended")
+        assert seen.wrong == []
+
+
+@pytest.mark.slow
+def test_corrections_that_were_saved_are_read_by_a_button(
+    browser: Any, server: Opened, tmp_path: Path
+):
+    id = begin(server, tmp_path / "cells")
+    told(server, id, "stopped")
+    run = server.home.runs / "cells"
+    finished = {**server.app.studies.told(id), "state": "finished", "model": True, "files": []}
+    server.app.studies.told = lambda _: finished  # type: ignore[method-assign]
+    table = tmp_path / "corrections.csv"
+    table.write_text("path,action,value,why\na/a0.png,exclude,,blurred\n", encoding="utf-8")
+    with looked(browser, server) as seen:
+        seen.at(f"/study/{id}")
+        seen.until("Use these corrections")
+        seen.page.set_input_files("#corrections", table)
+        seen.until("23 images. From the outermost")
+        seen.until("excluded by corrections.csv: blurred")
+        assert run.is_dir()
+        assert seen.wrong == []
+
+
+@pytest.mark.slow
+def test_what_the_check_cannot_read_is_named_and_no_fault_is_logged(
+    browser: Any, server: Opened, tmp_path: Path
+):
+    folder = cells(tmp_path / "unreadable")
+    for name in ("a0.png", "a3.png"):
+        content = (folder / "a" / name).read_bytes()
+        (folder / "a" / name).write_bytes(content[: len(content) // 4])
+    with looked(browser, server) as seen:
+        logged: list[str] = []
+        seen.page.on("console", lambda message: logged.append(message.text))
+        seen.at(f"/data?data={folder}")
+        seen.until("23 images. From the outermost")  # the stand-in names one of the two
+        seen.until("it is cut short")
+        seen.page.get_by_text("cannot be read", exact=True).wait_for()
+        pictures = seen.page.locator(".classes img").evaluate_all("all => all.map(one => one.src)")
+        assert all(one.endswith("?of=23") for one in pictures)  # rows are others than before
+        assert logged == []
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def study(seen: Seen) -> None:
     page.get_by_role("link", name="All of it, with the pictures").wait_for(timeout=1000 * LONGEST)
     seen.step("4-checked")
     page.get_by_role("button", name="Start the study").click()
-    page.locator(".scenarios li").first.wait_for(timeout=1000 * LONGEST)
+    page.locator(".scenarios li").first.wait_for(state="attached", timeout=1000 * LONGEST)
     seen.step("5-under-way")
     page.get_by_role("link", name="Read the report").wait_for(timeout=1000 * LONGEST)
     seen.until("on the test images, which chose nothing")

@@ -74,7 +74,12 @@ def _short_for_the_audit(table: ImageTable) -> dict[str, Any]:
     fewest = int(counts.argmin())
     if counts[fewest] >= wanted:
         return {}
-    return {"name": table.classes[fewest], "images": int(counts[fewest]), "wanted": wanted}
+    return {
+        "name": table.classes[fewest],
+        "images": int(counts[fewest]),
+        "wanted": wanted,
+        "given": given,
+    }
 
 
 def _may_be_grades(table: ImageTable) -> bool:

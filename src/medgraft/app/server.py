@@ -164,7 +164,7 @@ class App:
         found = await asyncio.to_thread(self.studies.check, reading, again=again)
         if found["state"] == "done":
             skipped = await asyncio.to_thread(self.studies.skipped, reading)
-            self.readings.leave_out(reading, skipped)
+            await asyncio.to_thread(self.readings.leave_out, reading, skipped)
             found["images"] = reading.found["images"]
         return JSONResponse(found)
 

@@ -6,7 +6,6 @@ import { open } from "./start.js";
 
 const EVERY = 500; // ms
 const OPTIONS = [
-  ["layout", "What each level of the folders is", "split/class/group/image", "Words: split, class, group (a patient), image, mask, * (says nothing). Parts of names in braces: class/{group}_{*}.png"],
   ["group", "What tells patients apart", "patient_id", "A column of the table; or, by the names of files, a pattern as the documentation has it"],
   ["label_column", "The table’s column of classes", "diagnosis", ""],
   ["finding_columns", "The table’s columns of several findings an image", "A,B,C", ""],
@@ -15,6 +14,7 @@ const OPTIONS = [
   ["order", "Classes that are grades, from the least to the most", "none,mild,severe", ""],
   ["split_column", "The table’s column of train, val and test", "fold", "none to make a split anew"],
   ["overrides", "A table of corrections: path, action, value, why", "/home/me/corrections.csv", "What you said on Try it; or the suggestions.csv of a check, once you have looked at it"],
+  ["layout", "What each level of the folders is, from the outermost on", "split/class/group/image", "In these words: split, class, group (a patient), image, mask, * (does not matter)"],
   ["images", "A folder below which the table’s images lie", "/home/me/images", ""],
 ];
 const MANY = ["images", "leave_out", "rename"]; // options that take several values
@@ -48,12 +48,12 @@ export function show(stage, _, query) {
       if (reading.state !== "read") return;
       shown = reading.found.images;
       known = new Set(reading.found.findings.map((one) => one.text));
-      fill(study, id, () => studyPart(reading));
+      fill(study, [id, reading.found.audit], () => studyPart(reading));
       checkNow();
     } catch (error) {
       if (!going) return;
       if (error.status === 404) { id = ""; timer = setTimeout(look, EVERY); return; } // the server is another one
-      read.replaceChildren(trouble(error.message));
+      read.replaceChildren(trouble(error.message), h("p", {}, h("a", { class: "button main", href: "#/" }, "Choose another")));
     }
   }
 
@@ -65,6 +65,7 @@ export function show(stage, _, query) {
         const reading = await get(`/api/readings/${id}`);
         shown = reading.found.images;
         fill(read, reading, () => readPart(reading, { data, flags, again: () => look(true) }));
+        fill(study, [id, reading.found.audit], () => studyPart(reading));
       }
       fill(check, found, () => checkPart(found, known, () => checkNow(true), { data, flags }));
       if (found.state === "running") timer = setTimeout(() => checkNow(), 2 * EVERY);
@@ -105,7 +106,7 @@ function readPart(reading, asked) {
     grouped(found, asked),
     found.notes.length > 0 && h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
     found.skipped.length > 0 && h("details", { open: found.skipped.length < 6 },
-      h("summary", {}, `${several(found.skipped.length, "file cannot be read and is", "files cannot be read and are")} left out of these counts`),
+      h("summary", {}, `${several(found.skipped.length, "image is", "images are")} left out of these counts`),
       h("ul", { class: "notes" }, found.skipped.slice(0, 100).map(([source, reason]) => h("li", {}, h("strong", {}, source), `: ${reason}`)),
         found.skipped.length > 100 && h("li", {}, `… and ${count(found.skipped.length - 100)} more`))),
     found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map((one) =>
@@ -124,7 +125,7 @@ function classCard(one, found, reading) {
     h("p", {}, several(one.images, "image", "images"), one.uncertain ? `, uncertain ${count(one.uncertain)}` : "",
       parts && h("span", { class: "quiet" }, ` ${parts}`)),
     h("div", { class: "pictures" }, one.pictures.map((row, i) => h("img", {
-      src: `/api/readings/${reading.id}/pictures/${row}`, alt: `${one.name}, example ${i + 1}`, loading: "lazy",
+      src: `/api/readings/${reading.id}/pictures/${row}?of=${found.images}`, alt: `${one.name}, example ${i + 1}`, loading: "lazy",
       width: 72, height: 72, onerror: (event) => event.target.replaceWith(h("span", { class: "absent" }, "cannot be read")),
     }))));
 }
@@ -178,7 +179,7 @@ function grades(found, { data, flags }) {
 }
 
 const MEANS = { split: "the part (training, test)", class: "the class", group: "the patient", image: "the images",
-  mask: "masks", "*": "something that is of no account", "**": "any folders" };
+  mask: "masks", "*": "folders that do not matter", "**": "any folders" };
 
 // A layout in words, where its levels are plain ones.
 function levels(layout) {
@@ -195,7 +196,7 @@ function question(reading, { data, flags }) {
         h("strong", {}, one.shows.replace(/^\((.*)\)$/, "$1")),
         one.flags.layout && h("span", {}, levels(one.flags.layout)),
         one.data && h("code", {}, one.data))))),
-    reading.said && h("p", { class: "pre quiet" }, reading.said.replace(/[;,:][^;,:]*:$/, ".")));
+    reading.said && !reading.choices.every((one) => one.flags.layout) && h("p", { class: "pre quiet" }, reading.said.replace(/[;,:][^;,:]*:$/, ".")));
 }
 
 function otherWays({ data, flags }, opened = false, found = null) {
@@ -300,6 +301,7 @@ function studyPart(reading) {
         }
         beside = true;
         start.disabled = false;
+        start.className = "";
         start.textContent = "Start a second one all the same";
         failed.replaceChildren(h("div", { class: "trouble", role: "alert" },
           h("p", {}, `Already running: ${running.name} is a study of the same data. A second one would share the machine with it.`),
@@ -316,7 +318,7 @@ function studyPart(reading) {
         value === "own" && h("span", { class: "own" }, minutes, " minutes"),
         h("span", { class: "quiet", id: `words-${value}` }, words)))),
     short.name !== undefined && h("p", { class: "finding warn" }, `The audit of what decides will stay undecided: ${short.name} has ${
-      several(short.images, "image", "images")} to learn from and to test, and about ${count(short.wanted)} of every class are needed. The rest of the study is made all the same.`),
+      several(short.images, "image", "images")} ${short.given ? "to learn from" : "in all"}, and about ${count(short.wanted)} of every class are needed. The rest of the study is made all the same.`),
     start, failed),
   ];
 }
