@@ -12,6 +12,7 @@ from app.opened import Opened, cells, images, opened
 from app.test_app_reading import batch
 from app.test_app_studies import begin, told
 from medgraft.app import folders
+from medgraft.app.jobs import Job
 from medgraft.app.plain_words import without_flags
 from medgraft.app.reading_json import findings
 from medgraft.app.studies import STEPS, _step
@@ -147,6 +148,19 @@ def test_a_study_is_deleted_with_its_copy_and_no_other(server: Opened, tmp_path:
     assert (server.home.data / "other").is_dir()
     assert server.get("/api/runs").json["runs"] == []
     assert server.post(f"/api/studies/{second}/delete").status == 404
+    run = server.home.runs / "several"  # of which one finding alone is not deleted
+    (run / "findings" / "x").mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    part = server.home.id_of(run / "findings" / "x")
+    server.app.studies.jobs.start(
+        Job(
+            part, "study", "x", ("x", "x", f"--out={tmp_path}"), "", {}, "", str(run / "findings/x")
+        )
+    )
+    server.until(
+        lambda: server.get(f"/api/studies/{part}").json, lambda one: one["state"] != "running"
+    )
+    assert "by hand" in server.post(f"/api/studies/{part}/delete").error
     elsewhere = begin(server, tmp_path / "waits")
     refused = server.post(f"/api/studies/{elsewhere}/delete")
     assert "stop it first" in refused.error

@@ -229,21 +229,27 @@ class Studies:
     # ----------------------------------------------------------------------- to take away
 
     def belongs(self, id: str) -> list[Path]:
-        """The folders that go with a study: its own, and the dropped copy that no other uses.
+        """The folders that go with a study: its own, and dropped copies that no other uses.
 
         Raises
         ------
         NotFoundError
             There is none of that id.
+        DataError
+            It is not a study by itself.
         """
         job, run = self._job_and_run(id)
+        if run == self.home.folder or _of_a_panel(run):
+            raise DataError(f"{run} holds or is a part of other studies; delete it by hand")
         folders = [run] if run.is_dir() else []
+        others = [one for one in self.jobs.all("study") if one.id != id]
         data = self.home.data.resolve()
-        copy = Path(job.data).resolve() if job is not None else self.home.folder
-        if job is not None and data in copy.parents:
-            copy = data / copy.relative_to(data).parts[0]
-            others = [one for one in self.jobs.all("study") if one.id != id]
-            if copy.exists() and not any(_inside(one.data, copy) for one in others):
+        for path in [] if job is None else _used(job):
+            if data not in Path(path).resolve().parents:
+                continue
+            copy = data / Path(path).resolve().relative_to(data).parts[0]
+            used = any(_inside(one, copy) for other in others for one in _used(other))
+            if copy.exists() and not used and copy not in folders:
                 folders.append(copy)
         return folders
 
@@ -281,6 +287,11 @@ class Studies:
     def _running(self, job: Job | None, run: Path) -> bool:
         alive = job is not None and self.jobs.alive(job)
         return alive or ((_finished(run, self.home) or {}).get("state") == "elsewhere")
+
+
+def _used(job: Job) -> list[str]:
+    """The data that a study reads, and the corrections of it."""
+    return [job.data, *([str(job.flags["overrides"])] if job.flags.get("overrides") else [])]
 
 
 def _inside(path: str, folder: Path) -> bool:
