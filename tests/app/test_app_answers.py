@@ -188,10 +188,30 @@ def test_steps_are_counted_with_those_of_a_budget_only_where_there_is_one():
     assert _step([{"name": name} for name in STEPS], budget=False)["number"] == 8
 
 
-def test_corrections_are_read_as_a_table_that_is_kept(server: Opened, tmp_path: Path):
-    text = b"path,action,value,why\na/a0.png,exclude,,blurred\n"
-    id = server.post("/api/uploads", {"name": "said", "files": 1, "bytes": len(text)}).json["id"]
-    server.ask("POST", f"/api/uploads/{id}", batch(("said.csv", text)))
-    table = server.post(f"/api/uploads/{id}/end").json["data"]
-    read = server.read(cells(tmp_path / "cells"), {"overrides": table})
-    assert [one["images"] for one in read["found"]["classes"]] == [11, 12]
+def test_corrections_are_kept_with_those_before(server: Opened, tmp_path: Path):
+    def dropped(*rows: str) -> str:
+        text = "\n".join(["path,action,value,why", *rows, ""]).encode()
+        asked = {"name": "said", "files": 1, "bytes": len(text)}
+        id = server.post("/api/uploads", asked).json["id"]
+        server.ask("POST", f"/api/uploads/{id}", batch(("said.csv", text)))
+        return str(server.post(f"/api/uploads/{id}/end").json["data"])
+
+    folder = cells(tmp_path / "cells")
+    first = dropped("a/a0.png,exclude,,blurred", "a/a1.png,exclude,,blurred")
+    read = server.read(folder, {"overrides": first})
+    assert [one["images"] for one in read["found"]["classes"]] == [10, 12]
+    id = server.post("/api/studies", {"reading": read["id"], "minutes": 0}).json["id"]
+    second = dropped("a/a1.png,relabel,b,seen", "b/b0.png,exclude,,blurred")
+    path = f"/api/studies/{id}/corrections"
+    assert server.post(path, {"table": second}).status == 200
+    read = server.read(folder, {"overrides": second})
+    assert [one["images"] for one in read["found"]["classes"]] == [10, 12]  # b lost one, got one
+    assert len(read["found"]["skipped"]) == 2
+    mine = tmp_path / "mine.csv"
+    mine.write_text("path,action,value,why\n", encoding="utf-8")
+    assert "choose it again" in server.post(path, {"table": str(mine)}).error
+    assert server.post(path, {"table": dropped()[:-4]}).status == 400
+    told(server, id, "stopped")
+    assert (
+        str(server.home.data / "said") in server.get(f"/api/studies/{id}/belongs").json["folders"]
+    )

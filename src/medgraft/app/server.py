@@ -85,6 +85,7 @@ class App:
                 Route("/api/studies/{id}/stop", self._stop, methods=post),
                 Route("/api/studies/{id}/resume", self._resume, methods=post),
                 Route("/api/studies/{id}/belongs", self._belongs, methods=get),
+                Route("/api/studies/{id}/corrections", self._correct, methods=post),
                 Route("/api/studies/{id}/delete", self._delete, methods=post),
                 Route("/api/leave", self._leave, methods=post),
                 Route("/runs/{id}/files/{path:path}", self._file, methods=get),
@@ -201,6 +202,11 @@ class App:
     async def _belongs(self, request: Request) -> Response:
         found = await asyncio.to_thread(self.studies.belongs, request.path_params["id"])
         return JSONResponse({"folders": [str(one) for one in found]})
+
+    async def _correct(self, request: Request) -> Response:
+        table = _text(await _object(request), "table")
+        await asyncio.to_thread(self.studies.corrected, request.path_params["id"], table)
+        return JSONResponse({})
 
     async def _delete(self, request: Request) -> Response:
         await asyncio.to_thread(self.studies.delete, request.path_params["id"])

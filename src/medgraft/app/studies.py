@@ -18,7 +18,7 @@ from medgraft.app.jobs import Job, Jobs
 from medgraft.app.plain_words import without_flags
 from medgraft.app.readings import Reading, words_of
 from medgraft.errors import DataError
-from medgraft.files import explained
+from medgraft.files import explained, write_csv
 from medgraft.types import Finding, Skipped
 
 SHORTEST, LONGEST = 1, 7 * 24 * 60  # minutes of a budget
@@ -216,7 +216,8 @@ class Studies:
             now = {
                 "step": None if several else _step(found["steps"], bool(job.budget)),
                 "tasks": [_with_time_left(one) for one in progress.get("tasks", [])],
-                "said": progress.get("said", []), "plan": progress.get("budget"),
+                "said": [text for text in map(without_flags, progress.get("said", [])) if text],
+                "plan": progress.get("budget"),
             }  # fmt: skip
             return {**found, "state": state, **now}
         if (known := _finished(run, self.home)) is not None:
@@ -225,6 +226,29 @@ class Studies:
         stopped = job is not None and bool(job.stopped)
         state = "stopped" if stopped or not error else "failed"
         return {**found, "state": state, "error": "" if stopped else without_flags(error)}
+
+    def corrected(self, id: str, table: str) -> None:
+        """Add to a table of corrections that was dropped those that a study was read with.
+
+        Of an image that both speak of, the later table is believed.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such study of this page.
+        DataError
+            The table does not lie in the home, or is none of corrections.
+        """
+        from medgraft.data.overrides import read_overrides
+
+        path = Path(table).resolve()
+        if not path.is_relative_to(self.home.data.resolve()):
+            raise DataError(f"{table} is no table that was copied here; choose it again")
+        rows = {one.path: one for one in read_overrides(path)}
+        if earlier := self.jobs.get(id).flags.get("overrides"):
+            rows = {one.path: one for one in read_overrides(Path(earlier))} | rows
+        said = [(one.path, one.action, one.value, one.why) for one in rows.values()]
+        write_csv(path, [("path", "action", "value", "why"), *said])
 
     # ----------------------------------------------------------------------- to take away
 

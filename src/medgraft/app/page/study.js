@@ -142,13 +142,15 @@ function correctionsPart(told, failed) {
   const input = h("input", { type: "file", accept: ".csv", id: "corrections", class: "unseen", onchange: async () => {
     try {
       const overrides = await kept(input.files[0]);
+      input.value = "";
+      await post(`/api/studies/${told.id}/corrections`, { table: overrides });
       open(told.data, { ...told.flags, overrides });
     } catch (error) {
       failed.replaceChildren(trouble(error.message));
     }
   } });
   return h("p", { class: "row" }, h("label", { class: "button", for: "corrections" }, "Use these corrections …"), input,
-    h("span", { class: "quiet" }, `the table that “Try it” saved: the images are read again with it${told.flags.overrides ? ", instead of the corrections before" : ""}`));
+    h("span", { class: "quiet" }, `the table that “Try it” saved: the images are read again with it${told.flags.overrides ? ", and with the corrections before" : ""}`));
 }
 
 async function remove(told, failed) {
