@@ -46,8 +46,8 @@ there before. *Memory* is the peak of the process after one finding, and after a
 
 Wanted was twice a study of one at most, of 5,000 images{wanted}. What holds it back:
 each finding is judged by every scenario, and a head learns from its labels. Findings share the
-reading and what no label decides ({shared});
-the rest grows with the findings: heads, above all the support vector machine on the widest layers,
+reading and what no label decides
+({shared}); the rest grows with the findings: heads, above all the support vector machine on the widest layers,
 their calibration, the resamples by which scenarios are compared, and the checks of each finding's
 data. {heads}
 """

@@ -127,6 +127,7 @@ def test_each_its_own_scenario_where_that_is_asked_for(panel, extractor):
     assert all(one.scenario == one.own for one in own.findings)
 
 
+@pytest.mark.slow
 def test_a_budget_has_the_weakest_audited_and_changes_no_figure(
     study, panel, extractor, tmp_path, monkeypatch
 ):
