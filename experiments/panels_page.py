@@ -46,13 +46,11 @@ there before. *Memory* is the peak of the process after one finding, and after a
 
 Wanted was twice a study of one at most, of 5,000 images{wanted}. What holds it back:
 each finding is judged by every scenario, and a head learns from its labels. Findings share the
-reading and what no label decides
-({shared}); the rest grows with the findings: heads, above all the support vector machine on the widest layers,
-their calibration, the resamples by which scenarios are compared, and the checks of each finding's
-data. {heads}
+reading and what no label decides (standardised codes, eigenvectors, neighbours, the similarity to
+ImageNet). The rest grows with them: heads, above all the support vector machine on the widest
+layers, their calibration, the resamples by which scenarios are compared, and the checks of each
+finding's data. {heads}Others used the machine, so that seconds are to be held to each other only.
 """
-
-SHARED = "standardised codes, eigenvectors, neighbours, the similarity to ImageNet"
 
 MEMORY = """Peak memory of a process that studies so many findings of {images:,} images by the head
 `logistic`, codes read first: {peaks}.
@@ -152,8 +150,7 @@ def cost(rows: Sequence[Row]) -> list[str]:
     said = COST.format(
         findings=rows[0]["findings"],
         wanted=wanted,
-        shared=SHARED,
-        heads=f"Of the time in which {rows[-1]['images']:,} images are judged: {parts}."
+        heads=f"Of the time in which {rows[-1]['images']:,} images are judged: {parts}. "
         if heads
         else "",
     )

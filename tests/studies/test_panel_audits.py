@@ -54,35 +54,40 @@ def test_audits_are_made_while_there_is_time_and_what_was_decided_stands() -> No
     clock = AuditClock(100.0, 80, session)  # type: ignore[arg-type]
     clock.a_pair = 0.5
     session.spent = 30.0
-    assert clock.pairs("a", 3) == 80
+    assert clock.pairs("a", "k", 3) == 80
     clock.learn(80, 50.0, 40.0)  # ten seconds to finish each of the two that are left
     session.spent = 65.0
-    assert clock.pairs("b", 2) == 30
+    assert clock.pairs("b", "k", 2) == 30
     session.spent = 85.0
-    assert clock.pairs("c", 1) == 0  # ten pairs say nothing
+    assert clock.pairs("c", "k", 1) == 0  # ten pairs say nothing
     assert [(row["key"], row["pairs"]) for row in session.events] == [
         ("a", 80),
         ("b", 30),
         ("c", 0),
     ]
     again = AuditClock(100.0, 80, FakeSession(session.events))  # type: ignore[arg-type]
-    assert [again.pairs(name, 1) for name in "abc"] == [80, 30, 0]
-    assert AuditClock(0.0, 80, FakeSession()).pairs("a", 1) == 0  # type: ignore[arg-type]
+    assert [again.pairs(name, "k", 1) for name in "abc"] == [80, 30, 0]
+    assert AuditClock(0.0, 80, FakeSession()).pairs("a", "k", 1) == 0  # type: ignore[arg-type]
 
 
-def test_few_images_are_timed_once_and_only_for_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    timed: list[object] = []
+def test_few_images_are_timed_once_for_the_scenario_that_is_audited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[Any] = []
     monkeypatch.setattr(
         "medgraft.studies.panel_audits.seconds_an_image", lambda *a: timed.append(a) or 0.01
     )
-    prepared: Any = SimpleNamespace(planned=(), development=SimpleNamespace(table=None))
-    session: Any = SimpleNamespace(earlier=lambda name: [], extractor=None)
-    for seconds in (0.0, 10.0):
+    entries = [SimpleNamespace(scenario=SimpleNamespace(key=key)) for key in ("near", "deep")]
+    prepared: Any = SimpleNamespace(planned=entries, development=SimpleNamespace(table="images"))
+    session: Any = FakeSession()
+    session.extractor = None
+    for seconds in (0.0, 100.0):
         clock = AuditClock(seconds, 80, session)
-        clock.time_a_pair(prepared)
-        clock.time_a_pair(prepared)
-    assert len(timed) == 1
+        clock.know(prepared)
+        found = [clock.pairs(name, "deep", 2) for name in "ab"]
+    assert timed == [([entries[1]], "images", None)]
     assert clock.a_pair == pytest.approx(0.6)
+    assert found == [80, 80]
 
 
 def test_a_budget_leaves_the_findings_studies_as_they_are() -> None:

@@ -126,7 +126,8 @@ def _studied(
     order = weakest_first(choices, given, options.metric) if clock.seconds else names
     for name in order:
         extractor.progress.say(f"Finishing {name}.")
-        table, pairs = panel.question(name), clock.pairs(name, len(order) - len(found))
+        key, table = given or choices[name].own, panel.question(name)
+        pairs = clock.pairs(name, key, len(order) - len(found))
         asked = options
         if pairs:
             asked = dataclasses.replace(options, audit=True, audit_pairs=pairs)
@@ -180,7 +181,7 @@ def _judged(
     """What a finding's scenarios did on the resamples that all findings share."""
     session = Session(extractor, None)
     prepared = prepare(table, options, session, folds, together)
-    clock.time_a_pair(prepared)
+    clock.know(prepared)
     oof = [one.predictions for one in judge(prepared, session).values()]
     return choice_of(oof, options.metric, folds)
 

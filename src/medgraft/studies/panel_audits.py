@@ -77,29 +77,35 @@ class AuditClock:
     def __init__(self, seconds: float, wanted: int, session: Session) -> None:
         self.seconds, self.wanted, self.session = seconds, wanted, session
         self.a_pair = self.finishing = 0.0
+        self._prepared: Prepared | None = None
         self._earlier = {row["key"]: int(row["pairs"]) for row in session.earlier("audit")}
 
-    def time_a_pair(self, prepared: Prepared) -> None:
-        """Reckon what a pair takes by reading a few images, before any was exchanged."""
-        if self.seconds and not self.a_pair:
-            seconds = seconds_an_image(
-                prepared.planned, prepared.development.table, self.session.extractor
-            )
-            self.a_pair = PASSES * seconds
-
-    def pairs(self, name: str, left: int) -> int:
+    def pairs(self, name: str, key: str, left: int) -> int:
         """Pairs that the audit of a finding has time for, or 0; `left` findings are to be finished.
 
-        An audit of fewer than `LEAST_PAIRS` says nothing, and is not made.
+        An audit of fewer than `LEAST_PAIRS` says nothing, and is not made. Before any was, what a
+        pair takes is reckoned by reading a few images for the scenario of that key.
         """
         if not self.seconds:
             return 0
         if name not in self._earlier:
+            self.a_pair = self.a_pair or self._reckoned(key)
             room = self.seconds - self.session.spent - left * self.finishing
             pairs = min(self.wanted, int(room / max(self.a_pair, 1e-9)))
             self._earlier[name] = pairs if pairs >= min(LEAST_PAIRS, self.wanted) else 0
             self.session.event("audit", key=name, pairs=self._earlier[name])
         return self._earlier[name]
+
+    def know(self, prepared: Prepared) -> None:
+        """Remember by which images, and for which scenarios, it can be reckoned."""
+        if self.seconds and self._prepared is None:
+            self._prepared = prepared
+
+    def _reckoned(self, key: str) -> float:
+        assert self._prepared is not None  # for the type checker
+        mine = [one for one in self._prepared.planned if one.scenario.key == key]
+        table = self._prepared.development.table
+        return PASSES * seconds_an_image(mine, table, self.session.extractor)
 
     def learn(self, pairs: int, seconds: float, audit_seconds: float) -> None:
         """What finishing a finding took, `audit_seconds` of it for an audit of so many pairs."""
