@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from medgraft.results.data import DataAudit
 from medgraft.scenario import Scenario
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
+from medgraft.studies.panel import PanelStudy, ScenarioChoice, run_panel
+from medgraft.studies.panel_audits import panel_options
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
@@ -90,12 +92,13 @@ def study_panel_to_folder(
     `out` then holds an overview (report.html, result.json) and in `findings/` a run's folder for
     each finding, with its report and its model.
     """
-    options = panel_options(options)
+    whole, options = options, panel_options(options)
     options = with_defaults(options, panel.question(panel.names[0]), extractor)
     asked = {
         **config(panel.question(panel.names[0]), options, extractor),
         "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,
         "scenario_for": scenario,
+        **({"budget": whole.budget, "audit_pairs": whole.audit_pairs} if whole.budget else {}),
     }  # fmt: skip
     with locked(out):
         store = RunStore(out, asked, resume=resume, facts=_facts(panel.images, command))
@@ -118,7 +121,7 @@ def study_panel_to_folder(
         try:
             found = run_panel(
                 panel,
-                options,
+                dataclasses.replace(options, budget=whole.budget, audit=whole.audit),
                 extractor,
                 store,
                 scenario=scenario,

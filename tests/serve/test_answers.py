@@ -22,12 +22,20 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 from serving import NAME, PLACE, Running, form, png, running, until
 from starlette.formparsers import MultiPartParser
 
-from medgraft.bundle.predict import predict_files
+from medgraft.bundle.predict import Classification, Prediction, predict_files
 from medgraft.errors import BackboneError, DataError
 from medgraft.serve.limits import MIB, Limits
 from medgraft.serve.model import bundle_sha256
 from medgraft.serve.run import Door, bound, check_key, is_loopback
-from medgraft.serve.schema import AboutAnswer, CasesAnswer, ErrorAnswer, ExplainedAnswer, Predicted
+from medgraft.serve.schema import (
+    AboutAnswer,
+    CasesAnswer,
+    ErrorAnswer,
+    ExplainedAnswer,
+    ImageAnswer,
+    Predicted,
+)
+from medgraft.serve.service import answer_json
 from numpy_model import ByBrightness
 
 PATIENT = "SENTINEL^PATIENT"
@@ -88,6 +96,16 @@ def test_answers_are_those_of_predict(server: Running, tmp_path: Path) -> None:
     model = found.json["model"]
     assert (model["sha256"], model["threshold"], model["positive"]) == ("0" * 64, 0.5, "1")
     assert Predicted.model_validate(found.json)
+
+
+def test_grades_are_answered_with_their_mean_as_in_predict() -> None:
+    said = Prediction("", Classification("a", {"a": 0.5, "b": 0.25, "c": 0.25}, (1.25, 1.6)))
+    found = answer_json(said)
+    assert (found["mean_grade"], found["grade_sd"]) == (
+        said.to_json()["mean_grade"], said.to_json()["grade_sd"],
+    )  # fmt: skip
+    assert ImageAnswer.model_validate({"index": 0, **found}).grade_sd == 1.6
+    assert answer_json(Prediction("", None))["mean_grade"] is None
 
 
 def test_one_bad_file_holds_up_no_other(server: Running) -> None:

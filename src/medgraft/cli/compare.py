@@ -180,7 +180,7 @@ def study(
         typer.Option(
             metavar="30m|2h",
             help="How long the study may take. What is worth it in that time is run, unless "
-            "--families says what.",
+            "--families says what. Of several findings: what is left of it is for audits.",
         ),
     ] = "",
     dry_run: Annotated[

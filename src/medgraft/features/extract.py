@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_b
 from medgraft.features.cache import ELSEWHERE, Cache, FeatureStore
 from medgraft.features.encoders import half
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
+from medgraft.features.shared import Shared
 from medgraft.files import written_file
 from medgraft.scenario import Scenario
 from medgraft.types import (
@@ -94,9 +95,12 @@ class Extractor:
         For each backbone that needs it, what `load_backbone` takes as `weights`.
     runner
         Who fills the cache instead of this process; nobody by default.
+    shared
+        What several questions about the same images share (`sharing`); nothing by default.
     """
 
     runner: Runner | None = None
+    shared: Shared | None = None
 
     def __init__(
         self,
@@ -124,6 +128,15 @@ class Extractor:
                     name, self.weights.get(name, ""), self.cache.notes
                 )
             return self._backbones[name]
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Keep what no label has a part in, while several questions are about the same images."""
+        outer, self.shared = self.shared, self.shared or Shared()
+        try:
+            yield
+        finally:
+            self.shared = outer
 
     def adopt(self, backbone: Backbone) -> None:
         """Use this backbone under its name from now on (the one a bundle carries)."""

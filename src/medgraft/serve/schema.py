@@ -13,7 +13,7 @@ MODEL = {
 }  # fmt: skip
 IMAGE = {
     "index": 0, "id": None, "label": "PNEUMONIA",
-    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97},
+    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97}, "mean_grade": None, "grade_sd": None,
     "set": ["PNEUMONIA"], "unlike": False, "remark": "", "error": None,
 }  # fmt: skip
 ERROR = {
@@ -63,6 +63,8 @@ class ImageAnswer(BaseModel):
     id: str | None = Field(description="of DICOM, how a study on this machine names it")
     label: str | None
     probabilities: dict[str, float] | None
+    mean_grade: float | None = Field(description="of classes that are grades, by probabilities")
+    grade_sd: float | None = Field(description="the standard deviation of that mean")
     set: list[str] | None = Field(description="classes that cannot be left out, the label among")
     unlike: bool | None = Field(description="whether it is unlike the images learned from")
     remark: str = Field(description="what is to be said of how it was read")

@@ -307,10 +307,13 @@ async def _left(request: Request) -> None:
 def answer_json(found: Prediction | RequestError) -> dict[str, Any]:
     """What one file is answered with: as `medgraft predict --json`, but for its name."""
     row = found if isinstance(found, Prediction) else Prediction("", None)
+    mean, spread = (row.answer and row.answer.grade) or (None, None)
     return {
         "id": row.source or None,
         "label": row.answer and row.answer.label,
         "probabilities": row.answer and row.answer.probabilities,
+        "mean_grade": mean,
+        "grade_sd": spread,
         "set": list(row.classes) or None,
         "unlike": row.unlike,
         "remark": row.remark,

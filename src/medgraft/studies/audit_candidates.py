@@ -50,22 +50,34 @@ def audit_candidates(
     """
     audits: dict[str, Audit] = {}
     for key in choice.close[:CANDIDATES]:
-        audits[key] = audit(key)
-        result = audits[key].result
-        if store is not None:
-            store.event(
-                "audited",
-                key=key,
-                verdict=result.verdict,
-                smallest_effect=result.smallest_effect,
-                warnings=[f.check for f in result.findings if f.severity != "info"],
-            )
-        if result.verdict != "FAIL":
+        audits[key] = _noted(key, audit(key), store)
+        if audits[key].result.verdict != "FAIL":
             break
     else:
         return AuditedChoice(choice, audits)
     failed = [key for key, one in audits.items() if one.result.verdict == "FAIL"]
     return AuditedChoice(choose(failed) if failed else choice, audits)
+
+
+def audit_settled(
+    choice: Recommendation, audit: Callable[[str], Audit], store: RunStore | None = None
+) -> AuditedChoice:
+    """Audit what is recommended, which stands whatever comes out; arguments as above."""
+    key = choice.recommended
+    return AuditedChoice(choice, {key: _noted(key, audit(key), store)})
+
+
+def _noted(key: str, audit: Audit, store: RunStore | None) -> Audit:
+    """An audit whose outcome was written down."""
+    if store is not None:
+        store.event(
+            "audited",
+            key=key,
+            verdict=audit.result.verdict,
+            smallest_effect=audit.result.smallest_effect,
+            warnings=[f.check for f in audit.result.findings if f.severity != "info"],
+        )
+    return audit
 
 
 def audit_unseen(

@@ -24,6 +24,7 @@ from medgraft.data.split import (
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
+from medgraft.features.shared import images_key
 from medgraft.profile.image_stats import ImageStats, read_image_stats
 from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
 from medgraft.profile.similarity import measure_similarity
@@ -166,10 +167,19 @@ def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Fol
     if not (whole.splits == "test").any():
         table = without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
-    similarity = measure_similarity(table.development, extractor)
+    similarity = _similarity(table.development, extractor)
     session.end_step("measure the similarity to ImageNet")
     options = _foldable(table.development, options, folds) if options.site else options
     return _Read(options, table, planned, shorter, canvas, image_stats, similarity, drawn)
+
+
+def _similarity(development: ImageTable, extractor: Extractor) -> Similarity:
+    """That of the development images to ImageNet, in which no label has a part."""
+    if extractor.shared is None:
+        return measure_similarity(development, extractor)
+    return extractor.shared.get(
+        images_key(development), "similarity", lambda: measure_similarity(development, extractor)
+    )
 
 
 def divided(table: ImageTable, options: StudyOptions) -> ImageTable:

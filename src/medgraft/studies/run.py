@@ -36,6 +36,7 @@ from medgraft.studies.audit_budget import pairs_within
 from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
+    audit_settled,
     audit_unseen,
     scenario_of,
 )
@@ -109,6 +110,7 @@ def run_study(
     folds: Folds | None = None,
     given: str = "",
     together: Together | None = None,
+    known: Recommendation | None = None,
 ) -> Study:
     """Compare the planned scenarios on a table and recommend one.
 
@@ -125,6 +127,8 @@ def run_study(
         The key of the scenario to recommend, where that was decided for several findings together.
     together
         The findings that networks learn at once, of which this is one; its folds are those given.
+    known
+        What was recommended of these scenarios before; it stands, whatever the audit says of it.
 
     Raises
     ------
@@ -141,7 +145,7 @@ def run_study(
         judged = judge(prepared, session)
     session.end_step("judge the scenarios out of fold")
     prepared, judged = spend(prepared, judged, session)
-    chosen = choose(prepared, judged, session, given)
+    chosen = choose(prepared, judged, session, given, known)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
     return assemble(prepared, judged, chosen, tested, session)
@@ -168,6 +172,8 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
 
 
 # --------------------------------------------------------------------------- the steps
+
+AUDITED = "audit the evidence"
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,24 +214,27 @@ class Tested:
 
 
 def choose(
-    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session, given: str = ""
+    prepared: Prepared,
+    judged: Mapping[str, CrossFitted],
+    session: Session,
+    given: str = "",
+    known: Recommendation | None = None,
 ) -> Chosen:
     """Recommend by out-of-fold predictions and, if asked for, by the audit of the evidence.
 
-    given : as in `run_study`; then its evidence decides nothing, and is not audited.
+    given, known : as in `run_study`.
     """
     options, development = prepared.options, prepared.development
     oof = [one.predictions for one in judged.values()]
     estimates = _estimates(oof, options.metric, development.folds)
     drawn = resample_in_and_out(oof, options.metric)
-    choice = recommend(drawn)
+    choice = known or recommend(drawn)
     if given:
         choice = decided_for_all(choice, given, estimates[given])
     session.end_step("compare and recommend")
     audited = None
     first = choice.recommended
-    asked = options.audit and not given
-    pairs = pairs_within(prepared, first, session) if asked else 0
+    pairs = pairs_within(prepared, first, session) if options.audit else 0
     if pairs:
 
         def audit(key: str) -> Audit:
@@ -235,11 +244,14 @@ def choose(
             cut = dataclasses.replace(options, audit_pairs=size)
             return audit_unseen(scenario, development, cut, session.extractor)
 
-        audited = audit_candidates(
-            choice, lambda failed: recommend(drawn, failed), audit, session.store
-        )
+        if known is not None:
+            audited = audit_settled(choice, audit, session.store)
+        else:
+            audited = audit_candidates(
+                choice, lambda failed: recommend(drawn, failed), audit, session.store
+            )
         choice = audited.choice
-        session.end_step("audit the evidence")
+        session.end_step(AUDITED)
     session.event("recommended", key=choice.recommended, margin=choice.margin)
     crossed = judged[choice.recommended]
     curve = None

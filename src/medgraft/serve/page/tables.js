@@ -19,12 +19,15 @@ export function predictionsTable(cases, classes) {
   const read = cases.filter((one) => one.row || one.error);
   const sets = read.some((one) => one.row?.set);
   const unlike = read.some((one) => typeof one.row?.unlike === "boolean");
+  const grades = read.some((one) => typeof one.row?.mean_grade === "number");
   const head = ["source", "label", ...classes.map((name) => `probability of ${name}`)];
+  if (grades) head.push("mean grade", "sd of grade");
   if (sets) head.push("set");
   if (unlike) head.push("unlike");
   const rows = read.map((one) => {
     const row = one.row;
     const said = row ? [row.label, ...classes.map((name) => row.probabilities[name])] : ["", ...classes.map(() => "")];
+    if (grades) said.push(...[row?.mean_grade, row?.grade_sd].map((one) => one?.toFixed(3) ?? ""));
     if (sets) said.push(row?.set ? row.set.join(" | ") : "");
     if (unlike) said.push({ true: "yes", false: "no" }[row?.unlike] ?? "");
     return [one.row?.id ?? one.path, ...said, one.error ? one.error.value ?? one.error.message : ""];

@@ -18,7 +18,7 @@ export function inWords(row, about) {
   const how = about.calibration.verdict === "PASS"
     ? `Of 100 images that it answers like this, ${ofHundred(p)} are ${row.label}.`
     : `It says that of 100 such images ${ofHundred(p)} are ${row.label}; ${doubt(about)}.`;
-  return `${how}${why(row, about.model)}`;
+  return `${how}${why(row, about.model)}${grade(row)}`;
 }
 
 function doubt(about) {
@@ -27,6 +27,11 @@ function doubt(about) {
     FAIL: "these numbers do not come true, so go by the label alone",
     INCONCLUSIVE: "too few images were seen to know whether that comes true",
   }[about.calibration.verdict] ?? "whether that comes true was not measured";
+}
+
+function grade(row) {
+  if (typeof row.mean_grade !== "number") return "";
+  return ` The mean grade is ${row.mean_grade.toFixed(2)} (standard deviation ${row.grade_sd.toFixed(2)}).`;
 }
 
 // A label that is not the most probable class is the threshold's.
