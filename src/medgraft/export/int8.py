@@ -23,6 +23,7 @@ from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.metrics import judge
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
+from medgraft.features.openvino_graph import import_openvino
 from medgraft.files import folder_beside
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.results.export import Int8
@@ -75,7 +76,7 @@ def _read(fitted: FittedScenario, table: ImageTable) -> tuple[Pixels, ImageTable
 
 
 def import_nncf() -> Any:
-    """NNCF, which tells nobody that it is used and prints nothing.
+    """NNCF and OpenVINO, which tell nobody that they are used and print nothing.
 
     Raises
     ------
@@ -83,6 +84,7 @@ def import_nncf() -> Any:
         It is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else it tells its makers
+    import_openvino()
     nncf: Any = optional("nncf", "int8")
     nncf.set_log_level(logging.ERROR)
     return nncf
@@ -90,7 +92,7 @@ def import_nncf() -> Any:
 
 def quantise(path: Path, canvases: Pixels) -> None:
     """Write an OpenVINO graph anew with its networks in 8 bits, ranges set by canvases."""
-    import openvino as ov
+    ov = import_openvino()
 
     nncf = import_nncf()
     model = ov.Core().read_model(path)
