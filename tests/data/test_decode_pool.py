@@ -23,7 +23,7 @@ from PIL import Image
 from medgraft.data.pixels.decode import Decoded, decode
 from medgraft.data.pool import worker_process
 from medgraft.data.pool.pool import DecodePool
-from medgraft.data.pool.processes import DecodeProcesses
+from medgraft.data.pool.processes import STARTS, DecodeProcesses
 from medgraft.data.pool.worker import Answer, Job
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DataError, DecodeError, TooManyPixelsError, UnknownKindError
@@ -338,7 +338,7 @@ def test_a_worker_that_is_killed_each_time_it_starts_is_said(
     monkeypatch.setattr(worker_process, "PROGRAM", "import os; os.kill(os.getpid(), 9)")
     with DecodePool(1, safe=True) as pool, pytest.raises(DataError, match="cannot be started"):
         pool.canvas(b"fine", RECIPE, PLAIN)
-    assert len(started) == 3
+    assert len(started) == STARTS
 
 
 @pytest.mark.usefixtures("planted")

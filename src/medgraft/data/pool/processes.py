@@ -10,6 +10,7 @@ from medgraft.data.pool.worker_process import WorkerEnded, WorkerNotStarted, Wor
 
 WATCH_SECONDS = 0.25  # between two looks at whether a worker is overdue
 TRIES = 3  # of an image whose worker is killed by somebody else
+STARTS = 10  # of workers that are killed before they take one
 
 
 class DecodeProcesses:
@@ -29,38 +30,42 @@ class DecodeProcesses:
 
         A worker that crashes, or lacks memory, after earlier images may suffer from what those
         left behind: then the image is judged once more, by a worker of its own. Where a worker is
-        killed by somebody else, another takes its place, `TRIES` for one image at most. Once these
-        processes are closed or `left` is set there are no more answers.
+        killed by somebody else, another takes its place, of `TRIES` for one image at most and of
+        `STARTS` that start. Once these processes are closed or `left` is set there are no more
+        answers.
 
         Raises
         ------
         WorkerNotStarted
             A worker cannot be started.
         """
-        done, fresh, killed = 0, False, 0
+        done, fresh, killed, starts = 0, False, 0, 0
         while done < len(jobs):
             if (worker := self._take(fresh)) is None:
                 return
             fresh = False
             try:
                 for answer in worker.work(jobs[done:]):
-                    done, killed = done + 1, 0
+                    done, killed, starts = done + 1, 0, 0
                     yield answer
                     if left and left.is_set():
                         return
             except WorkerEnded as ended:
                 if self._closed.is_set():
                     return
-                killed += ended.cause == "killed"
-                fresh = killed < TRIES if killed else ended.cause != "time" and not ended.first
+                if ended.cause == "killed":
+                    killed += 1
+                    fresh = killed < TRIES
+                else:
+                    fresh = ended.cause != "time" and not ended.first
                 if not fresh:
                     done, killed = done + 1, 0
                     yield Answer("refused", str(ended))
             except WorkerNotStarted as error:
                 if self._closed.is_set():
                     return
-                killed, fresh = killed + 1, True
-                if not error.killed or killed == TRIES:
+                starts, fresh = starts + 1, True
+                if not error.killed or starts == STARTS:
                     raise
             finally:
                 self._give_back(worker)
