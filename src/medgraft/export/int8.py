@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medgraft.bundle.model import in_classes_of, label_of
+from medgraft.bundle.model import label_of
 from medgraft.errors import DataError, ExportError, optional
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.estimates import estimate
@@ -37,21 +38,23 @@ FLOAT = (r".*scores.*", r".*probabilities.*", r".*resize.*")  # operations that 
 
 
 def halves(
-    fitted: FittedScenario, table: ImageTable
+    fitted: FittedScenario, table: ImageTable, learned: NDArray[np.bool_]
 ) -> tuple[tuple[Pixels, ImageTable], tuple[Pixels, ImageTable]]:
     """Canvases and rows of labelled images to set ranges by, and of other patients to judge by.
+
+    Patients that the model has not learned from judge, where there are enough of them.
+
+    learned : (n,) from which images it surely has.
 
     Raises
     ------
     DataError
         A half has too few images, or the second not two classes.
     """
-    known = in_classes_of(fitted, table)
-    groups = np.unique(known.groups)
-    first = np.isin(known.groups, np.random.RandomState(0).permutation(groups)[: len(groups) // 2])
+    first, second = _dealt(table, learned)
     parts = []
-    for rows, most in ((first, CALIBRATED), (~first, JUDGED)):
-        part = known.select(rows)
+    for rows, most in ((first, CALIBRATED), (second, JUDGED)):
+        part = table.select(rows)
         parts.append(_read(fitted, part.select(evenly_drawn(len(part), most, 0))))
     for _, part in parts:
         if len(part) < LEAST:
@@ -62,6 +65,30 @@ def halves(
     if len(np.unique(parts[1][1].labels)) < 2:
         raise DataError("--int8 is judged by images of two classes or more; give images of others")
     return parts[0], parts[1]
+
+
+def _dealt(
+    table: ImageTable, learned: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) which images set ranges and (n,) which judge."""
+    strange = ~np.isin(table.groups, table.groups[learned])
+    if not _can_judge(table, strange):
+        return _halved(table, np.ones(len(table), bool))
+    return (~strange, strange) if (~strange).sum() >= LEAST else _halved(table, strange)
+
+
+def _can_judge(table: ImageTable, rows: NDArray[np.bool_]) -> bool:
+    return rows.sum() >= LEAST and len(np.unique(table.labels[rows])) > 1
+
+
+def _halved(
+    table: ImageTable, rows: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """These rows, by halves of their patients."""
+    groups = np.unique(table.groups[rows])
+    some = np.random.RandomState(0).permutation(groups)[: len(groups) // 2]
+    first = np.isin(table.groups, some)
+    return first & rows, ~first & rows
 
 
 def _read(fitted: FittedScenario, table: ImageTable) -> tuple[Pixels, ImageTable]:
@@ -118,8 +145,11 @@ def judged(
     calibrated: int,
     part: tuple[Pixels, ImageTable],
     limit: float = LIMIT,
+    learned: int | None = None,
 ) -> Int8:
     """What the graph in 8 bits loses against the exact one, on images whose labels are known.
+
+    learned : from how many of them the model has learned, None where nobody knows.
 
     Raises
     ------
@@ -143,6 +173,7 @@ def judged(
     pairs = zip(a.y_prob, b.y_prob, strict=True)
     return Int8(
         n=len(a),
+        learned=learned,
         calibrated=calibrated,
         before=before,
         after=after,
