@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import adapt, encode, load, load_panel, study
+    from medgraft.api import adapt, bundle_model, encode, export_model, load, load_panel, study
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.audit_model import audit_model
     from medgraft.bundle.model import load_model
@@ -64,7 +64,9 @@ __all__ = [
     "__version__",
     "adapt",
     "audit_model",
+    "bundle_model",
     "encode",
+    "export_model",
     "grad_cam",
     "load",
     "load_model",
@@ -73,7 +75,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("adapt", "encode", "load", "load_panel", "study"),
+    "api": ("adapt", "bundle_model", "encode", "export_model", "load", "load_panel", "study"),
     "audit.evidence": ("AuditOptions",),
     "bundle.audit_model": ("audit_model",),
     "bundle.model": ("load_model",),

@@ -16,6 +16,7 @@ import numpy as np
 
 from medgraft.bundle.adapt import adapt_model
 from medgraft.bundle.predict import find_images
+from medgraft.bundle.publish import bundle_model as write_bundle
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.groups.grouping import apply_grouping
 from medgraft.data.ingest import LoadOptions, load_any
@@ -24,6 +25,8 @@ from medgraft.data.listing import shown
 from medgraft.data.pixel_rule import with_rule
 from medgraft.data.pixels.stored_header import hash_and_header
 from medgraft.errors import DataError
+from medgraft.export.export_model import export_model as write_export
+from medgraft.export.int8 import LIMIT
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
@@ -31,6 +34,7 @@ from medgraft.features.taps import STAGES
 from medgraft.files import written_file
 from medgraft.panel import Panel, Uncertain
 from medgraft.results.adaptation import Adaptation
+from medgraft.results.export import Export
 from medgraft.run_folders import study_panel_to_folder, study_to_folder
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario, steps_of
 from medgraft.studies.options import StudyOptions
@@ -289,6 +293,96 @@ def adapt(
         out=None if out is None else Path(out),
         threshold=threshold,
         class_shares=class_shares,
+    )
+
+
+def bundle_model(
+    model: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] = "model.medgraft",
+    layout: str = "file",
+    extractor: Extractor | None = None,
+) -> Path:
+    """Pack a saved classifier into one file to give away, with a model card.
+
+    Parameters
+    ----------
+    model
+        The folder of a finished study, or its folder `model`.
+    out
+        A file that ends in .medgraft; of `layout` `hub` a folder that is empty or not there.
+    layout
+        `file`, which every command and `load_model` take; `hub`, a folder as model hubs show it,
+        the card as README.md beside that file.
+
+    Returns
+    -------
+    pathlib.Path
+        What was written.
+
+    Raises
+    ------
+    BundleError, StorageError
+        As `bundle.publish.bundle_model`.
+
+    Examples
+    --------
+    >>> bundle_model("runs/a", out="a.medgraft")  # doctest: +SKIP
+    PosixPath('a.medgraft')
+    """
+    return write_bundle(Path(model), Path(out), extractor or Extractor(), layout)
+
+
+def export_model(
+    model: str | os.PathLike[str],
+    *,
+    format: str = "onnx",
+    out: str | os.PathLike[str] = "medgraft-export",
+    parity: Sequence[str | os.PathLike[str]] = (),
+    runtime: bool = False,
+    int8: ImageTable | None = None,
+    int8_limit: float = LIMIT,
+    extractor: Extractor | None = None,
+) -> Export:
+    """Write a saved classifier as one graph for other programs, unless it answers otherwise there.
+
+    Parameters
+    ----------
+    model
+        The folder of a finished study, its folder `model`, or a .medgraft file.
+    format
+        `onnx`, `openvino` or `torchscript`.
+    out
+        A folder that is empty or not there.
+    parity
+        Files, folders or patterns of images on which the graph is held to the classifier; by
+        default the data of its study, where that still lies there.
+    runtime
+        Also write predict.py, which answers from files without torch or medgraft.
+    int8
+        Labelled images by which networks are brought to 8 bits and judged; none by default.
+    int8_limit
+        Of the AUROC that may be lost by that.
+
+    Raises
+    ------
+    ExportError, BundleError, DataError, MissingExtraError, StorageError
+        As `export.export_model.export_model`; nothing is written.
+
+    Examples
+    --------
+    >>> export_model("runs/a", parity=["images/"], out="graph").parity.changed  # doctest: +SKIP
+    0
+    """
+    return write_export(
+        Path(model),
+        Path(out),
+        format,
+        extractor or Extractor(),
+        parity=[os.fspath(path) for path in parity],
+        runtime=runtime,
+        int8=int8,
+        int8_limit=int8_limit,
     )
 
 

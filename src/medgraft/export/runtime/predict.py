@@ -92,6 +92,7 @@ def _onnx(folder: Path, threads: int) -> Any:
 
 
 def _openvino(folder: Path, threads: int) -> Any:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # sends nothing
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
