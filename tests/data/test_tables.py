@@ -404,9 +404,7 @@ def test_a_second_column_that_could_be_the_label_is_named(tmp_path, columns, lab
     assert f"{other} could be the label too (--label-column '{other}')" in table.reading.by
 
 
-@pytest.mark.parametrize(
-    "columns", ["clinical diagnosis,histology", "diagnosis,second opinion"]
-)
+@pytest.mark.parametrize("columns", ["clinical diagnosis,histology", "diagnosis,second opinion"])
 def test_two_columns_that_disagree_on_some_images_are_asked_about(tmp_path, columns):
     truth = [*AB[:-1], "a" if AB[-1] == "b" else "b"]
     with pytest.raises(AmbiguousDataError) as asked:

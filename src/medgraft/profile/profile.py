@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from medgraft.errors import FitError
 from medgraft.evaluate.intervals import wilson
 from medgraft.profile import duplicates, labels, quality
 from medgraft.profile.group_similarity import numbering_or_leakage
@@ -24,6 +25,7 @@ from medgraft.profile.leakage import (
 )
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shift import train_test_shift
+from medgraft.profile.shortcut_probe import predict_from_surface, surface_finding
 from medgraft.profile.suggestions import one_each
 from medgraft.results.data import Checked, Suggestion
 from medgraft.types import (
@@ -52,12 +54,17 @@ class ProfileInputs:
 
     codes : CNN codes of the images, in any order. image_stats : of the table's rows, in order.
     oof : out-of-fold predictions of its development images; `no_oof` says why there are none.
+    divided : the same rows with the test split that a study sets aside, so that what tells the
+    class is looked for among the images that are learned from, as there; None: the table itself.
+    surface : predictions of the surface of those (`shortcut_probe.py`), where they are known.
     """
 
     codes: FeatureTable | None = None
     image_stats: ImageStats | None = None
     oof: Predictions | None = None
     no_oof: str = "no out-of-fold predictions"
+    divided: ImageTable | None = None
+    surface: Predictions | None = None
 
 
 def profile(
@@ -106,7 +113,10 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     """
     codes, image_stats, oof = evidence.codes, evidence.image_stats, evidence.oof
     findings = [*profile(table, codes, seed=seed)]
-    findings += metadata_probe(table, read_properties(table, image_stats), seed)
+    learned = table if evidence.divided is None else evidence.divided
+    findings += metadata_probe(learned, read_properties(table, image_stats), seed)
+    if (surface := evidence.surface or _surface(learned, image_stats, seed)) is not None:
+        findings.append(surface_finding(surface))
     suggestions: list[Suggestion] = []
     unchecked = []
     # What is seen of a page that is not the picture says nothing of the picture.
@@ -134,6 +144,17 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     if unchecked:
         findings.append(Finding("not_checked", "info", f"Not checked: {_named(unchecked)}."))
     return Checked(_by_severity(findings), one_each(suggestions))
+
+
+def _surface(table: ImageTable, image_stats: ImageStats | None, seed: int) -> Predictions | None:
+    """What the surface says of the images to learn from; None where it cannot be asked."""
+    rows = np.flatnonzero((table.splits != "test") & (table.labels >= 0))
+    if image_stats is None or len(np.unique(table.labels[rows])) < 2:
+        return None
+    try:
+        return predict_from_surface(image_stats.surface[rows], table.select(rows), seed)
+    except FitError:  # too few images, which `small_classes` says
+        return None
 
 
 def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -18,6 +18,8 @@ from medgraft.learn.fit import cross_fitted_all
 from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.results.data import DataAudit
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.prepare import divided
 from medgraft.types import ImageTable, Predictions, Scenario, Skipped
 
 # Of ten made sets with one misfiled image each, codes of all stages found eight, of the last layer
@@ -59,7 +61,9 @@ def audit_data(
         )
     codes = extractor.read(table, spec) if with_codes else None
     oof, why = _out_of_fold(table, extractor, seed) if with_codes else (None, "no codes")
-    evidence = ProfileInputs(codes, read_image_stats(table, spec, extractor), oof, why)
+    as_studied = divided(table, StudyOptions(seed=seed))
+    stats = read_image_stats(table, spec, extractor)
+    evidence = ProfileInputs(codes, stats, oof, why, divided=as_studied)
     return DataAudit(table, examine(table, evidence, seed=seed))
 
 

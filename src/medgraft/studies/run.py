@@ -411,7 +411,7 @@ def _findings(prepared: Prepared, oof: Predictions, extractor: Extractor) -> tup
     pixels = Preprocessing(resize=first.pixels.resize)
     plain = Scenario(first.backbone, where, Head("svm"), pixels)
     codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
-    inputs = ProfileInputs(codes, prepared.image_stats, oof)
+    inputs = ProfileInputs(codes, prepared.image_stats, oof, surface=prepared.surface)
     checked = examine(table, inputs, seed=prepared.options.seed).findings
     return (*table.findings, *prepared.findings, *checked)
 

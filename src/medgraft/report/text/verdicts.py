@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.report.text import audit_findings, calibration, formatting
+from medgraft.report.text import audit_findings, calibration, formatting, lower_end
 from medgraft.report.text.headline import headline_estimate
 from medgraft.results.figures import Comparison, Evaluation
 from medgraft.results.study import ReportInput
@@ -48,7 +48,10 @@ def all_findings(content: ReportInput) -> list[Finding]:
 
 def verdicts(content: ReportInput) -> list[VerdictCard]:
     """The cards under 'May it be believed?', always the same ones in the same order."""
-    cards = [_data(content), _evidence(content), _calibration(content), _enough(content)]
+    cards = [
+        _data(content), *_made(content), _evidence(content), _calibration(content),
+        _enough(content),
+    ]  # fmt: skip
     return [*cards, _agreement(content)] if content.test_evaluation is not None else cards
 
 
@@ -70,6 +73,15 @@ def _data(content: ReportInput) -> VerdictCard:
         text += f" {formatting.plural(more, 'further warning')} below."
     word: Word = "FAIL" if grave[0].severity == "severe" else "WARN"
     return VerdictCard("Data", word, text, "findings", "The findings")
+
+
+def _made(content: ReportInput) -> list[VerdictCard]:
+    """Whether what is no subject tells the classes as well as the model does."""
+    found = content.result.lower_end
+    judged = None if found is None else lower_end.judgement(found)
+    return (
+        [VerdictCard("Exposure and frame", *judged, "findings", "The findings")] if judged else []
+    )
 
 
 def _evidence(content: ReportInput) -> VerdictCard:
