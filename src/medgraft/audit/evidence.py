@@ -8,7 +8,7 @@ that was declared to be no evidence can fail a model; everything else warns or i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from medgraft.results.evidence import (
     INSIDE,
     MOVED,
     POINTS,
+    UNDECIDED,
     RegionEffect,
     SkillLeft,
 )
@@ -141,7 +142,11 @@ def audit_evidence(
     regions = tuple(r for r in regions if options.grid or r.role != "map")
     swaps = cached_swap(parts, units, regions, progress, cache, key)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
-    effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
+    enough = not any(doubt.check == "few_images" for doubt in doubts)
+    effects = tuple(
+        replace(effect, enough=enough)
+        for effect in region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
+    )
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
     findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
@@ -230,13 +235,13 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
 def _about_regions(
     effects: Sequence[RegionEffect], turned: dict[str, tuple[str, ...]]
 ) -> list[AuditFinding]:
-    """A finding for every region that decides, one for those that do not, one for the map."""
+    """A finding for every region that decides or may do, and one for those that do not."""
     found = []
     quiet: dict[str, list[RegionEffect]] = {"declared": [], "suspect": []}
     for effect in effects:
         if effect.role not in quiet:
             continue
-        if effect.decides:
+        if effect.decides or effect.undecided:
             found.append(_decides(effect, turned[effect.region]))
         else:
             quiet[effect.role].append(effect)
@@ -249,11 +254,11 @@ def _about_regions(
 
 
 def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
-    """A region whose class content turns labels."""
+    """A region whose class content turns labels, or may do."""
     declared = effect.role == "declared"
     return AuditFinding(
-        DECIDES,
-        "severe" if declared else "warn",
+        DECIDES if effect.decides else UNDECIDED,
+        "severe" if declared and effect.decides else "warn",
         "declared" if declared else "suspect",
         _numbers(effect),
         images,
