@@ -25,6 +25,7 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache
 from medgraft.results.evidence import (
     DECIDES,
+    FEW_OF_CLASS,
     FEW_PAIRS,
     INSIDE,
     MOVED,
@@ -53,7 +54,6 @@ from medgraft.types import (
 # Fixed before `experiments/planted.py` was first run, as those in `results/evidence.py` were; see
 # docs/audit.md.
 WEAK = 0.65  # AUROC below which a model has no evidence to speak of
-FEW = 50  # images of a class below which nothing is decided
 UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
@@ -212,7 +212,7 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
     found = []
     if (counts > 0).sum() < 2:
         found.append(AuditFinding("one_class", "warn"))
-    elif counts[counts > 0].min() < FEW:
+    elif counts[counts > 0].min() < FEW_OF_CLASS:
         few = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
         found.append(
             AuditFinding(
@@ -221,7 +221,7 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
                 "masks" if options.masks else "",
                 {"fewest": int(counts.min())},
                 counts={classes[few]: int(counts[few])},
-                limit=FEW,
+                limit=FEW_OF_CLASS,
             )
         )
     if ranked.value < WEAK:

@@ -28,6 +28,7 @@ from medgraft.profile.shift import train_test_shift
 from medgraft.profile.shortcut_probe import predict_from_surface, surface_finding
 from medgraft.profile.suggestions import one_each
 from medgraft.results.data import Checked, Suggestion
+from medgraft.results.evidence import FEW_OF_CLASS
 from medgraft.types import (
     FeatureTable,
     Finding,
@@ -114,6 +115,7 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     codes, image_stats, oof = evidence.codes, evidence.image_stats, evidence.oof
     findings = [*profile(table, codes, seed=seed)]
     learned = table if evidence.divided is None else evidence.divided
+    findings += few_for_audit(learned)
     findings += metadata_probe(learned, read_properties(table, image_stats), seed)
     if (surface := evidence.surface or _surface(learned, image_stats, seed)) is not None:
         findings.append(surface_finding(surface))
@@ -246,6 +248,32 @@ def small_classes(table: ImageTable) -> tuple[Finding, ...]:
         remedy = "Add test images of it, or leave it out: --leave-out CLASS."
         findings.append(Finding("untested_class", "warn", text, numbers, (), remedy))
     return tuple(findings)
+
+
+def few_for_audit(table: ImageTable) -> tuple[Finding, ...]:
+    """Warn before a study where its audit of the evidence will stay undecided.
+
+    table : with its test split; the audit looks at the others.
+    """
+    counts = _counts(table.development)[:, 0]
+    few = np.flatnonzero((counts > 0) & (counts < FEW_OF_CLASS))
+    if not len(few) or (counts > 0).sum() < 2:
+        return ()
+    share = len(table.development) / len(table)
+    wanted = int(np.ceil(FEW_OF_CLASS / share))
+    named = _named(f"{table.classes[i]} {counts[i]:,}" for i in few)
+    aside = f", about {wanted:,} with those that are set aside for the test" if share < 1 else ""
+    return (
+        Finding(
+            "few_for_audit",
+            "warn",
+            "Whether a model looks at the right place will stay undecided: the audit of its "
+            f"evidence takes {FEW_OF_CLASS} usable images of each class to learn from{aside}, and "
+            f"there are: {named}.",
+            {"needed": FEW_OF_CLASS, "fewest": int(counts[few].min())},
+            remedy=f"Add images until each class has {wanted:,}.",
+        ),
+    )
 
 
 def small_test(table: ImageTable) -> tuple[Finding, ...]:

@@ -27,6 +27,7 @@ RANKING = 0.02  # of AUROC
 DECIDES: Final = "region_decides"  # the one check that can fail a model
 UNDECIDED: Final = "region_undecided"
 FEW_PAIRS = 30  # of donors
+FEW_OF_CLASS = 50  # images of a class below which nothing is decided
 LEVEL = 0.01  # chance of any false alarm in a family
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medgraft.evaluate.intervals import Difference
 
 MISSING = "not measured"
+CORRECTED = "corrected for the choice"  # of a figure; only the plain one is called out of fold
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"})
 METRIC_WORDS = {
     "auroc": "AUROC",
@@ -107,6 +108,8 @@ TITLES: Mapping[str, str] = {
     "columns_tell_class": "Columns tell the class",
     "content_tells_class": "File size and border tell the class",
     "metadata": "The files",
+    "few_for_audit": "Too few images for the audit",
+    "unreadable": "Images that cannot be read",
     "surface": "How the images were made",
     "surface_tells_class": "How the images were made tells the class",
     "near_duplicates": "Near copies",
