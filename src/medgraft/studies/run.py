@@ -80,7 +80,8 @@ class Study:
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. beside : what is saved
-    beside the classifier.
+    beside the classifier. sessions : in which it was done, more than one where it was resumed.
+    fingerprint : of the table as it was read, before a test split was set aside.
     """
 
     result: StudyResult
@@ -98,6 +99,8 @@ class Study:
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
     beside: BesideModel
+    sessions: int = 1
+    fingerprint: str = ""
 
 
 def run_study(
@@ -144,7 +147,8 @@ def run_study(
     chosen = choose(prepared, judged, session, given)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
-    return assemble(prepared, judged, chosen, tested, session)
+    study = assemble(prepared, judged, chosen, tested, session)
+    return dataclasses.replace(study, fingerprint=table.fingerprint)
 
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
@@ -303,7 +307,7 @@ def assemble(
     beside = BesideModel.of(
         development, prepared.image_stats, prepared.canvas, crossed, session.extractor
     )
-    result = _result(prepared, judged, chosen, tested, findings, session.seconds)
+    result = _result(prepared, judged, chosen, tested, findings, session.spent)
     test = tested.predictions.get(chosen.choice.recommended)
     return Study(
         result=dataclasses.replace(
@@ -324,7 +328,8 @@ def assemble(
         validation=chosen.validation,
         tested=tested.evaluation,
         by_patient=tested.by_patient,
-        seconds=session.step_seconds,
+        seconds=session.all_step_seconds,
+        sessions=session.sessions,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
         beside=beside,
