@@ -131,7 +131,7 @@ class Finding:
 
 AuditCheck = Literal[
     "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
-    "region_decides", "declared_regions", "suspect_regions", "sufficiency",
+    "region_decides", "region_undecided", "declared_regions", "suspect_regions", "sufficiency",
     "change_turns_labels", "changes",
     "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",
     "heatmaps_and_masks", "heatmaps_and_weights", "heatmaps_not_measured",

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
-from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.split import Development
+from medgraft.data.skipped import name_skipped, warn_of_skipped
+from medgraft.data.split import Development, recounted
 from medgraft.errors import BackboneError, DataError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import ELSEWHERE, Cache, FeatureStore
@@ -428,8 +428,12 @@ def without_unreadable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTa
         return table
     left = without(table, skipped)
     findings = warn_of_skipped(skipped, _by_class(table), _by_class(left))
-    return dataclasses.replace(
-        left, skipped=(*table.skipped, *skipped), findings=(*table.findings, *findings)
+    return recounted(
+        dataclasses.replace(
+            left,
+            skipped=(*table.skipped, *skipped),
+            findings=(*table.findings, *(findings or name_skipped(skipped))),
+        )
     )
 
 

@@ -81,7 +81,8 @@ class Study:
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. beside : what is saved
-    beside the classifier.
+    beside the classifier. sessions : in which it was done, more than one where it was resumed.
+    fingerprint : of the table as it was read, before a test split was set aside.
     """
 
     result: StudyResult
@@ -99,6 +100,8 @@ class Study:
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
     beside: BesideModel
+    sessions: int = 1
+    fingerprint: str = ""
 
 
 def run_study(
@@ -148,7 +151,8 @@ def run_study(
     chosen = choose(prepared, judged, session, given, known)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
-    return assemble(prepared, judged, chosen, tested, session)
+    study = assemble(prepared, judged, chosen, tested, session)
+    return dataclasses.replace(study, fingerprint=table.fingerprint)
 
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
@@ -315,7 +319,7 @@ def assemble(
     beside = BesideModel.of(
         development, prepared.image_stats, prepared.canvas, crossed, session.extractor
     )
-    result = _result(prepared, judged, chosen, tested, findings, session.seconds)
+    result = _result(prepared, judged, chosen, tested, findings, session.spent)
     test = tested.predictions.get(chosen.choice.recommended)
     return Study(
         result=dataclasses.replace(
@@ -336,7 +340,8 @@ def assemble(
         validation=chosen.validation,
         tested=tested.evaluation,
         by_patient=tested.by_patient,
-        seconds=session.step_seconds,
+        seconds=session.all_step_seconds,
+        sessions=session.sessions,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
         beside=beside,
@@ -423,7 +428,7 @@ def _findings(prepared: Prepared, oof: Predictions, extractor: Extractor) -> tup
     pixels = Preprocessing(resize=first.pixels.resize)
     plain = Scenario(first.backbone, where, Head("svm"), pixels)
     codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
-    inputs = ProfileInputs(codes, prepared.image_stats, oof)
+    inputs = ProfileInputs(codes, prepared.image_stats, oof, surface=prepared.surface)
     checked = examine(table, inputs, seed=prepared.options.seed).findings
     return (*table.findings, *prepared.findings, *checked)
 
