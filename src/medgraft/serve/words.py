@@ -13,7 +13,7 @@ AUDIT_SAYS: Mapping[str, str] = {
     "PASS": f"{VERDICTS['PASS'].capitalize()}.",
     "WARN": f"{VERDICTS['WARN'].capitalize()}.",
     "FAIL": f"{VERDICTS['FAIL'].capitalize()}.",
-    "INCONCLUSIVE": f"{VERDICTS['INCONCLUSIVE'].capitalize()}.",
+    "INCONCLUSIVE": "The audit came to no verdict.",
 }
 AUDIT_MEANS: Mapping[str, str] = {
     "": "Nobody knows whether its answers rest on the disease or on something beside it: a marker, "

@@ -13,6 +13,8 @@ function ofHundred(p) {
 }
 
 export function inWords(row, about) {
+  // How often an answer is right was measured on images like those learned from.
+  if (row.unlike) return `Of what it knows it comes nearest to ${row.label}. How often that is right is not known of such an image.`;
   const p = row.probabilities[row.label];
   const how = about.calibration.verdict === "PASS"
     ? `Of 100 images that it answers like this, ${ofHundred(p)} are ${row.label}.`
@@ -39,7 +41,7 @@ export function listed(names) {
 }
 
 export function inSet(row, about) {
-  if (!row.set) return "";
+  if (!row.set || row.unlike) return "";
   const promise = `Such sets miss the true class of at most about ${Math.round(100 * about.alpha)} in 100 images like those it learned from.`;
   if (row.set.length === 1) return `No class but ${row.set[0]} fits. ${promise}`;
   const all = row.set.length === about.model.classes.length ? ": nothing is ruled out" : "";
