@@ -35,13 +35,15 @@ export async function draw(canvas, map) {
   context.putImageData(pixels, 0, 0);
 }
 
+// '' of the one map of a whole model.
 export function depthName(map, k, n) {
+  if (n < 2 && !map.block) return "";
   return map.block ? `block ${map.block}` : `depth ${k + 1} of ${n}`;
 }
 
-export function heatWords(found, map) {
+export function heatWords(found, map, depth) {
   if (!(map.largest > 0)) return `Nothing here speaks for ${found.target}.`;
   const way = NAMES[found.method] ?? found.method;
-  return `Where ${found.target} comes from (${[way, map.tap].filter(Boolean).join(", ")}), scaled to its own largest value. ` +
+  return `Where ${found.target} comes from (${[way, depth].filter(Boolean).join(", ")}), scaled to its own largest value. ` +
     "A heatmap shows where, not why.";
 }
