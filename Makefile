@@ -67,6 +67,9 @@ vulnerabilities: $(READY) ## ask PyPI for known ones of what is installed (needs
 bench: $(READY) ## paired timings against the usual script; writes bench/results/
 	$(BIN)/python bench/run.py
 
+bench-page: $(READY) ## how soon medgraft app can be used, and what it adds to a study (an hour; needs Chromium)
+	$(BIN)/python bench/page_speed.py
+
 bench-gpu: $(READY) ## a GPU against the CPU, in rates and answers (minutes); writes docs/results/gpu.md
 	$(BIN)/python bench/gpu.py
 

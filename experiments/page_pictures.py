@@ -23,6 +23,7 @@ PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 WIDE: Any = {"width": 1000, "height": 700}
 NARROW: Any = {"width": 375, "height": 700}
 MINUTES = "5"  # of the study
+LONGEST = 1_800_000  # milliseconds that are waited for anything
 COLOURS = 128  # of a picture: enough for the page, and a third of the bytes
 
 
@@ -57,21 +58,37 @@ def walk(page: Any, address: str, data: Path) -> None:
     page.get_by_text("None yet").wait_for()
     page.fill("#path", str(data))
     page.keyboard.press("Enter")
-    page.get_by_role("link", name="All of it, with the pictures").wait_for(timeout=300_000)
+    page.get_by_role("link", name="All of it, with the pictures").wait_for(timeout=LONGEST)
     page.wait_for_timeout(1000)
     taken(page, "data", whole=True)
     page.get_by_label("My own time").check()
     page.fill("#minutes", MINUTES)
     page.get_by_role("button", name="Start the study").click()
-    page.locator(".scenarios li").nth(3).wait_for(timeout=300_000)
+    page.locator(".scenarios li").nth(3).wait_for(timeout=LONGEST)
     taken(page, "study")
-    page.get_by_role("link", name="Read the report").wait_for(timeout=600_000)
+    page.get_by_role("link", name="Read the report").wait_for(timeout=LONGEST)
     page.wait_for_timeout(1000)
     taken(page, "finished")
+    with page.context.expect_page() as found:
+        page.get_by_role("link", name="Try it on new images").click()
+    try_it(found.value, data)
     page.get_by_role("link", name="medgraft").click()
     page.locator(".runs").wait_for()
     page.evaluate("document.activeElement.blur()")
     taken(page, "start")
+
+
+def try_it(page: Any, data: Path) -> None:
+    """Six images, and where the model looks in the first."""
+    page.locator("#verdict-word:visible").wait_for(timeout=LONGEST)
+    images = [sorted((data / name).iterdir())[k] for name in ("lesion", "normal") for k in range(3)]
+    page.set_input_files("#files", images)
+    said = page.locator("#state", has_text=re.compile(r"^6 images[,.]"))
+    said.wait_for(timeout=LONGEST)
+    page.keyboard.press("h")
+    page.locator("#heat:visible").wait_for(timeout=LONGEST)
+    page.mouse.move(0, 0)
+    taken(page, "try", whole=True)
 
 
 def main() -> None:

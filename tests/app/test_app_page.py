@@ -7,18 +7,17 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.opened import PROGRAM, Opened, cells, images, opened
+from app.seen import looked
 from medgraft.app.server import PAGES
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 EVIL = "<img src=x onerror=alert(1)>"
-SIZES = {"wide": {"width": 1200, "height": 800}, "narrow": {"width": 375, "height": 740}}
 
 
 def test_the_page_makes_elements_of_text_alone_and_asks_nobody_else():
@@ -27,58 +26,6 @@ def test_the_page_makes_elements_of_text_alone_and_asks_nobody_else():
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "style=", "<script>"):
             assert word not in text, (file.name, word)
         assert not re.search(r"(https?|wss?):|url\(|['\"`(]//", text), file.name
-
-
-class Seen:
-    """One page in a browser; what it logs and asks for is looked at when it closes."""
-
-    def __init__(self, page: Any, server: Opened) -> None:
-        self.page, self.server = page, server
-        self.wrong: list[str] = []
-        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
-        page.on("request", self._asked)
-
-    def _asked(self, request: Any) -> None:
-        own = f"http://127.0.0.1:{self.server.key.port}/"
-        if not request.url.startswith((own, "data:", "blob:")):
-            self.wrong.append(f"asked: {request.url}")
-
-    def at(self, path: str) -> None:
-        self.page.goto(f"http://127.0.0.1:{self.server.key.port}/#{path}")
-
-    def until(self, text: str, seconds: float = 60) -> None:
-        self.page.get_by_text(text).first.wait_for(timeout=1000 * seconds)
-
-    def is_sound(self) -> None:
-        """No violation that axe knows, nothing wider than the window, nothing wrong so far."""
-        axe = pytest.importorskip(
-            "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
-        )
-        found = axe.Axe().run(self.page)
-        assert found.violations_count == 0, found.generate_report()
-        wide = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide[0] <= wide[1]
-        assert self.page.evaluate("document.querySelectorAll('[onerror]').length") == 0
-        assert self.wrong == []
-
-
-@contextmanager
-def looked(
-    browser: Any, server: Opened, size: str = "wide", scheme: str = "light"
-) -> Iterator[Seen]:
-    """The page opened by its address."""
-    context = browser.new_context(viewport=SIZES[size], color_scheme=scheme)
-    context.set_default_timeout(30_000)
-    try:
-        page = context.new_page()
-        seen = Seen(page, server)
-        page.goto(server.key.address)
-        page.get_by_role("heading", name="Which images?").wait_for()
-        assert "token" not in page.url
-        yield seen
-    finally:
-        context.close()
 
 
 @pytest.fixture

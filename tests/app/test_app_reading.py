@@ -9,6 +9,7 @@ import pytest
 from app.opened import Opened, cells, images
 from medgraft.app.uploads import parts_of
 from medgraft.errors import DataError
+from two_lesions import write_lesions
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -84,6 +85,29 @@ def test_grades_are_put_in_order(page: Opened, tmp_path):
     folder = images(tmp_path / "cells", *(f"{label}/{k}.png" for label in "abc" for k in range(6)))
     read = page.read(folder, {"order": "c,a,b"})
     assert [one["name"] for one in read["found"]["classes"]] == ["c", "a", "b"]
+
+
+def test_names_that_count_up_are_proposed_as_grades(page: Opened, tmp_path):
+    names = [f"{label}/{k}.png" for label in ("mild", "none", "severe") for k in range(6)]
+    folder = images(tmp_path / "graded", *names)
+    assert page.read(folder)["found"]["grades"] == "proposed"
+    read = page.read(folder, {"ordered": True})["found"]
+    assert read["grades"] == "taken"
+    assert [one["name"] for one in read["classes"]] == ["none", "mild", "severe"]
+    assert page.read(cells(tmp_path / "cells"))["found"]["grades"] == ""
+
+
+def test_several_findings_are_told_with_what_is_uncertain(page: Opened, tmp_path):
+    table = write_lesions(tmp_path / "data", 12)
+    head, *rows = table.read_text(encoding="utf-8").splitlines()
+    name, _, *marks = rows[0].split(",")
+    text = "\n".join([head, ",".join([name, "-1", *marks]), *rows[1:]])
+    table.write_text(text, encoding="utf-8")
+    found = page.read(table)["found"]
+    assert found["several"]
+    assert [one["name"] for one in found["classes"]] == ["a", "b", "drain"]
+    assert found["classes"][0]["uncertain"] == 1
+    assert page.read(table, {"uncertain": "positive"})["found"]["several"]
 
 
 def test_a_folder_that_changes_is_read_again_when_asked(page: Opened, tmp_path):

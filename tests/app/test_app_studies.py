@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from app.opened import PROGRAM, Opened, cells, opened
 from dicom_files import data_set, written
+from medgraft.app.studies import _each_finding
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 
@@ -100,7 +102,7 @@ def test_nobody_of_dicom_gives_a_study_its_name(page: Opened, tmp_path):
     assert read["state"] == "read", read
     assert "DOE" not in json.dumps(read["found"])
     id = page.post("/api/studies", {"reading": read["id"], "minutes": 0}).json["id"]
-    assert page.get(f"/api/studies/{id}").json["name"] == "study"
+    assert page.get(f"/api/studies/{id}").json["name"] == "dicom"
 
 
 def test_the_check_is_begun_once_and_ends_when_a_study_begins(page: Opened, tmp_path):
@@ -120,6 +122,20 @@ def test_the_check_is_begun_once_and_ends_when_a_study_begins(page: Opened, tmp_
     assert stopped["state"] in ("stopped", "done")
     for job in page.app.studies.jobs.all("study"):
         page.app.studies.jobs.stop(job)
+
+
+def test_of_several_findings_one_study_is_listed_and_leads_to_each(page: Opened, tmp_path):
+    id = begin(page, tmp_path / "cells")
+    run = page.home.runs / "cells"
+    page.until(lambda: page.get(f"/api/studies/{id}").json["state"], lambda s: s != "running")
+    for name in "ab":
+        shutil.copytree(run, run / "findings" / name, ignore=lambda *_: ["findings"])
+        (run / "findings" / name / "report.html").write_text("<h1>x</h1>")
+    assert [one["name"] for one in page.get("/api/runs").json["runs"]] == ["cells"]
+    found = _each_finding(run, page.home)
+    assert [one["name"] for one in found] == ["a", "b"]
+    report = page.get(f"/runs/{found[0]['id']}/files/report.html")
+    assert report.status == 200
 
 
 @pytest.mark.parametrize("minutes", [-1, 10_081, "60", True, None])

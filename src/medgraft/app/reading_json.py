@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.panel import PRESENT, UNCERTAIN, Panel
-from medgraft.report.pages.data import name_finding
+from medgraft.report.pages.data import title_of
 from medgraft.report.text import reading
 from medgraft.types import Finding, ImageTable
 
@@ -34,6 +34,7 @@ def described(read: ImageTable | Panel) -> dict[str, Any]:
         "more": max(0, len(rows) - CLASSES),
         "notes": reading.notes(table),
         "positive": table.positive,
+        "grades": "taken" if table.ordered else "proposed" if _may_be_grades(table) else "",
         "findings": findings([one for one in table.findings if one.severity != "info"]),
         "layout": table.reading.layout,
         "images": len(table),
@@ -41,12 +42,17 @@ def described(read: ImageTable | Panel) -> dict[str, Any]:
     }
 
 
+def _may_be_grades(table: ImageTable) -> bool:
+    return any(one.check == "grades" and one.remedy for one in table.findings)
+
+
 def findings(found: list[Finding] | tuple[Finding, ...]) -> list[dict[str, Any]]:
     """Findings as the data's own page says them."""
     return [
         {
+            "check": one.check,
             "severity": one.severity,
-            "title": name_finding(one.check),
+            "title": title_of(one),
             "text": one.text,
             "remedy": one.remedy,
             "such as": list(one.images[:2]),

@@ -158,7 +158,8 @@ class App:
 
     async def _check(self, request: Request) -> Response:
         reading = self.readings.get(request.path_params["id"])
-        return JSONResponse(await asyncio.to_thread(self.studies.check, reading))
+        again = bool((await _object(request)).get("again"))
+        return JSONResponse(await asyncio.to_thread(self.studies.check, reading, again=again))
 
     async def _picture(self, request: Request) -> Response:
         id, row = request.path_params["id"], request.path_params["row"]

@@ -70,9 +70,12 @@ class Studies:
                 words = tuple(dict.fromkeys((*job.words, "--resume")))
                 self.jobs.start(replace(job, words=words))
 
-    def check(self, reading: Reading) -> dict[str, Any]:
-        """How far the check of data is, which is begun where it is not there; others end."""
-        if reading.state != "read" or reading.found.get("several"):
+    def check(self, reading: Reading, *, again: bool = False) -> dict[str, Any]:
+        """How far the check of data is, which is begun where it is not there; others end.
+
+        again : begin one anew that did not work.
+        """
+        if reading.state != "read":
             return {"state": "none"}
         id = f"check-{reading.fingerprint[:16]}"
         with self._starting:  # the page may be open twice
@@ -80,8 +83,8 @@ class Studies:
                 job = self.jobs.get(id)
             except NotFoundError:
                 job = self._start_check(reading, id)
-            ended = job.stopped and not self.jobs.alive(job) and not self._checked(id)
-            if ended and not self._studying():
+            gone = not self.jobs.alive(job) and self._checked(id) is None
+            if gone and (again or (job.stopped and not self._studying())):
                 job = self._start_check(reading, id)
         alive = self.jobs.alive(job)
         if alive:
@@ -95,9 +98,9 @@ class Studies:
     def _start_check(self, reading: Reading, id: str) -> Job:
         for other in self.jobs.all("check"):
             self.jobs.stop(other)
-        flags = {name: one for name, one in reading.flags.items() if name != "uncertain"}
         words = ["profile", reading.data, f"--out={self.home.checks / id}", "--json"]
-        words += words_of(flags)
+        words += words_of(reading.flags)
+        flags = dict(reading.flags)
         return self.jobs.start(Job(id, "check", "", tuple(words), reading.data, flags))
 
     def _checked(self, id: str) -> list[dict[str, Any]] | None:
@@ -108,7 +111,7 @@ class Studies:
             rows = json.loads(self.jobs.output(id))["findings"]
             return findings([
                 Finding(
-                    one["check"], one["severity"], one["text"],
+                    one["check"], one["severity"], one["text"], one.get("numbers", {}),
                     images=tuple(one["images"]), remedy=one["remedy"],
                 )
                 for one in rows
@@ -122,11 +125,16 @@ class Studies:
     # ----------------------------------------------------------------------- to tell
 
     def all(self) -> list[dict[str, Any]]:
-        """Every run of the home and every study that has begun, the newest first."""
+        """Every run of the home and every study that has begun, the newest first.
+
+        Of several findings an image the run of all is listed, and tells of each finding's own.
+        """
         from medgraft.runs.read import read_run
 
         found: dict[str, dict[str, Any]] = {}
         for folder in self.home.found():
+            if _of_a_panel(folder.path):
+                continue
             run = read_run(folder)
             found.setdefault(self.home.id_of(folder.path), _listed(run, self.home))
         for job in self.jobs.all("study"):
@@ -184,7 +192,7 @@ def _name_of(reading: Reading) -> str:
     from medgraft.data.dicom.identity import withheld
 
     if reading.table is None or withheld(reading.table):
-        return "study"
+        return "dicom"
     data = Path(reading.data)
     return data.stem if data.is_file() else data.name
 
@@ -229,6 +237,7 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
     from medgraft.report.text import runs
     from medgraft.runs.find import RunFolder, kinds_in
     from medgraft.runs.read import read_run
+    from medgraft.serve.words import AUDIT_MEANS, AUDIT_SAYS
 
     kinds = kinds_in(run) if run.is_dir() else ()
     if not kinds:
@@ -241,12 +250,25 @@ def _finished(run: Path, home: Home) -> dict[str, Any] | None:
         "error": found.reason if found.state != "finished" else "",
         "facts": [list(row) for row in runs.facts(found)],
         "headline": _listed(found, home),
+        "audit": f"{AUDIT_SAYS[found.verdict or '']} {AUDIT_MEANS[found.verdict or '']}",
         "model": (run / "model").is_dir(),
+        "findings": _each_finding(run, home),
         "files": [name for name in FILES if (run / name).is_file()],
     }
 
 
+FINDINGS = "findings"  # folder in which the run of a panel keeps each finding's own
 FILES = ("report.html", "methods.md", "references.bib", "result.json", "predictions.csv")
+
+
+def _each_finding(run: Path, home: Home) -> list[dict[str, str]]:
+    found = sorted((run / FINDINGS).glob("*"))
+    done = [one for one in found if (one / "report.html").is_file()]
+    return [{"id": home.id_of(one), "name": one.name} for one in done]
+
+
+def _of_a_panel(run: Path) -> bool:
+    return run.parent.name == FINDINGS and (run.parents[1] / "config.json").is_file()
 
 
 def _listed(run: Any, home: Home) -> dict[str, Any]:

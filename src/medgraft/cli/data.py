@@ -12,12 +12,14 @@ from medgraft.cli.option_parsing import (
     check_places,
     command_line,
     extractor_of,
+    load_any,
     load_table,
     named,
     numbers_of,
     split_words,
 )
 from medgraft.cli.options import AS_JSON, CACHE, DATA, ENGINE, POSITIVE, QUIET, SAFE, SEED, WORKERS
+from medgraft.cli.panel import UNCERTAIN
 from medgraft.cli.program import app
 from medgraft.cli.reading_options import NOTHING, Reading, reads_data
 
@@ -48,6 +50,7 @@ def profile(
     ] = True,
     reading: Reading = NOTHING,
     positive: POSITIVE = None,
+    uncertain: UNCERTAIN = "unknown",
     seed: SEED = 0,
     as_json: AS_JSON = False,
     engine: ENGINE = "openvino",
@@ -59,18 +62,24 @@ def profile(
     """Look at DATA before anything is learned: how it is read, copies, leaks, doubtful labels.
 
     Nothing is changed. What could be done about each image stands in suggestions.csv, which
-    study --overrides takes back once you have looked at it.
+    study --overrides takes back once you have looked at it. Of several findings an image, what
+    concerns a label is checked for each.
     """
+    from medgraft.panel import Panel
     from medgraft.run_folders import profile_to_folder
-    from medgraft.studies.data import audit_data
+    from medgraft.studies.data import audit_data, audit_panel
 
     if fail_on not in ("", "severe", "warn"):
         raise typer.BadParameter(f"--fail-on takes severe or warn, not {fail_on!r}")
     check_places(cache, folder=out)
     progress = terminal.progress(quiet or as_json)
-    table = load_table(data, progress, reading, positive=positive, one_class=True)
+    read = load_any(data, progress, reading, uncertain=uncertain, positive=positive, one_class=True)
     extractor = extractor_of(engine, workers, cache, progress)
-    found = audit_data(table, extractor, with_codes=codes, seed=seed)
+    if isinstance(read, Panel):
+        found = audit_panel(read, extractor, with_codes=codes, seed=seed)
+    else:
+        found = audit_data(read, extractor, with_codes=codes, seed=seed)
+    table = found.table
     written = (
         profile_to_folder(found, out, data=named(data, table), command=command_line(table))
         if out is not None

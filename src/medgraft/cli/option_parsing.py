@@ -158,11 +158,10 @@ def load_any(
     Raises
     ------
     DataError
-        As `data.ingest.load_any`; or overrides are given for a panel.
+        As `data.ingest.load_any`, `apply_overrides` and `apply_to_panel`.
     """
     from medgraft.data import ingest
-    from medgraft.data.overrides import apply_overrides
-    from medgraft.errors import DataError
+    from medgraft.data.overrides import apply_overrides, apply_to_panel
     from medgraft.panel import Panel
 
     asked = load_options_of(reading)
@@ -174,7 +173,7 @@ def load_any(
     if overrides is None:
         return read
     if isinstance(read, Panel):
-        raise DataError("--overrides is for one question; correct the table of findings itself")
+        return apply_to_panel(read, overrides)
     return apply_overrides(read, overrides)
 
 

@@ -19,6 +19,7 @@ from medgraft.data.tables.files import TableFile, read_table_file
 from medgraft.data.tables.images import ImageFiles
 from medgraft.errors import DataError
 from medgraft.files import from_csv_cell
+from medgraft.panel import Panel
 from medgraft.types import Finding, ImageTable, Skipped
 
 ACTIONS = ("exclude", "relabel", "group")
@@ -145,6 +146,24 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
         skipped=(*table.skipped, *gone.values()),
         findings=(*table.findings, *_told(overrides, path)),
     )
+
+
+def apply_to_panel(panel: Panel, path: Path) -> Panel:
+    """The same of images with several findings: they can be excluded or given another group.
+
+    Raises
+    ------
+    DataError
+        As `apply_overrides`; or an image is to be relabelled.
+    """
+    for one in read_overrides(path):
+        if one.action == "relabel":
+            raise DataError(
+                f"{path}, line {one.line}: relabel {one.value} does not say which of several "
+                "findings is meant; correct the table of findings itself, and take the line out"
+            )
+    images = apply_overrides(panel.images, path)
+    return replace(panel.select(np.isin(panel.images.ids, images.ids)), images=images)
 
 
 def _with_ids(overrides: Sequence[Override], table: ImageTable, path: Path) -> tuple[Override, ...]:

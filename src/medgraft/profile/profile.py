@@ -107,19 +107,10 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     codes, image_stats, oof = evidence.codes, evidence.image_stats, evidence.oof
     findings = [*profile(table, codes, seed=seed)]
     findings += metadata_probe(table, read_properties(table, image_stats), seed)
-    suggestions: list[Suggestion] = []
+    seen, suggestions = examine_pictures(table, evidence, seed)
+    findings += seen
     unchecked = []
-    # What is seen of a page that is not the picture says nothing of the picture.
-    pages = [one for one in table.findings if one.check == "pages" and one.severity != "info"]
-    misread = {id for one in pages for id in one.images}
-    if image_stats is not None:
-        pairs = duplicates.find_pairs(table, image_stats, codes, seed)
-        pairs = pairs.without(np.isin(table.ids, list(misread)))
-        seen = [*duplicates.near_duplicates(table, pairs), *quality.quality(image_stats)]
-        findings += [one for one in seen if not misread.issuperset(one.images) or not one.images]
-        done = [*duplicates.suggest(table, pairs), *quality.suggest(image_stats)]
-        suggestions += [one for one in done if one.path not in misread]
-    else:
+    if image_stats is None:
         unchecked.append("near copies and picture quality (the images were not looked at)")
     if codes is not None:
         findings += train_test_shift(table, codes, seed)
@@ -134,6 +125,26 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     if unchecked:
         findings.append(Finding("not_checked", "info", f"Not checked: {_named(unchecked)}."))
     return Checked(_by_severity(findings), one_each(suggestions))
+
+
+def examine_pictures(
+    table: ImageTable, evidence: ProfileInputs, seed: int
+) -> tuple[list[Finding], list[Suggestion]]:
+    """Copies and the quality of pictures, and what could be done; nothing without `image_stats`."""
+    image_stats, codes = evidence.image_stats, evidence.codes
+    if image_stats is None:
+        return [], []
+    # What is seen of a page that is not the picture says nothing of the picture.
+    pages = [one for one in table.findings if one.check == "pages" and one.severity != "info"]
+    misread = {id for one in pages for id in one.images}
+    pairs = duplicates.find_pairs(table, image_stats, codes, seed)
+    pairs = pairs.without(np.isin(table.ids, list(misread)))
+    seen = [*duplicates.near_duplicates(table, pairs), *quality.quality(image_stats)]
+    done = [*duplicates.suggest(table, pairs), *quality.suggest(image_stats)]
+    return (
+        [one for one in seen if not misread.issuperset(one.images) or not one.images],
+        [one for one in done if one.path not in misread],
+    )
 
 
 def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from medgraft.files import json_value
+from medgraft.panel import Panel
 from medgraft.types import SCHEMA, SEVERITIES, Finding, ImageTable, gravest_first
 
 Action = Literal["exclude", "relabel", "group"]
@@ -34,10 +35,14 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class DataAudit:
-    """What was found in a table of readable, labelled images, and what could be done."""
+    """What was found in a table of readable, labelled images, and what could be done.
+
+    panel : of several findings an image; `table` then has what is marked in each as its label.
+    """
 
     table: ImageTable
     checked: Checked
+    panel: Panel | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -57,7 +62,8 @@ class DataAudit:
             "data": {
                 "n_images": len(self.table),
                 "n_groups": len(np.unique(self.table.groups)),
-                "classes": list(self.table.classes),
+                "classes": list(self.table.classes if self.panel is None else self.panel.names),
+                "several": self.panel is not None,
                 "splits": dict(zip(splits.tolist(), counts.tolist(), strict=True)),
                 "skipped": json_value(self.table.skipped),
             },

@@ -46,16 +46,17 @@ def show_findings(audit: DataAudit) -> None:
     """What a data audit found, the gravest first, each with what to do; info without pictures."""
     from rich.padding import Padding
 
-    from medgraft.report.pages.data import name_finding
-    from medgraft.report.text.reading import reading_tree
+    from medgraft.report.pages.data import title_of
+    from medgraft.report.text.reading import panel_tree, reading_tree
 
     console = new_console()
     styles = {"severe": "bold red", "warn": "bold yellow", "info": "bold"}
-    for line in reading_tree(audit.table):
+    panel = audit.panel
+    for line in reading_tree(audit.table) if panel is None else panel_tree(panel):
         console.print(plain(line))
     console.print()
     for one in audit.findings:
-        title = f"{one.severity}  {name_finding(one.check)}"
+        title = f"{one.severity}  {title_of(one)}"
         console.print(title, style=styles[one.severity], markup=False)
         said = [one.text]
         if one.severity != "info":

@@ -1,7 +1,7 @@
 // How data was read, what is wrong with it, and the study to start.
 
 import { get, post } from "./api.js";
-import { badge, bar, count, fill, finding, h, say, several, trouble } from "./dom.js";
+import { bar, count, fill, finding, h, say, several, trouble } from "./dom.js";
 import { open } from "./start.js";
 
 const EVERY = 500; // ms
@@ -30,6 +30,7 @@ export function show(stage, _, query) {
   let going = true;
   let timer = 0;
   let id = "";
+  let known = new Set();
 
   async function look(again = false) {
     try {
@@ -44,8 +45,9 @@ export function show(stage, _, query) {
       say(reading.state === "read" ? `Read: ${reading.found.title}`
         : reading.error || "There is a question about how to read it.");
       if (reading.state !== "read") return;
+      known = new Set(reading.found.findings.map((one) => one.text));
       fill(study, id, () => studyPart(reading));
-      if (!reading.found.several) checkNow();
+      checkNow();
     } catch (error) {
       if (!going) return;
       if (error.status === 404) { id = ""; timer = setTimeout(look, EVERY); return; } // the server is another one
@@ -53,12 +55,12 @@ export function show(stage, _, query) {
     }
   }
 
-  async function checkNow() {
+  async function checkNow(anew = false) {
     try {
-      const found = await post(`/api/readings/${id}/check`);
+      const found = await post(`/api/readings/${id}/check`, { again: anew });
       if (!going) return;
-      fill(check, found, () => checkPart(found));
-      if (found.state === "running") timer = setTimeout(checkNow, 2 * EVERY);
+      fill(check, found, () => checkPart(found, known, () => checkNow(true)));
+      if (found.state === "running") timer = setTimeout(() => checkNow(), 2 * EVERY);
     } catch (error) {
       if (going) check.replaceChildren(trouble(error.message));
     }
@@ -94,7 +96,9 @@ function readPart(reading, asked) {
     h("ul", { class: "classes" }, found.classes.slice(0, found.classes.length - found.more).map((one) => classCard(one, found, reading))),
     found.more > 0 && h("p", { class: "quiet" }, `… and ${several(found.more, "class", "classes")} more`),
     h("ul", { class: "notes" }, found.notes.map((one) => h("li", {}, one))),
-    found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map(finding)),
+    found.findings.length > 0 && h("ul", { class: "findings" }, found.findings.map((one) =>
+      (one.check === "positive_class" ? guessed(found, asked) : finding(one)))),
+    grades(found, asked),
     h("p", { class: "row" }, h("button", { type: "button", onclick: asked.again }, "Read it anew"),
       h("span", { class: "quiet" }, "after you have changed something in the folder")),
     otherWays(asked, false, found),
@@ -111,6 +115,27 @@ function classCard(one, found, reading) {
       src: `/api/readings/${reading.id}/pictures/${row}`, alt: `${one.name}, example ${i + 1}`, loading: "lazy",
       width: 72, height: 72, onerror: (event) => event.target.replaceWith(h("span", { class: "absent" }, "cannot be read")),
     }))));
+}
+
+// Of two classes one is what is looked for; where no name says which, a person does.
+function guessed(found, { data, flags }) {
+  return h("li", { class: "finding warn" },
+    h("h3", {}, "Which of the two is to be found?"),
+    h("p", {}, `Sensitivity will be about ${found.positive}, for it is the last by name.`),
+    h("p", { class: "row" }, found.classes.map((one) =>
+      h("button", { type: "button", onclick: () => open(data, { ...flags, positive: one.name }) }, one.name))));
+}
+
+// Names that count up may be grades; whether they are, a person says.
+function grades(found, { data, flags }) {
+  if (!found.grades) return [];
+  const { ordered, order, ...plain } = flags;
+  const [words, button, next] = found.grades === "taken"
+    ? ["These classes are grades, in this order: a mistake weighs by how far it is off.", "They are no grades", plain]
+    : ["The names of these classes count up. Are they grades? A mistake then weighs by how far it is off.", "Yes, they are grades",
+      { ...plain, ordered: true }];
+  return h("p", { class: "row" }, h("span", {}, words),
+    h("button", { type: "button", onclick: () => open(data, next) }, button));
 }
 
 const MEANS = { split: "the part (training, test)", class: "the class", group: "the patient", image: "the images",
@@ -145,15 +170,22 @@ function otherWays({ data, flags }, opened = false, found = null) {
       h("select", { id: "opt-positive", name: "positive" }, found.classes.map((one) =>
         h("option", { value: one.name, selected: one.name === found.positive }, one.name)))));
   }
+  if (found?.several) {
+    fields.unshift(h("p", { class: "field" }, h("label", { for: "opt-uncertain" }, "Findings that are marked as uncertain are taken as"),
+      h("select", { id: "opt-uncertain", name: "uncertain" }, ["unknown", "negative", "positive"].map((one) =>
+        h("option", { value: one, selected: one === flags.uncertain }, one)))));
+  }
   const alone = h("input", { type: "checkbox", id: "opt-alone", name: "no_groups", checked: flags.no_groups === true });
   return h("details", { open: opened }, h("summary", {}, "Read it in another way"),
     h("form", { onsubmit: (event) => {
       event.preventDefault();
       const asked = Object.fromEntries(Object.entries(flags).filter(([name]) => !OPTIONS.some(([one]) => one === name)));
       delete asked.no_groups;
+      delete asked.uncertain;
       for (const [name, value] of new FormData(event.target)) {
         const text = value.trim();
-        if (!text || name === "no_groups" || (name === "positive" && !flags.positive && text === found.positive)) continue;
+        if (!text || name === "no_groups" || (name === "positive" && !flags.positive && text === found.positive)
+          || (name === "uncertain" && text === "unknown")) continue;
         asked[name] = MANY.includes(name) ? [text] : text;
       }
       if (alone.checked) asked.no_groups = true;
@@ -163,22 +195,33 @@ function otherWays({ data, flags }, opened = false, found = null) {
     h("p", {}, h("button", { type: "submit" }, "Read it so"))));
 }
 
-function checkPart(found) {
+function headline(grave) {
+  const severe = grave.filter((one) => one.severity === "severe").length;
+  const warnings = grave.length - severe;
+  return `${[severe && several(severe, "severe finding", "severe findings"), warnings && several(warnings, "warning", "warnings")]
+    .filter(Boolean).join(" and ")}.`;
+}
+
+// What stands above already, of how it was read, is not said again.
+function checkPart(found, known, again) {
   const heading = h("h2", {}, "What is wrong with it");
   if (found.state === "running") {
     return [heading, h("p", {}, "Being checked: copies, wrong labels, files that tell the class …"), found.tasks.map(bar),
       h("p", { class: "quiet" }, "You need not wait; a study checks the same.")];
   }
   if (found.state === "stopped") return [heading, h("p", {}, "The check has ended, to leave the machine to the study; its report has the same findings.")];
-  if (found.state === "failed") return [heading, trouble(found.error)];
+  if (found.state === "failed") {
+    return [heading, trouble(found.error), h("button", { type: "button", onclick: again }, "Check again"),
+      h("p", { class: "quiet" }, "A study can be started all the same.")];
+  }
   if (found.state !== "done") return [];
-  const grave = found.findings.filter((one) => one.severity !== "info");
+  const grave = found.findings.filter((one) => one.severity !== "info" && !known.has(one.text));
   const notes = found.findings.filter((one) => one.severity === "info");
   return [
     heading,
     grave.length === 0
-      ? h("p", {}, "Nothing that would have to be mended was found.")
-      : h("p", {}, badge("severe"), ` ${grave.filter((one) => one.severity === "severe").length}  `, badge("warn"), ` ${grave.filter((one) => one.severity === "warn").length}`),
+      ? h("p", {}, `Nothing ${known.size ? "else " : ""}that would have to be mended was found.`)
+      : h("p", {}, `${headline(grave)} Look at the pictures before you believe a study of these images.`),
     h("ul", { class: "findings" }, grave.map(finding)),
     notes.length > 0 && h("details", {}, h("summary", {}, several(notes.length, "note", "notes")), h("ul", { class: "findings" }, notes.map(finding))),
     h("p", {}, h("a", { href: `/${found.page}`, target: "_blank", rel: "noopener" }, "All of it, with the pictures")),
@@ -195,10 +238,12 @@ function studyPart(reading) {
   const minutes = h("input", { id: "minutes", type: "number", min: "1", max: "10080", value: "20", "aria-label": "Minutes" });
   const failed = h("div", {});
   const start = h("button", { type: "submit", class: "main" }, "Start the study");
+  const many = reading.found.several;
+  const budgets = many ? BUDGETS.slice(0, 1) : BUDGETS; // of several findings none can be given
   return [
     h("h2", {}, "The study"),
-    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen; one is recommended, ",
-      "what it looks at is audited, and a report is written."),
+    h("p", {}, "Ways to learn from these images are compared on patients that they have not seen",
+      many ? " for each finding, and a report of all and of each is written." : "; one is recommended, what it looks at is audited, and a report is written."),
     h("form", { onsubmit: async (event) => {
       event.preventDefault();
       const chosen = new FormData(event.target).get("budget");
@@ -212,7 +257,7 @@ function studyPart(reading) {
         failed.replaceChildren(trouble(error.message));
       }
     } },
-    h("fieldset", {}, h("legend", {}, "How long may it take?"), BUDGETS.map(([value, name, words], i) =>
+    h("fieldset", {}, h("legend", {}, many ? "How it is done" : "How long may it take?"), budgets.map(([value, name, words], i) =>
       h("p", { class: "budget" },
         h("input", { type: "radio", name: "budget", id: `budget-${value}`, value, checked: i === 0, "aria-describedby": `words-${value}` }),
         h("label", { for: `budget-${value}` }, h("strong", {}, name)),

@@ -25,9 +25,10 @@ export function dropZone(open) {
     event.preventDefault();
     // The entries are gone when the event is over, so that they are taken out of it first.
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const loose = entries.length ? [] : [...event.dataTransfer.files];
     state.replaceChildren(h("p", {}, "Looking at what was dropped …"));
     try {
-      const files = [];
+      const files = loose.map((file) => ({ path: file.name, file }));
       for (const entry of entries) await walk(entry, files, state);
       await copy(files, state, open);
     } catch (error) {
@@ -55,6 +56,10 @@ async function walk(entry, files, state) {
 
 async function copy(all, state, open) {
   const files = all.filter(({ path }) => !path.split("/").some((part) => LEFT.test(part)));
+  if (!files.length) {
+    state.replaceChildren(trouble("There is no file in what was dropped. Drop a folder of images, or a table."));
+    return;
+  }
   const size = files.reduce((sum, { file }) => sum + file.size, 0);
   const name = files[0]?.path.split("/")[0].replace(/\.\w+$/, "") || "dropped";
   const words = h("p", {});

@@ -1,7 +1,7 @@
 // One study: while it runs, and what it left.
 
 import { get, post } from "./api.js";
-import { about, bar, duration, fill, h, say, several, trouble } from "./dom.js";
+import { about, bar, duration, fill, h, say, several, trouble, when } from "./dom.js";
 import { open } from "./start.js";
 
 const EVERY = 1000; // ms; while nobody looks at the page, five times as long
@@ -89,11 +89,12 @@ function headlinePart(told) {
   return [
     told.interrupted && h("p", {}, "It was stopped early: what had been judged by then is compared, and the report says what was left out."),
     one.figure && h("p", { class: "lead" }, h("strong", {}, `${one.metric} ${one.figure}`), ` ${WHERE[one.where]}`),
-    one.verdict
-      ? h("p", {}, h("span", { class: `badge ${one.verdict}` }, one.verdict), " is the audit’s word on what it looks at. The report shows why.")
-      : one.comparable && h("p", {}, h("span", { class: "badge" }, "not run"), " What it looks at was not audited."),
+    (one.verdict || one.comparable) && h("p", {},
+      h("span", { class: `badge ${one.verdict}` }, one.verdict || "not run"), " ", told.audit),
   ];
 }
+
+const FILES = { "methods.md": "Methods for a paper", "references.bib": "References", "result.json": "All numbers (JSON)" };
 
 function actionsPart(told, runs, look) {
   const failed = h("div", {});
@@ -122,14 +123,21 @@ function actionsPart(told, runs, look) {
       told.model && link("Try it on new images", `${at}/try/`),
       again && act("Go on", "resume", "main"),
       again && told.data && h("button", { type: "button", onclick: () => open(told.data, told.flags) }, "Look at the data"),
-      files.filter((name) => name !== "report.html" && name !== "predictions.csv").map((name) => link(name, `${at}/files/${name}`, "file"))),
-    others.length > 0 && told.state === "finished" && compareForm(told, others),
+      files.filter((name) => FILES[name]).map((name) => link(FILES[name], `${at}/files/${name}`, "file"))),
+    told.findings?.length > 0 && findingsPart(told.findings),
+    others.length > 0 && told.headline?.comparable && compareForm(told, others),
     failed,
   ];
 }
 
+const findingsPart = (findings) => [
+  h("h2", {}, "Each finding"),
+  h("p", {}, "Every one has a report and a model of its own."),
+  h("ul", { class: "row" }, findings.map((one) => h("li", {}, h("a", { class: "button", href: `#/study/${one.id}` }, one.name)))),
+];
+
 function compareForm(told, others) {
-  const chosen = h("select", { id: "other" }, others.map((one) => h("option", { value: one.id }, `${one.name} (${one.data})`)));
+  const chosen = h("select", { id: "other" }, others.map((one) => h("option", { value: one.id }, `${one.name}, ${when(one.when)}`)));
   return h("form", { class: "row", onsubmit: (event) => {
     event.preventDefault();
     window.open(`/compare?a=${told.id}&b=${chosen.value}`, "_blank", "noopener");

@@ -10,18 +10,20 @@ import numpy as np
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
 from medgraft.files import write_text
+from medgraft.panel import PRESENT, Panel
 from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
-from medgraft.report.text.reading import reading_tree
+from medgraft.report.text.reading import panel_tree, reading_tree
 from medgraft.results.data import DataAudit
-from medgraft.types import Canvas, Finding, ImageTable
+from medgraft.types import Canvas, Finding, ImageTable, Ints
 from medgraft.version import __version__
 
 SIDE = 168  # pixels of a picture in the file
 WORKERS = 2  # for a few dozen images
 MOST = 12  # pictures a finding, and parts of the data that are shown
 SAMPLES = 4  # pictures of each part
+OF = "of the finding"  # among a finding's numbers: which of several in an image it is about
 PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
 TITLES = {
     "metadata_tells_class": "The files tell the class",
@@ -45,6 +47,7 @@ TITLES = {
     "copied_folder": "A copy that was left out",
     "possible_groups": "Images that may be of one patient",
     "classes": "Classes that were changed",
+    "each_finding": "Each finding",
 }
 
 
@@ -61,9 +64,9 @@ def write_findings(path: Path, audit: DataAudit, *, data: str, command: str = ""
 
 def render_findings(audit: DataAudit, *, data: str, command: str = "") -> str:
     """The page as text; equal content gives equal bytes."""
-    findings = audit.findings
+    findings, panel = audit.findings, audit.panel
     pictures = _pictures(audit.table, findings)
-    grave = [one for one in findings if one.severity != "info"]
+    grave = [_shown(one, audit, pictures) for one in findings if one.severity != "info"]
     return render_page(
         "data.html.j2",
         {
@@ -72,9 +75,10 @@ def render_findings(audit: DataAudit, *, data: str, command: str = "") -> str:
             "n_images": len(audit.table),
             "command": command,
             "version": __version__,
-            "tree": reading_tree(audit.table),
-            "samples": _samples(audit.table),
-            "grave": [_shown(one, audit, pictures) for one in grave],
+            "tree": reading_tree(audit.table) if panel is None else panel_tree(panel),
+            "samples": _samples(audit.table, _parts(audit.table) if panel is None else _of(panel)),
+            "several": panel is not None,
+            "grave": grave,
             "rest": [_shown(one, audit, pictures) for one in findings if one.severity == "info"],
             "n_suggestions": len(audit.checked.suggestions),
             "skipped": audit.table.skipped,
@@ -103,6 +107,16 @@ def name_finding(check: str) -> str:
     return TITLES.get(check, formatting.name_check(check))
 
 
+def title_of(finding: Finding) -> str:
+    """What was found, as a heading, with which of several findings in an image it is about.
+
+    >>> title_of(Finding("suspected_labels", "warn", "", {"of the finding": "Mass"}))
+    'Labels that may be wrong: Mass'
+    """
+    of = finding.numbers.get(OF, "")
+    return f"{name_finding(finding.check)}{f': {of}' if of else ''}"
+
+
 def _shown(finding: Finding, audit: DataAudit, pictures: Mapping[str, str]) -> dict[str, object]:
     """A finding as the template takes it: its cells in pairs, or one by one."""
     table = audit.table
@@ -126,23 +140,38 @@ def _shown(finding: Finding, audit: DataAudit, pictures: Mapping[str, str]) -> d
     step = 2 if paired else 1
     return {
         "finding": finding,
-        "anchor": finding.check.replace(" ", "-"),
-        "title": name_finding(finding.check),
+        "anchor": "-".join(f"{finding.check} {finding.numbers.get(OF, '')}".split()),
+        "title": title_of(finding),
         "paired": paired,
         "cells": [cells[i : i + step] for i in range(0, len(cells), step)],
     }
 
 
-def _samples(table: ImageTable) -> list[tuple[str, list[dict[str, str]]]]:
-    """A few images of each part of the data, (its name, cells); spread evenly over its rows."""
-    rows_of: dict[str, list[int]] = {}
+def _parts(table: ImageTable) -> dict[str, Ints]:
+    """The rows of each class in each split, by what they are called."""
+    rows_of: dict[str, Ints] = {}
     for split in ("train", "val", "test", ""):
         for label, name in enumerate(table.classes):
             rows = np.flatnonzero((table.splits == split) & (table.labels == label))
-            if len(rows):
-                title = f"{split}: {name}" if split else name
-                even = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(int)
-                rows_of[f"{title} ({len(rows):,})"] = rows[even].tolist()
+            rows_of[f"{split}: {name}" if split else name] = rows
+    return rows_of
+
+
+def _of(panel: Panel) -> dict[str, Ints]:
+    """The rows that have each finding."""
+    present = (panel.truth == PRESENT).T
+    return {name: np.flatnonzero(here) for name, here in zip(panel.names, present, strict=True)}
+
+
+def _samples(
+    table: ImageTable, parts: Mapping[str, Ints]
+) -> list[tuple[str, list[dict[str, str]]]]:
+    """A few images of each part of the data, (its name, cells); spread evenly over its rows."""
+    rows_of: dict[str, list[int]] = {}
+    for name, rows in parts.items():
+        if len(rows):
+            even = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(int)
+            rows_of[f"{name} ({len(rows):,})"] = rows[even].tolist()
     shown = list(rows_of.items())[:MOST]
     uri_of = _read(table, [row for _, rows in shown for row in rows])
     ids = table.ids.tolist()

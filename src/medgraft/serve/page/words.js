@@ -1,9 +1,8 @@
 // Sentences about one image. Numbers are told as counts, which people misread least.
 
 export function percent(p) {
-  if (p > 0.99 && p < 1) return "> 99\u00a0%";
-  if (p < 0.01 && p > 0) return "< 1\u00a0%";
-  return `${Math.round(100 * p)}\u00a0%`;
+  const number = p > 0.99 && p < 1 ? "> 99" : p < 0.01 && p > 0 ? "< 1" : Math.round(100 * p);
+  return `${number}\u00a0%`;
 }
 
 function ofHundred(p) {
