@@ -111,6 +111,7 @@ def test_images_are_answered_judged_and_taken_along(
         page = tab.page
         tab.says("#verdict", "FAIL")
         tab.says("#verdict-means", "Do not rely on its answers")
+        tab.says("#offer-text", "the 20 closest calls. Drop the study’s folder to see them.")
         page.set_input_files("#files", images)
         tab.says("#state", "4 images, 1 not read.")
         names = page.locator("#list .name").all_inner_texts()

@@ -50,7 +50,8 @@ async function start() {
   byId("offer").hidden = !found.length;
   const close = found.length - wrong;
   const kinds = [wrong && `${wrong} whose label may be wrong`, close && `the ${close} closest calls`];
-  byId("offer-text").textContent = `Of the images it learned from: ${kinds.filter(Boolean).join(", and ")}.`;
+  byId("offer-text").textContent = `Of the images it learned from: ${kinds.filter(Boolean).join(", and ")}.` +
+    (found.some((one) => one.picture) ? "" : " Drop the study’s folder to see them.");
   byId("offer-add").onclick = () => {
     byId("offer").hidden = true;
     byId("order").value = wrong ? "label" : "unsure";
