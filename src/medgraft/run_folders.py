@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from medgraft.data.dicom.identity import withheld
 from medgraft.errors import MedgraftError
 from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
@@ -33,7 +34,14 @@ from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single, single_config
-from medgraft.studies.store import RunError, RunStore, was_killed, write_predictions
+from medgraft.studies.store import (
+    IMAGES,
+    RunError,
+    RunStore,
+    was_killed,
+    write_images,
+    write_predictions,
+)
 from medgraft.types import ImageTable
 
 
@@ -73,8 +81,15 @@ def _leave(
     write_for_paper(store.folder, shown)
     if finished.training:
         write_json(store.folder / "training.json", training_json(finished.training))
+    _leave_images(table, store.folder)
     predictions = [*finished.oof.values(), *finished.test.values()]
     store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+
+
+def _leave_images(table: ImageTable, folder: Path) -> None:
+    """Say where the images lie, for who looks at them later; not of DICOM (identity.py)."""
+    if not withheld(table):
+        write_images(folder / IMAGES, table)
 
 
 def study_panel_to_folder(
@@ -182,8 +197,9 @@ def train_to_folder(
 ) -> SingleResult:
     """Judge and refit one scenario without a study, and write what it leaves to `out`.
 
-    `model/` (served like a study's), `predictions.parquet`, what was asked (`config.json`,
-    `run.jsonl`), and of a network that was trained `training.json` and `history.png`.
+    `model/` (served like a study's), `predictions.parquet`, `images.parquet`, what was asked
+    (`config.json`, `run.jsonl`), and of a network that was trained `training.json` and
+    `history.png`.
 
     Raises
     ------
@@ -210,6 +226,7 @@ def train_to_folder(
                 temporary.write_bytes(history_png(log.held_out))
         tested = [found.test] if found.test is not None else []
         write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
+        _leave_images(table, out)
         found.beside.write(out / "model", crossed.fitted)
         store.event("finished", recommended=scenario.key, seconds=seconds)
     extractor.cache.prune()

@@ -332,6 +332,7 @@ def test_openapi_has_examples_that_hold(server: Running) -> None:
     content = server.ask("/openapi.json").json
     assert set(content["paths"]) == {
         *("/v1/predict", "/v1/explain", "/v1/picture", "/v1/model", "/v1/cases"),
+        "/v1/cases/{name}",
         *("/health", "/ready", "/metrics"),
     }
     for kind in (AboutAnswer, CasesAnswer, Predicted, ExplainedAnswer, ErrorAnswer):

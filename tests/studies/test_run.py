@@ -22,7 +22,7 @@ from medgraft.learn.fit import cross_fitted
 from medgraft.run_folders import study_to_folder
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import plan
-from medgraft.studies.store import RunError, RunStore
+from medgraft.studies.store import IMAGES, RunError, RunStore, read_images
 from medgraft.types import ImageTable
 
 OPTIONS = StudyOptions(heads=("logistic", "knn"))
@@ -61,12 +61,15 @@ def figures(run: Path) -> dict[str, object]:
     return content
 
 
-def test_a_run_leaves_what_the_design_says(run: Path) -> None:
+def test_a_run_leaves_what_the_design_says(run: Path, table: ImageTable) -> None:
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.json", "run.jsonl", "predictions.parquet", "model", "result.json", "report.html",
-        "methods.md", "references.bib",
+        "methods.md", "references.bib", "images.parquet",
     }  # fmt: skip
+    assert read_images(run / IMAGES, [str(table.ids[3])]) == {
+        table.ids[3]: (Path(table.sources[3].path), table.content_hashes[3])
+    }
     content = json.loads((run / "result.json").read_text())
     assert content["schema"] == 1
     assert set(content) == {

@@ -46,6 +46,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+OWN_PAGES = {"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store"}
 # Score-CAM takes a pass of the network for each channel: minutes an image.
 WAYS = (AUTO, *(name for name in METHODS if name != SCORE_CAM), OCCLUSION)
 GONE = 499  # in log and counters, as nginx has it; nobody receives it
@@ -178,7 +179,18 @@ def _about_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1/cases", response_model=CasesAnswer, responses=refusals(401), tags=["model"])
     async def cases() -> Response:
         """Images of the model's study to look at: labels that may be wrong, then the least sure."""
-        return JSONResponse(await service.cases())
+        return JSONResponse({"cases": (await service.cases()).rows})
+
+    jpeg = {
+        200: {"content": {"image/jpeg": {}}},
+        **refusals(401, 404, 413, 415, 422, 429, 500, 503),
+    }
+
+    @app.get("/v1/cases/{name}", response_class=Response, responses=jpeg, tags=["model"])
+    async def case_picture(request: Request, name: str) -> Response:
+        """One of these images, whole and upright, where the study's file still lies unchanged."""
+        content = await service.case_picture(request, name)
+        return Response(content, media_type="image/jpeg", headers=OWN_PAGES)
 
 
 def _page_routes(app: FastAPI) -> None:

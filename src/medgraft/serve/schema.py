@@ -176,6 +176,7 @@ class Case(BaseModel):
     labelled: str
     probabilities: dict[str, float]
     why: str = Field(description="`label`: it may be wrong; `unsure`: the models were")
+    picture: str | None = Field(description="how /v1/cases/{name} is asked for its picture")
 
 
 class CasesAnswer(BaseModel):
@@ -188,6 +189,7 @@ class CasesAnswer(BaseModel):
                 "labelled": "NORMAL",
                 "probabilities": {"NORMAL": 0.02, "PNEUMONIA": 0.98},
                 "why": "label",
+                "picture": "Zm9y…",
             }
         ]
     )
@@ -229,6 +231,7 @@ def files_of(most: int) -> dict[str, Any]:
 WHY = {
     401: "no key, or another",
     408: "the body came too slowly",
+    404: "no such case, or its file is gone or was changed",
     413: "too many bytes, files or pixels",
     415: "no multipart form, or not one file is an image of a kind that is read",
     421: "asked by a name that is not this server's",

@@ -1,8 +1,8 @@
 """The folder a run leaves: what was asked, what happened, what came out.
 
 `config.json` and the events of `run.jsonl` are written as the run goes; `predictions.parquet`,
-`model/` and `result.json` at its end, after the report; `result.json` last, so that its being
-there means all is. What a finished run's model learned from is read back here too.
+`images.parquet`, `model/` and `result.json` at its end, after the report; `result.json` last, so
+that its being there means all is. What a finished run's model learned from is read back here too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.studies.run_lock import LOCK, is_empty, this_process
 from medgraft.types import FeatureSpec, FittedScenario, ImageTable, Predictions
+
+IMAGES = "images.parquet"
 
 
 class RunError(MedgraftError):
@@ -280,6 +282,51 @@ def read_predictions(
             if mine.any():
                 found[key] = replace(whole.select(mine), scenario=key)
     return parts
+
+
+def write_images(path: Path, table: ImageTable) -> None:
+    """Where each image lies that is a whole file, and the hash of its bytes, as a parquet table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        (id, os.fsencode(Path(source.path).absolute()), hash)
+        for id, source, hash in zip(
+            table.ids.tolist(), table.sources, table.byte_hashes, strict=True
+        )
+        if source.frame is None and not source.member
+    ]
+    ids, files, hashes = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "file": pa.array(files, pa.binary()),  # a path need not be text
+        "hash": pa.array(map(str, hashes), pa.string()),
+    }
+    with written_file(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_images(path: Path, ids: Iterable[str]) -> dict[str, tuple[Path, str]]:
+    """What `write_images` wrote of these images: file and hash by id; empty without the file.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():  # of an earlier version, or of images whose names are withheld
+        return {}
+    try:
+        rows = pq.read_table(path, filters=[("id", "in", list(ids))]).to_pylist()
+        return {one["id"]: (Path(os.fsdecode(one["file"])), one["hash"]) for one in rows}
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} is damaged ({reason}); remove it, and pictures are not shown any more"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ export function csv(rows, ending = "\r\n") {
   return rows.map((row) => row.map(cell).join(",") + ending).join("");
 }
 
-// As `medgraft predict --out` writes it.
+// As `medgraft predict --out` writes it, but for digits that nobody reads.
 export function predictionsTable(cases, classes) {
   const read = cases.filter((one) => one.row || one.error);
   const sets = read.some((one) => one.row?.set);
@@ -26,7 +26,7 @@ export function predictionsTable(cases, classes) {
   if (unlike) head.push("unlike");
   const rows = read.map((one) => {
     const row = one.row;
-    const said = row ? [row.label, ...classes.map((name) => row.probabilities[name])] : ["", ...classes.map(() => "")];
+    const said = row ? [row.label, ...classes.map((name) => Number(row.probabilities[name].toFixed(4)))] : ["", ...classes.map(() => "")];
     if (grades) said.push(...[row?.mean_grade, row?.grade_sd].map((one) => one?.toFixed(3) ?? ""));
     if (sets) said.push(row?.set ? row.set.join(" | ") : "");
     if (unlike) said.push({ true: "yes", false: "no" }[row?.unlike] ?? "");
@@ -63,10 +63,12 @@ function reason(one) {
   return one.decision.value === row.label ? `confirmed by a reader; ${said}` : `corrected by a reader; ${said}`;
 }
 
+// Saves a table, and gives the link that saves it once more.
 export function save(name, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.download = name;
+  link.textContent = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return link;
 }
