@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.bundle.model import label_of
-from medgraft.bundle.predict import find_images
 from medgraft.data.listing import shown
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import DataError, ExportError
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
