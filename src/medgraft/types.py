@@ -782,6 +782,10 @@ class Estimate:
     n: int
     method: str
 
+    def __str__(self) -> str:
+        """`0.918 (0.629 to 0.987, n = 164)`."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n})"
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

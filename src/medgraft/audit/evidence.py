@@ -106,6 +106,7 @@ def audit_evidence(
     progress: Progress = SILENT,
     cache: Cache | None = None,
     key: str = "",
+    shorter: str = "",
 ) -> Audit:
     """Audit what a model's decisions rest on.
 
@@ -116,6 +117,8 @@ def audit_evidence(
         its own. Images without a label are left out.
     cache, key
         Where the models' answers are kept, and what decides the models; without both, nowhere.
+    shorter
+        How a person makes it shorter, in a sentence, which is said where it takes minutes.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = cached_swap(parts, units, regions, progress, cache, key)
+    swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
     effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}

@@ -73,7 +73,7 @@ def read_run(folder: RunFolder, *, whole: bool = False) -> Run:
     try:
         run = read[kind](path, whole)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RunError) as error:
-        reason = error
+        reason: object = error
         if isinstance(error, LookupError):
             reason = f"its files do not hold what a run's do: {error} is missing or misplaced"
         found = Run(path=str(path), kind=kind, state="broken", reason=" ".join(f"{reason}".split()))
