@@ -44,7 +44,7 @@ def test_the_calls_are_functions_and_not_rooms() -> None:
     assert callable(medgraft.load)
     assert callable(medgraft.study)
     # `medgraft.audit` is a room, so that the call has another name, whatever was imported first.
-    for name in ("audit_model", "bundle_model", "export_model"):
+    for name in ("audit_model", "bundle_model", "evaluate_model", "export_model"):
         assert callable(getattr(medgraft, name))
 
 

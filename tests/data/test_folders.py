@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.bundle.predict import find_images
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
 from medgraft.types import Geometry, ImageTable
 from named_files import put

@@ -12,6 +12,8 @@ from pathlib import Path
 import made
 import pytest
 
+from medgraft.bundle.model import bundle_folder
+from medgraft.errors import BundleError
 from medgraft.results.runs import Run
 from medgraft.runs.find import find_runs
 from medgraft.runs.read import open_run, read_run
@@ -29,6 +31,27 @@ def begun(folder: Path, **facts: object) -> Path:
     made.write(folder / "config.json", {"data": "abc"})
     made.events(folder, {"event": "started", **facts}, when=facts.pop("when", time.time()))  # type: ignore[arg-type]
     return folder
+
+
+def test_a_file_of_that_name_that_no_audit_wrote_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text('{"a cell": 1}')
+    assert list(find_runs([tmp_path])) == []
+    (tmp_path / "audit.json").write_text('{"scenario": "probe/a/b/svm"}')
+    (found,) = map(read_run, find_runs([tmp_path]))
+    assert found.state == "broken"
+    assert found.reason.startswith("its files do not hold what a run's do")
+
+
+def test_a_study_under_way_and_a_stopped_one_say_so_where_a_model_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    store = RunStore(tmp_path, {"seed": 1})
+    store.event("scenario judged", key="k", seconds=1)
+    with pytest.raises(BundleError, match=r"running since \d{4}-.*scenarios judged: 1.*wait"):
+        bundle_folder(tmp_path)
+    store.event("stopped", reason="KeyboardInterrupt")
+    with pytest.raises(BundleError, match=r"stopped by Ctrl-C\); type its command .*--resume"):
+        bundle_folder(tmp_path)
 
 
 def test_a_finished_study_tells_what_its_files_say(tmp_path: Path) -> None:

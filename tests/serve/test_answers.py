@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from medgraft.serve.schema import (
     Predicted,
 )
 from medgraft.serve.service import answer_json
+from medgraft.serve.words import why_no_depth
+from medgraft.types import Scenario
 from numpy_model import ByBrightness
 
 PATIENT = "SENTINEL^PATIENT"
@@ -159,6 +162,47 @@ def test_explain_gives_maps(server: Running) -> None:
 )
 def test_explain_refuses(query: str, body: bytes, code: str, server: Running) -> None:
     assert server.ask(f"/v1/explain?{query}", body).code == code
+
+
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [
+        ("target=FOO", "name one of them, or leave target away"),
+        ("method=FOO", "name one of them, or leave method away"),
+        ("method=gradcam", "leave taps away, or ask for method=auto"),
+    ],
+)
+def test_a_map_that_there_is_not_is_refused_with_the_remedy_of_what_was_wrong(
+    query: str, remedy: str, server: Running
+) -> None:
+    error = server.ask(f"/v1/explain?{query}", form(png())).json["error"]
+    assert error["remedy"] == remedy
+
+
+@pytest.mark.parametrize(
+    ("differentiable", "taps", "key", "said"),
+    [
+        (True, {3: "blocks.3"}, "probe/a/blocks.6/svm", ""),
+        (True, {}, "probe/a/pre_logits/svm", "pre_logits has no extent"),
+        (False, {3: "blocks.3"}, "probe/a/blocks.6/knn", "This classifier goes by likeness"),
+        (False, {3: "b"}, "multiscale/a/blocks.6/s544/svm", "This classifier joins several"),
+    ],
+)
+def test_why_a_classifier_has_no_map_at_each_depth(
+    differentiable: bool,
+    taps: dict[int, str],
+    key: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("medgraft.serve.words.block_taps", lambda _: taps)
+    scenario = Scenario.from_key(key)
+    network = SimpleNamespace(
+        differentiable=differentiable, spec=SimpleNamespace(taps=(scenario.tap,))
+    )
+    classifier: Any = SimpleNamespace(networks=(network,), members=(), scenario=scenario)
+    assert why_no_depth(classifier).startswith(said)
+    assert bool(why_no_depth(classifier)) == bool(said)
 
 
 def test_explain_knows_no_such_tap(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,26 @@ def test_a_run_that_judged_nothing_is_taken_over_and_no_other(tmp_path: Path) ->
     assert (other / "config.json").read_text() == "somebody's settings"
 
 
+def test_a_run_that_was_stopped_goes_on_with_a_smaller_audit_or_none(tmp_path: Path) -> None:
+    asked = {"seed": 1, "audit": True, "audit_pairs": 80}
+    RunStore(tmp_path, asked).event("scenario judged", key="k")
+    RunStore(tmp_path, {**asked, "audit_pairs": 30}, resume=True)
+    RunStore(tmp_path, {**asked, "audit": False, "audit_pairs": 30}, resume=True)
+    for other in (asked, {**asked, "audit": False, "audit_pairs": 30, "seed": 2}):
+        with pytest.raises(RunError, match=r"different: (audit, audit_pairs|seed)\); choose"):
+            RunStore(tmp_path, other, resume=True)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(RunError, match=r"different: audit_pairs"):
+        RunStore(tmp_path, {**asked, "audit": False, "audit_pairs": 20}, resume=True)
+
+
+def test_a_text_where_names_are_wanted_and_an_estimator_are_refused_with_what_to_write() -> None:
+    with pytest.raises(ScenarioError, match=r"give heads=\('svm',\)"):
+        StudyOptions(heads="svm")  # type: ignore[arg-type]
+    with pytest.raises(ScenarioError, match=r"given as object, .*medgraft\.encode"):
+        StudyOptions(heads=(object(),))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("content", [b'{"seed": ', b"\xff\xfe", b"[1, 2]", b"7"])
 def test_a_damaged_config_cannot_be_resumed(content: bytes, tmp_path: Path) -> None:
     RunStore(tmp_path, {"seed": 1})

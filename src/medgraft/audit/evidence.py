@@ -107,6 +107,7 @@ def audit_evidence(
     progress: Progress = SILENT,
     cache: Cache | None = None,
     key: str = "",
+    shorter: str = "",
 ) -> Audit:
     """Audit what a model's decisions rest on.
 
@@ -117,6 +118,8 @@ def audit_evidence(
         its own. Images without a label are left out.
     cache, key
         Where the models' answers are kept, and what decides the models; without both, nowhere.
+    shorter
+        How a person makes it shorter, in a sentence, which is said where it takes minutes.
 
     Raises
     ------
@@ -140,7 +143,7 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = cached_swap(parts, units, regions, progress, cache, key)
+    swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
     enough = not any(doubt.check == "few_images" for doubt in doubts)
     effects = tuple(

@@ -260,6 +260,8 @@ def study(
     from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.preview import preview
+    from medgraft.studies.run_lock import locked
+    from medgraft.studies.store import check_place
 
     options = StudyOptions(
         backbones=tuple(backbone or ()),
@@ -288,6 +290,9 @@ def study(
         learning_curve=learning_curve,
     )
     check_places(cache, folder=None if dry_run else out)
+    if not dry_run and out.exists():
+        with locked(out):  # before images are read
+            check_place(out, resume=resume)
     if mlflow:
         check_server(mlflow)
     progress = terminal.progress(quiet)

@@ -97,12 +97,12 @@ def export_model(
     from medgraft.export.graph import classifier_graph
 
     graph = classifier_graph(fitted)
-    reference = reference_of(fitted, paths)
+    reference = reference_of(fitted, paths, progress=extractor.progress)
     facts = _facts(fitted, format)
     with written_folder(out) as temporary:
         file = write_graph(format, graph, fitted.spec.size, temporary, facts)
         run = open_graph(format, file, extractor.workers)
-        found, eight = from_canvases(fitted, reference, run), None
+        found, eight = from_canvases(fitted, reference, run, extractor.progress), None
         if int8 is not None:
             eight = _in_8_bits(folder, fitted, run, file, int8, int8_limit, extractor)
             prob = answers(open_graph(format, file, extractor.workers), reference.canvases)

@@ -35,7 +35,7 @@ from medgraft.features.taps import (
     is_vgg,
     set_size,
 )
-from medgraft.files import StorageError, write_json
+from medgraft.files import StorageError, write_json, written_file
 from medgraft.types import Card, Cost, digest
 
 if TYPE_CHECKING:
@@ -425,7 +425,8 @@ def save_backbone(backbone: Backbone, path: Path) -> None:
     from safetensors.torch import save_file
 
     state = backbone.network.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    with written_file(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
 
 
 def _check_name(name: str) -> None:

@@ -154,7 +154,7 @@ class AboutAnswer(BaseModel):
         learned_from={"NORMAL": 1079, "PNEUMONIA": 3106},
         alpha=0.1,
         knows_unlike=True,
-        no_depth="…",
+        no_depth="",
         limits={"files": 64, "file_bytes": 67108864, "request_bytes": 268435456},
     )
     model: ServedBy
@@ -165,7 +165,9 @@ class AboutAnswer(BaseModel):
     knows_unlike: bool = Field(
         description="whether it tells what is unlike the images learned from"
     )
-    no_depth: str = Field(description="why it may have no map at each depth")
+    no_depth: str = Field(
+        description="why it has no map at each depth (method=gradcam); empty where it has"
+    )
     limits: Takes
 
 

@@ -139,7 +139,7 @@ class Service:
             **self.model.about.to_json(),
             "alpha": self.model.alpha,
             "knows_unlike": self.model.unlike is not None,
-            "no_depth": why_no_depth(self.model.fitted.scenario),
+            "no_depth": why_no_depth(self.model.fitted),
             "limits": {
                 "files": limits.files,
                 "file_bytes": limits.file_bytes,

@@ -14,6 +14,7 @@ from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
+from medgraft.results.evidence import FEW_PAIRS
 from medgraft.results.recommendation import AuditResult
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario
@@ -22,6 +23,10 @@ from medgraft.studies.store import RunStore
 from medgraft.types import AuditFinding, Estimate, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
+SHORTER = (
+    "To shorten it press Ctrl-C and type the command again with --resume and --audit-pairs "
+    f"{FEW_PAIRS}, or with --resume and --no-audit; what is done is kept."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,12 @@ def audit_unseen(
     key = digest(scenario.full_key, scenario.seed, table.fingerprint, folds.fingerprint)
     parts = [(fitted, table.select(rows)) for fitted, rows in models]
     return audit_evidence(
-        parts, wanted, progress=extractor.progress, cache=extractor.cache, key=key
+        parts,
+        wanted,
+        progress=extractor.progress,
+        cache=extractor.cache,
+        key=key,
+        shorter=SHORTER,
     )
 
 

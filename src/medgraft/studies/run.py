@@ -32,7 +32,7 @@ from medgraft.results.figures import Evaluation, LowerEnd, SiteFigures
 from medgraft.results.recommendation import LearningCurve, ScenarioResult, StudyResult
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
-from medgraft.studies.audit_budget import pairs_within
+from medgraft.studies.audit_budget import pairs_within, said_of_pairs
 from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
@@ -71,7 +71,7 @@ LATER: Mapping[str, object] = {
 """Options that runs begun before there were these know nothing of, where they change nothing."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study:
     """A finished study: the result, and what the report draws it from.
 
@@ -102,6 +102,15 @@ class Study:
     beside: BesideModel
     sessions: int = 1
     fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        metric = self.result.metric
+        tested = self.tested.estimates.get(metric) if self.tested is not None else None
+        return (
+            f"Study: {self.result.recommended} is recommended of {len(self.result.scenarios)}\n"
+            f"{metric} out of fold, corrected for the choice: {self.result.corrected}\n"
+            f"{metric} on the test split: {'there is none' if tested is None else tested}"
+        )
 
 
 def run_study(
@@ -240,6 +249,9 @@ def choose(
     first = choice.recommended
     pairs = pairs_within(prepared, first, session) if options.audit else 0
     if pairs:
+        if prepared.budget is None:
+            for fewer in said_of_pairs(options.audit_pairs, pairs):
+                session.extractor.progress.say(f"{fewer.text} {fewer.remedy}")
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
@@ -315,6 +327,8 @@ def assemble(
     """Check the data with what was found, and put the result together."""
     crossed, development = chosen.crossed, prepared.development.table
     findings = _findings(prepared, crossed.unchanged, session.extractor)
+    if prepared.budget is None and chosen.pairs:
+        findings = (*findings, *said_of_pairs(prepared.options.audit_pairs, chosen.pairs))
     session.end_step("check the data")
     beside = BesideModel.of(
         development, prepared.image_stats, prepared.canvas, crossed, session.extractor

@@ -84,7 +84,7 @@ class RunStore:
     folder
         Made if it is not there; whoever writes to it holds its lock (`run_lock.py`).
     config
-        What decides the numbers; a resumed run must have the same.
+        What decides the numbers; a resumed run must have the same, but for a smaller audit.
     resume
         Whether an unfinished or finished run may lie there already. One that failed before a
         scenario was judged is taken over either way.
@@ -107,18 +107,10 @@ class RunStore:
     ) -> None:
         self.folder = folder
         path = folder / "config.json"
-        remove_abandoned(folder, age=0)  # whoever holds the lock is alone here
         wanted = json.loads(json.dumps(config))
-        if path.is_file():
-            if resume:
-                _refuse_another(folder, wanted)
-            elif _has_results(folder):
-                raise RunError(
-                    f"{folder} holds a run already; pass --resume to go on with it, or another "
-                    "--out"
-                )
-        elif not is_empty(folder):
-            raise RunError(f"{folder} is not empty and holds no run; choose another --out")
+        check_place(folder, resume=resume)
+        if resume and path.is_file():
+            _refuse_another(folder, wanted)
         write_json(path, wanted)
         self.event("resumed" if resume else "started", **(facts or {}), **this_process())
 
@@ -159,6 +151,27 @@ class RunStore:
         self.event("finished", recommended=result["recommended"])
 
 
+def check_place(folder: Path, *, resume: bool = False) -> None:
+    """Refuse a folder that holds something else, or a run that is not to be resumed.
+
+    Whoever calls it holds the folder's lock; what a killed process left half-written goes.
+
+    Raises
+    ------
+    RunError
+        The text says which, and the remedy.
+    """
+    remove_abandoned(folder, age=0)
+    if not (folder / "config.json").is_file():
+        if not is_empty(folder):
+            raise RunError(f"{folder} is not empty and holds no run; choose another --out")
+    elif not resume and _has_results(folder):
+        raise RunError(
+            f"{folder} holds a run already; pass --resume to go on with it, or another --out, "
+            "which uses again what that run computed"
+        )
+
+
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """All events of a run's `run.jsonl`, in order; a line that is cut short or garbled is none."""
     path = folder / "run.jsonl"
@@ -187,7 +200,10 @@ def was_killed(folder: Path, config: Mapping[str, object]) -> bool:
 
 
 def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise `RunError` where the run in `folder` was asked for something else."""
+    """Raise `RunError` where the run in `folder` was asked for something else.
+
+    One that is not finished may be asked for a smaller audit, or for none.
+    """
     try:
         found = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -197,9 +213,12 @@ def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
         ) from error
     names = wanted.keys() | found.keys()
     changed = sorted(name for name in names if wanted.get(name) != found.get(name))
+    if set(changed) <= {"audit", "audit_pairs"} and not (folder / "result.json").exists():
+        changed = [name for name in changed if wanted.get(name, 0) > found.get(name, 0)]
     if changed:
         raise RunError(
-            f"{folder} holds another run (different: {', '.join(changed)}); choose another --out"
+            f"{folder} holds another run (different: {', '.join(changed)}); choose another --out, "
+            "which uses again what that run computed"
         )
 
 
