@@ -79,8 +79,8 @@ def reference_of(
             f"none of {len(files)} images for --parity can be read; name some that the model is for"
         )
     seen = np.empty((len(canvases), fitted.spec.size, fitted.spec.size, 3), np.uint8)
-    for row, canvas in zip(seen, canvases, strict=True):
-        to_rgb(canvas.pixels, row)
+    for pixels, canvas in zip(seen, canvases, strict=True):
+        to_rgb(canvas.pixels, pixels)
     fitted.probabilities(canvases[:1])  # what is compiled on first use is not timed
     began = time.perf_counter()
     with progress.task("Asking the model", len(canvases)) as advance:
