@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from medgraft.cli.option_parsing import command_line
 from medgraft.features.extract import Extractor
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
+from medgraft.types import ImageTable
 
 
 def test_all_sessions_of_a_resumed_study_count(tmp_path: Path) -> None:
@@ -29,3 +32,12 @@ def test_all_sessions_of_a_resumed_study_count(tmp_path: Path) -> None:
     assert session.spent == pytest.approx(100, abs=5)
     assert steps == {"read the images": pytest.approx(60, abs=5)}
     assert session.step_seconds["read the images"] < 5
+
+
+def test_the_command_to_repeat_a_resumed_study_is_the_one_that_began_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["medgraft", "study", "moles", "--resume", "--seed", "1"])
+    none = np.array([""])
+    table = ImageTable(none, (), none, np.array([0]), none, none, none, ("a",))
+    assert command_line(table) == "medgraft study moles --seed 1"
