@@ -57,12 +57,12 @@ class RegionEffect:
 
     @property
     def decides(self) -> bool:
-        """Whether it is certain, large enough to matter, and surely turns labels."""
-        return self._large and self.enough and self.points.low > 0
+        """Whether it is certain and large enough to matter, with images enough to say so."""
+        return self._large and self.enough
 
     @property
     def undecided(self) -> bool:
-        """Whether it would decide, were there not too few images to say."""
+        """Whether it would decide, were there images enough to say so."""
         return self._large and not self.decides
 
     @property
