@@ -24,6 +24,7 @@ from medgraft.report.result_json import result_json
 from medgraft.report.text.scenario_names import short_names
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
+from medgraft.runs.find import load_object
 from medgraft.scenario import Scenario
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
@@ -38,11 +39,14 @@ from medgraft.studies.store import (
     IMAGES,
     RunError,
     RunStore,
+    read_events,
     was_killed,
     write_images,
     write_predictions,
 )
 from medgraft.types import ImageTable
+
+SHOWN = 3  # runs that a sentence names
 
 
 def study_to_folder(
@@ -59,6 +63,12 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
+    if looked := looked_before(out, table.fingerprint):
+        extractor.progress.say(
+            f"The test split of these images has been looked at in {len(looked)} of the runs "
+            f"beside {out} ({', '.join(looked[:SHOWN])}{', …' * (len(looked) > SHOWN)}); a choice "
+            "between runs by their test figures flatters what is chosen."
+        )
     with locked(out):
         store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
         try:
@@ -69,6 +79,21 @@ def study_to_folder(
             raise
     extractor.cache.prune()
     return finished
+
+
+def looked_before(out: Path, fingerprint: str) -> list[str]:
+    """Names of other runs in the same folder that looked at the test split of the same images."""
+    beside = out.absolute().parent.glob("*/config.json")
+    return sorted(
+        one.parent.name
+        for one in beside
+        if one.parent != out.absolute()
+        and load_object(one).get("data") == fingerprint
+        and any(
+            row["event"] == "test split looked at" and row.get("images")
+            for row in read_events(one.parent)
+        )
+    )
 
 
 def _leave(

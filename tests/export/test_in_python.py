@@ -22,7 +22,7 @@ def test_the_example_of_the_page_runs(
     probe: Any = fitted["probe"]
     probe.save(Path("run/model"))
     Path("images").symlink_to(Path(table.sources[0].path).parents[1])
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
     exec(example, names)
     assert names["file"] == Path("model.medgraft")

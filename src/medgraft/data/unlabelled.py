@@ -69,12 +69,13 @@ def unlabelled(paths: Paths) -> ImageTable:
 def _as_text(paths: Any) -> list[str]:
     """One path or several, as text."""
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
-    named = list(several) if isinstance(several, Iterable) else []
-    if not named or not all(isinstance(path, str | os.PathLike) for path in named):
+    named = list(several) if isinstance(several, Iterable) else [several]
+    strange = [one for one in named if not isinstance(one, str | os.PathLike)]
+    if strange or not named:
+        what = f"of the kind {type(strange[0]).__name__}" if strange else "none"
         raise DataError(
-            f"images are given as {type(paths).__name__}"
-            f"{' of ' + type(named[0]).__name__ if named else ''}; give the path of a file, folder "
-            "or pattern, a list of such paths, or what medgraft.load gives"
+            f"no images: what is given is {what}; give the path of a file, folder or pattern, a "
+            "list of such paths, or what medgraft.load gives"
         )
     return [os.fspath(path) for path in named]
 

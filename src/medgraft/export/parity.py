@@ -68,11 +68,9 @@ def reference_of(
     """
     files = [file for file, problem in find_images(paths).items() if not problem]
     files = [files[row] for row in evenly_drawn(len(files), most, 0).tolist()]
-    rows = []
     with progress.task("Reading images to hold the graph to the model on", len(files)) as advance:
-        for row in fitted.canvases(files, [Source(file) for file in files]):
-            rows.append(row)
-            advance(1)
+        sources = [Source(file) for file in files]
+        rows = list(counted(fitted.canvases(files, sources), advance))
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:
         raise DataError(
