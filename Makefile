@@ -133,6 +133,9 @@ page-pictures: $(READY) ## pictures of medgraft app for its page in docs (minute
 results-faults: $(READY) ## kill commands and break their disk at hundreds of moments (hours, goes on); writes docs/results/faults.md
 	$(BIN)/python experiments/faults.py
 
+results-server-faults: $(READY) ## kill servers and workers under load, spoil their disk (an hour, goes on; root); writes docs/results/server-faults.md
+	$(BIN)/python experiments/server_faults.py
+
 prove-audit: $(READY) ## plant shortcuts and see what the audit finds (forty minutes); SIZE=ci for a sample
 	$(BIN)/python experiments/prove_audit.py --size $(or $(SIZE),full)
 

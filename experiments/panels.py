@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,8 +97,9 @@ SETS: Mapping[str, tuple[int, Callable[[ImageTable], Panel]]] = {
 
 TRAINED = "skin7", 400  # images, of which networks are trained in a few minutes
 FOLDS = 3
-COST = (1000,)  # images of which a study of one finding, and of ten, is timed
+COST = (1000, 5000)  # images of which a study of one finding, and of ten, is timed
 FINDINGS = 10
+MEMORY = 400, (1, 10, 40)  # images, and the findings that are studied, each in a process of its own
 FROZEN = Scenario.from_key("probe/tf_efficientnet_lite0/stages/svm")
 NETWORK = Scenario.from_key("finetune/tf_efficientnet_lite0/blocks.5/s160/epochs4/logistic")
 
@@ -109,6 +112,9 @@ def main() -> None:
     for cell, (measure, name, most) in asked.items():
         if cell not in done:
             keep(cell, {"set": name, **measure(SETS[name][1](development(name, most)))})
+    if "memory" not in done:
+        images, counts = MEMORY
+        keep("memory", {"images": images, "peak": [[k, peak_alone(images, k)] for k in counts]})
     for images in COST:
         if f"{images} cost" not in done:
             keep(f"{images} cost", cost(images))
@@ -249,7 +255,7 @@ def cost(images: int) -> Row:
         for kept in (False, True):
             forget_scores(extractor)
             began = time.process_time()
-            run_study(panel.question(panel.names[0]), OPTIONS, extractor)
+            alone = run_study(panel.question(panel.names[0]), OPTIONS, extractor)
             seconds["kept" if kept else "first"] = time.process_time() - began
         peak = {"one": peak_megabytes()}
         forget_scores(extractor)
@@ -264,7 +270,34 @@ def cost(images: int) -> Row:
         "one": seconds,
         "all": {"first": ten + reading, "kept": ten},
         "peak": peak,
+        "heads": seconds_by_head(alone),
     }
+
+
+def seconds_by_head(study: Study) -> dict[str, float]:
+    """What judging out of fold took, by head, on the clock."""
+    heads = {entry.scenario.key: entry.scenario.head for entry in study.planned}
+    found = dict.fromkeys(heads.values(), 0.0)
+    for row in study.result.scenarios:
+        found[heads[row.key]] += row.seconds
+    return found
+
+
+def peak_alone(images: int, findings: int) -> int:
+    """The most memory of a process that studies so many findings by one head; MB."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_peak, images, findings).result()
+
+
+def _peak(images: int, findings: int) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        panel = load_any(write_lesions(Path(scratch) / "images", images, faint=30))
+        assert isinstance(panel, Panel)
+        options = dataclasses.replace(OPTIONS, heads=("logistic",))
+        run_panel(
+            with_findings(panel, findings), options, Extractor(Cache(Path(scratch) / "cache"))
+        )
+    return peak_megabytes()
 
 
 def peak_megabytes() -> int:
@@ -276,7 +309,7 @@ def with_findings(panel: Panel, k: int) -> Panel:
     """k findings of the images: those there are, and copies of them with a tenth or more wrong."""
     rng, names, marks = np.random.default_rng(0), list(panel.names), list(panel.marks.T)
     for i in range(len(names), k):
-        wrong = rng.random(len(panel)) < 0.1 + 0.02 * i
+        wrong = rng.random(len(panel)) < min(0.1 + 0.02 * i, 0.4)
         base = marks[i % len(panel.names)]
         marks.append(np.where(wrong, 1 - base, base).astype(np.int8))
         names.append(f"{names[i % len(panel.names)]} {i}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.unlabelled import table_of
 from medgraft.features.extract import without
 from medgraft.files import write_json
 from medgraft.types import (
@@ -20,6 +22,7 @@ from medgraft.types import (
     Floats,
     ImageTable,
     Operating,
+    Paths,
     Predictions,
     Scenario,
     Skipped,
@@ -59,7 +62,8 @@ class ByBrightness:
     def scores(self, canvases: Iterable[Canvas]) -> Floats:
         return np.log(self.probabilities(canvases))
 
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+    def predict(self, images: ImageTable | Paths) -> tuple[Predictions, tuple[Skipped, ...]]:
+        table, _ = table_of(images)
         rows = list(self.canvases(table.ids, table.sources))
         bad = tuple(row for row in rows if isinstance(row, Skipped))
         prob = self.probabilities(row for row in rows if isinstance(row, Canvas))
@@ -68,10 +72,10 @@ class ByBrightness:
     def torch_graph(self) -> None:
         return None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         place = [[side.start, side.stop] for side in self.place]
         content = {"format": 2, "family": "numpy", "sha256": {}, "place": place}
-        write_json(folder / "bundle.json", {**content, "slope": self.slope})
+        write_json(Path(folder) / "bundle.json", {**content, "slope": self.slope})
 
 
 def load_numpy(content: dict[str, Any]) -> ByBrightness:

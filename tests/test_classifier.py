@@ -28,6 +28,7 @@ from medgraft.data.split import Development, make_folds
 from medgraft.errors import BackboneError, DataError, FitError, ScenarioError
 from medgraft.evaluate.calibration import fit_calibrator
 from medgraft.features.extract import Extractor
+from medgraft.files import StorageError
 from medgraft.learn.fit import cross_fitted
 
 # Torch needs no graph converted, and the tap is shallow: seconds instead of minutes.
@@ -508,6 +509,39 @@ class OfFeatures(TransferClassifier):
 def test_scikit_learns_checks_of_multilabel_classifiers(store: Path, name: str) -> None:
     estimator = OfFeatures(**QUICK, head="logistic", cache=store)
     getattr(estimator_checks, f"check_classifiers_multilabel_{name}")("OfFeatures", estimator)
+
+
+def test_what_is_saved_is_loaded_and_asked_by_paths(
+    fitted: TransferClassifier, X: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "not" / "there", tmp_path / "one.png"
+    Image.fromarray(X[0]).save(path)
+    fitted.fitted_.save(str(folder))
+    assert oct((folder / "head.safetensors").stat().st_mode) == oct(
+        (folder / "bundle.json").stat().st_mode
+    )
+    loaded = medgraft.load_model(folder, engine="torch", workers=1, cache=tmp_path / "cache")
+    alone, none = loaded.predict(str(path))
+    said, skipped = loaded.predict([path, "nope.png"])
+    assert none == ()
+    assert said.ids.tolist() == [str(path)]
+    assert said.classes == ("bright", "dark")
+    np.testing.assert_allclose(said.y_prob, fitted.predict_proba(X[:1]), atol=1e-5)
+    assert (alone.y_prob == said.y_prob).all()
+    assert [(one.source, one.reason) for one in skipped] == [
+        ("nope.png", "No such file or directory")
+    ]
+    for wrong in (X, [X[0]], 3, []):
+        with pytest.raises(DataError, match="give the path of a file, folder or pattern"):
+            loaded.predict(wrong)
+
+
+def test_a_model_that_cannot_be_written_is_said_so(
+    fitted: TransferClassifier, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match=r"cannot write .*taken"):
+        fitted.fitted_.save(tmp_path / "taken")
 
 
 # The checks of `check_estimator` that say nothing of a matrix of features. All others fit on one

@@ -191,6 +191,24 @@ def test_what_is_kept_beside_a_model_has_the_same_bytes_each_time(tmp_path: Path
         np.testing.assert_array_equal(back[0][name], values)
 
 
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)]
+)
+def test_what_a_library_writes_privately_gets_the_permissions_that_the_umask_leaves(
+    tmp_path: Path, umask: int, file: int, folder: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with written_file(tmp_path / "alone") as temporary:
+            save_file({"a": np.zeros(1)}, temporary)
+        with written_folder(tmp_path / "model") as inside:
+            save_file({"a": np.zeros(1)}, inside / "head")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"alone": file, "head": file, "model": folder}
+
+
 def test_errors_of_ours_pass_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(MedgraftError, match=r"^mine$"), explained(tmp_path):
         raise MedgraftError("mine")

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from medgraft.api import evaluate_model
 from medgraft.audit.evidence import AuditOptions
 from medgraft.bundle.audit_model import audit_model, audit_to_folder
 from medgraft.bundle.explain import explain_files, explain_layers
-from medgraft.bundle.external_validation import evaluate_model, write_external
 from medgraft.bundle.model import load_model
 from medgraft.bundle.predict import predict_files
 from medgraft.data.ingest import LoadOptions, load
@@ -106,11 +106,11 @@ def test_saved_loaded_and_asked(bundle: Path, images: Path, tmp_path: Path) -> N
 def test_evaluated_with_a_page(
     bundle: Path, table: ImageTable, extractor: Extractor, tmp_path: Path
 ) -> None:
-    found = evaluate_model(bundle, table, extractor)
+    found = evaluate_model(str(bundle), table, out=tmp_path, extractor=extractor)
     assert found.by_image.n_images == 130
     assert found.by_image.estimates["accuracy"].value == 1.0
     assert len(found.skipped) == 1
-    page, answer = write_external(tmp_path, found, model="model", data="images")
+    page, answer = tmp_path / "evaluation.html", tmp_path / "evaluation.json"
     assert "130 images" in page.read_text(encoding="utf-8")
     assert json.loads(answer.read_text())["scenario"] == ByBrightness.scenario.key
 

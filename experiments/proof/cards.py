@@ -21,7 +21,7 @@ from medgraft.profile.labels import search, wrong_labels
 from medgraft.profile.metadata import metadata_probe
 from medgraft.profile.profile import class_shares
 from medgraft.profile.shift import train_test_shift
-from medgraft.profile.shortcut_probe import predict_from_surface, shortcut_findings
+from medgraft.profile.shortcut_probe import predict_from_surface, surface_finding
 from medgraft.report.text import verdicts
 from medgraft.types import (
     FeatureTable,
@@ -178,7 +178,7 @@ def surface(rng: np.random.Generator, due: bool, n: int) -> bool:
     y, patient = patients(rng, n, 1, (1 - POSITIVE, POSITIVE))
     measured = rng.normal(size=(n, 20))
     measured[:, 0] += due * distance(0.98) * y
-    return _warned(shortcut_findings(predict_from_surface(measured, table_of(y, patient, 2))))
+    return _warned((surface_finding(predict_from_surface(measured, table_of(y, patient, 2))),))
 
 
 def shares(rng: np.random.Generator, due: bool, n: int, size: int) -> bool:

@@ -55,8 +55,13 @@ def _cell(classes: int, auroc: float, n: int, size: float, stretch: float) -> Ce
         "images": f"{n}",
         "a patient": f"{size}",
     }
-    short = {(2, 0.92, 150, 1): 400, (2, 0.98, 300, 1): 250, (2, 0.98, 300, 10): 200,
-             (2, 0.92, 300, 3): 200, (8, 0.92, 150, 1): 100}  # fmt: skip
+    short: Mapping[tuple[int, float, int, float], int] = {
+        (2, 0.92, 150, 1): 400,
+        (2, 0.98, 300, 1): 250,
+        (2, 0.98, 300, 10): 200,
+        (2, 0.92, 300, 3): 200,
+        (8, 0.92, 150, 1): 100,
+    }
     sample = short.get((classes, auroc, n, size), 0) if stretch == 1 else 0
     run = partial(_run, classes=classes, auroc=auroc, n=n, size=size, stretch=stretch)
     return Cell("intervals", setting, run, runs, _bounds(truth, n, size, classes, stretch), sample)

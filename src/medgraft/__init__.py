@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import adapt, encode, load, load_panel, study
+    from medgraft.api import (
+        adapt,
+        bundle_model,
+        encode,
+        evaluate_model,
+        export_model,
+        load,
+        load_panel,
+        study,
+    )
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.audit_model import audit_model
+    from medgraft.bundle.external_validation import ExternalValidation
     from medgraft.bundle.model import load_model
     from medgraft.classifier import TransferClassifier
     from medgraft.data.ingest import LoadOptions
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from medgraft.features.extract import Extractor
     from medgraft.foreign.options import ForeignOptions
     from medgraft.panel import Panel
+    from medgraft.results.export import Export
     from medgraft.results.figures import Evaluation
     from medgraft.results.panel import PanelResult
     from medgraft.results.recommendation import StudyResult
@@ -45,6 +56,8 @@ __all__ = [
     "Canvas",
     "Estimate",
     "Evaluation",
+    "Export",
+    "ExternalValidation",
     "Extractor",
     "Finding",
     "FittedScenario",
@@ -64,7 +77,10 @@ __all__ = [
     "__version__",
     "adapt",
     "audit_model",
+    "bundle_model",
     "encode",
+    "evaluate_model",
+    "export_model",
     "grad_cam",
     "load",
     "load_model",
@@ -73,9 +89,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("adapt", "encode", "load", "load_panel", "study"),
+    "api": (
+        "adapt",
+        "bundle_model",
+        "encode",
+        "evaluate_model",
+        "export_model",
+        "load",
+        "load_panel",
+        "study",
+    ),
     "audit.evidence": ("AuditOptions",),
     "bundle.audit_model": ("audit_model",),
+    "bundle.external_validation": ("ExternalValidation",),
     "bundle.model": ("load_model",),
     "classifier": ("TransferClassifier",),
     "data.ingest": ("LoadOptions",),
@@ -85,6 +111,7 @@ _HOMES = {
     "features.extract": ("Extractor",),
     "foreign.options": ("ForeignOptions",),
     "panel": ("Panel",),
+    "results.export": ("Export",),
     "results.figures": ("Evaluation",),
     "results.panel": ("PanelResult",),
     "results.recommendation": ("StudyResult",),

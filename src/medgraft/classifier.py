@@ -83,7 +83,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     threshold_ : on the probability of `classes_[1]`, the highest out-of-fold balanced accuracy;
         None for more than two classes. `predict` does not use it: as everywhere in scikit-learn
         it gives the most probable class.
-    fitted_ : the `FittedScenario` inside; `fitted_.save(folder)` writes a bundle.
+    fitted_ : the `FittedScenario` inside; `fitted_.save(folder)` writes what `load_model` and every
+        command take.
 
     Of several findings an image, y (n, k), `classes_` is 0 .. k - 1, `multilabel_` True, and what
     is said of a finding stands k times in a tuple: `tap_`, `taps_`, `auroc_`, `oof_`, `threshold_`,

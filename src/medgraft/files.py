@@ -15,6 +15,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -118,10 +119,10 @@ def written_file(path: Path, remedy: str = OTHER) -> Iterator[Path]:
     with explained(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent, path.name)
-        # A `mkstemp` file is private; what a person asked for should get the usual permissions.
         temporary = _temporary(path)
         try:
             yield temporary
+            _open_to_others(temporary)
             flush(temporary)
             temporary.replace(path)
         finally:
@@ -134,10 +135,11 @@ def written_folder(path: Path, remedy: str = OTHER) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it becomes `path` (replacing an older one)."""
     with explained(path, remedy), folder_beside(path) as temporary:
         yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.rglob("*"):
+        for file in list(temporary.rglob("*")):
             if file.is_file():
+                _open_to_others(file)
                 flush(file)
+        _open_to_others(temporary)
         _put(temporary, path)
 
 
@@ -155,6 +157,22 @@ def folder_beside(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file or folder that is private the permissions that the umask leaves a new one.
+
+    Some libraries write by way of a private file (safetensors), and rename it.
+    """
+    if path.stat().st_mode & 0o077:
+        return
+    fresh = _temporary(path)
+    fresh.mkdir()
+    try:
+        mode = stat.S_IMODE(fresh.stat().st_mode)
+    finally:
+        fresh.rmdir()
+    path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 def _put(folder: Path, path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from medgraft.data.dicom.identity import withheld
 from medgraft.errors import MedgraftError
 from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
@@ -22,17 +24,29 @@ from medgraft.report.result_json import result_json
 from medgraft.report.text.scenario_names import short_names
 from medgraft.report.training_json import training_json
 from medgraft.results.data import DataAudit
+from medgraft.runs.find import load_object
 from medgraft.scenario import Scenario
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.panel import PanelStudy, ScenarioChoice, panel_options, run_panel
+from medgraft.studies.panel import PanelStudy, ScenarioChoice, run_panel
+from medgraft.studies.panel_audits import panel_options
 from medgraft.studies.prepare import check
 from medgraft.studies.report_input import report_input
 from medgraft.studies.run import Study, config, run_study, versions
 from medgraft.studies.run_lock import is_empty, locked
 from medgraft.studies.single_scenario import SingleOptions, SingleResult, run_single, single_config
-from medgraft.studies.store import RunError, RunStore, was_killed, write_predictions
+from medgraft.studies.store import (
+    IMAGES,
+    RunError,
+    RunStore,
+    read_events,
+    was_killed,
+    write_images,
+    write_predictions,
+)
 from medgraft.types import ImageTable
+
+SHOWN = 3  # runs that a sentence names
 
 
 def study_to_folder(
@@ -49,6 +63,12 @@ def study_to_folder(
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
+    if looked := looked_before(out, table.fingerprint):
+        extractor.progress.say(
+            f"The test split of these images has been looked at in {len(looked)} of the runs "
+            f"beside {out} ({', '.join(looked[:SHOWN])}{', …' * (len(looked) > SHOWN)}); a choice "
+            "between runs by their test figures flatters what is chosen."
+        )
     with locked(out):
         store = RunStore(out, asked, resume=resume, facts=_facts(table, command))
         try:
@@ -61,6 +81,21 @@ def study_to_folder(
     return finished
 
 
+def looked_before(out: Path, fingerprint: str) -> list[str]:
+    """Names of other runs in the same folder that looked at the test split of the same images."""
+    beside = out.absolute().parent.glob("*/config.json")
+    return sorted(
+        one.parent.name
+        for one in beside
+        if one.parent != out.absolute()
+        and load_object(one).get("data") == fingerprint
+        and any(
+            row["event"] == "test split looked at" and row.get("images")
+            for row in read_events(one.parent)
+        )
+    )
+
+
 def _leave(
     finished: Study, table: ImageTable, store: RunStore, extractor: Extractor, command: str
 ) -> None:
@@ -71,8 +106,15 @@ def _leave(
     write_for_paper(store.folder, shown)
     if finished.training:
         write_json(store.folder / "training.json", training_json(finished.training))
+    _leave_images(table, store.folder)
     predictions = [*finished.oof.values(), *finished.test.values()]
     store.save(result_json(finished.result), predictions, finished.fitted, finished.beside)
+
+
+def _leave_images(table: ImageTable, folder: Path) -> None:
+    """Say where the images lie, for who looks at them later; not of DICOM (identity.py)."""
+    if not withheld(table):
+        write_images(folder / IMAGES, table)
 
 
 def study_panel_to_folder(
@@ -90,12 +132,13 @@ def study_panel_to_folder(
     `out` then holds an overview (report.html, result.json) and in `findings/` a run's folder for
     each finding, with its report and its model.
     """
-    options = panel_options(options)
+    whole, options = options, panel_options(options)
     options = with_defaults(options, panel.question(panel.names[0]), extractor)
     asked = {
         **config(panel.question(panel.names[0]), options, extractor),
         "data": panel.fingerprint, "findings": panel.names, "uncertain": panel.uncertain,
         "scenario_for": scenario,
+        **({"budget": whole.budget, "audit_pairs": whole.audit_pairs} if whole.budget else {}),
     }  # fmt: skip
     with locked(out):
         store = RunStore(out, asked, resume=resume, facts=_facts(panel.images, command))
@@ -118,7 +161,7 @@ def study_panel_to_folder(
         try:
             found = run_panel(
                 panel,
-                options,
+                dataclasses.replace(options, budget=whole.budget, audit=whole.audit),
                 extractor,
                 store,
                 scenario=scenario,
@@ -179,8 +222,9 @@ def train_to_folder(
 ) -> SingleResult:
     """Judge and refit one scenario without a study, and write what it leaves to `out`.
 
-    `model/` (served like a study's), `predictions.parquet`, what was asked (`config.json`,
-    `run.jsonl`), and of a network that was trained `training.json` and `history.png`.
+    `model/` (served like a study's), `predictions.parquet`, `images.parquet`, what was asked
+    (`config.json`, `run.jsonl`), and of a network that was trained `training.json` and
+    `history.png`.
 
     Raises
     ------
@@ -207,6 +251,7 @@ def train_to_folder(
                 temporary.write_bytes(history_png(log.held_out))
         tested = [found.test] if found.test is not None else []
         write_predictions(out / "predictions.parquet", [crossed.predictions, *tested])
+        _leave_images(table, out)
         found.beside.write(out / "model", crossed.fitted)
         store.event("finished", recommended=scenario.key, seconds=seconds)
     extractor.cache.prune()

@@ -12,10 +12,10 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
@@ -30,6 +30,7 @@ Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Strings = NDArray[np.str_]
 Pixels = NDArray[np.uint8]
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 Split = Literal["train", "val", "test", ""]
 Severity = Literal["info", "warn", "severe"]
@@ -131,7 +132,7 @@ class Finding:
 
 AuditCheck = Literal[
     "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
-    "region_decides", "declared_regions", "suspect_regions", "sufficiency",
+    "region_decides", "region_undecided", "declared_regions", "suspect_regions", "sufficiency",
     "change_turns_labels", "changes",
     "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",
     "heatmaps_and_masks", "heatmaps_and_weights", "heatmaps_not_measured",
@@ -657,8 +658,12 @@ class FittedScenario(Protocol):
         """(n, n_classes), rows sum to 1."""
         ...
 
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
-        """The same of a table's images, through the cache; and those that cannot be read."""
+    def predict(self, images: ImageTable | Paths) -> tuple[Predictions, tuple[Skipped, ...]]:
+        """The same of a table's images or of files, through the cache; and what cannot be read.
+
+        images : what `medgraft.load` gives, or paths of image files, folders or patterns. Rows of
+        the predictions are named by `ids`, of files their paths; columns are `classes`.
+        """
         ...
 
     def torch_graph(self) -> Any | None:
@@ -680,8 +685,14 @@ class FittedScenario(Protocol):
         """How much each member counts; they sum to 1."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Write a bundle, which `learn.fit.load` reads."""
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a bundle into a folder, made where it is not there; `load_model` reads it.
+
+        Raises
+        ------
+        StorageError
+            The folder cannot be written.
+        """
         ...
 
 
@@ -701,6 +712,11 @@ class FittedNetwork(FittedScenario, Protocol):
         None of a head that is not linear, and where an encoder stands between. Of an ordinal head
         those of its latent value, turned for the lowest grade; they give no scores.
         """
+        ...
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient leads from its scores to one canvas, and `torch_graph` is one."""
         ...
 
     @property
@@ -765,6 +781,10 @@ class Estimate:
     high: float
     n: int
     method: str
+
+    def __str__(self) -> str:
+        """`0.918 (0.629 to 0.987, n = 164)`."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, n = {self.n})"
 
 
 @dataclass(frozen=True, slots=True)

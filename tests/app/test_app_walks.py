@@ -116,7 +116,7 @@ def tried(seen: Seen, images: Sequence[Path], saved: Path) -> list[list[str]]:
         tab.dropped(image, "#choose")
     page.get_by_text(re.compile(rf"^{len(images)} images")).first.wait_for(timeout=180_000)
     page.wait_for_function("n => [...document.querySelectorAll('#list .answer')]"
-                           ".filter(e => e.textContent.includes('%')).length === n",
+                           ".filter(e => e.textContent !== 'waits').length === n",
                            arg=len(images), timeout=180_000)  # fmt: skip
     tab.step("8-answered")
     look(page)
@@ -129,9 +129,12 @@ def tried(seen: Seen, images: Sequence[Path], saved: Path) -> list[list[str]]:
     assert page.locator("#heat").evaluate("one => one.style.opacity") == "0.65"
     assert page.locator("#words").inner_text()
     tab.step("9-where-it-looks")
+    page.wait_for_timeout(450)
     page.keyboard.press("y")
     tab.until("You confirmed")
+    page.wait_for_timeout(450)  # an image has to have been looked at
     page.keyboard.press("1")
+    page.wait_for_timeout(450)  # an image has to have been looked at
     page.keyboard.press("x")
     tab.step("10-judged")
     with page.expect_download() as found:

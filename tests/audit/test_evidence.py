@@ -15,7 +15,7 @@ from scipy import stats
 from medgraft.audit import effects
 from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.audit.regions import alphas, layout_of, regions_of
-from medgraft.audit.swap import draw_units, exchanged, read_part
+from medgraft.audit.swap import Forecast, draw_units, exchanged, read_part
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
@@ -383,3 +383,21 @@ def test_the_smallest_visible_effect_is_seen_four_times_in_five() -> None:
         t, largest = effects._by_signs(rng.normal(visible, 1, (n, 1)), signs)
         hits += int((largest >= t[0]).sum() <= 9)
     assert 0.75 < hits / 600 < 0.85
+
+
+def test_a_long_audit_says_after_its_first_pairs_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, said = [0.0], list[str]()
+    monkeypatch.setattr("medgraft.audit.swap.time.perf_counter", lambda: now[0])
+    for seconds, told in (
+        (0.5, []),
+        (10.0, ["The audit of 33 pairs of images takes about 5 min more. Shorten."]),
+    ):
+        said.clear()
+        progress: Any = SimpleNamespace(say=said.append)
+        forecast = Forecast(33, progress, "Shorten.")
+        for _ in range(33):
+            forecast.done()
+            now[0] += seconds
+        assert said == told

@@ -23,7 +23,7 @@ from PIL import Image
 from medgraft.data.pixels.decode import Decoded, decode
 from medgraft.data.pool import worker_process
 from medgraft.data.pool.pool import DecodePool
-from medgraft.data.pool.processes import DecodeProcesses
+from medgraft.data.pool.processes import STARTS, DecodeProcesses
 from medgraft.data.pool.worker import Answer, Job
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DataError, DecodeError, TooManyPixelsError, UnknownKindError
@@ -55,6 +55,8 @@ def crash():
     ctypes.string_at(0)
 
 def leave(): os._exit(3)
+
+def suicide(): os.kill(os.getpid(), 9)
 
 def lie():
     os.write(stdout, b"x" * 1000)
@@ -310,6 +312,33 @@ def test_no_file_suffers_from_those_before_it(started: list[int]) -> None:
     """One that crashes only in a worker that was used before is read in one of its own."""
     assert reasons(["after crash", "after crash", "after leave", "after grow"]) == [""] * 4
     assert len(started) == 4
+
+
+@pytest.mark.usefixtures("planted")
+def test_an_image_whose_worker_somebody_kills_is_decoded_by_another(started: list[int]) -> None:
+    """While it starts, while it waits, and while it decodes; one that ends three is refused."""
+    with DecodePool(1, safe=True) as pool:
+        worker = pool._processes._take(fresh=False)
+        assert worker is not None
+        os.kill(started[0], signal.SIGKILL)
+        pool._processes._give_back(worker)
+        assert pool.canvas(b"fine", RECIPE, PLAIN).pixels.shape[:2] == RECIPE.shape
+        os.kill(started[1], signal.SIGKILL)
+        assert pool.canvas(b"fine", RECIPE, PLAIN).pixels.shape[:2] == RECIPE.shape
+        assert len(started) == 3
+        with pytest.raises(DecodeError, match="memory"):
+            pool.canvas(b"12345678suicide", RECIPE, PLAIN)
+        assert len(started) == 5
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_worker_that_is_killed_each_time_it_starts_is_said(
+    started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    with DecodePool(1, safe=True) as pool, pytest.raises(DataError, match="cannot be started"):
+        pool.canvas(b"fine", RECIPE, PLAIN)
+    assert len(started) == STARTS
 
 
 @pytest.mark.usefixtures("planted")

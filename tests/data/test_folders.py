@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraft.bundle.predict import find_images
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
 from medgraft.types import Geometry, ImageTable
 from named_files import put
@@ -375,3 +375,28 @@ def test_masks_in_a_folder_are_not_judged_as_images(tmp_path):
         "x.png": False, "x_mask.png": True, "y.png": False,
     }  # fmt: skip
     assert find_images([str(tmp_path / "x_mask.png")]) == {str(tmp_path / "x_mask.png"): ""}
+
+
+def test_a_question_about_the_table_of_a_folder_has_its_choices(tmp_path):
+    put(tmp_path, *[f"photos/x{i}.png" for i in range(12)])
+    rows = [f"x{i},{'ab'[i % 2]},{'ab'[i % 2 if i else 1]}" for i in range(12)]
+    (tmp_path / "list.csv").write_text("\n".join(["file,clinical diagnosis,histology", *rows]))
+    with pytest.raises(AmbiguousDataError) as asked:
+        load(tmp_path)
+    assert asked.value.question.endswith(
+        "several columns of list.csv could be the label; pass one of:"
+    )
+    assert "--label-column 'histology' (b 7, a 5)" in str(asked.value)
+    for one in asked.value.choices:
+        assert (
+            dict(one.flags)["label_column"]
+            in load(tmp_path, LoadOptions(**dict(one.flags))).reading.by
+        )
+
+
+def test_a_choice_says_what_it_leaves_out(tmp_path):
+    put(tmp_path, *[f"benign/{c}/{i}.png" for c in "uv" for i in range(20)])
+    put(tmp_path, *[f"melanoma/{i}.png" for i in range(30)])
+    with pytest.raises(AmbiguousDataError) as asked:
+        load(tmp_path)
+    assert "2 classes: u 20, v 20; 30 images are left out" in [c.shows for c in asked.value.choices]

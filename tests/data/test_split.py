@@ -19,7 +19,8 @@ from medgraft.data.split import (
     with_test_split,
 )
 from medgraft.errors import DataError, FitError, LeakError
-from medgraft.types import ImageTable, Source
+from medgraft.features.extract import without_unreadable
+from medgraft.types import ImageTable, Skipped, Source
 
 
 def table(labels, groups=None, splits=None) -> ImageTable:
@@ -319,3 +320,14 @@ def test_groups_that_share_a_picture_are_joined_over_as_many_steps_as_it_takes()
     assert finding.numbers == {"groups": 3, "joined_into": 1, "before": 4, "after": 2}
     assert keep_near_copies_together(five, np.array([[3, 4]])) is five
     assert keep_near_copies_together(five, np.zeros((0, 2), np.int64)) is five
+
+
+def test_an_image_that_cannot_be_read_counts_nowhere():
+    made = with_test_split(table([0] * 80 + [1] * 20))
+    bad = Skipped(str(made.test.ids[0]), "cut off")
+    left = without_unreadable(made, [bad])
+    said = {one.check: one for one in left.findings}
+    assert "19 of 99 images (seed 0)" in said["test_split"].text
+    assert said["test_split"].numbers == {"n": 19, "seed": 0}
+    named = f"1 image cannot be read and is left out: {bad.source} (cut off)."
+    assert named == said["unreadable"].text

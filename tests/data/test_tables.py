@@ -404,6 +404,28 @@ def test_a_second_column_that_could_be_the_label_is_named(tmp_path, columns, lab
     assert f"{other} could be the label too (--label-column '{other}')" in table.reading.by
 
 
+@pytest.mark.parametrize("columns", ["clinical diagnosis,histology", "diagnosis,second opinion"])
+def test_two_columns_that_disagree_on_some_images_are_asked_about(tmp_path, columns):
+    truth = [*AB[:-1], "a" if AB[-1] == "b" else "b"]
+    with pytest.raises(AmbiguousDataError) as asked:
+        of(tmp_path, columns, AB, truth)
+    flags = [choice.flags for choice in asked.value.choices]
+    assert flags == [(("label_column", name),) for name in columns.split(",")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "other"),
+    [
+        ("label,histology", ["a", *AB[1:-1], "a"]),  # named plainly
+        ("diagnosis,reader", AB),  # never another
+        ("diagnosis,side", ["a", *AB[1:-1], "a"]),  # a property
+        ("diagnosis,second", [*"ab" * 2, *AB[::-1]][:12]),  # another question: mostly otherwise
+    ],
+)
+def test_a_column_that_is_no_second_opinion_is_not_asked_about(tmp_path, columns, other):
+    assert counts(of(tmp_path, columns, AB, other)) == {"a": 6, "b": 6}
+
+
 def test_two_columns_of_splits(tmp_path):
     with pytest.raises(DataError, match="--split-column 'phase' or --split-column 'usage'"):
         of(tmp_path, "label,phase,usage", AB, ["train", "test"] * 6, ["test", "train", "val"] * 4)

@@ -49,21 +49,35 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
 def test_no_patient_sets_ranges_and_judges(
     many: ImageTable, fitted: dict[str, FittedScenario]
 ) -> None:
-    (some, by), (others, on) = halves(fitted["probe"], many)
+    none = np.zeros(len(many), bool)
+    (some, by), (others, on) = halves(fitted["probe"], many, none)
     assert len(some) == len(by) == 40
     assert len(others) == len(on) == 40
     assert not set(by.groups) & set(on.groups)
 
 
+def test_patients_that_were_not_learned_from_judge(
+    many: ImageTable, fitted: dict[str, FittedScenario]
+) -> None:
+    """Where there are enough; the learned ones then set the ranges, if those are enough."""
+    patients = np.array([int(group.rpartition("p")[2]) for group in many.groups.tolist()])
+    for below, judges in ((25, 30), (8, 32), (35, 40)):
+        learned = (patients < below) & (np.arange(len(many)) % 2 == 0)  # of two images each, one
+        (_, by), (_, on) = halves(fitted["probe"], many, learned)
+        unseen = ~np.isin(on.groups, many.groups[learned])
+        assert (len(on), unseen.all()) == (judges, below < 35)
+        assert not set(by.groups) & set(on.groups)
+
+
 def test_too_few_images_are_refused(table: ImageTable, fitted: dict[str, FittedScenario]) -> None:
     with pytest.raises(DataError, match="20 labelled images of each half"):
-        halves(fitted["probe"], table)
+        halves(fitted["probe"], table, np.zeros(len(table), bool))
 
 
 def test_what_is_lost_is_measured_and_refused_above_the_limit(
     many: ImageTable, fitted: dict[str, FittedScenario]
 ) -> None:
-    _, on = halves(fitted["probe"], many)
+    _, on = halves(fitted["probe"], many, np.zeros(len(many), bool))
     exact, noisy = by_grain(0), by_grain(30)
     found = judged(fitted["probe"], exact, exact, 40, on)
     assert (found.lost.difference, found.changed, found.n) == (0, 0, 40)
@@ -100,6 +114,7 @@ def test_a_model_in_8_bits_keeps_its_ranking_and_its_program(
     )  # fmt: skip
     assert found.int8 is not None
     assert 0 < found.int8.difference < 0.5
+    assert found.int8.learned is None  # a model without traces
     assert found.parity.from_files is not None
     assert found.parity.from_files.difference < 5e-3
     assert "FakeQuantize" in (tmp_path / "out" / "model.xml").read_text()

@@ -1,8 +1,13 @@
-"""Nothing calls out when a network is converted."""
+"""Nothing calls out when OpenVINO is imported, and when a network is converted."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import openvino as ov
@@ -33,3 +38,29 @@ def test_a_conversion_reports_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None
     told.clear()
     openvino_graph(network, example)
     assert told == []
+
+
+def test_its_import_leaves_nothing_in_the_home_folder_and_tells_nobody(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.path[:] = sys.argv[1].split(":")
+from medgraft.features.openvino_graph import import_openvino
+import_openvino().Core()
+from openvino.tools.ovc import telemetry
+print(type(telemetry).__module__)
+"""
+    words = [sys.executable, "-c", program, ":".join(filter(None, sys.path))]
+    environment = os.environ | {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_file_imports_it() -> None:
+    package = Path(openvino_graph.__code__.co_filename).parents[1]
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(import openvino\b|from openvino import)", path.read_text("utf-8"), re.M)
+    }
+    assert found == {"features/openvino_graph.py", "export/runtime/predict.py"}

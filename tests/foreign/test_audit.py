@@ -260,7 +260,7 @@ def test_the_command_audits_a_file_and_a_function(
         (["run", "made.npz", "--model", "m.onnx"], 2, "both name a model"),
         (["made.npz", "--model", "m.onnx", "--model-command", "x"], 2, "both name a model"),
         (["made.npz", "--model", "m.onnx"], 1, "no file at m.onnx"),
-        (["made.npz", "--model", "m.onnx", "--network", "resnet18"], 1, "is for a checkpoint"),
+        (["made.npz", "--model", "is.onnx", "--network", "resnet18"], 1, "is for a checkpoint"),
         (["made.npz", "--model", "m.pth", "--network", "resnet18"], 1, "no file at m.pth"),
         (["made.npz", "--model", "http://10.0.0.1/"], 1, "images go to this machine alone"),
         (["made.npz", "--model-command", "no-such-program"], 1, "no program 'no-such-program'"),
@@ -287,5 +287,6 @@ def test_what_is_typed_wrongly(
     monkeypatch.chdir(file.parent)
     (file.parent / "run").mkdir(exist_ok=True)
     (file.parent / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (file.parent / "is.onnx").touch()
     assert call("audit", *words, "--no-groups", "--quiet", monkeypatch=monkeypatch) == code
     assert text in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 from medgraft.data.ingest import load
 from medgraft.profile.profile import (
     class_shares,
+    few_for_audit,
     profile,
     size_and_balance,
     small_classes,
@@ -195,3 +196,16 @@ def test_profile_of_chest_xray(shared: Path) -> None:
     assert only(findings, "val_joins").numbers["images"] == 16
     assert "severe" not in {finding.severity for finding in findings}
     assert [f.severity for f in findings if f.check == "shared_numbering"] == ["info", "info"]
+
+
+@pytest.mark.parametrize(("images", "warned"), [(63, False), (60, True)])
+def test_an_audit_that_will_stay_undecided_is_told_before_the_study(
+    images: int, warned: bool
+) -> None:
+    """A fifth is set aside: of 60 a class 48 are left, and the audit takes 50 of each."""
+    aside = -(-images // 5) - (images % 5 > 0)
+    table = make_table({"train": (images - aside,) * 2, "test": (aside,) * 2})
+    found = few_for_audit(table)
+    assert bool(found) == warned
+    if found:
+        assert "takes 50 usable images of each class to learn from, about 63 with" in found[0].text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,10 @@ from medgraft.evaluate.metrics import auroc
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.profile.image_stats import read_image_stats, surface_of
-from medgraft.profile.shortcut_probe import predict_from_surface, shortcut_findings
+from medgraft.profile.profile import ProfileInputs, examine
+from medgraft.profile.shortcut_probe import predict_from_surface, surface_finding
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.prepare import divided
 from medgraft.types import Canvas, Geometry, ImageTable, Predictions
 
 
@@ -99,8 +103,8 @@ def test_exposure_that_goes_with_the_class_is_found_and_kept(
 ) -> None:
     table = images(tmp_path / "images", 120, darker=60)
     surface = told(table, extractor)
-    (finding,) = shortcut_findings(surface)
-    assert finding.severity == "warn"
+    finding = surface_finding(surface)
+    assert (finding.check, finding.severity) == ("surface_tells_class", "warn")
     assert float(finding.numbers["auroc"]) > 0.97
     monkeypatch.setattr(extractor, "canvases", lambda *args: pytest.fail("measured again"))
     np.testing.assert_array_equal(told(table, extractor).y_prob, surface.y_prob)
@@ -109,8 +113,32 @@ def test_exposure_that_goes_with_the_class_is_found_and_kept(
 def test_exposure_that_goes_with_nothing_is_not_found(tmp_path: Path, extractor: Extractor) -> None:
     table = images(tmp_path / "images", 120, darker=0)
     surface = told(table, extractor)
-    assert shortcut_findings(surface) == ()
+    finding = surface_finding(surface)
+    assert (finding.check, finding.severity) == ("surface", "info")
+    assert "not sure that how the images were made" in finding.text
     assert auroc(surface.y_true == 1, surface.y_prob[:, 1]) < 0.75
     for k in range(5):  # judged out of fold, patients whole
         inside = set(surface.groups[surface.fold == k])
         assert not inside & set(surface.groups[surface.fold != k])
+
+
+def test_a_check_says_what_a_study_of_the_same_images_says(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    """A study sets test images aside; the check asks those that are left, too."""
+    plain = images(tmp_path / "images", 60, darker=20)
+    plain = replace(plain, metadata={"age": np.array([str(40 + label) for label in plain.labels])})
+    studied = divided(plain, StudyOptions())
+    spec = extractor.spec("tf_efficientnet_lite0", ["conv_head"], size=48)
+    stats = read_image_stats(plain, spec, extractor)
+    asked = ("surface", "surface_tells_class", "metadata", "columns_tell_class")
+    check, study = (
+        {one.check: one for one in examine(table, inputs).findings if one.check in asked}
+        for table, inputs in (
+            (plain, ProfileInputs(image_stats=stats, divided=studied)),
+            (studied, ProfileInputs(image_stats=stats)),
+        )
+    )
+    assert check == study
+    assert check["columns_tell_class"].severity == "warn"
+    assert check["surface"].numbers["n"] == (studied.splits != "test").sum() == 48

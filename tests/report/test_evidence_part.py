@@ -11,7 +11,7 @@ import fabricate
 import numpy as np
 import pytest
 
-from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence import Audit, AuditOptions, _about_regions, audit_evidence
 from medgraft.audit.evidence_view import evidence_view
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
@@ -20,9 +20,10 @@ from medgraft.report.pages.audit import AuditInput, render_audit
 from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, verdicts
-from medgraft.report.text.audit_findings import verdict_sentence
+from medgraft.report.text.audit_findings import sentence, verdict_sentence
+from medgraft.results.evidence import RegionEffect
 from medgraft.results.recommendation import AuditResult
-from medgraft.types import AuditFinding, AuditReason, Canvas, Floats, SeenBefore, Severity
+from medgraft.types import AuditFinding, AuditReason, Canvas, Estimate, Floats, SeenBefore, Severity
 from numpy_model import SIDE, ByBrightness
 
 CORNER = (slice(4, 11), slice(4, 11))  # inside the border ring
@@ -77,7 +78,7 @@ def test_the_strips_show_images_that_follow_the_corner_of_another_class(audit: A
         ours, theirs, mixed = one.pictures
         assert set(one.truths) == {"ill", "well"}
         assert (ours.label, theirs.label) == one.truths  # this classifier is never wrong
-        assert mixed.label == theirs.label
+        assert mixed.label == theirs.label != ours.label
         changed = ours.pixels != mixed.pixels
         assert changed[ours.place].mean() > 0.9
         assert not changed[~ours.place].any()
@@ -214,3 +215,34 @@ def test_an_audit_without_exchanges_says_why(audit: Audit) -> None:
     assert "Only 3 pairs of patients of different classes could be formed" in page
     assert "No region was exchanged." in page
     assert '<svg class="regions"' not in page
+
+
+@pytest.mark.parametrize(
+    ("points", "ranking", "enough", "outcome"),
+    [
+        ((0.13, 0.04, 0.24), 0.096, True, "decides"),
+        ((0.02, -0.02, 0.07), 0.032, True, "decides"),  # by the order of the images
+        ((0.13, 0.04, 0.24), 0.096, False, "undecided"),  # too few images of a class
+        ((0.02, 0.01, 0.03), 0.001, True, ""),  # too small to matter
+    ],
+)
+def test_no_region_decides_where_a_class_has_too_few_images(
+    points: tuple[float, float, float], ranking: float, enough: bool, outcome: str
+) -> None:
+    estimate = Estimate(*points, 60, "by hand")
+    effect = RegionEffect(
+        "border ring", "suspect", "", estimate, ranking, 1.0, 0.001, 0.05, 60, enough
+    )
+    assert (effect.decides, effect.undecided) == (outcome == "decides", outcome == "undecided")
+    found = _about_regions([effect], {"border ring": ()})
+    text = sentence(found[0])
+    assert text.startswith("Too few images to say whether the border") == (outcome == "undecided")
+    assert (" decides: it" in verdict_sentence(AuditResult("WARN", 0.05, tuple(found)))) == (
+        outcome == "decides"
+    )
+
+
+def test_where_no_label_changed_the_page_says_so_instead_of_examples(audit: Audit) -> None:
+    shown = dataclasses.replace(evidence_view(audit), exchanges=())
+    assert evidence.section(shown)["strips_none"] == "the top left corner"
+    assert evidence.section(evidence_view(audit))["strips_none"] == ""

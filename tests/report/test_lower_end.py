@@ -8,8 +8,8 @@ import fabricate
 import pytest
 
 from medgraft.report.pages.study import render
-from medgraft.report.text import lower_end
-from medgraft.results.figures import LowerEnd
+from medgraft.report.text import lower_end, verdicts
+from medgraft.results.figures import Comparison, LowerEnd
 from medgraft.results.recommendation import StudyResult
 from medgraft.types import Estimate
 
@@ -25,7 +25,10 @@ def said(found: LowerEnd | None, **changed: object) -> str:
 def test_it_says_the_figure_its_condition_and_what_it_is_held_against() -> None:
     text = said(LOWER)
     assert text.startswith("Lower end of what to expect elsewhere: AUROC 0.950 (95 % interval 0.9")
-    assert "if how the images were made (exposure, sharpness, frame, file) meant nothing" in text
+    assert (
+        "if how the images were made (exposure, sharpness, colour, frame, size) meant nothing"
+        in text
+    )
     assert "AUROC 0.944" in text
     assert "surface" not in text
 
@@ -63,3 +66,29 @@ def test_the_page_has_it_beside_the_headline() -> None:
     with_it = dataclasses.replace(content.result, lower_end=LOWER)
     page = render(dataclasses.replace(content, result=with_it))
     assert page.index("<h1>") < page.index("Lower end of what") < page.index("May it be believed?")
+
+
+@pytest.mark.parametrize(
+    ("surface", "beyond", "word"),
+    [
+        ((0.95, 0.92, 0.97), (0.04, 0.02, 0.06), "WARN"),  # over .9, though the model is better
+        ((0.896, 0.84, 0.93), (-0.015, -0.06, 0.03), "WARN"),  # not shown to be better
+        ((0.896, 0.84, 0.93), (0.06, 0.02, 0.1), "PASS"),
+        ((0.65, 0.58, 0.71), (0.01, -0.1, 0.1), "PASS"),  # tells nothing for sure
+        ((0.7, 0.45, 0.9), (0.1, -0.1, 0.3), "INCONCLUSIVE"),
+    ],
+)
+def test_a_card_warns_where_how_images_were_made_tells_as_much_as_the_model(
+    surface: tuple[float, float, float], beyond: tuple[float, float, float], word: str
+) -> None:
+    found = dataclasses.replace(
+        LOWER,
+        surface=Estimate(*surface, 144, "DeLong"),
+        beyond=Comparison("model", "surface", *beyond, 0.5),
+    )
+    content = fabricate.study()
+    result = dataclasses.replace(content.result, lower_end=found)
+    cards = verdicts.verdicts(dataclasses.replace(content, result=result))
+    (card,) = [one for one in cards if one.title == "Exposure and frame"]
+    assert card.word == word
+    assert f"AUROC {surface[0]:.3f} ({surface[1]:.3f} to {surface[2]:.3f})" in card.text

@@ -200,7 +200,7 @@ def test_what_is_missing_is_called_not_measured() -> None:
     text = Page(render(bare)).words
     assert "Heatmaps: not measured." in text
     assert "sub-group" not in text  # what is not offered is not listed as missing
-    assert "judged out of fold, there being no test" in text
+    assert "not learned from, corrected for the choice, there being no test" in text
     assert text.count("not measured") >= len(whole.result.scenarios)  # no test figure for any
     assert not re.search(r"\b(nan|None|inf)\b", text.replace("None among", ""))
 

@@ -373,3 +373,47 @@ def test_every_section_has_its_template_beside_it() -> None:
     code = {file.stem for file in room.glob("[!_]*.py")}
     templates = {file.name.removesuffix(".html.j2") for file in room.glob("*.j2")}
     assert templates == code | {"glossary", "skipped"}
+
+
+def test_a_thin_class_is_what_is_asked_for_first(content: verdicts.ReportInput) -> None:
+    """Eleven against 88: not more of the large class, though most mistakes are of its images."""
+    labels = np.repeat([0, 1], [11, 88])
+    table = dataclasses.replace(content.result.table.select(np.arange(99)), labels=labels)
+    table = dataclasses.replace(table, splits=np.full(99, "train"))
+    result = dataclasses.replace(content.result, table=table)
+    evaluation = judged(KEPT, [[3, 0], [4, 18]], SHARP)
+    changed = dataclasses.replace(content, result=result, test_evaluation=evaluation)
+    first, *others = verdicts.advice(changed)
+    thin, large = table.classes
+    assert first == f"More images of {thin} to learn from: there are 11, against 88 of {large}."
+    assert not any(text.startswith("More development images of") for text in others)
+    assert f"A look at the images of {large}: 4 of 22 were called {thin}" in " ".join(others)
+
+
+def test_the_data_card_leads_with_what_makes_figures_say_little(
+    content: verdicts.ReportInput,
+) -> None:
+    findings = tuple(
+        Finding(check, "warn", f"about {check}")
+        for check in ("positive_class", "possible_groups", "small_test", "small_class")
+    )
+    result = dataclasses.replace(content.result, findings=findings)
+    changed = dataclasses.replace(content, result=result)
+    assert verdicts.verdicts(changed)[0].text.startswith("About small_class. 3 further warnings")
+
+
+@pytest.mark.parametrize(
+    ("words", "undecided"),
+    [(["INCONCLUSIVE"] * 3 + ["WARN", "WARN"], "3 of 5"), (["WARN"] * 2, "")],
+)
+def test_mostly_undecided_is_said_at_the_top_with_its_numbers(
+    content: verdicts.ReportInput, words: list[verdicts.Word], undecided: str
+) -> None:
+    made = [verdicts.VerdictCard("", word, "", "", "") for word in [*words, "not run"]]
+    evaluation = judged(KEPT, [[3, 0], [4, 18]], SHARP)
+    changed = dataclasses.replace(content, test_evaluation=evaluation)
+    said = verdicts.doubt(changed, made)
+    assert (f"{undecided} questions below stay undecided." in said) == bool(undecided)
+    assert ("of class NORMAL 3, and on 600 to learn from, of class NORMAL 178" in said) == bool(
+        undecided
+    )

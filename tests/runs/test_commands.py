@@ -33,8 +33,9 @@ def test_a_list_has_one_line_a_run_however_narrow(folder: Path) -> None:
     made.write(folder / "C" / "config.json", {"data": "abc"})
     made.events(folder / "C", {"event": "started"}, when=1.0)
     heading, *lines = call("list", folder, columns=60).stdout.splitlines()
-    assert re.split(r"\s{2,}", heading.strip())[-4:] == [
+    assert re.split(r"\s{2,}", heading.strip())[-5:] == [
         "AUROC out of fold",
+        "AUROC corrected for the choice",
         "AUROC test",
         "audit",
         "size",

@@ -12,7 +12,10 @@ from pathlib import Path
 import made
 import pytest
 
+from medgraft.bundle.model import bundle_folder
+from medgraft.errors import BundleError
 from medgraft.results.runs import Run
+from medgraft.run_folders import looked_before
 from medgraft.runs.find import find_runs
 from medgraft.runs.read import open_run, read_run
 from medgraft.studies.run_lock import locked, process_began, this_process
@@ -29,6 +32,35 @@ def begun(folder: Path, **facts: object) -> Path:
     made.write(folder / "config.json", {"data": "abc"})
     made.events(folder, {"event": "started", **facts}, when=facts.pop("when", time.time()))  # type: ignore[arg-type]
     return folder
+
+
+def test_a_file_of_that_name_that_no_audit_wrote_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text('{"a cell": 1}')
+    assert list(find_runs([tmp_path])) == []
+    (tmp_path / "audit.json").write_text('{"scenario": "probe/a/b/svm"}')
+    (found,) = map(read_run, find_runs([tmp_path]))
+    assert found.state == "broken"
+    assert found.reason.startswith("its files do not hold what a run's do")
+
+
+def test_runs_beside_that_looked_at_the_same_test_split_are_named(tmp_path: Path) -> None:
+    for name, data, images in (("a", "abc", 60), ("b", "abc", 0), ("c", "other", 60)):
+        store = RunStore(tmp_path / name, {"data": data})
+        store.event("test split looked at", images=images)
+    assert looked_before(tmp_path / "new", "abc") == ["a"]
+    assert looked_before(tmp_path / "a", "abc") == []
+
+
+def test_a_study_under_way_and_a_stopped_one_say_so_where_a_model_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    store = RunStore(tmp_path, {"seed": 1})
+    store.event("scenario judged", key="k", seconds=1)
+    with pytest.raises(BundleError, match=r"running since \d{4}-.*scenarios judged: 1.*wait"):
+        bundle_folder(tmp_path)
+    store.event("stopped", reason="KeyboardInterrupt")
+    with pytest.raises(BundleError, match=r"stopped by Ctrl-C\); type its command .*--resume"):
+        bundle_folder(tmp_path)
 
 
 def test_a_finished_study_tells_what_its_files_say(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,22 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 from serving import NAME, PLACE, Running, form, png, running, until
 from starlette.formparsers import MultiPartParser
 
-from medgraft.bundle.predict import predict_files
+from medgraft.bundle.predict import Classification, Prediction, predict_files
 from medgraft.errors import BackboneError, DataError
 from medgraft.serve.limits import MIB, Limits
 from medgraft.serve.model import bundle_sha256
 from medgraft.serve.run import Door, bound, check_key, is_loopback
-from medgraft.serve.schema import AboutAnswer, CasesAnswer, ErrorAnswer, ExplainedAnswer, Predicted
+from medgraft.serve.schema import (
+    AboutAnswer,
+    CasesAnswer,
+    ErrorAnswer,
+    ExplainedAnswer,
+    ImageAnswer,
+    Predicted,
+)
+from medgraft.serve.service import answer_json
+from medgraft.serve.words import why_no_depth
+from medgraft.types import Scenario
 from numpy_model import ByBrightness
 
 PATIENT = "SENTINEL^PATIENT"
@@ -90,6 +101,16 @@ def test_answers_are_those_of_predict(server: Running, tmp_path: Path) -> None:
     assert Predicted.model_validate(found.json)
 
 
+def test_grades_are_answered_with_their_mean_as_in_predict() -> None:
+    said = Prediction("", Classification("a", {"a": 0.5, "b": 0.25, "c": 0.25}, (1.25, 1.6)))
+    found = answer_json(said)
+    assert (found["mean_grade"], found["grade_sd"]) == (
+        said.to_json()["mean_grade"], said.to_json()["grade_sd"],
+    )  # fmt: skip
+    assert ImageAnswer.model_validate({"index": 0, **found}).grade_sd == 1.6
+    assert answer_json(Prediction("", None))["mean_grade"] is None
+
+
 def test_one_bad_file_holds_up_no_other(server: Running) -> None:
     found = server.ask("/v1/predict", form(png(200), dicom(broken=True), png(10)))
     first, bad, last = found.json["images"]
@@ -141,6 +162,47 @@ def test_explain_gives_maps(server: Running) -> None:
 )
 def test_explain_refuses(query: str, body: bytes, code: str, server: Running) -> None:
     assert server.ask(f"/v1/explain?{query}", body).code == code
+
+
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [
+        ("target=FOO", "name one of them, or leave target away"),
+        ("method=FOO", "name one of them, or leave method away"),
+        ("method=gradcam", "leave taps away, or ask for method=auto"),
+    ],
+)
+def test_a_map_that_there_is_not_is_refused_with_the_remedy_of_what_was_wrong(
+    query: str, remedy: str, server: Running
+) -> None:
+    error = server.ask(f"/v1/explain?{query}", form(png())).json["error"]
+    assert error["remedy"] == remedy
+
+
+@pytest.mark.parametrize(
+    ("differentiable", "taps", "key", "said"),
+    [
+        (True, {3: "blocks.3"}, "probe/a/blocks.6/svm", ""),
+        (True, {}, "probe/a/pre_logits/svm", "pre_logits has no extent"),
+        (False, {3: "blocks.3"}, "probe/a/blocks.6/knn", "This classifier goes by likeness"),
+        (False, {3: "b"}, "multiscale/a/blocks.6/s544/svm", "This classifier joins several"),
+    ],
+)
+def test_why_a_classifier_has_no_map_at_each_depth(
+    differentiable: bool,
+    taps: dict[int, str],
+    key: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("medgraft.serve.words.block_taps", lambda _: taps)
+    scenario = Scenario.from_key(key)
+    network = SimpleNamespace(
+        differentiable=differentiable, spec=SimpleNamespace(taps=(scenario.tap,))
+    )
+    classifier: Any = SimpleNamespace(networks=(network,), members=(), scenario=scenario)
+    assert why_no_depth(classifier).startswith(said)
+    assert bool(why_no_depth(classifier)) == bool(said)
 
 
 def test_explain_knows_no_such_tap(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +376,7 @@ def test_openapi_has_examples_that_hold(server: Running) -> None:
     content = server.ask("/openapi.json").json
     assert set(content["paths"]) == {
         *("/v1/predict", "/v1/explain", "/v1/picture", "/v1/model", "/v1/cases"),
+        "/v1/cases/{name}",
         *("/health", "/ready", "/metrics"),
     }
     for kind in (AboutAnswer, CasesAnswer, Predicted, ExplainedAnswer, ErrorAnswer):

@@ -12,16 +12,17 @@ from PIL import Image
 from serving import PLACE, Running, form, png, running
 
 from medgraft import files
+from medgraft.data.listing import content_hash
 from medgraft.data.pixels.decode import decode
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.serve import page as page_room
-from medgraft.serve.about import About, cases
+from medgraft.serve.about import MOST_UNSURE, About, Cases
 from medgraft.serve.page import page_files
 from medgraft.serve.pictures import MAP_SIDE, on_image
 from medgraft.serve.run import Door
 from medgraft.serve.schema import AboutAnswer, CasesAnswer
-from medgraft.studies.store import write_predictions
-from medgraft.types import Predictions
+from medgraft.studies.store import IMAGES, write_images, write_predictions
+from medgraft.types import ImageTable, Predictions, Source
 from numpy_model import ByBrightness
 
 FOLDER = Path(page_room.__file__).parent
@@ -93,6 +94,44 @@ def study(folder: Path) -> Path:
     return folder
 
 
+def with_images(folder: Path) -> Path:
+    """The same study, with the images whose labels are in doubt, as far as it says where they lie:
+    its close call was changed since, and `a/0.png` is gone.
+    """
+    names, contents = ("wrong.png", "close.png", "a/0.png"), (png(200), png(101), png())
+    sources = tuple(Source(str(folder / "data" / name)) for name in names)
+    blank = np.full(3, "")
+    hashes = np.array([content_hash(content) for content in contents])
+    labels = np.array([0, 1, 0])
+    table = ImageTable(np.array(names), sources, hashes, labels, blank, blank, blank, ("0", "1"))
+    write_images(folder / IMAGES, table)
+    (folder / "data").mkdir()
+    (folder / "data" / "wrong.png").write_bytes(contents[0])
+    (folder / "data" / "close.png").write_bytes(png(102))
+    return study(folder)
+
+
+def test_pictures_of_the_study_are_shown_while_its_files_are_the_same(tmp_path: Path) -> None:
+    """To who asks by the name that this server drew, from its own pages, and to nobody else."""
+    with running(about=About(study=with_images(tmp_path))) as server:
+        found = server.ask("/v1/cases").json["cases"]
+        assert len(found) == 1 + MOST_UNSURE
+        named = {one["id"]: one["picture"] for one in found if one["picture"]}
+        assert {"wrong.png", "close.png"} <= set(named) <= {"wrong.png", "close.png", "a/0.png"}
+        shown = server.ask(f"/v1/cases/{named['wrong.png']}")
+        assert shown.headers["cross-origin-resource-policy"] == "same-origin"
+        seen = np.asarray(Image.open(io.BytesIO(shown.body)).convert("L"))
+        assert abs(seen.mean() - 200) < 2
+        for name in (named["close.png"], "0", "wrong.png", "..%2Fdata%2Fwrong.png"):
+            refused = server.ask(f"/v1/cases/{name}")
+            assert (refused.status, refused.headers["content-type"]) == (404, "application/json")
+        (tmp_path / "data" / "wrong.png").unlink()
+        assert server.ask(f"/v1/cases/{named['wrong.png']}").code == "no_picture"
+        server.service.names = False
+        assert server.ask(f"/v1/cases/{named['wrong.png']}").code == "no_picture"
+    assert not Cases.of(tmp_path, ByBrightness(PLACE)).files.keys() & set(named.values())
+
+
 def test_cases_of_the_study_come_in_order(tmp_path: Path) -> None:
     """The label that is probably wrong, then the closest call; to nobody from elsewhere."""
     about = About(study=study(tmp_path))
@@ -116,7 +155,7 @@ def test_cases_of_the_study_come_in_order(tmp_path: Path) -> None:
 def test_cases_of_another_model_are_none(tmp_path: Path) -> None:
     other = ByBrightness(PLACE)
     object.__setattr__(other, "scenario", other.scenario.from_key("probe/none/none/knn"))
-    assert cases(study(tmp_path), other) == []
+    assert Cases.of(study(tmp_path), other) == Cases()
 
 
 def test_a_picture_is_whole_and_upright(server: Running) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,21 @@ from PIL import Image
 
 from medgraft.api import load
 from medgraft.bundle.predict import predict_files, write_predictions
+from medgraft.data.split import Development, make_folds
 from medgraft.errors import BundleError, ScenarioError
+from medgraft.evaluate.compare import estimate_all
 from medgraft.explain.attribute import attribute, is_read_inside
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.learn.cross_validation import CrossFitted
+from medgraft.learn.fit import cross_fitted
 from medgraft.learn.fit import load as load_bundle
 from medgraft.run_folders import study_to_folder
+from medgraft.scenario import Encoded, Head, Preprocessing, Scenario
+from medgraft.studies import budget_plan, within_budget
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.options import StudyOptions
-from medgraft.studies.run import Study, config
+from medgraft.studies.run import Study, config, run_study
 from medgraft.types import Canvas, ImageTable
 
 NET = "tf_efficientnet_lite0"
@@ -116,6 +123,70 @@ def test_a_model_whose_grades_make_no_sense_is_refused(
     (tmp_path / "model" / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(BundleError, match=message):
         load_bundle(tmp_path / "model", extractor)
+
+
+def judged(scenario: Scenario, table: ImageTable, extractor: Extractor) -> CrossFitted:
+    """A scenario out of fold, by kappa."""
+    folds = replace(make_folds(table, 3, 0), metric="quadratic_kappa")
+    return cross_fitted(scenario, Development(table, folds), extractor)
+
+
+def kappa(found: CrossFitted) -> float:
+    (estimate,) = estimate_all([found.predictions], "quadratic_kappa")
+    return estimate.value
+
+
+@pytest.mark.slow
+def test_an_encoder_of_descriptors_takes_the_head_of_grades(
+    table: ImageTable, extractor: Extractor, tmp_path: Path
+) -> None:
+    code = Encoded("vlad", (2,), pca=16, white=0)
+    scenario = Scenario(NET, "blocks.4", Head("ordinal"), Preprocessing(sizes=(64,)), code)
+    found = judged(scenario, table, extractor)
+    assert kappa(found) > 0.5
+    found.fitted.save(tmp_path)
+    again = load_bundle(tmp_path, extractor)
+    assert again.grading == found.fitted.grading
+    canvases = [
+        one for one in again.canvases(table.ids[:3], table.sources[:3]) if isinstance(one, Canvas)
+    ]
+    np.testing.assert_allclose(
+        again.probabilities(canvases), found.fitted.probabilities(canvases), atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_a_trained_network_keeps_the_grades(
+    table: ImageTable, extractor: Extractor, tmp_path: Path
+) -> None:
+    key = f"finetune/{NET}/blocks.6/s64/epochs2/steps0/logistic"
+    found = judged(Scenario.from_key(key), table, extractor)
+    assert kappa(found) > 0.5
+    found.fitted.save(tmp_path)
+    rows = predict_files(load_bundle(tmp_path, extractor), [table.sources[0].path])
+    assert rows[0].to_json()["grade_sd"] >= 0
+
+
+@pytest.mark.slow
+def test_a_budget_is_spent_by_kappa(
+    table: ImageTable, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = budget_plan.offered
+    monkeypatch.setattr(
+        within_budget,
+        "offered",
+        lambda *asked: {n: s for n, s in every(*asked).items() if n in ("probe", "clahe")},
+    )
+    options = StudyOptions(
+        backbones=(NET,), heads=("ordinal",), budget=3600.0, audit=False, n_folds=3,
+    )  # fmt: skip
+    result = run_study(table, options, extractor).result
+    assert result.metric == "quadratic_kappa"
+    assert result.budget is not None
+    assert {step.name: step.outcome for step in result.budget.steps} == {
+        "probe": "done", "clahe": "done",
+    }  # fmt: skip
+    assert result.grades["validation"].kappa.value > 0.5
 
 
 def test_maps_of_an_ordinal_head_are_of_its_latent_value(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import medgraft
 from medgraft import api, terminal
+from medgraft.audit.evidence import AuditOptions
 from medgraft.bundle import explain
 from medgraft.bundle.external_validation import evaluate_model
 from medgraft.bundle.panel import panel_models, predict_panel, write_panel_predictions
@@ -25,8 +26,13 @@ from medgraft.features.extract import Extractor
 from medgraft.learn.finetune import Training
 from medgraft.learn.fit import load as load_bundle
 from medgraft.panel import PRESENT, UNCERTAIN, UNKNOWN, Panel
+from medgraft.report.text.panel import audit_sentence
+from medgraft.results.panel import FindingAudit
 from medgraft.run_folders import folder_of, study_panel_to_folder
 from medgraft.runs.read import open_run
+from medgraft.studies import panel_audits
+from medgraft.studies import run as run_module
+from medgraft.studies.audit_candidates import _no_models
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel import PanelStudy, run_panel
 from medgraft.studies.run import run_study
@@ -119,6 +125,40 @@ def test_each_its_own_scenario_where_that_is_asked_for(panel, extractor):
     own = run_panel(panel, OPTIONS, extractor, scenario="own").result
     assert own.scenario.taken == "own"
     assert all(one.scenario == one.own for one in own.findings)
+
+
+@pytest.mark.slow
+def test_a_budget_has_the_weakest_audited_and_changes_no_figure(
+    study, panel, extractor, tmp_path, monkeypatch
+):
+    asked = []
+
+    def audited(scenario, development, options, extractor):
+        asked.append((development.table.positive, scenario.key, options.audit_pairs))
+        return _no_models(FitError("too few"), AuditOptions())
+
+    monkeypatch.setattr(run_module, "audit_unseen", audited)
+    monkeypatch.setattr(panel_audits, "seconds_an_image", lambda *how: 0.001)
+    options = dataclasses.replace(OPTIONS, audit=True, budget=3600.0, audit_pairs=30)
+    found = study_panel_to_folder(panel, options, extractor, tmp_path / "run").result
+    weak, strong = sorted(found.findings, key=lambda one: one.validation["auroc"].low)
+    assert asked == [(one.name, one.scenario, 30) for one in (weak, strong)]
+    for one, plain in zip(found.findings, study.result.findings, strict=True):
+        assert (one.scenario, one.validation, one.test) == (
+            plain.scenario, plain.validation, plain.test,
+        )  # fmt: skip
+        assert one.audit == FindingAudit("INCONCLUSIVE", 30)
+    assert found.macro == study.result.macro
+    content = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert content["findings"][0]["audit"] == {"verdict": "INCONCLUSIVE", "pairs": 30}
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["budget"] == 3600
+    said = audit_sentence(found)
+    assert said.endswith("the weakest finding first: INCONCLUSIVE a and b.")
+    assert said in (tmp_path / "run" / "report.html").read_text()
+    late = dataclasses.replace(found.findings[0], audit=None)
+    cut = dataclasses.replace(found, findings=(late, *found.findings[1:]))
+    assert audit_sentence(cut).endswith("INCONCLUSIVE b; no time was left for a.")
+    assert audit_sentence(study.result) == ""
 
 
 TRAINED = dataclasses.replace(

@@ -19,7 +19,7 @@ import pytest
 import medgraft.studies.race as racing
 from medgraft.data.split import Development, make_folds
 from medgraft.scenario import Head, Preprocessing, Scenario
-from medgraft.studies.audit_budget import pairs_within
+from medgraft.studies.audit_budget import pairs_suited, pairs_within, said_of_pairs
 from medgraft.studies.budget_plan import PlannedStep, planned_in
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario
@@ -280,6 +280,27 @@ def test_an_audit_is_cut_to_the_time_there_is_and_stays_so() -> None:
     assert pairs(900.0, dearer=10) == 0  # of 13 pairs nothing could be said
     assert pairs(2000.0, events=world.events[-3:-2]) == 80  # as it was decided
     assert pairs_within(dataclasses.replace(found, budget=None), key, world) == 80  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("network", "n_images", "pairs"),
+    [
+        (0.4e9, 300, 80),  # quick: 80 pairs of 60 images are 1.9e12 multiply-adds
+        (15e9, 300, 40),  # 1e13 hold 11 pairs, and 40 are the least
+        (15e9, 3000, 50),  # reading all images costs as much as 50 pairs
+        (15e9, 100_000, 80),
+    ],
+)
+def test_an_audit_of_a_slow_network_costs_no_more_than_reading_the_images(
+    network: float, n_images: int, pairs: int
+) -> None:
+    scenario = Scenario.from_key("probe/a/blocks.1/svm")
+    entry: Any = SimpleNamespace(scenario=scenario, cost=Cost(int(network), 1))
+    assert pairs_suited([entry], scenario.key, n_images, 80) == pairs
+    assert pairs_suited([entry], scenario.key, n_images, 79) == 79  # somebody's own number
+    said = said_of_pairs(80, pairs)
+    assert bool(said) == (pairs < 80)
+    assert all(f"draws {pairs} pairs of images instead of 80" in one.text for one in said)
 
 
 def test_looks_that_take_longer_than_was_reckoned_are_given_up_and_stay_so(

@@ -22,7 +22,7 @@ from medgraft.learn.fit import cross_fitted
 from medgraft.run_folders import study_to_folder
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import plan
-from medgraft.studies.store import RunError, RunStore
+from medgraft.studies.store import IMAGES, RunError, RunStore, read_images
 from medgraft.types import ImageTable
 
 OPTIONS = StudyOptions(heads=("logistic", "knn"))
@@ -61,12 +61,15 @@ def figures(run: Path) -> dict[str, object]:
     return content
 
 
-def test_a_run_leaves_what_the_design_says(run: Path) -> None:
+def test_a_run_leaves_what_the_design_says(run: Path, table: ImageTable) -> None:
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.json", "run.jsonl", "predictions.parquet", "model", "result.json", "report.html",
-        "methods.md", "references.bib",
+        "methods.md", "references.bib", "images.parquet",
     }  # fmt: skip
+    assert read_images(run / IMAGES, [str(table.ids[3])]) == {
+        table.ids[3]: (Path(table.sources[3].path), table.content_hashes[3])
+    }
     content = json.loads((run / "result.json").read_text())
     assert content["schema"] == 1
     assert set(content) == {
@@ -225,6 +228,26 @@ def test_a_run_that_judged_nothing_is_taken_over_and_no_other(tmp_path: Path) ->
     with pytest.raises(RunError, match="holds a run already"):
         RunStore(other, {"seed": 2})
     assert (other / "config.json").read_text() == "somebody's settings"
+
+
+def test_a_run_that_was_stopped_goes_on_with_a_smaller_audit_or_none(tmp_path: Path) -> None:
+    asked = {"seed": 1, "audit": True, "audit_pairs": 80}
+    RunStore(tmp_path, asked).event("scenario judged", key="k")
+    RunStore(tmp_path, {**asked, "audit_pairs": 30}, resume=True)
+    RunStore(tmp_path, {**asked, "audit": False, "audit_pairs": 30}, resume=True)
+    for other in (asked, {**asked, "audit": False, "audit_pairs": 30, "seed": 2}):
+        with pytest.raises(RunError, match=r"different: (audit, audit_pairs|seed)\); choose"):
+            RunStore(tmp_path, other, resume=True)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(RunError, match=r"different: audit_pairs"):
+        RunStore(tmp_path, {**asked, "audit": False, "audit_pairs": 20}, resume=True)
+
+
+def test_a_text_where_names_are_wanted_and_an_estimator_are_refused_with_what_to_write() -> None:
+    with pytest.raises(ScenarioError, match=r"give heads=\('svm',\)"):
+        StudyOptions(heads="svm")  # type: ignore[arg-type]
+    with pytest.raises(ScenarioError, match=r"given as object, .*medgraft\.encode"):
+        StudyOptions(heads=(object(),))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b'{"seed": ', b"\xff\xfe", b"[1, 2]", b"7"])

@@ -56,7 +56,7 @@ def test_a_probe_is_judged_as_in_a_study(
     assert len(found.crossed.predictions) == len(table)  # no test split was made
     assert found.tested is None
     assert {file.name for file in (tmp_path / "T").iterdir()} == {
-        "model", "predictions.parquet", "config.json", "run.jsonl",
+        "model", "predictions.parquet", "images.parquet", "config.json", "run.jsonl",
     }  # fmt: skip
     assert load_model(tmp_path / "T").scenario == scenario
     with pytest.raises(MedgraftError, match="is not empty"):

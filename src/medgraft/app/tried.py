@@ -25,7 +25,8 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">{again}
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/page/app.css">
 <title>{title} · medgraft</title></head>
-<body><main><h1>{title}</h1><p class="lead">{text}</p></main></body></html>"""
+<body><main><h1>{title}</h1><p class="lead">{text}</p><p><a href="/">All studies</a></p></main>
+</body></html>"""
 AGAIN = '<meta http-equiv="refresh" content="1">'
 
 
@@ -40,7 +41,8 @@ class Tried:
         is_page = scope["method"] == "GET" and scope["path"].endswith("/try/")
         model = self._model(str(scope["path_params"]["id"]), anew=is_page)
         if is_page and not model.ready.done():
-            text = "It takes some seconds, the first time."
+            text = "It is read from the disk, then answers a grey picture to see that all works: "
+            text += "seconds, or a minute while a study runs. This page goes on by itself."
             await _say(send, 200, "The model is being loaded", text, AGAIN)
             return
         try:

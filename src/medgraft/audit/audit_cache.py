@@ -21,13 +21,14 @@ def cached_swap(
     progress: Progress,
     cache: Cache | None,
     models: str,
+    shorter: str = "",
 ) -> Swaps:
     """`swap`, from the cache where it has the answers.
 
     models : what decides the parts' classifiers; where it is '', nothing is kept.
     """
     if cache is None or not models:
-        return swap(parts, units, regions, progress)
+        return swap(parts, units, regions, progress, shorter)
     key = digest(
         AUDIT_CACHE_VERSION,
         models,
@@ -39,7 +40,7 @@ def cached_swap(
     kept = cache.get("answers", key)
     if kept is not None:
         return Swaps(tuple(parts), tuple(units), tuple(regions), kept["prob"])
-    swaps = swap(parts, units, regions, progress)
+    swaps = swap(parts, units, regions, progress, shorter)
     cache.put("answers", key, {"prob": swaps.prob})
     return swaps
 

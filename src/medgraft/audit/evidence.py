@@ -8,7 +8,7 @@ that was declared to be no evidence can fail a model; everything else warns or i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,10 +25,12 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache
 from medgraft.results.evidence import (
     DECIDES,
+    FEW_OF_CLASS,
     FEW_PAIRS,
     INSIDE,
     MOVED,
     POINTS,
+    UNDECIDED,
     RegionEffect,
     SkillLeft,
 )
@@ -52,7 +54,6 @@ from medgraft.types import (
 # Fixed before `experiments/planted.py` was first run, as those in `results/evidence.py` were; see
 # docs/audit.md.
 WEAK = 0.65  # AUROC below which a model has no evidence to speak of
-FEW = 50  # images of a class below which nothing is decided
 UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
@@ -106,6 +107,7 @@ def audit_evidence(
     progress: Progress = SILENT,
     cache: Cache | None = None,
     key: str = "",
+    shorter: str = "",
 ) -> Audit:
     """Audit what a model's decisions rest on.
 
@@ -116,6 +118,8 @@ def audit_evidence(
         its own. Images without a label are left out.
     cache, key
         Where the models' answers are kept, and what decides the models; without both, nowhere.
+    shorter
+        How a person makes it shorter, in a sentence, which is said where it takes minutes.
 
     Raises
     ------
@@ -139,9 +143,13 @@ def audit_evidence(
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
-    swaps = cached_swap(parts, units, regions, progress, cache, key)
+    swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
-    effects = region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
+    enough = not any(doubt.check == "few_images" for doubt in doubts)
+    effects = tuple(
+        replace(effect, enough=enough)
+        for effect in region_effects(swaps, families, options.seed)  # type: ignore[arg-type]
+    )
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
     findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
@@ -207,7 +215,7 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
     found = []
     if (counts > 0).sum() < 2:
         found.append(AuditFinding("one_class", "warn"))
-    elif counts[counts > 0].min() < FEW:
+    elif counts[counts > 0].min() < FEW_OF_CLASS:
         few = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
         found.append(
             AuditFinding(
@@ -216,7 +224,7 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
                 "masks" if options.masks else "",
                 {"fewest": int(counts.min())},
                 counts={classes[few]: int(counts[few])},
-                limit=FEW,
+                limit=FEW_OF_CLASS,
             )
         )
     if ranked.value < WEAK:
@@ -230,13 +238,13 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
 def _about_regions(
     effects: Sequence[RegionEffect], turned: dict[str, tuple[str, ...]]
 ) -> list[AuditFinding]:
-    """A finding for every region that decides, one for those that do not, one for the map."""
+    """A finding for every region that decides or may do, and one for those that do not."""
     found = []
     quiet: dict[str, list[RegionEffect]] = {"declared": [], "suspect": []}
     for effect in effects:
         if effect.role not in quiet:
             continue
-        if effect.decides:
+        if effect.decides or effect.undecided:
             found.append(_decides(effect, turned[effect.region]))
         else:
             quiet[effect.role].append(effect)
@@ -249,11 +257,11 @@ def _about_regions(
 
 
 def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
-    """A region whose class content turns labels."""
+    """A region whose class content turns labels, or may do."""
     declared = effect.role == "declared"
     return AuditFinding(
-        DECIDES,
-        "severe" if declared else "warn",
+        DECIDES if effect.decides else UNDECIDED,
+        "severe" if declared and effect.decides else "warn",
         "declared" if declared else "suspect",
         _numbers(effect),
         images,

@@ -80,7 +80,10 @@ def _deciding(effects: tuple[RegionEffect, ...]) -> Iterator[str]:
 
 
 def _exchanges(swaps: Swaps, name: str) -> list[Exchange]:
-    """Images whose label follows the donor in this region, the most moved first, each once."""
+    """Images whose label this region of the other class changes, the most moved first, each once.
+
+    Of those whose label follows the donor, which the model calls otherwise as they are.
+    """
     row = next(i for i, region in enumerate(swaps.regions) if region.name == name)
     found: list[tuple[float, int, int, int]] = []
     for number, unit in enumerate(swaps.units):
@@ -88,7 +91,9 @@ def _exchanges(swaps: Swaps, name: str) -> list[Exchange]:
         for place, recipient in enumerate(unit.recipients):
             prob = swaps.prob[number, row, place, :, 0]  # (2 donors, n_classes)
             other = int(unit.classes[0] == part.table.labels[recipient])
-            if tuple(part.labels(prob)) == unit.classes:
+            given = part.labels(prob)
+            before = part.labels(part.said.y_prob[recipient][None])[0]
+            if tuple(given) == unit.classes and given[other] != before:
                 found.append((-float(np.abs(prob[0] - prob[1]).max()), number, place, other))
     shown: dict[int, Exchange] = {}
     for _, number, place, other in sorted(found):

@@ -7,6 +7,7 @@ comes from these answers (`effects.py`). Nothing here depends on what is declare
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -34,6 +35,8 @@ from medgraft.types import (
     Skipped,
 )
 
+TIMED = 2  # pairs by which the time of all is reckoned, after the first
+LONG = 60.0  # seconds that are told beforehand
 RECIPIENTS = 2  # of a pair of donors: one of each of their classes
 BRIGHTER = 16  # grey levels by which a donor is made brighter or darker; more is content
 LEAST = 1e-6  # probability, so that log odds are finite
@@ -203,14 +206,46 @@ def _next(queue: list[int], table: ImageTable, taken: set[str]) -> int | None:
     return None
 
 
+class Forecast:
+    """Says once, after the first pairs, how long all of them take, where a person would go away.
+
+    shorter : how it is made shorter, in a sentence.
+    """
+
+    def __init__(self, n: int, progress: Progress, shorter: str) -> None:
+        self._n, self._progress, self._shorter = n, progress, shorter
+        self._done, self._began = 0, time.perf_counter()
+
+    def done(self) -> None:
+        """A pair is done; the first is not timed, for networks are compiled in it."""
+        self._done += 1
+        if self._done == 1:
+            self._began = time.perf_counter()
+        if self._done == TIMED + 1:
+            seconds = (time.perf_counter() - self._began) / TIMED * (self._n - self._done)
+            if seconds > LONG:
+                self._progress.say(
+                    f"The audit of {self._n} pairs of images takes about "
+                    f"{max(1, round(seconds / 60))} min more. {self._shorter}".rstrip()
+                )
+
+
 def swap(
-    parts: Sequence[Part], units: Sequence[Unit], regions: Sequence[Region], progress: Progress
+    parts: Sequence[Part],
+    units: Sequence[Unit],
+    regions: Sequence[Region],
+    progress: Progress,
+    shorter: str = "",
 ) -> Swaps:
-    """Ask every part's classifier about its units' exchanged images."""
+    """Ask every part's classifier about its units' exchanged images.
+
+    shorter : a sentence on how this is made shorter, said where it takes minutes.
+    """
     n_classes = len(parts[0].fitted.classes)
     shape = (len(regions), RECIPIENTS, 2, 2)
     prob = np.empty((len(units), *shape, n_classes))
     each = int(np.prod(shape))
+    told = Forecast(len(units), progress, shorter)
     with progress.task("Exchanging regions between images", len(units) * each) as advance:
         for number, part in enumerate(parts):
             rows = [i for i, unit in enumerate(units) if unit.part == number]
@@ -219,8 +254,10 @@ def swap(
 
             def stream(part: Part = part, rows: list[int] = rows) -> Iterator[Canvas]:
                 for row in rows:
-                    yield from _swapped(part, units[row], regions)
-                    advance(each)
+                    for canvas in _swapped(part, units[row], regions):
+                        yield canvas
+                        advance(1)
+                    told.done()
 
             prob[rows] = part.probabilities(stream()).reshape(len(rows), *shape, n_classes)
     return Swaps(tuple(parts), tuple(units), tuple(regions), prob)

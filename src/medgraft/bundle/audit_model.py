@@ -122,7 +122,12 @@ def audit_model(
         extractor.progress.say(one.text)
     table = in_classes_of(fitted, table)
     table, options, missing = _masked(table, options, masks)
-    audit = audit_evidence([(fitted, table)], options, progress=extractor.progress)
+    audit = audit_evidence(
+        [(fitted, table)],
+        options,
+        progress=extractor.progress,
+        shorter="Fewer pairs (--pairs) take less.",
+    )
     seen = SeenBefore(n=len(table))
     if folder is not None:
         seen = recognise(folder, learned_from(folder, fitted), table, extractor)[1]

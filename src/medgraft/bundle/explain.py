@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.bundle.model import label_of, load_model
-from medgraft.bundle.predict import find_images
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, cam_maps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def evaluate_model(
-    path: Path,
+    path: str | os.PathLike[str],
     table: ImageTable,
     extractor: Extractor,
     class_shares: str = TRAINING,
@@ -168,7 +169,7 @@ def evaluate_model(
     BundleError
         There is no such classifier, or it keeps nothing to answer what is asked by.
     """
-    folder = bundle_folder(path)
+    folder = bundle_folder(Path(path))
     fitted = at_wish(folder, load(folder, extractor), asked.sensitivity, asked.specificity)
     strange = UnlikeJudge.of(folder, fitted, extractor, asked.unlike_rate)
     findings = compare_with_rule(table, fitted.rule)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,18 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import load
+from medgraft.runs.find import RunFolder, kinds_in
+from medgraft.runs.read import read_run
+from medgraft.studies.store import read_events
 from medgraft.types import FittedScenario, Floats, ImageTable
 
 
 def load_model(
-    path: Path | str,
+    path: str | os.PathLike[str],
     *,
     engine: str = "openvino",
     workers: int | None = None,
-    cache: Path | str | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> FittedScenario:
     """Load the classifier of a finished study (its folder, the folder `model` in it, or a bundle).
 
@@ -32,10 +37,21 @@ def load_model(
     cache
         The folder where converted graphs are kept; the user's cache by default.
 
+    Returns
+    -------
+    FittedScenario
+        Its `predict` takes an `ImageTable` or paths, and gives `Predictions` and what could not be
+        read.
+
     Raises
     ------
     BundleError
         There is none, or it was changed since it was saved.
+
+    Examples
+    --------
+    >>> predictions, skipped = load_model("run").predict(["new/"])  # doctest: +SKIP
+    >>> predictions.ids, predictions.y_prob  # (n,) paths, (n, n_classes)  # doctest: +SKIP
     """
     kept = Cache(None if cache is None else Path(cache))
     return load(bundle_folder(Path(path)), Extractor(kept, engine=engine, workers=workers))
@@ -47,12 +63,14 @@ def bundle_folder(path: Path) -> Path:
     Raises
     ------
     BundleError
-        A file is no whole bundle, or holds what none may hold; or it is the run of a study of
-        several findings, each of which has a classifier.
+        A file is no whole bundle, or holds what none may hold; or it is the run of a study that is
+        not finished, or of several findings, each of which has a classifier.
     """
     if is_archive(path):
         return unpacked(path) / "model"
     inside, findings = path / "model", path / "findings"
+    if not inside.is_dir() and (unfinished := _unfinished(path)):
+        raise BundleError(unfinished)
     if findings.is_dir() and not inside.is_dir() and (path / "result.json").is_file():
         one = next(iter(sorted(findings.iterdir())), findings)
         raise BundleError(
@@ -60,6 +78,26 @@ def bundle_folder(path: Path) -> Path:
             f"folder of one, such as {one}"
         )
     return inside if not (path / "bundle.json").is_file() and inside.is_dir() else path
+
+
+def _unfinished(path: Path) -> str:
+    """Why the folder of a study that is under way or was stopped has no model; '' of any other."""
+    if not path.is_dir() or "study" not in kinds_in(path):
+        return ""
+    run = read_run(RunFolder(path, "study"))
+    if run.state == "running":
+        began = read_events(path)[0]["time"]
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(began)))
+        return (
+            f"{path} has no model yet: its study has been running since {since} ({run.reason}); "
+            "wait until it is finished"
+        )
+    if run.state == "killed":
+        return (
+            f"{path} has no model: its study ended before it was finished ({run.reason}); type its "
+            "command again with --resume, which goes on with what is done"
+        )
+    return ""
 
 
 def in_classes_of(fitted: FittedScenario, table: ImageTable) -> ImageTable:

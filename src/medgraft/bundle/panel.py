@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from medgraft.bundle.model import bundle_folder
-from medgraft.bundle.predict import Classification, classified, find_images
+from medgraft.bundle.predict import Classification, classified
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
 from medgraft.data.preprocess import recipe_of
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import Outputs, run_feature_plans

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +11,14 @@ from typing import Any, NamedTuple
 from medgraft.bundle.model import label_of
 from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.data.dicom.identity import public_names
-from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
-from medgraft.data.scan import entries_below
-from medgraft.errors import DataError
+from medgraft.data.unlabelled import find_images
 from medgraft.evaluate.grades import mean_grade
 from medgraft.files import write_csv
 from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
 
 AND = " | "  # between the classes of a set
 UNLIKE = {None: "", True: "yes", False: "no"}
-MASK = "a mask of another image by its folder, name or values; name the file to judge it anyway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,35 +146,6 @@ def _cells(answer: Classification | None, classes: Sequence[str]) -> list[object
     if answer is None:
         return [""] * (1 + len(classes))
     return [answer.label, *(answer.probabilities[name] for name in classes)]
-
-
-def find_images(paths: Sequence[str]) -> dict[str, str]:
-    """Image files named by paths, folders (searched below) and patterns, each once, in order.
-
-    The values say why a file or folder cannot be read, where that is known ('' elsewhere). A path
-    that is not there is kept, so that it is answered with its reason.
-    """
-    found: dict[str, str] = {}
-    for path in paths:
-        if os.path.isdir(path):  # noqa: PTH112  of os.path, which is False where it may not look
-            entries = list(entries_below(Path(path)))
-            images = [parts for parts, problem in entries if parts and not problem]
-            masks = set(images) - set(find_masks(Path(path), images).images)
-            for parts, problem in entries:
-                problem = MASK if parts in masks else problem
-                # A name that is not UTF-8 has no place in a study; here nothing hangs on it.
-                file = str(Path(path, *parts))
-                found[file] = problem if shown(file) == file else ""
-        elif not os.path.exists(path) and glob.has_magic(path):  # noqa: PTH110
-            matches = glob.glob(path, recursive=True)  # noqa: PTH207  a pattern has no folder
-            found |= dict.fromkeys(sorted(matches), "")
-        else:
-            found[path] = ""
-    if not found:
-        raise DataError(
-            f"no images in {', '.join(paths)}; give image files, a folder of them or a pattern"
-        )
-    return found
 
 
 class _Read(NamedTuple):

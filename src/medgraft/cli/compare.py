@@ -180,7 +180,7 @@ def study(
         typer.Option(
             metavar="30m|2h",
             help="How long the study may take. What is worth it in that time is run, unless "
-            "--families says what.",
+            "--families says what. Of several findings: what is left of it is for audits.",
         ),
     ] = "",
     dry_run: Annotated[
@@ -260,6 +260,8 @@ def study(
     from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.preview import preview
+    from medgraft.studies.run_lock import locked
+    from medgraft.studies.store import check_place
 
     options = StudyOptions(
         backbones=tuple(backbone or ()),
@@ -288,6 +290,9 @@ def study(
         learning_curve=learning_curve,
     )
     check_places(cache, folder=None if dry_run else out)
+    if not dry_run and out.exists():
+        with locked(out):  # before images are read
+            check_place(out, resume=resume)
     if mlflow:
         check_server(mlflow)
     progress = terminal.progress(quiet)

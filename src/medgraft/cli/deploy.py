@@ -81,8 +81,8 @@ def export(
             "--int8",
             metavar="DATA",
             help="Let networks compute in 8 bits (--format openvino; pip install "
-            "'medgraft[int8]'): half of the patients of these labelled images set the ranges, the "
-            "other half say what it costs.",
+            "'medgraft[int8]'): some of the patients of these labelled images set the ranges, the "
+            "others, best such as MODEL has not learned from, say what it costs.",
         ),
     ] = None,
     int8_limit: Annotated[

@@ -91,14 +91,18 @@ def preset_asked(augment: str, modality: str) -> str:
 
 
 def command_line(table: ImageTable) -> str:
-    """What was typed, to be typed again; without paths where the images are DICOM."""
+    """What was typed, to be typed again from the start; without paths where the images are DICOM.
+
+    A run that was resumed is had again by the command that began it.
+    """
     import shlex
 
     from medgraft.data.dicom.identity import without_paths
     from medgraft.data.listing import shown
     from medgraft.files import without_credentials
 
-    words = without_paths(["medgraft", *sys.argv[1:]], table)
+    typed = [word for word in sys.argv[1:] if word != "--resume"]
+    words = without_paths(["medgraft", *typed], table)
     return shown(without_credentials(shlex.join(words)))
 
 

@@ -248,12 +248,14 @@ def audit(
     """
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.audit_model import audit_model, audit_to_folder
+    from medgraft.foreign.open_model import check_file
 
     unwanted = {"": (), "fail": ("FAIL",), "warn": ("FAIL", "WARN", "INCONCLUSIVE")}
     if fail_on not in unwanted:
         raise typer.BadParameter(f"--fail-on takes fail or warn, not {fail_on!r}")
     judged, data, asked = model_and_data(model, data, foreign)
     check_places(cache, folder=out)
+    check_file(judged)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
     options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)

@@ -9,6 +9,7 @@ from medgraft.types import Finding, Skipped
 
 MANY = 1 / 20  # of all images
 MANY_OF_CLASS = 1 / 10  # of the images of one class
+NAMED = 3  # in a sentence
 
 
 def warn_of_skipped(
@@ -40,5 +41,22 @@ def warn_of_skipped(
             {"skipped": lost, "images": total},
             tuple(one.source for one in skipped[:12]),
             "Look at the first of them: a whole kind of images may be missing from the study.",
+        )
+    ]
+
+
+def name_skipped(skipped: Sequence[Skipped]) -> list[Finding]:
+    """The images that were left out of a count that was given before, by name."""
+    named = "; ".join(f"{one.source} ({one.reason})" for one in skipped[:NAMED])
+    more = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
+    images = "1 image" if len(skipped) == 1 else f"{len(skipped):,} images"
+    return [
+        Finding(
+            "unreadable",
+            "info",
+            f"{images} cannot be read and {'is' if len(skipped) == 1 else 'are'} left out: "
+            f"{named}{more}.",
+            {"n": len(skipped)},
+            tuple(one.source for one in skipped[:12]),
         )
     ]

@@ -158,13 +158,7 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
         free = np.ones(len(table), bool)
     test = np.zeros(len(table), bool)
     test[free] = holdout(table.groups[free], table.labels[free], fraction, seed)
-    made = Finding(
-        "test_split",
-        "info",
-        f"No test split was given: {test.sum():,} of {len(table):,} images (seed {seed}) were set "
-        "aside, stratified by class, with groups whole.",
-        {"n": int(test.sum()), "seed": seed},
-    )
+    made = _set_aside(int(test.sum()), len(table), seed)
     absent = [name for i, name in enumerate(table.classes) if not (table.labels[test] == i).any()]
     untested = Finding(
         "untested_class",
@@ -177,6 +171,26 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
     findings = (*table.findings, made, *([untested] if absent else []))
     # What is black and white may not be chosen by images that are now the test.
     return found_again(replace(table, splits=np.where(test, "test", named), findings=findings))
+
+
+STRATIFIED = "were set aside, stratified by class, with groups whole."
+
+
+def _set_aside(n: int, of: int, seed: int) -> Finding:
+    text = f"No test split was given: {n:,} of {of:,} images (seed {seed}) {STRATIFIED}"
+    return Finding("test_split", "info", text, {"n": n, "seed": seed})
+
+
+def recounted(table: ImageTable) -> ImageTable:
+    """The table, its finding on the test split of the images that are left."""
+    n = int((table.splits == "test").sum())
+    findings = tuple(
+        _set_aside(n, len(table), int(one.numbers["seed"]))
+        if one.check == "test_split" and one.text.endswith(STRATIFIED)
+        else one
+        for one in table.findings
+    )
+    return replace(table, findings=findings)
 
 
 def holdout(groups: Strings, labels: Ints, fraction: float, seed: int = 0) -> Mask:

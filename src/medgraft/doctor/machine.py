@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from medgraft.doctor.findings import Machine
+from medgraft.features.openvino_graph import import_openvino
 
 # Settings that decide speed or device, and hold nothing but numbers and short words.
 SETTINGS = (
@@ -116,9 +117,7 @@ def _control_groups(controller: str) -> list[Path]:
 
 def _openvino_devices() -> tuple[str, ...]:
     try:
-        import openvino
-
-        core = openvino.Core()
+        core = import_openvino().Core()
         devices = core.available_devices
         return tuple(f"{one}: {core.get_property(one, 'FULL_DEVICE_NAME')}" for one in devices)
     except Exception:  # noqa: BLE001  the live check tells what is wrong with it

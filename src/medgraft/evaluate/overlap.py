@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import DataError
 from medgraft.evaluate.calibration import cross_fit, require_development
+from medgraft.evaluate.compare import compare, estimate_all
 from medgraft.evaluate.intervals import (
     DEFAULT,
     Sampling,
@@ -76,8 +77,10 @@ def lower_end(
     weights = overlap_weights(calibrated.y_prob, y)
     effective = effective_groups(weights, y, predictions.groups)
     areas = statistics(judge(calibrated, Operating(0.5, "none chosen")), ["auroc"])
-    before, after = (float(areas(w[:, None])[0, 0]) for w in (np.ones(len(y)), weights))
-    found = LowerEnd(None, float(effective.min()), before, after)
+    after = float(areas(weights[:, None])[0, 0])
+    (plain,) = estimate_all([surface], "auroc")
+    (beyond,) = compare(predictions, [surface], "auroc")
+    found = LowerEnd(None, float(effective.min()), plain.value, after, surface=plain, beyond=beyond)
     if after > STILL_TELLING:
         return dataclasses.replace(found, reason="still telling")
     if found.n_effective < FEWEST:

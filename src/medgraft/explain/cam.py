@@ -136,7 +136,7 @@ def signed_maps(
 
 def has_cam(fitted: FittedScenario) -> bool:
     """Whether a gradient leads from the classifier's scores to one canvas."""
-    return bool(fitted.networks) and fitted.networks[0].torch_graph() is not None
+    return bool(fitted.networks) and fitted.networks[0].differentiable
 
 
 def block_taps(fitted: FittedScenario) -> dict[int, str]:

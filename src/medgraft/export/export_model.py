@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgraft.bundle.archive import CARD, INDEX
-from medgraft.bundle.model import bundle_folder, label_of
+from medgraft.bundle.model import bundle_folder, in_classes_of, label_of
 from medgraft.bundle.model_card import facts_of
+from medgraft.bundle.seen_before import learned_from, recognise
 from medgraft.errors import ExportError
 from medgraft.export.formats import FORMATS, INPUT, OUTPUT, Runner, open_graph, write_graph
 from medgraft.export.int8 import LIMIT, answers, halves, import_nncf, judged, quantise
@@ -58,8 +61,9 @@ def export_model(
         data that its study was given, where that still lies there.
     runtime : also write a program that answers from image files without torch and without medgraft.
 
-    int8 : labelled images, by half of whose patients the ranges of networks in 8 bits are set, and
-        by the other half it is judged what that costs; None for single precision.
+    int8 : labelled images, by some of whose patients the ranges of networks in 8 bits are set, and
+        by the others, if there are enough by those not learned from, it is judged what that costs;
+        None for single precision.
     int8_limit : of the AUROC that may be lost.
 
     Raises
@@ -93,14 +97,14 @@ def export_model(
     from medgraft.export.graph import classifier_graph
 
     graph = classifier_graph(fitted)
-    reference = reference_of(fitted, paths)
+    reference = reference_of(fitted, paths, progress=extractor.progress)
     facts = _facts(fitted, format)
     with written_folder(out) as temporary:
         file = write_graph(format, graph, fitted.spec.size, temporary, facts)
         run = open_graph(format, file, extractor.workers)
-        found, eight = from_canvases(fitted, reference, run), None
+        found, eight = from_canvases(fitted, reference, run, extractor.progress), None
         if int8 is not None:
-            eight = _in_8_bits(fitted, run, file, int8, int8_limit)
+            eight = _in_8_bits(folder, fitted, run, file, int8, int8_limit, extractor)
             prob = answers(open_graph(format, file, extractor.workers), reference.canvases)
             labels = tuple(label_of(fitted, p) for p in prob)
             reference = dataclasses.replace(reference, prob=prob, labels=labels)
@@ -128,13 +132,18 @@ def export_model(
 
 
 def _in_8_bits(
-    fitted: FittedScenario, exact: Runner, file: Path, table: ImageTable, limit: float
-) -> Int8:
+    folder: Path, fitted: FittedScenario, exact: Runner, file: Path, table: ImageTable,
+    limit: float, extractor: Extractor,
+) -> Int8:  # fmt: skip
     """Write the graph anew in 8 bits, and judge it by images that set no range of it."""
-    by, on = halves(fitted, table)
+    table = in_classes_of(fitted, table)
+    known, seen = recognise(folder, learned_from(folder, fitted), table, extractor)
+    by, on = halves(fitted, table, known)
     quantise(file, by[0])
     rounded = open_graph("openvino", file)
-    return judged(fitted, exact, rounded, len(by[0]), on, limit)
+    judges = int(known[np.isin(table.ids, on[1].ids)].sum())
+    learned = None if seen.same_file is None else judges
+    return judged(fitted, exact, rounded, len(by[0]), on, limit, learned)
 
 
 def _facts(fitted: FittedScenario, format: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import ExportError, optional
 from medgraft.features.engine import default_workers
-from medgraft.features.openvino_graph import openvino_graph
+from medgraft.features.openvino_graph import import_openvino, openvino_graph
 from medgraft.types import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _write_onnx(
 def _write_openvino(
     graph: nn.Module, example: torch.Tensor, folder: Path, facts: Mapping[str, Any]
 ) -> Path:
-    import openvino as ov
+    ov = import_openvino()
 
     model = openvino_graph(graph, example)
     model.reshape([-1, *example.shape[1:]])
@@ -133,7 +133,7 @@ def _open_onnx(path: Path, workers: int) -> Runner:
 
 
 def _open_openvino(path: Path, workers: int) -> Runner:
-    import openvino as ov
+    ov = import_openvino()
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": workers}
     compiled = ov.Core().compile_model(path, "CPU", settings)

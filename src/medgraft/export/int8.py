@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from medgraft.bundle.model import in_classes_of, label_of
+from medgraft.bundle.model import label_of
 from medgraft.errors import DataError, ExportError, optional
 from medgraft.evaluate.compare import compare
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.metrics import judge
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
+from medgraft.features.openvino_graph import import_openvino
 from medgraft.files import folder_beside
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.results.export import Int8
@@ -36,21 +38,23 @@ FLOAT = (r".*scores.*", r".*probabilities.*", r".*resize.*")  # operations that 
 
 
 def halves(
-    fitted: FittedScenario, table: ImageTable
+    fitted: FittedScenario, table: ImageTable, learned: NDArray[np.bool_]
 ) -> tuple[tuple[Pixels, ImageTable], tuple[Pixels, ImageTable]]:
     """Canvases and rows of labelled images to set ranges by, and of other patients to judge by.
+
+    Patients that the model has not learned from judge, where there are enough of them.
+
+    learned : (n,) from which images it surely has.
 
     Raises
     ------
     DataError
         A half has too few images, or the second not two classes.
     """
-    known = in_classes_of(fitted, table)
-    groups = np.unique(known.groups)
-    first = np.isin(known.groups, np.random.RandomState(0).permutation(groups)[: len(groups) // 2])
+    first, second = _dealt(table, learned)
     parts = []
-    for rows, most in ((first, CALIBRATED), (~first, JUDGED)):
-        part = known.select(rows)
+    for rows, most in ((first, CALIBRATED), (second, JUDGED)):
+        part = table.select(rows)
         parts.append(_read(fitted, part.select(evenly_drawn(len(part), most, 0))))
     for _, part in parts:
         if len(part) < LEAST:
@@ -61,6 +65,30 @@ def halves(
     if len(np.unique(parts[1][1].labels)) < 2:
         raise DataError("--int8 is judged by images of two classes or more; give images of others")
     return parts[0], parts[1]
+
+
+def _dealt(
+    table: ImageTable, learned: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) which images set ranges and (n,) which judge."""
+    strange = ~np.isin(table.groups, table.groups[learned])
+    if not _can_judge(table, strange):
+        return _halved(table, np.ones(len(table), bool))
+    return (~strange, strange) if (~strange).sum() >= LEAST else _halved(table, strange)
+
+
+def _can_judge(table: ImageTable, rows: NDArray[np.bool_]) -> bool:
+    return rows.sum() >= LEAST and len(np.unique(table.labels[rows])) > 1
+
+
+def _halved(
+    table: ImageTable, rows: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """These rows, by halves of their patients."""
+    groups = np.unique(table.groups[rows])
+    some = np.random.RandomState(0).permutation(groups)[: len(groups) // 2]
+    first = np.isin(table.groups, some)
+    return first & rows, ~first & rows
 
 
 def _read(fitted: FittedScenario, table: ImageTable) -> tuple[Pixels, ImageTable]:
@@ -75,7 +103,7 @@ def _read(fitted: FittedScenario, table: ImageTable) -> tuple[Pixels, ImageTable
 
 
 def import_nncf() -> Any:
-    """NNCF, which tells nobody that it is used and prints nothing.
+    """NNCF and OpenVINO, which tell nobody that they are used and print nothing.
 
     Raises
     ------
@@ -83,6 +111,7 @@ def import_nncf() -> Any:
         It is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else it tells its makers
+    import_openvino()
     nncf: Any = optional("nncf", "int8")
     nncf.set_log_level(logging.ERROR)
     return nncf
@@ -90,7 +119,7 @@ def import_nncf() -> Any:
 
 def quantise(path: Path, canvases: Pixels) -> None:
     """Write an OpenVINO graph anew with its networks in 8 bits, ranges set by canvases."""
-    import openvino as ov
+    ov = import_openvino()
 
     nncf = import_nncf()
     model = ov.Core().read_model(path)
@@ -116,8 +145,11 @@ def judged(
     calibrated: int,
     part: tuple[Pixels, ImageTable],
     limit: float = LIMIT,
+    learned: int | None = None,
 ) -> Int8:
     """What the graph in 8 bits loses against the exact one, on images whose labels are known.
+
+    learned : from how many of them the model has learned, None where nobody knows.
 
     Raises
     ------
@@ -141,6 +173,7 @@ def judged(
     pairs = zip(a.y_prob, b.y_prob, strict=True)
     return Int8(
         n=len(a),
+        learned=learned,
         calibrated=calibrated,
         before=before,
         after=after,

@@ -7,22 +7,22 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.bundle.model import label_of
-from medgraft.bundle.predict import find_images
 from medgraft.data.listing import shown
+from medgraft.data.unlabelled import find_images
 from medgraft.errors import DataError, ExportError
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.results.export import FromFiles, Parity
-from medgraft.types import Canvas, FittedScenario, Floats, Pixels, Source
+from medgraft.types import Canvas, FittedScenario, Floats, Pixels, Progress, Silent, Source
 
 FROM_CANVAS, FROM_FILE = 1e-4, 5e-3  # of a probability, at most
 LABELS = 500  # images of which one label may not change
@@ -31,6 +31,8 @@ BATCHES = (1, 2, 7)
 ALONE = 8  # images timed one by one
 BATCH = 16
 PROGRAM_SECONDS = 600
+SILENT = Silent()
+T = TypeVar("T")
 ALONE_IN_ITS_PROCESS = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(("torch", "medgraft", "cv2", "scipy", "sklearn")))
@@ -51,7 +53,12 @@ class Reference:
     skipped: int
 
 
-def reference_of(fitted: FittedScenario, paths: Sequence[str], most: int = MOST) -> Reference:
+def reference_of(
+    fitted: FittedScenario,
+    paths: Sequence[str],
+    most: int = MOST,
+    progress: Progress = SILENT,
+) -> Reference:
     """The model's own answers for at most so many images of files, folders and patterns.
 
     Raises
@@ -61,25 +68,40 @@ def reference_of(fitted: FittedScenario, paths: Sequence[str], most: int = MOST)
     """
     files = [file for file, problem in find_images(paths).items() if not problem]
     files = [files[row] for row in evenly_drawn(len(files), most, 0).tolist()]
-    rows = list(fitted.canvases(files, [Source(file) for file in files]))
+    with progress.task("Reading images to hold the graph to the model on", len(files)) as advance:
+        sources = [Source(file) for file in files]
+        rows = list(counted(fitted.canvases(files, sources), advance))
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:
         raise DataError(
             f"none of {len(files)} images for --parity can be read; name some that the model is for"
         )
     seen = np.empty((len(canvases), fitted.spec.size, fitted.spec.size, 3), np.uint8)
-    for row, canvas in zip(seen, canvases, strict=True):
-        to_rgb(canvas.pixels, row)
+    for pixels, canvas in zip(seen, canvases, strict=True):
+        to_rgb(canvas.pixels, pixels)
     fitted.probabilities(canvases[:1])  # what is compiled on first use is not timed
     began = time.perf_counter()
-    prob = fitted.probabilities(canvases)
+    with progress.task("Asking the model", len(canvases)) as advance:
+        prob = fitted.probabilities(counted(canvases, advance))
     seconds = time.perf_counter() - began
     labels = tuple(label_of(fitted, p) for p in prob)
     skipped = len(rows) - len(canvases)
     return Reference(tuple(one.id for one in canvases), seen, prob, labels, seconds, skipped)
 
 
-def from_canvases(fitted: FittedScenario, reference: Reference, run: Runner) -> Parity:
+def counted(batches: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
+    """The same, each counted when it has been used."""
+    for one in batches:
+        yield one
+        advance(1)
+
+
+def from_canvases(
+    fitted: FittedScenario,
+    reference: Reference,
+    run: Runner,
+    progress: Progress = SILENT,
+) -> Parity:
     """Hold a graph to the model on the same canvases.
 
     Raises
@@ -90,7 +112,9 @@ def from_canvases(fitted: FittedScenario, reference: Reference, run: Runner) -> 
     n = len(reference.canvases)
     run(reference.canvases[:2])
     began = time.perf_counter()
-    prob = np.concatenate([run(some) for some in _batches(reference.canvases, BATCH)])
+    with progress.task("Asking the graph", -(-n // BATCH)) as advance:
+        batches = counted(_batches(reference.canvases, BATCH), advance)
+        prob = np.concatenate([run(some) for some in batches])
     per_second = n / (time.perf_counter() - began)
     seven = reference.canvases[np.arange(max(BATCHES)) % n]
     sizes = [np.concatenate([run(some) for some in _batches(seven, size)]) for size in BATCHES]

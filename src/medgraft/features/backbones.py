@@ -35,7 +35,7 @@ from medgraft.features.taps import (
     is_vgg,
     set_size,
 )
-from medgraft.files import StorageError, write_json
+from medgraft.files import StorageError, write_json, written_file
 from medgraft.types import Card, Cost, digest
 
 if TYPE_CHECKING:
@@ -79,6 +79,16 @@ class Backbone:
 
     def taps_at(self, size: int) -> tuple[Tap, ...]:
         """The taps that have a map for images of `size` px, with their cost and side there."""
+        if size not in self._taps_by_size:
+            self._taps_by_size[size] = self._measured(size)
+        return self._taps_by_size[size]
+
+    @functools.cached_property
+    def _taps_by_size(self) -> dict[int, tuple[Tap, ...]]:
+        return {}
+
+    def _measured(self, size: int) -> tuple[Tap, ...]:
+        """`taps_at`, from a note of an earlier process where there is one."""
         recipe = (self.card.name, self.card.size, self.card.dense, size)
         if self.notes is None:
             return _taps(*recipe)
@@ -415,7 +425,8 @@ def save_backbone(backbone: Backbone, path: Path) -> None:
     from safetensors.torch import save_file
 
     state = backbone.network.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    with written_file(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
 
 
 def _check_name(name: str) -> None:

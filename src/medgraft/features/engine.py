@@ -25,7 +25,7 @@ from medgraft.errors import MedgraftError
 from medgraft.features.backbones import Backbone
 from medgraft.features.encoders import pool
 from medgraft.features.norms import MOMENTS, moments
-from medgraft.features.openvino_graph import openvino_graph
+from medgraft.features.openvino_graph import import_openvino, openvino_graph
 from medgraft.features.taps import read_taps
 from medgraft.files import folder_beside, remove_abandoned
 from medgraft.types import Canvas, Pixels, digest
@@ -242,7 +242,7 @@ class OpenVINOEngine:
         workers: int,
         graphs: Path | None = None,
     ) -> None:
-        import openvino as ov
+        ov = import_openvino()
 
         core = ov.Core()
         model = _openvino_model(backbone, outputs, size, graphs)
@@ -293,7 +293,7 @@ def _openvino_model(
     backbone: Backbone, outputs: Sequence[Output], size: int, graphs: Path | None
 ) -> Any:
     """The network's graph for (1, size, size, 3) uint8 RGB, converted once and then kept."""
-    import openvino as ov
+    ov = import_openvino()
 
     if graphs is None:
         return _convert(backbone, outputs, size)
@@ -322,7 +322,7 @@ def _openvino_model(
 
 def _read_graph(path: Path) -> Any:
     """The graph kept there, or None where none can be read."""
-    import openvino as ov
+    ov = import_openvino()
 
     if not (path.is_file() and path.with_suffix(".bin").is_file()):
         return None
@@ -334,7 +334,7 @@ def _read_graph(path: Path) -> Any:
 
 def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
     """Trace the torch network and put the reading of uint8 pixels in front of it."""
-    import openvino as ov
+    ov = import_openvino()
     import torch
     from openvino.preprocess import PrePostProcessor
 
@@ -349,7 +349,7 @@ def _convert(backbone: Backbone, outputs: Sequence[Output], size: int) -> Any:
 
 def _save_graph(model: Any, path: Path) -> None:
     """Write a graph so that another process sees all of it or nothing: weights first, by rename."""
-    import openvino as ov
+    ov = import_openvino()
 
     with folder_beside(path) as folder:
         written = folder / path.name

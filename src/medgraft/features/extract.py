@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe, derive, recipe_of
-from medgraft.data.skipped import warn_of_skipped
-from medgraft.data.split import Development
+from medgraft.data.skipped import name_skipped, warn_of_skipped
+from medgraft.data.split import Development, recounted
 from medgraft.errors import BackboneError, DataError, UnreadableDataError
 from medgraft.features.backbones import DEFAULT, Backbone, load_backbone, save_backbone
 from medgraft.features.cache import ELSEWHERE, Cache, FeatureStore
 from medgraft.features.encoders import half
 from medgraft.features.engine import Engine, Output, default_workers, make_engine, versions
+from medgraft.features.shared import Shared
 from medgraft.files import written_file
 from medgraft.scenario import Scenario
 from medgraft.types import (
@@ -94,9 +95,12 @@ class Extractor:
         For each backbone that needs it, what `load_backbone` takes as `weights`.
     runner
         Who fills the cache instead of this process; nobody by default.
+    shared
+        What several questions about the same images share (`sharing`); nothing by default.
     """
 
     runner: Runner | None = None
+    shared: Shared | None = None
 
     def __init__(
         self,
@@ -124,6 +128,15 @@ class Extractor:
                     name, self.weights.get(name, ""), self.cache.notes
                 )
             return self._backbones[name]
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Keep what no label has a part in, while several questions are about the same images."""
+        outer, self.shared = self.shared, self.shared or Shared()
+        try:
+            yield
+        finally:
+            self.shared = outer
 
     def adopt(self, backbone: Backbone) -> None:
         """Use this backbone under its name from now on (the one a bundle carries)."""
@@ -415,8 +428,12 @@ def without_unreadable(table: ImageTable, skipped: Sequence[Skipped]) -> ImageTa
         return table
     left = without(table, skipped)
     findings = warn_of_skipped(skipped, _by_class(table), _by_class(left))
-    return dataclasses.replace(
-        left, skipped=(*table.skipped, *skipped), findings=(*table.findings, *findings)
+    return recounted(
+        dataclasses.replace(
+            left,
+            skipped=(*table.skipped, *skipped),
+            findings=(*table.findings, *(findings or name_skipped(skipped))),
+        )
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraft.errors import BackboneError, MissingExtraError
+from medgraft.features.openvino_graph import import_openvino
 
 if TYPE_CHECKING:
     import torch
@@ -198,7 +199,7 @@ def _oxford_vgg16(path: Path) -> StateDict:
     Keras trained on BGR, so the first convolution's input channels are turned round. The file's
     dense layers belong to another task and are left alone.
     """
-    import openvino as ov
+    ov = import_openvino()
     import torch
 
     constants = {

@@ -91,6 +91,25 @@ def rows_of(raw: Any, n: int, name: str) -> Floats:
     return found.reshape(n, -1)
 
 
+def read_output(named: Mapping[Any, Any], n_classes: int, asked: str, name: str) -> tuple[str, Any]:
+    """The name of the output that is read, of those that a model answered by, and its numbers.
+
+    What holds no numbers is none of them. Errors as of `choose_output`.
+    """
+    values = {str(key): value for key, value in named.items()}
+    shapes = {key: shape[1:] for key, one in values.items() if (shape := _shape_of(one))}
+    chosen = choose_output(shapes, n_classes, asked, name)
+    return chosen, values[chosen]
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """That of an array, a tensor or lists; () of what is no array of numbers."""
+    try:
+        return tuple(value.shape) if hasattr(value, "shape") else to_array(value).shape
+    except (ValueError, TypeError):
+        return ()
+
+
 def choose_output(
     shapes: Mapping[str, Sequence[int | None]], n_classes: int, asked: str, name: str
 ) -> str:

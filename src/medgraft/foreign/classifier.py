@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import CanvasRecipe
+from medgraft.data.unlabelled import table_of
 from medgraft.errors import ForeignModelError
 from medgraft.features.extract import without
 from medgraft.foreign.answers import Answerer
@@ -29,6 +30,7 @@ from medgraft.types import (
     Grading,
     ImageTable,
     Operating,
+    Paths,
     PixelRule,
     Pixels,
     Predictions,
@@ -98,8 +100,9 @@ class ForeignClassifier:
         p: Floats = np.exp(self.scores(canvases))
         return p
 
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
-        bad: list[Skipped] = []
+    def predict(self, images: ImageTable | Paths) -> tuple[Predictions, tuple[Skipped, ...]]:
+        table, unread = table_of(images)
+        bad = list(unread)
 
         def readable() -> Iterator[Canvas]:
             for one in self.canvases(table.ids.tolist(), table.sources):
@@ -115,7 +118,7 @@ class ForeignClassifier:
     def torch_graph(self) -> None:
         return None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Refused: what it is made of is not ours to store.
 
         Raises

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.errors import ForeignModelError
+from medgraft.features.openvino_graph import import_openvino
 from medgraft.foreign.answers import choose_output, in_channels, rows_of
 from medgraft.foreign.options import ForeignOptions, Normalisation, asked_normalisation
 from medgraft.results.foreign_model import ForeignKind, OutputKind
@@ -38,7 +39,7 @@ class OnnxFile:
     network = ""
 
     def __init__(self, path: Path, options: ForeignOptions, n_classes: int, workers: int) -> None:
-        import openvino as ov
+        ov = import_openvino()
 
         self.name = path.name
         core = ov.Core()

@@ -49,6 +49,24 @@ def is_foreign(model: Model) -> bool:
     return file or "://" in text or bool(FUNCTION.fullmatch(text))
 
 
+def check_file(model: Model) -> None:
+    """Refuse a file of a model that is not there, before images are read for it.
+
+    Raises
+    ------
+    ForeignModelError
+        With the path.
+    """
+    if callable(model) or isinstance(model, ModelCommand) or "://" in str(model):
+        return
+    path = Path(model)
+    if path.suffix.lower() in (ONNX, *SUFFIXES) and not path.is_file():
+        raise ForeignModelError(
+            f"no file at {path}; give the path of an {ONNX}, or of a checkpoint "
+            f"({', '.join(SUFFIXES)})"
+        )
+
+
 def open_model(
     model: Model, table: ImageTable, options: ForeignOptions, workers: int = 1
 ) -> ForeignClassifier:
@@ -71,6 +89,7 @@ def open_model(
     DataError
         No image can be read.
     """
+    check_file(model)
     classes = options.classes or table.classes
     answerer = _answerer(model, options, classes, workers)
     canvases, labels = _looked_at(table, answerer, options, workers)
@@ -153,8 +172,6 @@ def _answerer(
             "is none; leave it out"
         )
     if path.suffix.lower() == ONNX:
-        if not path.is_file():
-            raise ForeignModelError(f"no file at {model}; give the path of an .onnx")
         return OnnxFile(path, options, n_classes, workers)
     return _of_object(imported(text), text, options, n_classes)
 

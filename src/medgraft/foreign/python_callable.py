@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraft.errors import ForeignModelError
-from medgraft.foreign.answers import choose_output, in_channels, rows_of, to_array
+from medgraft.foreign.answers import in_channels, read_output, rows_of
 from medgraft.foreign.options import ForeignOptions
 from medgraft.results.foreign_model import ForeignKind, OutputKind
 from medgraft.types import Floats, Pixels
@@ -55,14 +55,9 @@ class PythonCallable:
                 f"{self.name} raised {type(error).__name__} for {len(images)} images of shape "
                 f"{own.shape[1:]}: {error}"
             ) from error
-        return rows_of(self._chosen(raw), len(images), self.name)
-
-    def _chosen(self, raw: Any) -> Any:
-        if not isinstance(raw, Mapping):
-            return raw
-        shapes = {str(key): to_array(value).shape[1:] for key, value in raw.items()}
-        self.output = choose_output(shapes, self.n_classes, self._asked, self.name)
-        return {str(key): value for key, value in raw.items()}[self.output]
+        if isinstance(raw, Mapping):
+            self.output, raw = read_output(raw, self.n_classes, self._asked, self.name)
+        return rows_of(raw, len(images), self.name)
 
 
 def imported(name: str) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 from medgraft.errors import BackboneError, ForeignModelError
 from medgraft.features.weights import StateDict, import_timm, load_file
-from medgraft.foreign.answers import choose_output, in_channels, rows_of
+from medgraft.foreign.answers import in_channels, read_output, rows_of
 from medgraft.foreign.options import (
     NORMALIZE,
     ForeignOptions,
@@ -84,18 +84,10 @@ class TorchNetwork:
                 f"{self.name} raised {type(error).__name__} for images {pixels.shape}: "
                 f"{str(error)[:200]}; look at --input-size and --channels"
             ) from error
-        return rows_of(self._chosen(raw), len(images), self.name)
-
-    def _chosen(self, raw: Any) -> Any:
-        if isinstance(raw, Mapping):
-            named = {str(key): value for key, value in raw.items()}
-        elif isinstance(raw, tuple | list):
-            named = {str(place): value for place, value in enumerate(raw)}
-        else:
-            return raw
-        shapes = {key: tuple(v.shape)[1:] for key, v in named.items() if hasattr(v, "shape")}
-        self.output = choose_output(shapes, self.n_classes, self._asked, self.name)
-        return named[self.output]
+        if isinstance(raw, Mapping | tuple | list):
+            named = raw if isinstance(raw, Mapping) else dict(enumerate(raw))
+            self.output, raw = read_output(named, self.n_classes, self._asked, self.name)
+        return rows_of(raw, len(images), self.name)
 
 
 def is_torch_module(model: Any) -> bool:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from medgraft.data.preprocess import edit_from_key
 from medgraft.errors import BackboneError, BundleError, ScenarioError
@@ -23,7 +26,7 @@ from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan
 from medgraft.features.weights import PACKAGED, sha256_of
-from medgraft.files import StorageError
+from medgraft.files import StorageError, explained, written_file
 from medgraft.learn.bundle_checks import check_card, check_plan, check_said, check_spec
 from medgraft.types import (
     PLAIN,
@@ -128,6 +131,28 @@ def rule_from(content: dict[str, Any] | None) -> PixelRule:
         page,
         None if window is None else (float(window[0]), float(window[1])),
     )
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays as safetensors, atomically, readable by whom the umask lets read."""
+    from safetensors.numpy import save_file
+
+    with written_file(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def made(folder: str | os.PathLike[str]) -> Path:
+    """The folder of a bundle that is to be written, which is now there.
+
+    Raises
+    ------
+    StorageError
+        It cannot be made.
+    """
+    path = Path(folder)
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def save_weights(folder: Path, backbone: Backbone, extractor: Extractor) -> None:

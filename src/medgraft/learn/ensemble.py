@@ -10,6 +10,7 @@ one recipe share a forward pass.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from medgraft.data.preprocess import recipe_of
+from medgraft.data.unlabelled import table_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.extract import Extractor, without
@@ -25,7 +27,7 @@ from medgraft.features.feature_plan import Outputs, run_feature_plans
 from medgraft.features.weights import sha256_of
 from medgraft.files import write_json
 from medgraft.learn.bundle_checks import check_stack
-from medgraft.learn.bundle_files import BACKBONE, FORMAT, described, identity, read_bundle
+from medgraft.learn.bundle_files import BACKBONE, FORMAT, described, identity, made, read_bundle
 from medgraft.learn.network import NetworkWithHead, in_batches, predictions_of
 from medgraft.learn.stacking import Stack, log_mean, stacked
 from medgraft.types import (
@@ -37,6 +39,7 @@ from medgraft.types import (
     Grading,
     ImageTable,
     Operating,
+    Paths,
     PixelRule,
     Predictions,
     Scenario,
@@ -118,13 +121,14 @@ class FittedEnsemble:
     def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
         return self.calibrator(self.scores(canvases))
 
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+    def predict(self, images: ImageTable | Paths) -> tuple[Predictions, tuple[Skipped, ...]]:
+        table, unread = table_of(images)
         table = table.shown_by(self.rule)
         # One decode of an image, and one forward pass a recipe, for all members.
         skipped = self.extractor.prepare(table, *self.inputs)
         rows = without(table, skipped)
         scores = self._joined([member.predict(rows)[0].scores for member in self.members])
-        return predictions_of(self, rows, scores, self.calibrator), skipped
+        return predictions_of(self, rows, scores, self.calibrator), (*unread, *skipped)
 
     def torch_graph(self) -> None:
         """No one graph holds several members."""
@@ -136,11 +140,11 @@ class FittedEnsemble:
         prob = [one.calibrator(own) for one, own in zip(self.members, scores, strict=True)]
         return log_mean(prob) if self.stack is None else stacked(prob, self.stack)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `bundle.json` and a bundle a member; a backbone that all share is kept once."""
+        folder = made(folder)
         for i, member in enumerate(self.members):
-            own = folder / f"member{i}"
-            own.mkdir()
+            own = made(folder / f"member{i}")
             member.save(own)
             if isinstance(member, NetworkWithHead):
                 share(own / BACKBONE, folder / BACKBONE)

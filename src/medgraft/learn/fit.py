@@ -29,6 +29,7 @@ from medgraft.features.encoders import BaseEncoder
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, encoder_of, feature_plan_of
 from medgraft.features.scratch import stacked
+from medgraft.features.shared import images_key
 from medgraft.learn.bundle_files import read_bundle
 from medgraft.learn.cross_validation import (
     CrossFitted,
@@ -42,7 +43,7 @@ from medgraft.learn.ensemble_cv import COMBINE, cross_combine
 from medgraft.learn.estimators import HEADS, Head, KNNHead, head_from_arrays
 from medgraft.learn.finetune_cv import cross_fit_finetune, fold_networks
 from medgraft.learn.frozen import FittedFrozen, encoded
-from medgraft.learn.heads import nested_scores
+from medgraft.learn.heads import Memo, nested_scores
 from medgraft.learn.out_of_fold import OutOfFold
 from medgraft.learn.stacking import Stack
 from medgraft.learn.trained import FittedTrained
@@ -244,6 +245,7 @@ def _judge_frozen(
         metric=folds.metric,
         sample_weight=weight,
         groups=groups,
+        memo=None if callable(source) else _memo(scenario, feature_plan, development, extractor),
     )
 
     def of(scores: Floats) -> Floats:  # (readings, n, n_classes), the mean over views
@@ -265,6 +267,19 @@ def _judge_frozen(
         **encoder,
         **pack_out_of_fold(out_of_fold, development, began),
     }
+
+
+def _memo(
+    scenario: Scenario, feature_plan: FeaturePlan, development: Development, extractor: Extractor
+) -> Memo | None:
+    """What keeps what the codes of these images alone decide; None where nothing is shared."""
+    shared = extractor.shared
+    if shared is None:
+        return None
+    view = development.folds.view
+    codes = (scenario.pixels, tuple(feature_plan.specs), None if view is None else view.key)
+    images = images_key(development.table)
+    return lambda name, make: shared.get(images, (codes, name), make)
 
 
 def _rows(

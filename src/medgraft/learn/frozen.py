@@ -24,6 +24,7 @@ from medgraft.features.feature_plan import (
 )
 from medgraft.features.scratch import scratch
 from medgraft.learn.bundle_checks import check_fit
+from medgraft.learn.bundle_files import save_arrays
 from medgraft.learn.network import NetworkWithHead
 from medgraft.learn.places import DescriptorScores
 from medgraft.scenario import Encoded
@@ -118,12 +119,10 @@ class FittedFrozen(NetworkWithHead):
         check_fit(self.head, self.encoder, channels, len(self.classes))
 
     def _save_encoder(self, folder: Path) -> dict[str, Any] | None:
-        from safetensors.numpy import save_file
-
         if self.encoder is None:
             return None
         arrays, settings = self.encoder.to_arrays()
-        save_file(arrays, folder / "encoder.safetensors")
+        save_arrays(folder / "encoder.safetensors", arrays)
         assert isinstance(self.scenario.code, Encoded)
         return {"name": self.scenario.code.encoder, "settings": settings}
 

@@ -7,7 +7,7 @@ names, stand in `estimators.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ from medgraft.scenario import DEFAULT_METRIC
 from medgraft.types import Floats, Ints
 
 CodesByFold = Callable[[int | None], NDArray[Any]]
+Memo = Callable[[Hashable, Callable[[], Any]], Any]
+"""What codes alone decide, by a name for it: made by the function given, or what it made before."""
 
 TIE = 1e-4  # inner scores closer than this are equal: the solver promises no more
 
@@ -111,6 +113,7 @@ def nested_scores(
     head: str, X: NDArray[Any] | CodesByFold, y: ArrayLike, fold: Ints, n_folds: int | None = None,
     class_weight: ClassWeight = "balanced", metric: str | Criterion = DEFAULT_METRIC, *,
     sample_weight: Floats | None = None, groups: NDArray[Any] | None = None,
+    memo: Memo | None = None,
 ) -> NestedScores:  # fmt: skip
     """Cross-validate a head, its strength chosen within each training part.
 
@@ -140,6 +143,7 @@ def nested_scores(
         folds are thirds of the other one, with `groups` (n,) whole (by default each row is one).
     metric : a metric of studies, or a criterion of y (n,), scores (n, n_classes) and the inner fold
         (n,) that judged each, higher the better.
+    memo : where X is an array, what keeps what it alone decides; nothing does by default.
 
     Raises
     ------
@@ -156,7 +160,7 @@ def nested_scores(
     fold = np.asarray(fold)
     n_folds = int(fold.max()) + 1 if n_folds is None else n_folds
     plan = _plan(classes, index, weight, fold, n_folds, groups)
-    search = _Search(head, labels, plan, class_weight, judge)
+    search = _Search(head, labels, plan, class_weight, judge, memo or _anew)
     if callable(X) or head == "rbf":
         for k in range(n_folds):
             search.step(_codes(X, k, len(labels)), [k], last=False)
@@ -187,10 +191,10 @@ class _Search:
 
     def __init__(
         self, head: str, labels: NDArray[Any], plan: _Plan, class_weight: ClassWeight,
-        judge: Criterion,
+        judge: Criterion, memo: Memo,
     ) -> None:  # fmt: skip
         self.head, self.labels, self.plan = head, labels, plan
-        self.class_weight, self.judge = class_weight, judge
+        self.class_weight, self.judge, self.memo = class_weight, judge, memo
         self.table: list[Floats] = []
         self.places: list[int] = []
         self.chosen: list[float] = []
@@ -268,13 +272,22 @@ class _Search:
         """All models over one matrix; for `rbf` over the features of the fold's landmarks."""
         kind, plan = HEADS[self.head], self.plan
         if issubclass(kind, KNNHead):
-            return _Neighbours(X, plan, self.class_weight)
+            return _Neighbours(self._near(X), plan, self.class_weight)
         solver = kind.solver(plan.weight.sum(), self.class_weight)
         if issubclass(kind, RBFHead):
             check_finite(X)
             marks = kind().landmarks(X, plan.y, plan.rows(plan.outer[folds[0]]))
             return _Linear(standardise(marks.features(X), scaled=False), plan, solver)
-        return _Linear(standardise(X), plan, solver)
+        return _Linear(self.memo("standardised", lambda: standardise(X)), plan, solver)
+
+    def _near(self, X: NDArray[Any]) -> list[_Near]:
+        """The nearest rows of every row in every cell, of those that weigh something."""
+        cell = np.where(self.plan.weight > 0, self.plan.cell, -1)
+        n_cells = len(self.plan.owner)
+        found: list[_Near] = self.memo(
+            ("near", cell.tobytes()), lambda: _nearest_by_cell(X, cell, n_cells)
+        )
+        return found
 
     def _inner(
         self, model: _Linear | _Neighbours, folds: list[int], grid: tuple[float, ...]
@@ -290,6 +303,11 @@ class _Search:
         for (k, c), scores in model.inner(served, grid) if served else ():
             inner[folds.index(k)][:, plan.cell == c] = scores
         return inner
+
+
+def _anew(name: Hashable, make: Callable[[], Any]) -> Any:
+    """A `Memo` that keeps nothing."""
+    return make()
 
 
 def _codes(X: NDArray[Any] | CodesByFold, k: int | None, n: int) -> NDArray[Any]:
@@ -396,21 +414,31 @@ class _Linear:
         return found, models.arrays(self.codes, len(asked))
 
 
+_Near = tuple[NDArray[np.float32], NDArray[np.int32]]  # similarities (n, k) and rows (n, k)
+
+
+def _nearest_by_cell(X: NDArray[Any], cell: Ints, n_cells: int) -> list[_Near]:
+    """The nearest of the rows of each cell to every row of X (n, d), the most similar first."""
+    check_finite(X)
+    codes, k = unit(X), max(NEIGHBOURS)
+    found: list[_Near] = []
+    for c in range(n_cells):
+        rows = np.flatnonzero(cell == c)
+        near = scratch((len(codes), min(k, len(rows))))
+        which = scratch(near.shape, np.int32)
+        for b in row_blocks(len(codes), max(1, len(rows))):
+            near[b], at = nearest(similarity(codes[b], codes, rows), k)
+            which[b] = rows[at]
+        found.append((near, which))
+    return found
+
+
 class _Neighbours:
     """The nearest rows of every row in every cell, from which any model's neighbours follow."""
 
-    def __init__(self, X: NDArray[Any], plan: _Plan, class_weight: ClassWeight) -> None:
-        check_finite(X)
+    def __init__(self, near: list[_Near], plan: _Plan, class_weight: ClassWeight) -> None:
         self.plan, self.class_weight = plan, class_weight
-        codes, k = unit(X), max(NEIGHBOURS)
-        members = [np.flatnonzero((plan.cell == c) & (plan.weight > 0))
-                   for c in range(len(plan.owner))]  # fmt: skip
-        self.near = [scratch((len(codes), min(k, len(m)))) for m in members]
-        self.which = [scratch(near.shape, np.int32) for near in self.near]
-        for c, rows in enumerate(members):
-            for b in row_blocks(len(codes), max(1, len(rows))):
-                self.near[c][b], which = nearest(similarity(codes[b], codes, rows), k)
-                self.which[c][b] = rows[which]
+        self.near, self.which = [one for one, _ in near], [which for _, which in near]
 
     def _scores(self, rows: Ints, unseen: frozenset[int], ks: tuple[float, ...]) -> Floats:
         cells = [c for c in range(len(self.plan.owner)) if c not in unseen]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.listing import content_hash
 from medgraft.data.preprocess import area_weights, recipe_of
+from medgraft.data.unlabelled import table_of
 from medgraft.errors import BundleError, ScenarioError
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.backbones import Backbone
@@ -34,11 +36,13 @@ from medgraft.learn.bundle_files import (
     FORMAT,
     described,
     identity,
+    made,
     plan_from,
     plan_json,
     read_bundle,
     restored,
     rule_from,
+    save_arrays,
     save_weights,
 )
 from medgraft.learn.estimators import Head, OrdinalHead, head_from_arrays
@@ -54,6 +58,7 @@ from medgraft.types import (
     Grading,
     ImageTable,
     Operating,
+    Paths,
     PixelRule,
     Predictions,
     Scenario,
@@ -119,10 +124,11 @@ class NetworkWithHead:
     def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
         return self.calibrator(self.scores(canvases))
 
-    def predict(self, table: ImageTable) -> tuple[Predictions, tuple[Skipped, ...]]:
+    def predict(self, images: ImageTable | Paths) -> tuple[Predictions, tuple[Skipped, ...]]:
+        table, unread = table_of(images)
         codes, rows, skipped = self._codes_of(table.shown_by(self.rule))
         scores = self._scored(codes) if len(rows) else np.empty((0, len(self.classes)))
-        return predictions_of(self, rows, scores, self.calibrator), skipped
+        return predictions_of(self, rows, scores, self.calibrator), (*unread, *skipped)
 
     def _codes_of(self, table: ImageTable) -> tuple[Codes, ImageTable, tuple[Skipped, ...]]:
         """Codes (views, n, d) of the n images that can be read, those images, and the others."""
@@ -166,15 +172,19 @@ class NetworkWithHead:
         return {name: content_hash(array.tobytes()) for name, array in arrays.items()}
 
     def torch_graph(self) -> nn.Module | None:
-        """Network and head as one module, from (batch, 3, size, size) in 0..255 to scores.
+        """Network and head as one module, from (batch, 3, size, size) in 0..255 to scores."""
+        return probe_graph(self) if self.differentiable else None
 
-        None where no gradient leads from the scores to the canvas: heads that are not linear,
-        encoders, and codes of several parts or views, which are derived outside the network. One
-        part that is the canvas made smaller is made so inside.
+    @property
+    def differentiable(self) -> bool:
+        """Not of heads that are not linear, encoders, and codes of several parts or views.
+
+        These are derived outside the network. One part that is the canvas made smaller is made so
+        inside.
         """
         seen, *others = self.feature_plan.specs
         whole = seen == self.spec or (seen.base == self.spec.size and not seen.edits)
-        return probe_graph(self) if self.linear is not None and whole and not others else None
+        return self.linear is not None and whole and not others
 
     @property
     def terms(self) -> tuple[Self, ...]:
@@ -227,13 +237,12 @@ class NetworkWithHead:
 
     # ----------------------------------------------------------------------- kept
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `bundle.json`, and as safetensors `head`, `backbone` and, if any, `encoder`."""
-        from safetensors.numpy import save_file
-
+        folder = made(folder)
         save_weights(folder, self.backbone, self.extractor)
         arrays, settings = self.head.to_arrays()
-        save_file(arrays, folder / "head.safetensors")
+        save_arrays(folder / "head.safetensors", arrays)
         encoder = self._save_encoder(folder)
         write_json(
             folder / "bundle.json",

@@ -19,7 +19,8 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.intervals import ones
 from medgraft.evaluate.metrics import judge, statistics
 from medgraft.profile.image_stats import ImageStats
-from medgraft.profile.shortcut_probe import TELLING, predict_from_surface
+from medgraft.profile.shortcut_probe import predict_from_surface, whether
+from medgraft.results.figures import TELLING, tells
 from medgraft.types import (
     Estimate,
     Finding,
@@ -33,12 +34,11 @@ from medgraft.types import (
     Strings,
 )
 
-FIRES = 0.6  # the interval of the AUROC lies above this: the files tell the class
-GRAVE = 0.75  # and above this they tell much of it
+GRAVE = 0.75  # the interval of the AUROC lies above this: the files tell much of the class
 NAMED = 0.6  # AUROC from which a single property is named
+FILES = "how the files are stored (size, mode, compression, EXIF)"
 FOLLOWS = ("file size", "border brightness")  # from what the picture shows
 COLUMN = "column "  # begins the names of properties that are the user's own
-WIDE = 0.3  # an interval of an AUROC that says next to nothing
 MOST_VALUES = 8  # of a column of words, to be taken as kinds
 JPEG, PNG, OTHER = 1.0, 2.0, 0.0
 FIRST = 4096  # bytes, in which the size stands
@@ -180,7 +180,7 @@ def metadata_probe(table: ImageTable, properties: Properties, seed: int = 0) -> 
     images = _contrast(own, properties, rows, list(of_files))
     found = _judged(built, every, of_files, numbers, images)
     named = {name: reached[name] for name in telling if name in columns}
-    return found, *(_of_columns(one, named) for one in of_columns if one.low > FIRES)
+    return found, *(_of_columns(one, named) for one in of_columns if tells(one) == "surely")
 
 
 def _of_columns(auroc: Estimate, named: Mapping[str, float]) -> Finding:
@@ -214,34 +214,28 @@ def _judged(
     """The finding: by how the files are made, else by all that is known of them."""
     names = ", ".join(f"{name} {area:.2f}" for name, area in telling.items())
     single = f"By itself: {names}." if names else "No property does so by itself."
-    if built.low > FIRES:
+    if tells(built) == "surely":
         severity: Severity = "severe" if built.low > GRAVE else "warn"
-        text = (
-            "How the files are made tells the class without a look at the pictures: AUROC "
-            f"{_figures(built)} from size, shape, mode, compression and EXIF. {single}"
-        )
+        text = f"{whether(FILES, built)}, without a look at the pictures. {single}"
         remedy = (
             "Store all images in one way (same size, mode and compression), from the same sources, "
             "and look at the evidence: a network can see traces of these."
         )
         return Finding("metadata_tells_class", severity, text, numbers, images, remedy)
-    if every.low > FIRES:
+    if tells(every) == "surely":
         text = (
-            f"How the files are made does not tell the class (AUROC {_figures(built)}); file size "
-            f"and border, which follow from what is shown, do ({_figures(every)}). {single} That "
-            "may be the subject itself, or the machine."
+            "File size and border, which follow from what is shown, tell the class: AUROC "
+            f"{_figures(every)}. {single} That may be the subject itself, or the machine. "
+            f"{whether(FILES, built)}."
         )
         loud: Severity = "warn" if every.low > TELLING else "info"
         remedy = "Look at the evidence." if loud == "warn" else ""
         return Finding("content_tells_class", loud, text, numbers, images, remedy)
-    text = f"The files alone do not tell the class: AUROC {_figures(every)}."
-    if every.high - every.low > WIDE:
-        text = f"Too few images to say whether the files tell the class: AUROC {_figures(every)}."
-    return Finding("metadata", "info", text, numbers)
+    return Finding("metadata", "info", f"{whether(FILES, every)}.", numbers)
 
 
 def _figures(one: Estimate) -> str:
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
 
 
 def _contrast(

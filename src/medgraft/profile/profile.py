@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from medgraft.errors import FitError
 from medgraft.evaluate.intervals import wilson
 from medgraft.profile import duplicates, labels, quality
 from medgraft.profile.group_similarity import numbering_or_leakage
@@ -24,8 +25,10 @@ from medgraft.profile.leakage import (
 )
 from medgraft.profile.metadata import metadata_probe, read_properties
 from medgraft.profile.shift import train_test_shift
+from medgraft.profile.shortcut_probe import predict_from_surface, surface_finding
 from medgraft.profile.suggestions import one_each
 from medgraft.results.data import Checked, Suggestion
+from medgraft.results.evidence import FEW_OF_CLASS
 from medgraft.types import (
     FeatureTable,
     Finding,
@@ -52,12 +55,17 @@ class ProfileInputs:
 
     codes : CNN codes of the images, in any order. image_stats : of the table's rows, in order.
     oof : out-of-fold predictions of its development images; `no_oof` says why there are none.
+    divided : the same rows with the test split that a study sets aside, so that what tells the
+    class is looked for among the images that are learned from, as there; None: the table itself.
+    surface : predictions of the surface of those (`shortcut_probe.py`), where they are known.
     """
 
     codes: FeatureTable | None = None
     image_stats: ImageStats | None = None
     oof: Predictions | None = None
     no_oof: str = "no out-of-fold predictions"
+    divided: ImageTable | None = None
+    surface: Predictions | None = None
 
 
 def profile(
@@ -106,7 +114,11 @@ def examine(table: ImageTable, evidence: ProfileInputs, *, seed: int = 0) -> Che
     """
     codes, image_stats, oof = evidence.codes, evidence.image_stats, evidence.oof
     findings = [*profile(table, codes, seed=seed)]
-    findings += metadata_probe(table, read_properties(table, image_stats), seed)
+    learned = table if evidence.divided is None else evidence.divided
+    findings += few_for_audit(learned)
+    findings += metadata_probe(learned, read_properties(table, image_stats), seed)
+    if (surface := evidence.surface or _surface(learned, image_stats, seed)) is not None:
+        findings.append(surface_finding(surface))
     seen, suggestions = examine_pictures(table, evidence, seed)
     findings += seen
     unchecked = []
@@ -145,6 +157,17 @@ def examine_pictures(
         [one for one in seen if not misread.issuperset(one.images) or not one.images],
         [one for one in done if one.path not in misread],
     )
+
+
+def _surface(table: ImageTable, image_stats: ImageStats | None, seed: int) -> Predictions | None:
+    """What the surface says of the images to learn from; None where it cannot be asked."""
+    rows = np.flatnonzero((table.splits != "test") & (table.labels >= 0))
+    if image_stats is None or len(np.unique(table.labels[rows])) < 2:
+        return None
+    try:
+        return predict_from_surface(image_stats.surface[rows], table.select(rows), seed)
+    except FitError:  # too few images, which `small_classes` says
+        return None
 
 
 def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -236,6 +259,32 @@ def small_classes(table: ImageTable) -> tuple[Finding, ...]:
         remedy = "Add test images of it, or leave it out: --leave-out CLASS."
         findings.append(Finding("untested_class", "warn", text, numbers, (), remedy))
     return tuple(findings)
+
+
+def few_for_audit(table: ImageTable) -> tuple[Finding, ...]:
+    """Warn before a study where its audit of the evidence will stay undecided.
+
+    table : with its test split; the audit looks at the others.
+    """
+    counts = _counts(table.development)[:, 0]
+    few = np.flatnonzero((counts > 0) & (counts < FEW_OF_CLASS))
+    if not len(few) or (counts > 0).sum() < 2:
+        return ()
+    share = len(table.development) / len(table)
+    wanted = int(np.ceil(FEW_OF_CLASS / share))
+    named = _named(f"{table.classes[i]} {counts[i]:,}" for i in few)
+    aside = f", about {wanted:,} with those that are set aside for the test" if share < 1 else ""
+    return (
+        Finding(
+            "few_for_audit",
+            "warn",
+            "Whether a model looks at the right place will stay undecided: the audit of its "
+            f"evidence takes {FEW_OF_CLASS} usable images of each class to learn from{aside}, and "
+            f"there are: {named}.",
+            {"needed": FEW_OF_CLASS, "fewest": int(counts[few].min())},
+            remedy=f"Add images until each class has {wanted:,}.",
+        ),
+    )
 
 
 def small_test(table: ImageTable) -> tuple[Finding, ...]:

@@ -60,7 +60,7 @@ def train_test_shift(table: ImageTable, codes: FeatureTable, seed: int = 0) -> t
     if found is None:
         return ()
     area, p = found.estimate, found.p
-    figures = f"AUROC {area.value:.2f} ({area.low:.2f} to {area.high:.2f}), chance {p:.3f}"
+    figures = f"AUROC {area.value:.2f} ({area.low:.2f} to {area.high:.2f}), p = {p:.3f}"
     numbers = {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n, "p": p}
     if p > SURE or area.value < CLEAR:
         how = "cannot be told" if p > SURE else "can hardly be told"

@@ -14,10 +14,11 @@ from sklearn.preprocessing import StandardScaler
 
 from medgraft.data.split import make_folds
 from medgraft.evaluate.compare import estimate_all
-from medgraft.types import Finding, Floats, ImageTable, Predictions
+from medgraft.results.figures import TELLING, TELLS, tells
+from medgraft.types import Estimate, Finding, Floats, ImageTable, Predictions
 
 FOLDS = 5  # in which the surface is judged
-TELLING = 0.9  # AUROC of the surface alone from which it is worth a warning
+MADE = "how the images were made (exposure, sharpness, colour, frame, size)"
 
 
 def predict_from_surface(surface: Floats, table: ImageTable, seed: int = 0) -> Predictions:
@@ -42,21 +43,37 @@ def predict_from_surface(surface: Floats, table: ImageTable, seed: int = 0) -> P
     return Predictions.of("surface", table, np.log(np.maximum(prob, 1e-12)), prob, folds.assignment)
 
 
-def shortcut_findings(surface: Predictions) -> tuple[Finding, ...]:
-    """Say how well the surface alone tells the classes apart, where it does."""
+def surface_finding(surface: Predictions) -> Finding:
+    """How well the surface alone tells the classes apart; a warning where it surely does so well
+    that a network need not look at the subject.
+    """
     area = estimate_all([surface], "auroc")[0]
+    numbers = {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n}
+    text = f"{whether(MADE, area)}."
     if area.low < TELLING:
-        return ()
-    return (
-        Finding(
-            "surface_tells_class",
-            "warn",
-            "Exposure, sharpness, border, colour and file shape alone, without a look at what the "
-            f"pictures show, tell the classes apart with an AUROC of {area.value:.3f} "
-            f"({area.low:.3f} to {area.high:.3f}). Where that comes from the machine or the ward "
-            "and not from the disease, a network may learn it, and fail elsewhere.",
-            {"auroc": area.value, "low": area.low, "high": area.high, "n": area.n},
-            remedy="Judge scenarios on changed views (--validate changed), train with strong "
-            "augmentation, and look at the evidence.",
-        ),
+        return Finding("surface", "info", text, numbers)
+    return Finding(
+        "surface_tells_class",
+        "warn",
+        f"{text} Where that comes from the machine or the ward and not from the disease, a "
+        "network may learn it, and fail elsewhere.",
+        numbers,
+        remedy="Judge scenarios on changed views (--validate changed), train with strong "
+        "augmentation, and look at the evidence.",
     )
+
+
+def whether(what: str, auroc: Estimate) -> str:
+    """Whether something beside the subject tells the class, by the one rule that there is.
+
+    >>> print(whether("file size", Estimate(0.65, 0.58, 0.71, 180, "")))
+    It is not sure that file size tells the class: AUROC 0.650 (0.580 to 0.710), not surely over 0.6
+    """
+    figures = f"AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f})"
+    match tells(auroc):
+        case "surely":
+            return f"{what[:1].upper()}{what[1:]} tells the class: {figures}"
+        case "few images":
+            return f"Too few images to say whether {what} tells the class: {figures}"
+        case _:
+            return f"It is not sure that {what} tells the class: {figures}, not surely over {TELLS}"

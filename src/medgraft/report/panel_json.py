@@ -28,6 +28,7 @@ def panel_json(result: PanelResult) -> dict[str, Any]:
             {**json_value(one), "why": panel.short_sentence(one)} for one in result.short
         ],
         "scenario": {**json_value(result.scenario), "why": panel.scenario_sentence(result)},
+        "budget": result.budget,
         "macro": json_value(result.macro),
         "company": [_company(one, result) for one in result.company],
         "together": [

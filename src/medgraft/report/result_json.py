@@ -103,6 +103,8 @@ def _lower_end(found: LowerEnd) -> dict[str, Any]:
         **{name: json_value(getattr(found, name)) for name in numbers},
         "method": given and given["method"],
         "reason": found.reason or None,
+        "surface": json_value(found.surface),
+        "beyond": json_value(found.beyond),
     }
 
 

@@ -25,7 +25,9 @@ MOVED = ", moved"  # at the end of a region's name: put in the opposite corner
 POINTS = 0.05  # of labels that follow a region: less does not matter
 RANKING = 0.02  # of AUROC
 DECIDES: Final = "region_decides"  # the one check that can fail a model
+UNDECIDED: Final = "region_undecided"
 FEW_PAIRS = 30  # of donors
+FEW_OF_CLASS = 50  # images of a class below which nothing is decided
 LEVEL = 0.01  # chance of any false alarm in a family
 
 
@@ -38,7 +40,8 @@ class RegionEffect:
     every region from the own class, minus with every region from the other. shift : mean of D.
     p : corrected for the family. visible : the smallest share of labels that the content cannot
     turn unseen: it would have been found with 80 % power, or lies above what the intervals of D or
-    of `points` leave possible. pairs : of donors.
+    of `points` leave possible. pairs : of donors. enough : whether there are images enough of each
+    class to decide anything.
     """
 
     region: str
@@ -50,12 +53,21 @@ class RegionEffect:
     p: float
     visible: float
     pairs: int
+    enough: bool = True
 
     @property
     def decides(self) -> bool:
-        """Whether it is certain, and large enough to matter."""
-        large = self.points.value >= POINTS or self.ranking >= RANKING
-        return self.p < LEVEL and large
+        """Whether it is certain and large enough to matter, with images enough to say so."""
+        return self._large and self.enough
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it would decide, were there images enough to say so."""
+        return self._large and not self.decides
+
+    @property
+    def _large(self) -> bool:
+        return self.p < LEVEL and (self.points.value >= POINTS or self.ranking >= RANKING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,14 @@ class Parity:
 class Int8:
     """A graph whose networks compute in 8 bits, on n labelled images that set no range.
 
-    before, after : AUROC in single precision and in 8 bits. lost : the first minus the second,
-    paired. difference : largest of a probability. changed : labels. per_second : images, from the
-    canvas, in batches of 16.
+    learned : from how many of the n the model has learned; None where it keeps no traces of what it
+    learned from. before, after : AUROC in single precision and in 8 bits. lost : the first minus
+    the second, paired. difference : largest of a probability. changed : labels. per_second :
+    images, from the canvas, in batches of 16.
     """
 
     n: int
+    learned: int | None
     calibrated: int
     before: Estimate
     after: Estimate

@@ -60,7 +60,17 @@ class Comparison:
     p: float
 
 
+TELLS = 0.6  # AUROC that what is no subject (files, columns, surface) must surely be over to tell
+TELLING = 0.9  # AUROC of the surface at which a network need not look at the subject
+WIDE = 0.3  # an interval of an AUROC that says next to nothing
 NotGiven = Literal["", "few images", "still telling"]
+
+
+def tells(auroc: Estimate) -> Literal["surely", "few images", "not surely"]:
+    """Whether what has this AUROC tells the class: the one rule for files, columns and surface."""
+    if auroc.low > TELLS:
+        return "surely"
+    return "few images" if auroc.high - auroc.low > WIDE else "not surely"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ class LowerEnd:
     images were made (their surface) alone tells the classes; surface_auroc_weighted : under the
     weights that take this away. n_effective : groups that the weights leave, of the class with the
     fewest. reason : why it is not given: fewer than 20 such groups ("few images"), or the surface
-    tells the classes under the weights too ("still telling").
+    tells the classes under the weights too ("still telling"). surface : surface_auroc with its
+    interval. beyond : the model's AUROC minus that, on the same images.
     """
 
     estimate: Estimate | None
@@ -79,6 +90,8 @@ class LowerEnd:
     surface_auroc: float
     surface_auroc_weighted: float
     reason: NotGiven = ""
+    surface: Estimate | None = None
+    beyond: Comparison | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from medgraft.panel import Uncertain
 from medgraft.results.figures import Comparison
-from medgraft.types import Estimate, Finding, Operating, Skipped
+from medgraft.types import Estimate, Finding, Operating, Skipped, Verdict
 
 Told = Literal["told", "not told"]
 """Whether a finding is told from chance, corrected for the number of findings."""
@@ -28,6 +28,14 @@ class OtherReading:
     figure: Estimate | None
 
 
+@dataclass(frozen=True, slots=True)
+class FindingAudit:
+    """The audit of what serves a finding: its verdict, and by how many pairs of images."""
+
+    verdict: Verdict
+    pairs: int
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class FindingResult:
     """One finding that was judged.
@@ -36,7 +44,8 @@ class FindingResult:
     which it is known, test included; n_uncertain : of those that were looked at and not decided.
     share : how common it is. validation, test : by metric, of its scenario. own : the scenario that
     its own study would have recommended. p : of the AUROC against chance, on test images where
-    there are some with and without it (`tested`), corrected by Holm over the findings.
+    there are some with and without it (`tested`), corrected by Holm over the findings. audit :
+    where a budget had time for it.
     """
 
     name: str
@@ -56,6 +65,7 @@ class FindingResult:
     tested: bool
     told: Told
     others: tuple[OtherReading, ...] = ()
+    audit: FindingAudit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,8 @@ class PanelResult:
     findings : that were judged, as the data name them; short : that were not. macro : by `test` or
     `validation`, then by metric, the mean over the findings. company : of each pair with enough
     images; pairs : in how many images two findings are there together, by their names, and
-    `known_pairs` in how many both are known. notes : what is to be said of the data.
+    `known_pairs` in how many both are known. notes : what is to be said of the data. budget :
+    seconds that all might take, by which findings were audited; 0 where none was asked for.
     """
 
     metric: str
@@ -137,6 +148,7 @@ class PanelResult:
     versions: Mapping[str, str]
     seconds: float
     how: Mapping[str, str] = field(default_factory=dict)
+    budget: float = 0.0
 
     def warnings(self) -> tuple[Company, ...]:
         """The pairs in which a finding is told less well without the other, gravest first."""

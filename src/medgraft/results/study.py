@@ -95,7 +95,8 @@ class HowTo:
     """What it takes to get the same numbers again.
 
     seconds : of each step of the work, in the order in which they were done. test_given : whether
-    the test split came with the data; else it was set aside, or there is none.
+    the test split came with the data; else it was set aside, or there is none. sessions : in which
+    the work was done. fingerprint : of the data as it was read, which is that of `config.json`.
     """
 
     command: str
@@ -106,6 +107,8 @@ class HowTo:
     seconds: Mapping[str, float] = field(default_factory=dict)
     n_folds: int = 5
     test_given: bool = False
+    sessions: int = 1
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from medgraft.files import TEMPORARY, explained, is_abandoned
 from medgraft.results.runs import Run
 from medgraft.runs.find import CONFIG, EVENTS, PREDICTIONS, RESULT
 from medgraft.studies.run_lock import LOCK
+from medgraft.studies.store import IMAGES
 
 OWN = (
     *(CONFIG, EVENTS, PREDICTIONS, RESULT, LOCK, "model", "training.json", "history.png"),
-    *("report.html", "methods.md", "references.bib"),
+    *(IMAGES, "report.html", "methods.md", "references.bib"),
 )
 # What earlier versions called folders before they were whole; files are `files.TEMPORARY`.
 EARLIER = re.compile(r"\.(?P<name>.+)\.\w{8}(?:-older)?")

@@ -33,10 +33,16 @@ def kinds_in(folder: Path, names: Sequence[str] | None = None) -> tuple[RunKind,
         found.append("study")
     elif PREDICTIONS in held and (folder / "model" / BUNDLE).is_file():
         found.append("scenario")  # of a version that left nothing else
-    found += [kind for kind, name in ANSWERS.items() if name in held]
+    found += [kind for kind, name in ANSWERS.items() if name in held and _is_answer(folder / name)]
     if BUNDLE in held and folder.name != "model" and "adapted" in load_object(folder / BUNDLE):
         found.append("adapted")
     return tuple(found)
+
+
+def _is_answer(path: Path) -> bool:
+    """Whether a file is what `evaluate` or `audit` writes, or is damaged."""
+    content = load_object(path)
+    return not content or "scenario" in content
 
 
 def _ours(folder: Path) -> bool:

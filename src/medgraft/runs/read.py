@@ -73,7 +73,9 @@ def read_run(folder: RunFolder, *, whole: bool = False) -> Run:
     try:
         run = read[kind](path, whole)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RunError) as error:
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else error
+        reason: object = error
+        if isinstance(error, LookupError):
+            reason = f"its files do not hold what a run's do: {error} is missing or misplaced"
         found = Run(path=str(path), kind=kind, state="broken", reason=" ".join(f"{reason}".split()))
         run = replace(found, when=path.stat().st_mtime)
     return replace(run, size=size_of(path))

@@ -1,12 +1,13 @@
 """What is known of a served classifier beside its answers, and which of its study's images to see.
 
 Read from the bundle and the study that it lies in. What a study says of its images are names, so
-that `cases` is for those alone who may read the study's folder.
+that `Cases` is for those alone who may read the study's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from medgraft.bundle.archive import INDEX
 from medgraft.bundle.model_card import facts_of
+from medgraft.data.listing import content_hash
 from medgraft.errors import MedgraftError
 from medgraft.report.text import calibration
 from medgraft.report.text.model_card import region_sentence
@@ -24,7 +26,7 @@ from medgraft.runs.find import PREDICTIONS, RESULT, load_object
 from medgraft.serve import words
 from medgraft.types import Estimate, FittedScenario, Floats, Predictions
 
-MOST_CASES = 100  # of each kind
+MOST_SUSPECT, MOST_UNSURE = 100, 20  # images to look at, of each kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +105,67 @@ def _estimate(row: Mapping[str, Any]) -> Estimate:
 # --------------------------------------------------------------------------- cases
 
 
-def cases(study: Path, fitted: FittedScenario) -> list[dict[str, Any]]:
-    """Images of the study to look at: labels most probably wrong first, then the least sure.
+@dataclass(frozen=True, slots=True)
+class StudyFile:
+    """Where the study read an image, and the hash of what it read there."""
 
-    By the answers of models that had not seen them.
+    path: Path
+    hash: str
 
-    Raises
-    ------
-    RunError
-        The study's predictions are damaged.
+    def content(self, most: int) -> bytes | None:
+        """Its bytes; None where it is gone, another one by now, or has more than `most` bytes."""
+        try:
+            with self.path.open("rb") as file:
+                found = file.read(most + 1)
+        except OSError:
+            return None
+        return found if len(found) <= most and content_hash(found) == self.hash else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Images of a study to look at, and where those lie that have a `picture`, by that name.
+
+    The names are drawn anew by each server, so that nobody else can ask for one.
     """
-    from medgraft.profile.labels import search
-    from medgraft.studies.store import read_predictions
 
-    key = fitted.scenario.key
-    out_of_fold, _ = read_predictions(study / PREDICTIONS, fitted.positive, [key])
-    if key not in out_of_fold:  # of a model that was made of others since
-        return []
-    said = out_of_fold[key]
-    row_of = {str(id): row for row, id in enumerate(said.ids.tolist())}
-    suspects = [row_of[one.id] for one in search(said).suspects][:MOST_CASES]
-    closest = np.argsort(_margin(said.y_prob), kind="stable").tolist()
-    unsure = [row for row in closest if row not in set(suspects)][:MOST_CASES]
-    return [
-        *(_case(said, row, "label") for row in suspects),
-        *(_case(said, row, "unsure") for row in unsure),
-    ]
+    rows: Sequence[Mapping[str, Any]] = ()
+    files: Mapping[str, StudyFile] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, study: Path, fitted: FittedScenario) -> Cases:
+        """Labels most probably wrong, the surest first; then the closest calls.
+
+        By the answers of models that had not seen them.
+
+        Raises
+        ------
+        RunError
+            The study's predictions, or what it says of where its images lie, are damaged.
+        """
+        from medgraft.profile.labels import search
+        from medgraft.studies.store import IMAGES, read_images, read_predictions
+
+        key = fitted.scenario.key
+        out_of_fold, _ = read_predictions(study / PREDICTIONS, fitted.positive, [key])
+        if key not in out_of_fold:  # of a model that was made of others since
+            return cls()
+        said = out_of_fold[key]
+        row_of = {str(id): row for row, id in enumerate(said.ids.tolist())}
+        suspects = [row_of[one.id] for one in search(said).suspects][:MOST_SUSPECT]
+        closest = np.argsort(_margin(said.y_prob), kind="stable").tolist()
+        unsure = [row for row in closest if row not in set(suspects)][:MOST_UNSURE]
+        rows = [
+            *(_case(said, row, "label") for row in suspects),
+            *(_case(said, row, "unsure") for row in unsure),
+        ]
+        kept = read_images(study / IMAGES, [row["id"] for row in rows])
+        files = {}
+        for row in rows:
+            if row["id"] in kept:
+                row["picture"] = secrets.token_urlsafe(12)
+                files[row["picture"]] = StudyFile(*kept[row["id"]])
+        return cls(rows, files)
 
 
 def _margin(prob: Floats) -> Floats:
@@ -145,4 +182,5 @@ def _case(said: Predictions, row: int, why: str) -> dict[str, Any]:
         "labelled": said.classes[int(said.y_true[row])],
         "probabilities": by_class,
         "why": why,
+        "picture": None,
     }

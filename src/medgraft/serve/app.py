@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -46,6 +46,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+OWN_PAGES = {"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store"}
 # Score-CAM takes a pass of the network for each channel: minutes an image.
 WAYS = (AUTO, *(name for name in METHODS if name != SCORE_CAM), OCCLUSION)
 GONE = 499  # in log and counters, as nginx has it; nobody receives it
@@ -126,12 +127,18 @@ def _model_routes(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Where in one image a class's score comes from: a map, or one at each layer."""
         if method not in WAYS:
-            raise _no_such_map(f"a method {method[:40]!r}", f"there are: {', '.join(WAYS)}")
+            raise _no_such_map(f"a method {method[:40]!r}", WAYS, "method")
+        classes = service.model.fitted.classes
+        if target and target not in classes:
+            raise _no_such_map(f"a target {target[:40]!r}", classes, "target")
         asked = Looked(method, tuple(filter(None, taps.split(","))), target)
         try:
             canvas, found = await service.explain(request, asked)
         except (BackboneError, ScenarioError) as error:
-            raise _no_such_map(str(error), "the model has the map that is asked for") from error
+            raise RequestError(
+                422, "no_such_map", str(error), "the model has the map that is asked for",
+                "leave taps away, or ask for method=auto",
+            ) from error  # fmt: skip
         return JSONResponse({"model": service.model.described(), **_maps_json(canvas, found)})
 
     jpeg = {200: {"content": {"image/jpeg": {}}}, **refused}
@@ -178,7 +185,18 @@ def _about_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1/cases", response_model=CasesAnswer, responses=refusals(401), tags=["model"])
     async def cases() -> Response:
         """Images of the model's study to look at: labels that may be wrong, then the least sure."""
-        return JSONResponse(await service.cases())
+        return JSONResponse({"cases": (await service.cases()).rows})
+
+    jpeg = {
+        200: {"content": {"image/jpeg": {}}},
+        **refusals(401, 404, 413, 415, 422, 429, 500, 503),
+    }
+
+    @app.get("/v1/cases/{name}", response_class=Response, responses=jpeg, tags=["model"])
+    async def case_picture(request: Request, name: str) -> Response:
+        """One of these images, whole and upright, where the study's file still lies unchanged."""
+        content = await service.case_picture(request, name)
+        return Response(content, media_type="image/jpeg", headers=OWN_PAGES)
 
 
 def _page_routes(app: FastAPI) -> None:
@@ -204,8 +222,9 @@ def _maps_json(canvas: Canvas, found: Explained) -> dict[str, Any]:
     }
 
 
-def _no_such_map(value: str, rule: str) -> RequestError:
-    return RequestError(422, "no_such_map", value, rule, "ask for another, or for method=auto")
+def _no_such_map(value: str, known: Sequence[str], parameter: str) -> RequestError:
+    remedy = f"name one of them, or leave {parameter} away"
+    return RequestError(422, "no_such_map", value, f"there are: {', '.join(known)}", remedy)
 
 
 def _errors(app: FastAPI, service: Service) -> None:

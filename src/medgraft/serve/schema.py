@@ -13,7 +13,7 @@ MODEL = {
 }  # fmt: skip
 IMAGE = {
     "index": 0, "id": None, "label": "PNEUMONIA",
-    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97},
+    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97}, "mean_grade": None, "grade_sd": None,
     "set": ["PNEUMONIA"], "unlike": False, "remark": "", "error": None,
 }  # fmt: skip
 ERROR = {
@@ -63,6 +63,8 @@ class ImageAnswer(BaseModel):
     id: str | None = Field(description="of DICOM, how a study on this machine names it")
     label: str | None
     probabilities: dict[str, float] | None
+    mean_grade: float | None = Field(description="of classes that are grades, by probabilities")
+    grade_sd: float | None = Field(description="the standard deviation of that mean")
     set: list[str] | None = Field(description="classes that cannot be left out, the label among")
     unlike: bool | None = Field(description="whether it is unlike the images learned from")
     remark: str = Field(description="what is to be said of how it was read")
@@ -152,7 +154,7 @@ class AboutAnswer(BaseModel):
         learned_from={"NORMAL": 1079, "PNEUMONIA": 3106},
         alpha=0.1,
         knows_unlike=True,
-        no_depth="…",
+        no_depth="",
         limits={"files": 64, "file_bytes": 67108864, "request_bytes": 268435456},
     )
     model: ServedBy
@@ -163,7 +165,9 @@ class AboutAnswer(BaseModel):
     knows_unlike: bool = Field(
         description="whether it tells what is unlike the images learned from"
     )
-    no_depth: str = Field(description="why it may have no map at each depth")
+    no_depth: str = Field(
+        description="why it has no map at each depth (method=gradcam); empty where it has"
+    )
     limits: Takes
 
 
@@ -174,6 +178,7 @@ class Case(BaseModel):
     labelled: str
     probabilities: dict[str, float]
     why: str = Field(description="`label`: it may be wrong; `unsure`: the models were")
+    picture: str | None = Field(description="how /v1/cases/{name} is asked for its picture")
 
 
 class CasesAnswer(BaseModel):
@@ -186,6 +191,7 @@ class CasesAnswer(BaseModel):
                 "labelled": "NORMAL",
                 "probabilities": {"NORMAL": 0.02, "PNEUMONIA": 0.98},
                 "why": "label",
+                "picture": "Zm9y…",
             }
         ]
     )
@@ -227,6 +233,7 @@ def files_of(most: int) -> dict[str, Any]:
 WHY = {
     401: "no key, or another",
     408: "the body came too slowly",
+    404: "no such case, or its file is gone or was changed",
     413: "too many bytes, files or pixels",
     415: "no multipart form, or not one file is an image of a kind that is read",
     421: "asked by a name that is not this server's",

@@ -16,7 +16,7 @@ from medgraft.bundle.predict import Prediction
 from medgraft.data.dicom.identity import upload_id
 from medgraft.data.pool.pool import DecodePool
 from medgraft.errors import DecodeError, MedgraftError
-from medgraft.serve.about import cases as found_cases
+from medgraft.serve.about import Cases
 from medgraft.serve.batcher import MicroBatcher
 from medgraft.serve.limits import Limits, RequestError, busy, empty, undecodable
 from medgraft.serve.metrics import Metrics
@@ -62,7 +62,7 @@ class Service:
     def __init__(self, model: ServedModel, limits: Limits, *, names: bool = True) -> None:
         self.model, self.limits, self.metrics = model, limits, Metrics()
         self.names = names
-        self._cases: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._cases: asyncio.Task[Cases] | None = None
         self.held = Held(limits.held_bytes)
         self.images = self.explanations = 0  # under way
         self.batcher: MicroBatcher[Sequence[Canvas], Prediction] | None = None
@@ -139,7 +139,7 @@ class Service:
             **self.model.about.to_json(),
             "alpha": self.model.alpha,
             "knows_unlike": self.model.unlike is not None,
-            "no_depth": why_no_depth(self.model.fitted.scenario),
+            "no_depth": why_no_depth(self.model.fitted),
             "limits": {
                 "files": limits.files,
                 "file_bytes": limits.file_bytes,
@@ -147,21 +147,35 @@ class Service:
             },
         }
 
-    async def cases(self) -> dict[str, Any]:
+    async def cases(self) -> Cases:
         """Images of the study to look at, found when first asked; none where nobody may know."""
         study = self.model.about.study
         if study is None or not self.names:
-            return {"cases": []}
+            return Cases()
         if self._cases is None:
-            work = asyncio.to_thread(found_cases, study, self.model.fitted)
-            self._cases = asyncio.create_task(work)
+            self._cases = asyncio.create_task(asyncio.to_thread(Cases.of, study, self.model.fitted))
         try:
-            return {"cases": await asyncio.shield(self._cases)}
+            return await asyncio.shield(self._cases)
         except MedgraftError as error:
             raise RequestError(
                 500, "no_cases", f"the study's predictions cannot be read ({error})",
                 "they stand in the folder of the study", "run the study again",
             ) from error  # fmt: skip
+
+    async def case_picture(self, request: Request, name: str) -> bytes:
+        """One of the cases as a JPEG, from the file that the study read; errors as of `predict`."""
+        file = (await self.cases()).files.get(name)
+        most = self.limits.file_bytes
+        with self.held.counted() as share, self._counted(1):
+            data = None if file is None else await asyncio.to_thread(file.content, most)
+            if data is None:
+                raise RequestError(
+                    404, "no_picture", "the image is not where the study read it, or was changed",
+                    "pictures are made of the file that the study read",
+                    "put it back, or send it to /v1/picture",
+                )  # fmt: skip
+            share.add(len(data))
+            return await self._while_wanted(request, self._pictured(data))
 
     async def _one_file(self, request: Request, share: Held.Share) -> bytes:
         files = await read_files(request, self.limits, share)
@@ -307,10 +321,13 @@ async def _left(request: Request) -> None:
 def answer_json(found: Prediction | RequestError) -> dict[str, Any]:
     """What one file is answered with: as `medgraft predict --json`, but for its name."""
     row = found if isinstance(found, Prediction) else Prediction("", None)
+    mean, spread = (row.answer and row.answer.grade) or (None, None)
     return {
         "id": row.source or None,
         "label": row.answer and row.answer.label,
         "probabilities": row.answer and row.answer.probabilities,
+        "mean_grade": mean,
+        "grade_sd": spread,
         "set": list(row.classes) or None,
         "unlike": row.unlike,
         "remark": row.remark,

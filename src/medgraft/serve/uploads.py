@@ -168,7 +168,8 @@ class _Form:
         if self._field != FIELD:
             raise RequestError(
                 422, "unknown_field", f"a field named {self._field[:LONGEST_FIELD]!r}",
-                f"every part of the form is a file in the field {FIELD!r}", "name it so",
+                f"every part of the form is a file in the field {FIELD!r}",
+                "name it so; parameters stand in the URL (?method=gradcam)",
             )  # fmt: skip
         if len(self.files) == self.limits.files:
             raise RequestError(

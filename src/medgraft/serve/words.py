@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from medgraft.explain.cam import block_taps, has_cam
 from medgraft.report.text.audit_findings import VERDICTS
 from medgraft.report.text.formatting import count
-from medgraft.types import Scenario
+from medgraft.types import FittedScenario
 
 AUDIT_SAYS: Mapping[str, str] = {
     "": "What this model looks at was not audited.",
@@ -42,9 +43,15 @@ def calibration_says(verdict: str, n: int) -> str:
     }[verdict]
 
 
-def why_no_depth(scenario: Scenario) -> str:
-    """Why a classifier may have no map at each depth, in one sentence."""
+def why_no_depth(fitted: FittedScenario) -> str:
+    """Why a classifier has no map at each depth, in one sentence; '' where it has."""
     from medgraft.report.text.scenario_names import why_no_gradient
 
-    text = why_no_gradient(scenario)
+    if not (fitted.networks or fitted.members):
+        return "Nothing inside this classifier can be looked at."
+    if has_cam(fitted):
+        if block_taps(fitted):
+            return ""
+        return f"{fitted.networks[0].spec.taps[-1]} has no extent, so there are no places to mark."
+    text = why_no_gradient(fitted.scenario)
     return f"{text[0].upper()}{text[1:]}."

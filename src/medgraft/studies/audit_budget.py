@@ -1,23 +1,31 @@
-"""How large an audit a budget has time for: what it asks may be forty times as slow as usual."""
+"""How large an audit a study has time for: what it asks may be forty times as slow as usual."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from medgraft.results.evidence import FEW_PAIRS
+from medgraft.studies.options import AUDIT_PAIRS
+from medgraft.studies.plan import PlannedScenario
 from medgraft.studies.prepare import Prepared
 from medgraft.studies.session import Session
-from medgraft.studies.within_budget import AFTER, LEAST_PAIRS
+from medgraft.studies.within_budget import AFTER, LEAST_PAIRS, PASSES
+from medgraft.types import Finding
 
 OVER = 1.05  # of a budget, before an audit is cut for it
+QUICK = 1e13  # multiply-adds of an audit that is never cut: minutes on two cores
+LEAST = FEW_PAIRS + 10  # some of the pairs asked for may not be found
 
 
 def pairs_within(prepared: Prepared, key: str, session: Session) -> int:
     """Pairs of images that the audit of a scenario has time for, at most as many as asked; or 0.
 
-    As many as asked where no budget decides. What the clock said is written down, and stands when
-    the run is resumed.
+    Where no budget decides, as many as suit the networks (`pairs_suited`). What the clock said is
+    written down, and stands when the run is resumed.
     """
     asked, use = prepared.options.audit_pairs, prepared.budget
     if use is None:
-        return asked
+        return pairs_suited(prepared.planned, key, len(prepared.development.table), asked)
     for row in session.earlier("audit"):
         if row["key"] == key:
             return int(row["pairs"])
@@ -30,3 +38,37 @@ def pairs_within(prepared: Prepared, key: str, session: Session) -> int:
     pairs = pairs if pairs >= min(LEAST_PAIRS, asked) else 0
     session.event("audit", key=key, pairs=pairs)
     return pairs
+
+
+def pairs_suited(planned: Sequence[PlannedScenario], key: str, n_images: int, asked: int) -> int:
+    """Pairs by which the audit costs no more than reading the images, or `QUICK`.
+
+    Counted in multiply-adds and not by a clock, so that the same study has the same audit. Never
+    fewer than `LEAST`, and as many as asked where that is another number than the usual one, or a
+    network was trained, beside which an audit is quick.
+    """
+    if asked != AUDIT_PAIRS or any(entry.scenario.trained for entry in planned):
+        return asked
+    largest: dict[str, int] = {}
+    for entry in planned:
+        name = entry.scenario.backbone
+        largest[name] = max(largest.get(name, 0), entry.cost.multiply_adds)
+    (mine,) = (entry.cost.multiply_adds for entry in planned if entry.scenario.key == key)
+    most = max(QUICK, n_images * sum(largest.values()))
+    return min(asked, max(LEAST, int(most / (PASSES * max(1, mine)))))
+
+
+def said_of_pairs(asked: int, pairs: int) -> tuple[Finding, ...]:
+    """What a study says of an audit that it made smaller; nothing where it did not."""
+    if pairs >= asked:
+        return ()
+    text = (
+        f"The evidence audit draws {pairs} pairs of images instead of {asked}: its network is "
+        "slow, and more would take longer than reading all images. Fewer pairs see larger effects "
+        "only."
+    )
+    remedy = (
+        f"More, such as --audit-pairs {2 * asked}, see smaller effects; --audit-pairs {FEW_PAIRS} "
+        "is the least from which a verdict follows, and --no-audit leaves it out."
+    )
+    return (Finding("audit_pairs", "info", text, {"pairs": pairs, "asked": asked}, remedy=remedy),)

@@ -14,6 +14,7 @@ from medgraft.data.split import Development
 from medgraft.errors import FitError
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import unseen_models
+from medgraft.results.evidence import FEW_PAIRS
 from medgraft.results.recommendation import AuditResult
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario
@@ -22,6 +23,10 @@ from medgraft.studies.store import RunStore
 from medgraft.types import AuditFinding, Estimate, Scenario, digest
 
 CANDIDATES = 3  # that are audited at most
+SHORTER = (
+    "To shorten it press Ctrl-C and type the command again with --resume and --audit-pairs "
+    f"{FEW_PAIRS}, or with --resume and --no-audit; what is done is kept."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,22 +55,34 @@ def audit_candidates(
     """
     audits: dict[str, Audit] = {}
     for key in choice.close[:CANDIDATES]:
-        audits[key] = audit(key)
-        result = audits[key].result
-        if store is not None:
-            store.event(
-                "audited",
-                key=key,
-                verdict=result.verdict,
-                smallest_effect=result.smallest_effect,
-                warnings=[f.check for f in result.findings if f.severity != "info"],
-            )
-        if result.verdict != "FAIL":
+        audits[key] = _noted(key, audit(key), store)
+        if audits[key].result.verdict != "FAIL":
             break
     else:
         return AuditedChoice(choice, audits)
     failed = [key for key, one in audits.items() if one.result.verdict == "FAIL"]
     return AuditedChoice(choose(failed) if failed else choice, audits)
+
+
+def audit_settled(
+    choice: Recommendation, audit: Callable[[str], Audit], store: RunStore | None = None
+) -> AuditedChoice:
+    """Audit what is recommended, which stands whatever comes out; arguments as above."""
+    key = choice.recommended
+    return AuditedChoice(choice, {key: _noted(key, audit(key), store)})
+
+
+def _noted(key: str, audit: Audit, store: RunStore | None) -> Audit:
+    """An audit whose outcome was written down."""
+    if store is not None:
+        store.event(
+            "audited",
+            key=key,
+            verdict=audit.result.verdict,
+            smallest_effect=audit.result.smallest_effect,
+            warnings=[f.check for f in audit.result.findings if f.severity != "info"],
+        )
+    return audit
 
 
 def audit_unseen(
@@ -88,7 +105,12 @@ def audit_unseen(
     key = digest(scenario.full_key, scenario.seed, table.fingerprint, folds.fingerprint)
     parts = [(fitted, table.select(rows)) for fitted, rows in models]
     return audit_evidence(
-        parts, wanted, progress=extractor.progress, cache=extractor.cache, key=key
+        parts,
+        wanted,
+        progress=extractor.progress,
+        cache=extractor.cache,
+        key=key,
+        shorter=SHORTER,
     )
 
 

@@ -22,6 +22,8 @@ from medgraft.profile.image_stats import read_image_stats
 from medgraft.profile.profile import ProfileInputs, examine
 from medgraft.profile.several import by_marks, examine_panel
 from medgraft.results.data import DataAudit
+from medgraft.studies.options import StudyOptions
+from medgraft.studies.prepare import divided
 from medgraft.types import FeatureSpec, FeatureTable, ImageTable, Predictions, Scenario, Skipped
 
 # Of ten made sets with one misfiled image each, codes of all stages found eight, of the last layer
@@ -50,7 +52,9 @@ def audit_data(
     """
     table, spec, codes = _readable(labelled(table), extractor, with_codes=with_codes)
     oof, why = _out_of_fold(table, extractor, seed) if with_codes else (None, "no codes")
-    evidence = ProfileInputs(codes, read_image_stats(table, spec, extractor), oof, why)
+    stats = read_image_stats(table, spec, extractor)
+    as_studied = divided(table, StudyOptions(seed=seed))
+    evidence = ProfileInputs(codes, stats, oof, why, divided=as_studied)
     return DataAudit(table, examine(table, evidence, seed=seed))
 
 

@@ -22,12 +22,11 @@ from medgraft.evaluate.shared_bags import in_shared_bags, mean_over_findings, so
 from medgraft.evaluate.winners_curse import (
     Resampled,
     best,
-    compare_with_best,
     judged_out_of_bag,
     resample_in_and_out,
 )
 from medgraft.results.panel import OneScenario
-from medgraft.studies.recommend import recommend
+from medgraft.studies.recommend import Recommendation, recommend
 from medgraft.studies.simplest import REPEATS, Rule
 from medgraft.types import Floats, Folds, Ints, Predictions
 
@@ -38,29 +37,35 @@ SHARED = Sampling(resamples=REPEATS)
 class FindingChoice:
     """What the scenarios of one finding did, without their predictions.
 
-    keys : simplest first. own : that its own study recommends. bounds : (n_scenarios,) the upper
-    end of each one's loss against the best. drawn : in and out of the bags that all findings share.
+    keys : simplest first. alone : what its own study recommends, and why. bounds : (n_scenarios,)
+    the upper end of each one's loss against the best. drawn : in and out of the bags that all
+    findings share.
     """
 
     keys: tuple[str, ...]
-    own: str
+    alone: Recommendation
     bounds: Floats
     drawn: Resampled
+
+    @property
+    def own(self) -> str:
+        """The key that its own study recommends."""
+        return self.alone.recommended
 
     def of(self, keys: Sequence[str]) -> FindingChoice:
         """The same of scenarios that all findings have."""
         rows = [self.keys.index(key) for key in keys]
-        return FindingChoice(tuple(keys), self.own, self.bounds[rows], some_of(self.drawn, rows))
+        return FindingChoice(tuple(keys), self.alone, self.bounds[rows], some_of(self.drawn, rows))
 
 
 def choice_of(oof: Sequence[Predictions], metric: str, folds: Folds) -> FindingChoice:
     """Judge a finding's scenarios in and out of bags of the patients of all `folds`."""
     drawn = resample_in_and_out(oof, metric)
-    losses = {c.b: upper_loss(c, metric) for c in compare_with_best(drawn)}
-    keys = tuple(one.scenario for one in oof)
+    choice, keys = recommend(drawn), tuple(one.scenario for one in oof)
+    losses = {c.b: upper_loss(c, metric) for c in choice.comparisons}
     return FindingChoice(
         keys=keys,
-        own=recommend(drawn).recommended,
+        alone=choice,
         bounds=np.array([losses.get(key, 0.0) for key in keys]),
         drawn=in_shared_bags(oof, metric, folds.groups, SHARED),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import get_args
 
@@ -22,6 +23,7 @@ from medgraft.types import ResizeRule
 
 VALIDATE = ("auto", "plain", "changed")
 AUTO = ("auto",)
+AUDIT_PAIRS = 80  # of donors, fewer where a network is slow (`audit_budget.pairs_suited`)
 PLAIN_HEADS = ("svm", "logistic", "knn")  # compared where none are named
 
 
@@ -29,35 +31,70 @@ PLAIN_HEADS = ("svm", "logistic", "knn")  # compared where none are named
 class StudyOptions:
     """What a study can be asked for; every default is the one to use when in doubt.
 
-    backbones : timm names; none leaves it to `second_network.with_networks`: the default one, and
-    where it pays a second one beside it, which `second` then holds. heads : names in `HEADS`;
-    families other than `probe` use the first; none leaves them to `defaults.with_defaults`, as does
-    no metric. families : by default probes alone, or where there is
-    a budget `auto`, which runs what is worth running within it (`budget_plan.py`). metric : what
-    scenarios are chosen by. preprocess :
-    `raw`, an edit's key (`clahe`), or both side by side (`raw+clahe`), each compared with the
-    others; families other than `probe` use the first. sizes : input sizes of `multiscale`; by
-    default the backbone's own + 320 n as far as the images hold so many pixels. encoders : of
-    `vlad`, such as k64, fisher16 or bilinear2048 (see `features.feature_plan.encoder_of`). augment
-    : a preset, of which `views` views of each image are compared with the image alone. depths :
-    from which trained families train; `best` finds it out. training : settings of their recipe
-    (`training_recipe.Recipe`), as a scenario's `params`; they augment by the strong version of
-    `augment`. training_size : input size of networks that are trained; 0 is their own. validate :
-    out of fold images are judged as they are (`plain`), in `changed` views
-    (`data.augment.judging_view`), or `auto`: changed where networks are trained and the surface
-    tells much (`profile.shortcut_probe`). site : a metadata column, or `regex:PATTERN` of the
-    images' paths, that names hospital, scanner or the like: folds are then sites (`data.sites`),
-    and `n_folds` is theirs. budget : seconds that the whole study may take, by which epochs and
-    search of trained networks are cut; 0 cuts nothing. test_fraction : of the images, set aside
-    where no test split is given. alpha : the share of each class that prediction sets may miss in
-    the report (`evaluate.conformal`); the model saved gives sets at any. subgroups : metadata
-    columns by whose values what is recommended is judged too (`evaluate.subgroups`). audit :
-    whether the evidence of what is recommended is audited,
-    with `audit_pairs` pairs of donors at most. modality : what the images are, by which the audit
-    knows regions that are no evidence (`audit.regions.LAYOUTS`). masks : the table's masks hold the
-    evidence of every class, and what is outside of them is none. learning_curve : whether heads
-    are fitted again on fewer patients (`studies.learning_curve`). What is named twice is compared
-    once; edits are kept under their full key.
+    Whatever holds several names is a tuple, such as `heads=("svm",)`. What is named twice is
+    compared once. `medgraft study --help` has the same options.
+
+    Parameters
+    ----------
+    backbones
+        Networks by their timm names; by default `tf_efficientnet_lite0`, and a second one beside it
+        where it pays (`second` then holds it).
+    families
+        `probe`, `multiscale`, `vlad`, `finetune`, `hybrid`, `ensemble`. By default probes alone, or
+        with a budget `auto`: what is worth running within it.
+    heads
+        Classifiers on the codes, such as `svm`, `logistic` or `knn`; by default those that suit the
+        images. Families other than `probe` use the first.
+    poolings
+        How the positions of a layer become one code: `avg`, `max`, `gem`, ….
+    preprocess
+        `raw`, `clahe`, or both side by side (`raw+clahe`), each compared with the others; families
+        other than `probe` use the first.
+    sizes
+        Input sizes of `multiscale` in pixels; by default the network's own and what the images hold
+        beyond it, in steps of 320.
+    encoders
+        Of `vlad`, such as `k64`, `fisher16` or `bilinear2048`.
+    augment, views
+        A preset, of which so many views of each image are compared with the image alone. Networks
+        that are trained use its strong version.
+    depths
+        From which layers networks are trained; `best` finds it out.
+    training, training_size
+        Settings of training, as (name, value), and its input size in pixels; 0 is the network's.
+    validate
+        Out of fold images are judged as they are (`plain`), in `changed` views, or `auto`: changed
+        where networks are trained and exposure, sharpness or frame tell much.
+    site
+        A column, or `regex:PATTERN` of the images' paths, that names hospital, scanner or the like:
+        folds are then sites.
+    budget
+        Seconds that the whole study may take; 0 cuts nothing.
+    resize
+        `squash`, `crop` or `pad` to the network's input size.
+    metric
+        What scenarios are chosen by; by default AUROC, of grades quadratic weighted kappa.
+    n_folds, test_fraction
+        Folds out of which images are judged, and the share of them that is set aside where no test
+        split is given.
+    alpha
+        The share of each class that prediction sets may miss in the report.
+    subgroups
+        Columns by whose values what is recommended is judged too.
+    seed
+        Deals folds and test split and seeds whatever is drawn. Another seed is another test split,
+        whose figures of few patients differ by chance.
+    audit, audit_pairs
+        Whether the evidence of what is recommended is audited, and by how many pairs of images at
+        most; of the usual number fewer are drawn where the network is slow.
+    modality
+        What the images are, such as `xray`, by which the audit knows regions that are no evidence.
+    masks
+        The table's masks hold the evidence of every class, and what is outside of them is none.
+    second
+        Set by the study itself.
+    learning_curve
+        Whether heads are fitted again on fewer patients, to say what more would bring.
     """
 
     backbones: tuple[str, ...] = ()
@@ -83,7 +120,7 @@ class StudyOptions:
     subgroups: tuple[str, ...] = ()
     seed: int = 0
     audit: bool = True
-    audit_pairs: int = 80
+    audit_pairs: int = AUDIT_PAIRS
     modality: str = ""
     masks: bool = False
     second: SecondNetwork | None = None
@@ -105,6 +142,13 @@ class StudyOptions:
         return self.heads or PLAIN_HEADS
 
     def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):
+            given = getattr(self, one.name)
+            if str(one.type).startswith("tuple[str, ...") and isinstance(given, str):
+                raise ScenarioError(
+                    f"{one.name} is the text {given!r}, and a tuple of names is wanted; give "
+                    f"{one.name}=({given!r},)"
+                )
         layout_of(self.modality)
         if not self.families:
             object.__setattr__(self, "families", AUTO if self.budget else ("probe",))
@@ -160,6 +204,12 @@ def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     if not given:
         raise ScenarioError(f"no {what} was given; choose among: {', '.join(known)}")
     for name in given:
+        if not isinstance(name, str):
+            raise ScenarioError(
+                f"a {what} is given as {type(name).__name__}, and a name is wanted: "
+                f"{', '.join(known)}; to use an estimator of your own, take the codes "
+                "(medgraft.encode) and fit it on them"
+            )
         if name not in known:
             raise ScenarioError(f"no {what} {name!r}; there are: {', '.join(known)}")
 

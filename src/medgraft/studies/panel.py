@@ -18,7 +18,7 @@ from scipy import stats
 
 from medgraft.data.panel_split import panel_folds
 from medgraft.data.split import Development, Together, folds_of
-from medgraft.errors import DataError, FitError, ScenarioError
+from medgraft.errors import DataError, FitError
 from medgraft.evaluate.company import MarksOf, company_gaps
 from medgraft.evaluate.compare import estimate_all, holm
 from medgraft.evaluate.influence import influence, spread
@@ -29,15 +29,16 @@ from medgraft.features.extract import Extractor, readable
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.learn.fit import cross_predict
 from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, UNKNOWN, Marks, Panel, Uncertain
-from medgraft.results.panel import FindingResult, OtherReading, PanelResult
+from medgraft.results.panel import FindingAudit, FindingResult, OtherReading, PanelResult
 from medgraft.scenario import Scenario
 from medgraft.studies.defaults import with_defaults
 from medgraft.studies.judge import judge
 from medgraft.studies.near_copies import divided_without_torn_copies
 from medgraft.studies.one_scenario import FindingChoice, choice_of, one_or_own
 from medgraft.studies.options import StudyOptions
+from medgraft.studies.panel_audits import AuditClock, panel_options, weakest_first
 from medgraft.studies.prepare import prepare
-from medgraft.studies.run import Study, run_study, versions
+from medgraft.studies.run import AUDITED, Study, run_study, versions
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
 from medgraft.studies.together import learned_together
@@ -87,7 +88,24 @@ def run_panel(
     ScenarioError
         An option is for one question only.
     """
-    began, session = time.perf_counter(), Session(extractor, store)
+    with extractor.sharing():
+        return _studied(
+            panel, options, Session(extractor, store), scenario, store_of=store_of, finish=finish
+        )
+
+
+def _studied(
+    panel: Panel,
+    options: StudyOptions,
+    session: Session,
+    scenario: ScenarioChoice,
+    *,
+    store_of: Callable[[str, ImageTable], RunStore | None],
+    finish: Finish,
+) -> PanelStudy:
+    """`run_panel`, its arguments as there."""
+    began, extractor = time.perf_counter(), session.extractor
+    clock = AuditClock(options.budget, options.audit_pairs, session)
     options = panel_options(options)
     panel = divided_without_torn_copies(panel, options, extractor)
     folds, short = panel_folds(panel, options.n_folds, options.seed)
@@ -97,32 +115,46 @@ def run_panel(
     choices: dict[str, FindingChoice] = {}
     for name in names:
         extractor.progress.say(f"Judging {name} ({len(choices) + 1} of {len(names)} findings).")
-        choices[name] = _judged(panel.question(name), options, extractor, folds, together)
+        choices[name] = _judged(panel.question(name), options, extractor, folds, together, clock)
         session.event("finding judged", finding=name, own=choices[name].own)
     decided = one_or_own(choices, options.metric, scenario)
     session.event("scenario decided", taken=decided.taken, one=decided.one)
     # From here on every finding's scenario is frozen; each looks at its test images once.
-    found, oof, tested = [], {}, {}
-    for name in names:
+    given = decided.one if decided.taken == "one" else ""
+    found: dict[str, FindingResult] = {}
+    oof, tested = dict[str, Predictions](), dict[str, Predictions]()
+    order = weakest_first(choices, given, options.metric) if clock.seconds else names
+    for name in order:
         extractor.progress.say(f"Finishing {name}.")
-        given = decided.one if decided.taken == "one" else ""
-        table = panel.question(name)
-        kept = store_of(name, table)
+        key, table = given or choices[name].own, panel.question(name)
+        pairs = clock.pairs(name, key, len(order) - len(found))
+        asked = options
+        if pairs:
+            asked = dataclasses.replace(options, audit=True, audit_pairs=pairs)
+        kept, start = store_of(name, table), time.perf_counter()
         study = run_study(
-            table, options, extractor, kept, folds=folds, given=given, together=together
+            table,
+            asked,
+            extractor,
+            kept,
+            folds=folds,
+            given=given,
+            together=together,
+            known=choices[name].alone,
         )
         folder = finish(name, study)
-        key = study.result.recommended
+        clock.learn(pairs, time.perf_counter() - start, study.seconds.get(AUDITED, 0.0))
         oof[name] = study.unchanged
-        if key in study.test:
-            tested[name] = study.test[key]
+        if study.result.recommended in study.test:
+            tested[name] = study.test[study.result.recommended]
         others = tuple(_other_readings(panel, name, study, extractor, folds))
-        found.append(_finding(panel, name, folder, study, choices[name].own, others))
+        found[name] = _finding(panel, name, folder, study, choices[name].own, others, pairs)
+    oof, tested = ({name: one[name] for name in names if name in one} for one in (oof, tested))
     result = PanelResult(
         metric=options.metric,
         data=_data(panel),
         uncertain=panel.uncertain,
-        findings=_told(found, oof, tested),
+        findings=_told([found[name] for name in names], oof, tested),
         short=short,
         scenario=decided,
         macro=_macro(oof, tested, options.metric),
@@ -133,25 +165,9 @@ def run_panel(
         skipped=panel.images.skipped,
         versions=versions(),
         seconds=time.perf_counter() - began,
+        budget=clock.seconds,
     )
     return PanelStudy(result, panel, folds, oof, tested)
-
-
-def panel_options(options: StudyOptions) -> StudyOptions:
-    """The options of each finding's study: its audit and its learning curve are asked for apart.
-
-    Raises
-    ------
-    ScenarioError
-        One of them is for one question only.
-    """
-    for value, flag, instead in (
-        (options.site, "--site", "study one finding with --binarize"),
-        (options.budget, "--budget", "say with --training how long networks are trained"),
-    ):
-        if value:
-            raise ScenarioError(f"{flag} is for one question, not several findings; {instead}")
-    return dataclasses.replace(options, audit=False, learning_curve=False)
 
 
 def _judged(
@@ -160,10 +176,12 @@ def _judged(
     extractor: Extractor,
     folds: Folds,
     together: Together | None,
+    clock: AuditClock,
 ) -> FindingChoice:
     """What a finding's scenarios did on the resamples that all findings share."""
     session = Session(extractor, None)
     prepared = prepare(table, options, session, folds, together)
+    clock.know(prepared)
     oof = [one.predictions for one in judge(prepared, session).values()]
     return choice_of(oof, options.metric, folds)
 
@@ -172,13 +190,19 @@ def _judged(
 
 
 def _finding(
-    panel: Panel, name: str, folder: str, study: Study, own: str, others: tuple[OtherReading, ...]
+    panel: Panel,
+    name: str,
+    folder: str,
+    study: Study,
+    own: str,
+    others: tuple[OtherReading, ...],
+    pairs: int,
 ) -> FindingResult:
     """A finding's figures; whether it is told from chance is found out with all others."""
     question = panel.question(name)
     row = next(r for r in study.result.scenarios if r.key == study.result.recommended)
     there = question.labels == question.classes.index(name)
-    marks = panel.marks[:, panel.names.index(name)]
+    marks, audit = panel.marks[:, panel.names.index(name)], study.result.audit
     return FindingResult(
         name=name,
         folder=folder,
@@ -197,6 +221,7 @@ def _finding(
         tested=False,
         told="not told",
         others=others,
+        audit=None if audit is None else FindingAudit(audit.verdict, pairs),
     )
 
 

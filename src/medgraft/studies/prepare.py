@@ -24,9 +24,11 @@ from medgraft.data.split import (
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
+from medgraft.features.shared import images_key
 from medgraft.profile.image_stats import ImageStats, read_image_stats
-from medgraft.profile.shortcut_probe import TELLING, predict_from_surface, shortcut_findings
+from medgraft.profile.shortcut_probe import MADE, predict_from_surface, whether
 from medgraft.profile.similarity import measure_similarity
+from medgraft.results.figures import TELLING
 from medgraft.results.recommendation import Similarity
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget_plan import PlannedStep, first_options, planned_in, with_training
@@ -102,7 +104,7 @@ def prepare(
         near = read.similarity
         options, steps = plan_within(read.drawn, options, development, near, tells, session)
     plain, sites, about_sites = _dealt(development, options, folds)
-    judging, telling = _in_view(plain, options, surface, extractor)
+    judging = _in_view(plain, options, surface, extractor)
     if judging.view is not None:
         options = _without_probe(options)
         extractor.prepare(development, *inputs_of(read.planned, extractor, judging.view))
@@ -122,7 +124,7 @@ def prepare(
         canvas=read.canvas,
         image_stats=read.image_stats,
         surface=surface,
-        findings=(*_about_sizes(options, extractor, read.shorter), *about_sites, *telling),
+        findings=(*_about_sizes(options, extractor, read.shorter), *about_sites),
         similarity=read.similarity,
         sites=sites,
         steps=steps,
@@ -166,10 +168,19 @@ def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Fol
     if not (whole.splits == "test").any():
         table = without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
-    similarity = measure_similarity(table.development, extractor)
+    similarity = _similarity(table.development, extractor)
     session.end_step("measure the similarity to ImageNet")
     options = _foldable(table.development, options, folds) if options.site else options
     return _Read(options, table, planned, shorter, canvas, image_stats, similarity, drawn)
+
+
+def _similarity(development: ImageTable, extractor: Extractor) -> Similarity:
+    """That of the development images to ImageNet, in which no label has a part."""
+    if extractor.shared is None:
+        return measure_similarity(development, extractor)
+    return extractor.shared.get(
+        images_key(development), "similarity", lambda: measure_similarity(development, extractor)
+    )
 
 
 def divided(table: ImageTable, options: StudyOptions) -> ImageTable:
@@ -234,8 +245,8 @@ def _foldable(
 
 def _in_view(
     plain: Folds, options: StudyOptions, surface: Predictions, extractor: Extractor
-) -> tuple[Folds, tuple[Finding, ...]]:
-    """The folds with the view in which images are judged, and what the surface tells.
+) -> Folds:
+    """The folds with the view in which images are judged.
 
     Images are judged in changed views where that was asked for, or where a network is to be trained
     and the surface tells the classes so well that the images as they are could not tell who learned
@@ -243,16 +254,15 @@ def _in_view(
     """
     trained = bool(set(TRAINED) & set(options.families))
     if options.validate == "plain" or (options.validate == "auto" and not trained):
-        return plain, ()
-    findings = shortcut_findings(surface)
+        return plain
     if options.validate == "auto" and not _tells(surface):
-        return plain, findings
+        return plain
     (area,) = estimate_all([surface], "auroc")
     extractor.progress.say(
-        f"Exposure, sharpness and frame alone tell the classes apart with an AUROC of "
-        f"{area.value:.3f}: scenarios are judged on changed views of the images they have not seen."
+        f"{whether(MADE, area)}: scenarios are judged on changed views of the images they have not "
+        "seen."
     )
-    return dataclasses.replace(plain, view=judging_view(options.augment, options.seed)), findings
+    return dataclasses.replace(plain, view=judging_view(options.augment, options.seed))
 
 
 def _tells(surface: Predictions) -> bool:

@@ -50,6 +50,8 @@ def report_input(
             seconds=study.seconds,
             n_folds=study.folds.n_folds,
             test_given=test_given,
+            sessions=study.sessions,
+            fingerprint=study.fingerprint or result.table.fingerprint,
         ),
         test_evaluation=study.tested,
         by_patient=study.by_patient,

@@ -32,10 +32,11 @@ from medgraft.results.figures import Evaluation, LowerEnd, SiteFigures
 from medgraft.results.recommendation import LearningCurve, ScenarioResult, StudyResult
 from medgraft.results.training import TrainingLog
 from medgraft.scenario import Head, Pooled, Preprocessing, Scenario
-from medgraft.studies.audit_budget import pairs_within
+from medgraft.studies.audit_budget import pairs_within, said_of_pairs
 from medgraft.studies.audit_candidates import (
     AuditedChoice,
     audit_candidates,
+    audit_settled,
     audit_unseen,
     scenario_of,
 )
@@ -70,7 +71,7 @@ LATER: Mapping[str, object] = {
 """Options that runs begun before there were these know nothing of, where they change nothing."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study:
     """A finished study: the result, and what the report draws it from.
 
@@ -80,7 +81,8 @@ class Study:
     former without a test split) with one row a group, where groups repeat.
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. beside : what is saved
-    beside the classifier.
+    beside the classifier. sessions : in which it was done, more than one where it was resumed.
+    fingerprint : of the table as it was read, before a test split was set aside.
     """
 
     result: StudyResult
@@ -98,6 +100,17 @@ class Study:
     training: Mapping[str, TrainingLog]
     audits: Mapping[str, Audit]
     beside: BesideModel
+    sessions: int = 1
+    fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        metric = self.result.metric
+        tested = self.tested.estimates.get(metric) if self.tested is not None else None
+        return (
+            f"Study: {self.result.recommended} is recommended of {len(self.result.scenarios)}\n"
+            f"{metric} out of fold, corrected for the choice: {self.result.corrected}\n"
+            f"{metric} on the test split: {'there is none' if tested is None else tested}"
+        )
 
 
 def run_study(
@@ -109,6 +122,7 @@ def run_study(
     folds: Folds | None = None,
     given: str = "",
     together: Together | None = None,
+    known: Recommendation | None = None,
 ) -> Study:
     """Compare the planned scenarios on a table and recommend one.
 
@@ -125,6 +139,8 @@ def run_study(
         The key of the scenario to recommend, where that was decided for several findings together.
     together
         The findings that networks learn at once, of which this is one; its folds are those given.
+    known
+        What was recommended of these scenarios before; it stands, whatever the audit says of it.
 
     Raises
     ------
@@ -141,10 +157,11 @@ def run_study(
         judged = judge(prepared, session)
     session.end_step("judge the scenarios out of fold")
     prepared, judged = spend(prepared, judged, session)
-    chosen = choose(prepared, judged, session, given)
+    chosen = choose(prepared, judged, session, given, known)
     # From here on every scenario is frozen, and the test split is looked at, once.
     tested = test(prepared.table.test, judged, chosen, session)
-    return assemble(prepared, judged, chosen, tested, session)
+    study = assemble(prepared, judged, chosen, tested, session)
+    return dataclasses.replace(study, fingerprint=table.fingerprint)
 
 
 def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> dict[str, object]:
@@ -168,6 +185,8 @@ def config(table: ImageTable, options: StudyOptions, extractor: Extractor) -> di
 
 
 # --------------------------------------------------------------------------- the steps
+
+AUDITED = "audit the evidence"
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,25 +227,31 @@ class Tested:
 
 
 def choose(
-    prepared: Prepared, judged: Mapping[str, CrossFitted], session: Session, given: str = ""
+    prepared: Prepared,
+    judged: Mapping[str, CrossFitted],
+    session: Session,
+    given: str = "",
+    known: Recommendation | None = None,
 ) -> Chosen:
     """Recommend by out-of-fold predictions and, if asked for, by the audit of the evidence.
 
-    given : as in `run_study`; then its evidence decides nothing, and is not audited.
+    given, known : as in `run_study`.
     """
     options, development = prepared.options, prepared.development
     oof = [one.predictions for one in judged.values()]
     estimates = _estimates(oof, options.metric, development.folds)
     drawn = resample_in_and_out(oof, options.metric)
-    choice = recommend(drawn)
+    choice = known or recommend(drawn)
     if given:
         choice = decided_for_all(choice, given, estimates[given])
     session.end_step("compare and recommend")
     audited = None
     first = choice.recommended
-    asked = options.audit and not given
-    pairs = pairs_within(prepared, first, session) if asked else 0
+    pairs = pairs_within(prepared, first, session) if options.audit else 0
     if pairs:
+        if prepared.budget is None:
+            for fewer in said_of_pairs(options.audit_pairs, pairs):
+                session.extractor.progress.say(f"{fewer.text} {fewer.remedy}")
 
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
@@ -235,11 +260,14 @@ def choose(
             cut = dataclasses.replace(options, audit_pairs=size)
             return audit_unseen(scenario, development, cut, session.extractor)
 
-        audited = audit_candidates(
-            choice, lambda failed: recommend(drawn, failed), audit, session.store
-        )
+        if known is not None:
+            audited = audit_settled(choice, audit, session.store)
+        else:
+            audited = audit_candidates(
+                choice, lambda failed: recommend(drawn, failed), audit, session.store
+            )
         choice = audited.choice
-        session.end_step("audit the evidence")
+        session.end_step(AUDITED)
     session.event("recommended", key=choice.recommended, margin=choice.margin)
     crossed = judged[choice.recommended]
     curve = None
@@ -299,11 +327,13 @@ def assemble(
     """Check the data with what was found, and put the result together."""
     crossed, development = chosen.crossed, prepared.development.table
     findings = _findings(prepared, crossed.unchanged, session.extractor)
+    if prepared.budget is None and chosen.pairs:
+        findings = (*findings, *said_of_pairs(prepared.options.audit_pairs, chosen.pairs))
     session.end_step("check the data")
     beside = BesideModel.of(
         development, prepared.image_stats, prepared.canvas, crossed, session.extractor
     )
-    result = _result(prepared, judged, chosen, tested, findings, session.seconds)
+    result = _result(prepared, judged, chosen, tested, findings, session.spent)
     test = tested.predictions.get(chosen.choice.recommended)
     return Study(
         result=dataclasses.replace(
@@ -324,7 +354,8 @@ def assemble(
         validation=chosen.validation,
         tested=tested.evaluation,
         by_patient=tested.by_patient,
-        seconds=session.step_seconds,
+        seconds=session.all_step_seconds,
+        sessions=session.sessions,
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
         beside=beside,
@@ -411,7 +442,7 @@ def _findings(prepared: Prepared, oof: Predictions, extractor: Extractor) -> tup
     pixels = Preprocessing(resize=first.pixels.resize)
     plain = Scenario(first.backbone, where, Head("svm"), pixels)
     codes, _ = extractor.codes(table, feature_plan_of(plain, extractor).canvas)
-    inputs = ProfileInputs(codes, prepared.image_stats, oof)
+    inputs = ProfileInputs(codes, prepared.image_stats, oof, surface=prepared.surface)
     checked = examine(table, inputs, seed=prepared.options.seed).findings
     return (*table.findings, *prepared.findings, *checked)
 

@@ -9,6 +9,7 @@ from typing import Any
 from medgraft.features.extract import Extractor
 from medgraft.studies.store import RunStore, read_events
 
+STARTS = ("started", "resumed")  # events that begin a session
 DECIDED = ("audit", "budget", "networks", "plan", "race")  # events of what the clock decided
 
 
@@ -16,7 +17,7 @@ class Session:
     """One study under way.
 
     store : where its events are written; nothing is where it is None. step_seconds : by name, in
-    the order in which they were done.
+    the order in which they were done. sessions : how many there are with those gone on with.
     """
 
     def __init__(self, extractor: Extractor, store: RunStore | None) -> None:
@@ -25,6 +26,8 @@ class Session:
         events = read_events(store.folder) if store is not None else []
         self._earlier = {name: [e for e in events if e["event"] == name] for name in DECIDED}
         self._before = _seconds_before(events)
+        self.sessions = max(1, sum(one["event"] in STARTS for one in events))
+        self._steps_before = _steps_before(events)
         self._began = self._last = time.perf_counter()
 
     def event(self, name: str, **facts: object) -> None:
@@ -49,18 +52,37 @@ class Session:
         self.event("step", step=step, seconds=round(self.step_seconds[step], 3))
 
     @property
+    def all_step_seconds(self) -> dict[str, float]:
+        """The same, with what the sessions before took."""
+        names = dict.fromkeys((*self._steps_before, *self.step_seconds))
+        return {
+            name: self._steps_before.get(name, 0.0) + self.step_seconds.get(name, 0.0)
+            for name in names
+        }
+
+    @property
     def seconds(self) -> float:
-        """Since the study began."""
+        """Since this session began."""
         return time.perf_counter() - self._began
 
     @property
     def spent(self) -> float:
-        """Seconds of a budget: of this session, and of those that it goes on with."""
+        """Seconds of this session, and of those that it goes on with."""
         return self._before + self.seconds
 
 
 def _seconds_before(events: list[dict[str, Any]]) -> float:
     """How long the sessions before the last one worked, by the times of their events."""
-    starts = [i for i, row in enumerate(events) if row["event"] in ("started", "resumed")]
+    starts = [i for i, row in enumerate(events) if row["event"] in STARTS]
     times = [float(row.get("time", 0.0)) for row in events]
     return sum(max(0.0, times[end - 1] - times[i]) for i, end in pairwise(starts))
+
+
+def _steps_before(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds by step of the sessions before the last one."""
+    starts = [i for i, row in enumerate(events) if row["event"] in STARTS]
+    found: dict[str, float] = {}
+    for row in events[: starts[-1] if starts else 0]:
+        if row["event"] == "step":
+            found[row["step"]] = found.get(row["step"], 0.0) + float(row["seconds"])
+    return found

@@ -1,8 +1,8 @@
 """The folder a run leaves: what was asked, what happened, what came out.
 
 `config.json` and the events of `run.jsonl` are written as the run goes; `predictions.parquet`,
-`model/` and `result.json` at its end, after the report; `result.json` last, so that its being
-there means all is. What a finished run's model learned from is read back here too.
+`images.parquet`, `model/` and `result.json` at its end, after the report; `result.json` last, so
+that its being there means all is. What a finished run's model learned from is read back here too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from medgraft.profile.traces import Traces
 from medgraft.scenario import DEFAULT_METRIC
 from medgraft.studies.run_lock import LOCK, is_empty, this_process
 from medgraft.types import FeatureSpec, FittedScenario, ImageTable, Predictions
+
+IMAGES = "images.parquet"
 
 
 class RunError(MedgraftError):
@@ -82,7 +84,7 @@ class RunStore:
     folder
         Made if it is not there; whoever writes to it holds its lock (`run_lock.py`).
     config
-        What decides the numbers; a resumed run must have the same.
+        What decides the numbers; a resumed run must have the same, but for a smaller audit.
     resume
         Whether an unfinished or finished run may lie there already. One that failed before a
         scenario was judged is taken over either way.
@@ -105,18 +107,10 @@ class RunStore:
     ) -> None:
         self.folder = folder
         path = folder / "config.json"
-        remove_abandoned(folder, age=0)  # whoever holds the lock is alone here
         wanted = json.loads(json.dumps(config))
-        if path.is_file():
-            if resume:
-                _refuse_another(folder, wanted)
-            elif _has_results(folder):
-                raise RunError(
-                    f"{folder} holds a run already; pass --resume to go on with it, or another "
-                    "--out"
-                )
-        elif not is_empty(folder):
-            raise RunError(f"{folder} is not empty and holds no run; choose another --out")
+        check_place(folder, resume=resume)
+        if resume and path.is_file():
+            _refuse_another(folder, wanted)
         write_json(path, wanted)
         self.event("resumed" if resume else "started", **(facts or {}), **this_process())
 
@@ -157,6 +151,27 @@ class RunStore:
         self.event("finished", recommended=result["recommended"])
 
 
+def check_place(folder: Path, *, resume: bool = False) -> None:
+    """Refuse a folder that holds something else, or a run that is not to be resumed.
+
+    Whoever calls it holds the folder's lock; what a killed process left half-written goes.
+
+    Raises
+    ------
+    RunError
+        The text says which, and the remedy.
+    """
+    remove_abandoned(folder, age=0)
+    if not (folder / "config.json").is_file():
+        if not is_empty(folder):
+            raise RunError(f"{folder} is not empty and holds no run; choose another --out")
+    elif not resume and _has_results(folder):
+        raise RunError(
+            f"{folder} holds a run already; pass --resume to go on with it, or another --out, "
+            "which uses again what that run computed"
+        )
+
+
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """All events of a run's `run.jsonl`, in order; a line that is cut short or garbled is none."""
     path = folder / "run.jsonl"
@@ -185,7 +200,10 @@ def was_killed(folder: Path, config: Mapping[str, object]) -> bool:
 
 
 def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise `RunError` where the run in `folder` was asked for something else."""
+    """Raise `RunError` where the run in `folder` was asked for something else.
+
+    One that is not finished may be asked for a smaller audit, or for none.
+    """
     try:
         found = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -195,9 +213,12 @@ def _refuse_another(folder: Path, wanted: Mapping[str, object]) -> None:
         ) from error
     names = wanted.keys() | found.keys()
     changed = sorted(name for name in names if wanted.get(name) != found.get(name))
+    if set(changed) <= {"audit", "audit_pairs"} and not (folder / "result.json").exists():
+        changed = [name for name in changed if wanted.get(name, 0) > found.get(name, 0)]
     if changed:
         raise RunError(
-            f"{folder} holds another run (different: {', '.join(changed)}); choose another --out"
+            f"{folder} holds another run (different: {', '.join(changed)}); choose another --out, "
+            "which uses again what that run computed"
         )
 
 
@@ -280,6 +301,51 @@ def read_predictions(
             if mine.any():
                 found[key] = replace(whole.select(mine), scenario=key)
     return parts
+
+
+def write_images(path: Path, table: ImageTable) -> None:
+    """Where each image lies that is a whole file, and the hash of its bytes, as a parquet table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        (id, os.fsencode(Path(source.path).absolute()), hash)
+        for id, source, hash in zip(
+            table.ids.tolist(), table.sources, table.byte_hashes, strict=True
+        )
+        if source.frame is None and not source.member
+    ]
+    ids, files, hashes = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "file": pa.array(files, pa.binary()),  # a path need not be text
+        "hash": pa.array(map(str, hashes), pa.string()),
+    }
+    with written_file(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_images(path: Path, ids: Iterable[str]) -> dict[str, tuple[Path, str]]:
+    """What `write_images` wrote of these images: file and hash by id; empty without the file.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():  # of an earlier version, or of images whose names are withheld
+        return {}
+    try:
+        rows = pq.read_table(path, filters=[("id", "in", list(ids))]).to_pylist()
+        return {one["id"]: (Path(os.fsdecode(one["file"])), one["hash"]) for one in rows}
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} is damaged ({reason}); remove it, and pictures are not shown any more"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

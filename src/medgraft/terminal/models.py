@@ -84,6 +84,9 @@ def show_external(found: ExternalValidation) -> None:
     from medgraft.report.text.subgroups import sentence as subgroups_in_words
     from medgraft.report.text.unlike import sentence as unlike_in_words
 
+    if found.with_seen is not None:  # first, so that the figures that count are seen last
+        title = "By image, counting those that the model learned from, which flatter it"
+        show_evaluation(found.with_seen, title)
     show_evaluation(found.by_image, "By image")
     if found.by_patient is not None:
         show_evaluation(found.by_patient, "By patient or group")
@@ -100,8 +103,6 @@ def show_external(found: ExternalValidation) -> None:
         new_console().print(f"\n{grades_in_words(found.grades, 'of these images')}", markup=False)
     if found.subgroups:
         new_console().print(f"\n{subgroups_in_words(found.subgroups, found.metric)}", markup=False)
-    if found.with_seen is not None:
-        show_evaluation(found.with_seen, "By image, with those that the model learned from")
     doubt = "warn: " if is_doubtful(found.seen) else ""
     typer.echo(doubt + of_evaluation(found.seen), err=True)
     show_skipped(found.skipped)

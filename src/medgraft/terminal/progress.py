@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from medgraft.types import BudgetUse, Progress
 
+WIDE = 110  # columns of a screen that hold a description beside a long bar
+SLOW = 600.0  # seconds of which a rate is made; of what steps seldom less gives none
+
 
 def progress(quiet: bool) -> Progress:
     """Bars for a person who waits, or nothing where `quiet`; or the file of `progress_file.py`."""
@@ -42,17 +45,21 @@ class RichProgress:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
+
+        def whole() -> Column:
+            return Column(no_wrap=True)  # on a narrow screen the description folds, no figure
 
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("·"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("{task.description}", table_column=Column(overflow="fold")),
+            BarColumn(bar_width=30 if self.console.width >= WIDE else 8),
+            MofNCompleteColumn(table_column=whole()),
+            TimeElapsedColumn(table_column=whole()),
+            TextColumn("·", table_column=whole()),
+            TimeRemainingColumn(compact=True, table_column=whole()),
+            TextColumn("left", table_column=whole()),
         )
-        with Progress(*columns, console=self.console) as bars:
+        with Progress(*columns, console=self.console, speed_estimate_period=SLOW) as bars:
             bar = bars.add_task(description, total=total)
             yield lambda steps: bars.advance(bar, steps)
 

@@ -201,6 +201,7 @@ def show_panel(result: PanelResult, out: Path) -> None:
         *(f"WARN: {one}" for one in panel.company_sentences(result)),
         panel.seldom_alone(result),
         panel.uncertain_sentence(result),
+        panel.audit_sentence(result),
         sentence(panel.headline(result)),
         f"What one rests on: medgraft audit {out / result.findings[0].folder} DATA --binarize "
         f"'{result.findings[0].name}'",

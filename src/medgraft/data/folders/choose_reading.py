@@ -75,7 +75,7 @@ def choose_reading(
         return completed(about[0], _others(about[0], tables), options)
     unsure = [one for one in many if not one.sure]
     if single is not None and folders is None and unsure and not options.one_class:
-        raise DataError(f"{found.root} has one class only by its folders; {remedy(found, unsure)}")
+        raise _unclear(f"{found.root} has one class only by its folders", found, unsure)
     if single is not None:
         layout = single
         other = next((one for one in about if not _same_classes(found, layout, one)), None)
@@ -97,10 +97,19 @@ def choose_reading(
             [_way(one, images) for one in proposals.layouts],
         )
     why = proposals.why or "they all lie in one folder"
-    raise DataError(
-        f"{found.root} does not say which class each image has: {why}{in_file_names(images)}; "
-        f"{remedy(found, tables)}"
-    )
+    start = f"{found.root} does not say which class each image has: {why}{in_file_names(images)}"
+    raise _unclear(start, found, tables)
+
+
+def _unclear(start: str, found: Scan, tables: Sequence[TableReading]) -> DataError:
+    """What to do where folders give no classes; a question, where the table about them has one."""
+    text = f"{start}; {remedy(found, tables)}"
+    most = max(tables, key=lambda one: one.n_images, default=None)
+    asked = most.question if most is not None and most.n_images and not most.sure else None
+    choices = "" if asked is None else str(asked).removeprefix(asked.question)
+    if asked is None or not text.endswith(str(asked)):
+        return DataError(text)
+    return AmbiguousDataError(text.removesuffix(choices), asked.choices)
 
 
 def _that_label(
@@ -188,7 +197,9 @@ def _labels(one: TableReading) -> dict[str, str]:
 
 def _way(layout: Layout, images: Sequence[Parts]) -> Choice:
     """The folders, read by a layout."""
-    return Choice(layout_shown(layout, images), (("layout", str(layout)),))
+    unread = sum(layout.read(path) is None for path in images)
+    left_out = f"; {unread:,} images are left out" if unread else ""
+    return Choice(f"{layout_shown(layout, images)}{left_out}", (("layout", str(layout)),))
 
 
 def _ways(tables: Sequence[TableReading]) -> list[Choice]:

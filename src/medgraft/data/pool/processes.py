@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from medgraft.data.pool.worker import Answer, Job
-from medgraft.data.pool.worker_process import WorkerEnded, WorkerProcess
-from medgraft.errors import DataError
+from medgraft.data.pool.worker_process import WorkerEnded, WorkerNotStarted, WorkerProcess
 
 WATCH_SECONDS = 0.25  # between two looks at whether a worker is overdue
+TRIES = 3  # of an image whose worker is killed by somebody else
+STARTS = 10  # of workers that are killed before they take one
 
 
 class DecodeProcesses:
@@ -28,36 +29,44 @@ class DecodeProcesses:
         """Answer jobs in order; a job that ends its worker is answered with the reason.
 
         A worker that crashes, or lacks memory, after earlier images may suffer from what those
-        left behind: then the image is judged once more, by a worker of its own. Once these
-        processes are closed or `left` is set there are no more answers.
+        left behind: then the image is judged once more, by a worker of its own. Where a worker is
+        killed by somebody else, another takes its place, of `TRIES` for one image at most and of
+        `STARTS` that start. Once these processes are closed or `left` is set there are no more
+        answers.
 
         Raises
         ------
-        DataError
+        WorkerNotStarted
             A worker cannot be started.
         """
-        done, fresh = 0, False
+        done, fresh, killed, starts = 0, False, 0, 0
         while done < len(jobs):
             if (worker := self._take(fresh)) is None:
                 return
             fresh = False
             try:
                 for answer in worker.work(jobs[done:]):
-                    done += 1
+                    done, killed, starts = done + 1, 0, 0
                     yield answer
                     if left and left.is_set():
                         return
             except WorkerEnded as ended:
                 if self._closed.is_set():
                     return
-                fresh = ended.cause != "time" and not ended.first
+                if ended.cause == "killed":
+                    killed += 1
+                    fresh = killed < TRIES
+                else:
+                    fresh = ended.cause != "time" and not ended.first
                 if not fresh:
-                    done += 1
+                    done, killed = done + 1, 0
                     yield Answer("refused", str(ended))
-            except DataError:
+            except WorkerNotStarted as error:
                 if self._closed.is_set():
                     return
-                raise
+                starts, fresh = starts + 1, True
+                if not error.killed or starts == STARTS:
+                    raise
             finally:
                 self._give_back(worker)
 

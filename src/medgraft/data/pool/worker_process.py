@@ -59,11 +59,25 @@ from medgraft.data.pool.worker import main
 main()
 """
 
-Cause = Literal["time", "memory", "crash"]
+Cause = Literal["time", "memory", "crash", "killed"]
+
+
+class WorkerNotStarted(DataError):  # noqa: N818 (as `WorkerEnded`)
+    """It cannot be started; killed : somebody ended it meanwhile, so that another may be."""
+
+    def __init__(self, why: str, *, killed: bool = False) -> None:
+        super().__init__(
+            f"a process that decodes images cannot be started ({why}); without --safe only JPEG "
+            "and PNG do without one"
+        )
+        self.killed = killed
 
 
 class WorkerEnded(Exception):  # noqa: N818 (it tells of an end, as StopIteration does)
-    """A worker is no more: what ended it, and whether that was its first job."""
+    """A worker is no more: what ended it, and whether that was its first job.
+
+    `killed` is by somebody else: a system that ran out of memory, or a person.
+    """
 
     def __init__(self, cause: Cause, text: str, first: bool) -> None:
         super().__init__(text)
@@ -76,7 +90,7 @@ class WorkerProcess:
 
     Raises
     ------
-    DataError
+    WorkerNotStarted
         It cannot be started.
     """
 
@@ -99,7 +113,7 @@ class WorkerProcess:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
-            raise DataError(_not_started(error.strerror or str(error))) from error
+            raise WorkerNotStarted(error.strerror or str(error)) from error
         assert self._process.stdout is not None
         self._jobs = cast(BinaryIO, self._process.stdin)
         self._answers = self._process.stdout
@@ -115,6 +129,8 @@ class WorkerProcess:
         ------
         WorkerEnded
             It died or was killed over the job that comes next.
+        WorkerNotStarted
+            It did so before it took one.
         """
         self.ready = False
         if not self._started:
@@ -137,7 +153,7 @@ class WorkerProcess:
         try:
             self._receive()
         except WorkerEnded as ended:
-            raise DataError(_not_started(str(ended))) from ended
+            raise WorkerNotStarted(str(ended), killed=ended.cause == "killed") from ended
         self._started = True
 
     def _send(self, jobs: Sequence[Job], answered: int, sent: int) -> int:
@@ -184,8 +200,8 @@ class WorkerProcess:
         code = self._process.returncode
         if self._overdue or code == -getattr(signal, "SIGXCPU", math.inf):
             return self._ended("time", TOO_LONG)
-        if code == -getattr(signal, "SIGKILL", math.inf):  # by a system that ran out of memory
-            return self._ended("memory", TOO_MUCH)
+        if code == -getattr(signal, "SIGKILL", math.inf):
+            return self._ended("killed", TOO_MUCH)
         return self._ended("crash", CRASHED)
 
     def _ended(self, cause: Cause, text: str) -> WorkerEnded:
@@ -213,13 +229,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(BrokenPipeError):
             if pipe is not None:
                 pipe.close()
-
-
-def _not_started(why: str) -> str:
-    return (
-        f"a process that decodes images cannot be started ({why}); without --safe only JPEG and "
-        "PNG do without one"
-    )
 
 
 def _widen(pipe: int) -> None:

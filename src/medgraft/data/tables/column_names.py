@@ -10,7 +10,10 @@ diagnostic diagnose dx target targets category categories finding findings findi
 findinglabels disease diseases pathology pathologies groundtruth gt y condition outcome labelname
 imagelabel
 """
-_LABEL_WORDS = "label labels class diagnosis dx target category finding findings disease pathology"
+_LABEL_WORDS = """
+label labels class diagnosis dx target category finding findings disease pathology histology
+histopathology
+"""
 _ABOUT_LABELS = "type id date confirm method source code notes note by url"
 _LAST = """
 level grade severity malignancy malignant benignmalignant abnormal cancer tumor tumour covid covid19

@@ -27,6 +27,7 @@ from medgraft.data.tables.labels import Kind, binarized, class_names, kind_of, s
 from medgraft.data.tables.one_hot import (
     LabelChoice,
     binary_columns,
+    bit_of,
     one_hot_columns,
     one_hot_labels,
 )
@@ -100,7 +101,7 @@ def choose_labels(
     explicit = [name for name in free if plain(name) == "label"]
     if options.binarize is not None and (hit := _flag_named(flags, options.binarize)):
         return _named(table, rows, hit, options, False)
-    if len(explicit) == 1:
+    if len(explicit) == 1:  # by name, whatever else speaks of the same classes
         chosen = _named(table, rows, explicit[0], options, False)
         return _with_others(_without_copies(chosen, free, labels), free, labels, kinds, flags)
     block = one_hot_columns(table, rows, free)
@@ -122,6 +123,8 @@ def choose_labels(
             plausible = [name for name in named if kinds[name] == "classes"]
             raise no_label(table, plausible, labels, free)
     candidates = _apart(table, rows, named, labels, compared)
+    if len(candidates) == 1:
+        candidates += [((name,), labels[name]) for name in _rivals(candidates[0], labels, kinds)]
     if len(candidates) > 1:
         raise which_column(table, candidates)
     chosen = _named(table, rows, candidates[0][0][0], options, False)
@@ -174,6 +177,31 @@ def _with_others(
         and (_is_called_label(name, labels[name]) or is_last_label_name(name))
     ]
     return replace(choice, others=tuple(others))
+
+
+def _rivals(
+    chosen: tuple[tuple[str, ...], list[str]], labels: Mapping[str, list[str]],
+    kinds: Mapping[str, Kind],
+) -> list[str]:  # fmt: skip
+    """The columns that name the same classes, but not always of the same image: a second reader,
+    a diagnosis before and after the biopsy.
+    """
+    columns, own = chosen
+    first: dict[tuple[int, ...], str] = {}
+    for name, values in labels.items():
+        classes = name not in columns and kinds[name] == "classes" and not describes(name)
+        if classes and _speaks_of(own, values):
+            first.setdefault(_pattern(values), name)
+    return list(first.values())
+
+
+def _speaks_of(own: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two columns say the same of most images, in the same words, and not of all."""
+    both = [(a, b) for a, b in zip(own, other, strict=True) if a and b]
+    shared = {a for a, _ in both} & {b for _, b in both}
+    worded = {name for name in shared if bit_of(name) is None and re.search(r"[^\W\d_]", name)}
+    agreeing = sum(a == b for a, b in both)
+    return len(worded) > 1 and 2 * agreeing > len(both) > agreeing
 
 
 def _is_called_label(name: str, values: Sequence[str]) -> bool:

@@ -92,6 +92,7 @@ def _onnx(folder: Path, threads: int) -> Any:
 
 
 def _openvino(folder: Path, threads: int) -> Any:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # sends nothing
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
@@ -237,7 +238,8 @@ def main() -> int:
         try:
             p = model.probabilities(model.canvas(path)[None])[0]
         except (UnreadableError, OSError, ValueError, SyntaxError, EOFError) as error:
-            rows.append({"source": path, "label": None, "probabilities": None, "error": str(error)})
+            reason = getattr(error, "strerror", None) or str(error)
+            rows.append({"source": path, "label": None, "probabilities": None, "error": reason})
             continue
         said = dict(zip(model.facts["classes"], map(float, p), strict=True))
         rows.append({"source": path, "label": model.label(p), "probabilities": said, "error": None})

@@ -25,30 +25,6 @@ MOST = 12  # pictures a finding, and parts of the data that are shown
 SAMPLES = 4  # pictures of each part
 OF = "of the finding"  # among a finding's numbers: which of several in an image it is about
 PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
-TITLES = {
-    "metadata_tells_class": "The files tell the class",
-    "columns_tell_class": "Columns tell the class",
-    "content_tells_class": "File size and border tell the class",
-    "metadata": "The files",
-    "near_duplicates": "Near copies",
-    "near_duplicates_across_splits": "Near copies in training and test",
-    "near_duplicates_across_classes": "Near copies under different labels",
-    "near_duplicates_across_groups": "Near copies in different groups",
-    "pixel_identical": "Equal pixels",
-    "pixel_identical_across_splits": "Equal pixels in training and test",
-    "pixel_identical_across_classes": "Equal pixels under different labels",
-    "pixel_identical_across_groups": "Equal pixels in different groups",
-    "suspected_labels": "Labels that may be wrong",
-    "wrong_labels": "Labels",
-    "train_test_shift": "Training against test",
-    "many_skipped": "Images that could not be used",
-    "unread": "Files that are not read",
-    "table_beside": "A table beside the images",
-    "copied_folder": "A copy that was left out",
-    "possible_groups": "Images that may be of one patient",
-    "classes": "Classes that were changed",
-    "each_finding": "Each finding",
-}
 
 
 def write_findings(path: Path, audit: DataAudit, *, data: str, command: str = "") -> None:
@@ -104,7 +80,7 @@ def headline(findings: tuple[Finding, ...]) -> str:
 
 def name_finding(check: str) -> str:
     """What a check found, as a heading."""
-    return TITLES.get(check, formatting.name_check(check))
+    return formatting.name_check(check)
 
 
 def title_of(finding: Finding) -> str:

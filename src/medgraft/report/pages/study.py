@@ -96,6 +96,7 @@ def render(content: ReportInput) -> str:
         The recommended scenario is not among the scenarios of the result.
     """
     _, names = scenario_names.short_names(content.scenarios)
+    cards = verdicts.verdicts(content)
     empty = {
         "helped": not (content.result.questions or content.families),
         "training": not content.trainings,
@@ -116,7 +117,8 @@ def render(content: ReportInput) -> str:
             "lower_end": lower_end.sentence(content.result),
             **sites.section(content),
             "facts": _facts(content),
-            "verdicts": verdicts.verdicts(content),
+            "verdicts": cards,
+            "doubt": verdicts.doubt(content, cards),
             "advice": verdicts.advice(content),
             "findings": verdicts.all_findings(content),
             "skipped": content.result.table.skipped,

@@ -40,7 +40,7 @@ def section(content: ReportInput) -> dict[str, object]:
                 if cases
             ]
             none = "" if right and wrong else _none(truth, n_right, n_wrong)
-            folded = len(classes) > UNFOLDED and len(groups) >= UNFOLDED
+            folded = len(classes) > UNFOLDED + 1 and len(groups) >= UNFOLDED
             groups.append({"truth": truth, "kinds": kinds, "none": none, "folded": folded})
     strips = any(len(case.maps) > 1 for case in content.cases)
     return {

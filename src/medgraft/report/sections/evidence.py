@@ -25,6 +25,7 @@ from medgraft.results.evidence import (
 
 SIDE = 224  # pixels of a picture
 NO_REGIONS = "No region was exchanged."
+ROLES_TESTED = ("declared", "suspect")  # that should not decide
 
 
 def section(evidence: EvidenceView | None) -> dict[str, object]:
@@ -43,6 +44,7 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
         (the(name), [_strip(one) for one in evidence.exchanges if one.region == name])
         for name in names
     ]
+    unchanged = [the(e.region) for e in evidence.effects if e.role in ROLES_TESTED and e.decides]
     result = evidence.result
     verdict: dict[str, object] = {"word": result.verdict, "text": verdict_sentence(result)}
     return {
@@ -57,6 +59,7 @@ def section(evidence: EvidenceView | None) -> dict[str, object]:
         "effects_chart": chart,
         "region_pictures": _region_pictures(evidence),
         "strips_of": strips,
+        "strips_none": formatting.join(unchanged) if unchanged and not strips else "",
         "minorities": list(_minorities(evidence)),
     }
 
@@ -78,7 +81,7 @@ def _made(evidence: EvidenceView) -> str:
         if evidence.models > 1
         else "the model itself"
     )
-    text = f"Asked was {who}: {formatting.plural(ranked.n, 'image')}"
+    text = f"This was asked of {who}: {formatting.plural(ranked.n, 'image')}"
     if not formatting.is_missing(ranked.value):
         text += (
             f", which it ranks with AUROC {formatting.number(ranked.value)} "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medgraft.report.text import formatting
-from medgraft.results.evidence import DECIDES, EVIDENCE, INSIDE, MOVED, OUTSIDE
+from medgraft.results.evidence import DECIDES, EVIDENCE, INSIDE, MOVED, OUTSIDE, UNDECIDED
 from medgraft.results.recommendation import AuditResult
 from medgraft.types import AuditCheck, AuditFinding, AuditReason, Estimate, Verdict, gravest_first
 
@@ -33,6 +33,11 @@ _TURNS = (
     "{Region} decides{shown_most_by}: taken from an image of another class instead of one of the "
     "same class, it turns the label of {effect:100} in 100 images ({low:100} to {high:100}), and "
     "costs {auroc:.3f} of AUROC. "
+)
+_UNSURE = (
+    "Too few images to say whether {region} decides{shown_most_by}: taken from an image of another "
+    "class, it moves what the model says, costs {auroc:.3f} of AUROC, and turns the label of "
+    "{effect:100} in 100 images, which may be {low:100} to {high:100}. "
 )
 _QUIET = (
     "Of the regions {what}, these do not decide ({names}): none turns {limit:100} in 100 labels "
@@ -103,6 +108,8 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
         _TURNS + SUSPECT,
         "Look at the images. If the place should not matter, declare it (--modality, --masks).",
     ),
+    (UNDECIDED, "declared"): (_UNSURE + DECLARED, "Audit on more images."),
+    (UNDECIDED, "suspect"): (_UNSURE, "Audit on more images."),
     ("declared_regions", ""): (_QUIET.replace("{what}", "declared to be no evidence"), ""),
     ("suspect_regions", ""): (_QUIET.replace("{what}", "that seldom are evidence"), ""),
     ("sufficiency", "ruled out"): (_LEFT, ""),

@@ -214,7 +214,7 @@ def _of_data(content: ReportInput) -> dict[str, tuple[str, str]]:
         "balance": ("every class weighs the same in what is fitted; none was resampled", "data"),
         "shift": ("how far the parts differ is among the checks of the data", "findings"),
         "fairness": (_subgroups(content), "subgroups"),
-        "data": (f"fingerprint {table.fingerprint[:16]}", "repeat"),
+        "data": (f"fingerprint {(content.how.fingerprint or table.fingerprint)[:16]}", "repeat"),
     }  # fmt: skip
 
 

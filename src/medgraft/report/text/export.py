@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medgraft.report.text import formatting
-from medgraft.results.export import Export
+from medgraft.results.export import Export, Int8
 
 
 def lines(found: Export) -> Iterator[str]:
@@ -46,8 +46,22 @@ def lines(found: Export) -> Iterator[str]:
             f"{formatting.plural(eight.changed, 'label')} changed, probabilities by "
             f"{eight.difference:.2f} at most; {eight.per_second:.0f} images/s"
         )
+        yield _who_judged(eight)
     if found.skipped:
         yield f"{formatting.plural(found.skipped, 'file')} could not be read and were left out"
+
+
+def _who_judged(eight: Int8) -> str:
+    """What the loss is worth: it is small on images that the model has learned from."""
+    others = "give --int8 images that the model has not seen, such as those of a test split"
+    if eight.learned is None:
+        return f"whether the model has learned from those images is not known; if it has, {others}"
+    if eight.learned:
+        return (
+            f"the model has learned from {eight.learned} of those {eight.n} images and ranks them "
+            f"better than others, of which it may lose more: {others}"
+        )
+    return f"the model has learned from none of those {eight.n} images"
 
 
 def _signed(value: float) -> str:

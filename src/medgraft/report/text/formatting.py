@@ -7,7 +7,7 @@ what is missing are the same on every line of the report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from medgraft.results.figures import Comparison
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medgraft.evaluate.intervals import Difference
 
 MISSING = "not measured"
+CORRECTED = "corrected for the choice"  # of a figure; only the plain one is called out of fold
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"})
 METRIC_WORDS = {
     "auroc": "AUROC",
@@ -102,6 +103,35 @@ GLOSSARY = {
     "where, not why, and a plausible map is no proof of a sound decision.",
 }
 
+TITLES: Mapping[str, str] = {
+    "metadata_tells_class": "The files tell the class",
+    "columns_tell_class": "Columns tell the class",
+    "content_tells_class": "File size and border tell the class",
+    "metadata": "The files",
+    "few_for_audit": "Too few images for the audit",
+    "unreadable": "Images that cannot be read",
+    "surface": "How the images were made",
+    "surface_tells_class": "How the images were made tells the class",
+    "near_duplicates": "Near copies",
+    "near_duplicates_across_splits": "Near copies in training and test",
+    "near_duplicates_across_classes": "Near copies under different labels",
+    "near_duplicates_across_groups": "Near copies in different groups",
+    "pixel_identical": "Equal pixels",
+    "pixel_identical_across_splits": "Equal pixels in training and test",
+    "pixel_identical_across_classes": "Equal pixels under different labels",
+    "pixel_identical_across_groups": "Equal pixels in different groups",
+    "suspected_labels": "Labels that may be wrong",
+    "wrong_labels": "Labels",
+    "train_test_shift": "Training against test",
+    "many_skipped": "Images that could not be used",
+    "unread": "Files that are not read",
+    "table_beside": "A table beside the images",
+    "copied_folder": "A copy that was left out",
+    "possible_groups": "Images that may be of one patient",
+    "classes": "Classes that were changed",
+    "each_finding": "Each finding",
+}
+
 
 def name_metric(metric: str) -> str:
     """The metric's name as the field writes it; an unknown one stays as it is, without _."""
@@ -109,12 +139,12 @@ def name_metric(metric: str) -> str:
 
 
 def name_check(check: str) -> str:
-    """The name of a check as a title.
+    """The name of a check as a title, the same wherever it is shown.
 
-    >>> name_check("small_test")
-    'Small test'
+    >>> name_check("small_test"), name_check("columns_tell_class")
+    ('Small test', 'Columns tell the class')
     """
-    return capitalised(check.replace("_", " "))
+    return TITLES.get(check, capitalised(check.replace("_", " ")))
 
 
 def capitalised(text: str) -> str:

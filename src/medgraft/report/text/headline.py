@@ -30,7 +30,10 @@ def headline(content: ReportInput) -> str:
     """What was found, how sure it is, on how many images: one sentence."""
     estimate = headline_estimate(content)
     if content.test_evaluation is None:
-        images = f"{formatting.plural(estimate.n, 'image')} judged out of fold, there being no test"
+        images = (
+            f"{formatting.plural(estimate.n, 'image')} not learned from, {formatting.CORRECTED}, "
+            "there being no test"
+        )
     else:
         images = f"{formatting.plural(estimate.n, 'test image')} never used for any choice"
     return formatting.sentence(claim(content.judged, content.result.metric, estimate, images))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.overlap import FEWEST
+from medgraft.profile.shortcut_probe import MADE, whether
 from medgraft.report.text import formatting
+from medgraft.results.figures import TELLING, TELLS, LowerEnd, tells
 from medgraft.results.recommendation import StudyResult
 
-MADE = "how the images were made (exposure, sharpness, frame, file)"
+Word = Literal["PASS", "WARN", "INCONCLUSIVE"]
 
 
 def sentence(result: StudyResult) -> str:
@@ -45,3 +49,32 @@ def sentence(result: StudyResult) -> str:
         f"nothing there. Here that alone tells the classes apart with {tells}; the figure out of "
         f"fold is {formatting.value(metric, plain.value)}."
     )
+
+
+RULE = (
+    f"A warning is given where its AUROC is surely over {TELLING}, or surely over {TELLS} and the "
+    "model is not shown to rank better."
+)
+
+
+def judgement(found: LowerEnd) -> tuple[Word, str] | None:
+    """Whether the model may have learned how the images were made; None where it was not asked."""
+    if found.surface is None or found.beyond is None:
+        return None
+    surface, beyond = found.surface, found.beyond
+    text = f"{whether(MADE, surface)}."
+    told = tells(surface)
+    shown = beyond.low > 0
+    if told == "surely":
+        better = "better" if beyond.difference > 0 else "worse"
+        text += (
+            f" The model ranks the same images {better} by {abs(beyond.difference):.3f} "
+            f"(95 % interval of the difference {beyond.low:.3f} to {beyond.high:.3f})"
+        )
+        text += "." if shown else ": it is not shown to know more than that."
+    word: Word = "PASS"
+    if told == "surely" and (surface.low > TELLING or not shown):
+        word = "WARN"
+    elif told == "few images":
+        word = "INCONCLUSIVE"
+    return word, f"{text} {RULE}"

@@ -266,11 +266,12 @@ def _software(content: ReportInput) -> str:
     )
     own = content.how.versions.get("medgraft", TO_FILL)
     used = f" with {versions}" if versions else ""
+    fingerprint = content.how.fingerprint or content.result.table.fingerprint
     return (
         f"Everything was computed by medgraft {own} [@medgraft2026]{used} (networks from timm "
         "[@wightman2019], heads from scikit-learn [@pedregosa2011]) on "
         f"{content.how.machine or TO_FILL}, seed {content.how.seed}. "
-        f"The data's fingerprint is {content.result.table.fingerprint[:16]}."
+        f"The data's fingerprint is {fingerprint[:16]}."
     )
 
 
@@ -291,7 +292,8 @@ def _results(content: ReportInput) -> str:
     )
     if content.test_evaluation:
         text += (
-            f"Out of fold, corrected for the choice among {len(content.scenarios)} scenarios, "
+            f"Of images not learned from, {formatting.CORRECTED} among {len(content.scenarios)} "
+            "scenarios, "
             f"{_figure(metric, result.corrected)}. "
         )
     if content.by_patient is not None:

@@ -152,7 +152,7 @@ def _figures(facts: ModelFacts) -> str:
     if run.corrected is not None:
         one = run.corrected
         notes.append(
-            f"Corrected for having been chosen among {len(run.scenarios)} scenarios: "
+            f"Corrected for the choice among {len(run.scenarios)} scenarios: "
             f"{formatting.name_metric(run.metric)} {formatting.value(run.metric, one.value)} "
             f"({formatting.interval(run.metric, one)})."
         )

@@ -151,6 +151,22 @@ def uncertain_sentence(result: PanelResult) -> str:
     )
 
 
+def audit_sentence(result: PanelResult) -> str:
+    """Which findings a budget had audited, with their verdicts; '' where none was asked for."""
+    if not result.budget:
+        return ""
+    by_verdict: dict[str, list[str]] = {}
+    for one in result.findings:
+        if one.audit is not None:
+            by_verdict.setdefault(one.audit.verdict, []).append(one.name)
+    parts = [f"{verdict} {formatting.join(names)}" for verdict, names in by_verdict.items()]
+    left = [one.name for one in result.findings if one.audit is None]
+    if left:
+        parts.append(f"no time was left for {formatting.join(left)}")
+    within = formatting.duration(result.budget)
+    return f"Audited within a budget of {within}, the weakest finding first: {'; '.join(parts)}."
+
+
 def skipped_sentence(names: Sequence[str]) -> str:
     """What is not judged, by name."""
     return f"Not judged, for want of patients: {formatting.join(names)}." if names else ""

@@ -16,6 +16,7 @@ from medgraft.results.recommendation import AuditResult, Rationale
 from medgraft.types import Estimate, gravest_first
 
 MOST_SAID = 1e6  # images
+ROUGHLY = 5e4  # images from which a wish is said by its first digit
 
 
 def why(facts: Rationale, names: Mapping[str, str]) -> str:
@@ -28,7 +29,7 @@ def why(facts: Rationale, names: Mapping[str, str]) -> str:
         _depth(facts),
         ""
         if facts.for_all
-        else f"Corrected for having been chosen, the figure is {facts.corrected.value:.3f} (95 % "
+        else f"Corrected for the choice, the figure is {facts.corrected.value:.3f} (95 % "
         f"interval {facts.corrected.low:.3f} to {facts.corrected.high:.3f}).",
         _audits(facts, names) if facts.audits else "",
     ]
@@ -100,7 +101,8 @@ def _needed(facts: Rationale) -> str:
     if facts.needed > MOST_SAID:
         return ", and no number of images like these that one could have would tell"
     what = "that no more is lost" if facts.gap < facts.margin else "which of the two is better"
-    so_many = formatting.large(int(float(f"{facts.needed:.2g}")))
+    digits = 2 if facts.needed < ROUGHLY else 1
+    so_many = formatting.large(int(float(f"{facts.needed:.{digits}g}")))
     return f"; about {so_many} images like these would tell {what}"
 
 

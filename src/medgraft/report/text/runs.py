@@ -24,6 +24,7 @@ KINDS = {
     "adapted": "adapted model",
 }
 PARTS: dict[Part, str] = {"validation": "out of fold", "test": "test"}
+FIGURES = (*PARTS.values(), formatting.CORRECTED)
 CHANGES = {"data": "Data", "options": "Options", "weights": "Weights", "versions": "Versions"}
 NOT_PAIRED: dict[NotPaired, str] = {
     "kind": "only studies and single scenarios keep what was said of each image",
@@ -95,13 +96,18 @@ def state(run: Run) -> str:
 
 
 def named_figure(run: Run) -> Estimate | None:
-    """Its figure out of fold, corrected for having been chosen where it was."""
+    """Its figure without a test: corrected for the choice, or out of fold (`where`)."""
     return run.corrected or run.validation
 
 
+def where(run: Run) -> str:
+    """What `named_figure` is called."""
+    return formatting.CORRECTED if run.corrected else PARTS["validation"]
+
+
 HEADINGS = (
-    "run", "state", "when", "kind", "data", "images", "scenario", "metric", "out of fold", "test",
-    "audit", "size",
+    "run", "state", "when", "kind", "data", "images", "scenario", "metric", "out of fold",
+    formatting.CORRECTED, "test", "audit", "size",
 )  # fmt: skip
 
 
@@ -116,7 +122,8 @@ def line(run: Run, name: str) -> tuple[str, ...]:
         formatting.count(run.images) if run.images else "",
         scenario(run.scenario).partition(" (")[0],
         formatting.name_metric(run.metric) if run.scenario else "",
-        figure(run.metric, named_figure(run)),
+        figure(run.metric, run.validation),
+        figure(run.metric, run.corrected),
         figure(run.metric, run.test),
         run.verdict,
         size(run.size),
@@ -133,9 +140,7 @@ def lines(runs: Sequence[Run], names: Sequence[str]) -> tuple[list[str], list[li
         if {row[i] for row in rows} - {"", usual.get(heading, "")}
     ]
     metric = "" if "metric" in {HEADINGS[i] for i in kept} else "AUROC "
-    headings = [
-        f"{metric}{HEADINGS[i]}" if HEADINGS[i] in PARTS.values() else HEADINGS[i] for i in kept
-    ]
+    headings = [f"{metric}{HEADINGS[i]}" if HEADINGS[i] in FIGURES else HEADINGS[i] for i in kept]
     return headings, [[row[i] for i in kept] for row in rows]
 
 
@@ -157,7 +162,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("recommended" if run.kind == "study" else "scenario", scenario(run.scenario)),
         ("key", run.scenario),
         (f"{name} out of fold", figure(run.metric, run.validation)),
-        (f"{name} corrected for the choice", figure(run.metric, run.corrected)),
+        (f"{name} {formatting.CORRECTED}", figure(run.metric, run.corrected)),
         (f"{name} on the test", figure(run.metric, run.test)),
         ("audit" if run.kind != "adapted" else "verdict", run.verdict),
         ("scenarios", f"{len(run.scenarios)}" if len(run.scenarios) > 1 else ""),

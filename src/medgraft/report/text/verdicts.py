@@ -7,24 +7,26 @@ chooses anything; these are words about numbers that are already there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
-from medgraft.report.text import audit_findings, calibration, formatting
+from medgraft.report.text import audit_findings, calibration, formatting, lower_end
 from medgraft.report.text.headline import headline_estimate
-from medgraft.results.figures import Comparison, Evaluation
+from medgraft.results.figures import Comparison
 from medgraft.results.study import ReportInput
-from medgraft.types import Finding, gravest_first
+from medgraft.types import Finding, Ints, gravest_first
 
 Word = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE", "not run"]
 
 SHARP = 0.025  # the largest half-width of the headline's interval that passes
 BLUNT = 0.075
 EARLY = 0.3  # share of the network's depth up to which a layer sees no shapes
+FEW = ("small_class", "untested_class", "small_test")  # checks that lead among equals
+SAID_ELSEWHERE = ("positive_class", "few_for_audit")  # that come last
 FEW_IMAGES = 30  # of the smallest class among the images judged
 
 
@@ -40,16 +42,44 @@ class VerdictCard:
 
 
 def all_findings(content: ReportInput) -> list[Finding]:
-    """Every finding once, the gravest first."""
+    """Every finding once, the gravest first; of equals what makes all figures say little."""
     both = [*content.result.findings, *content.result.table.findings]
     unique = list({(one.check, one.text): one for one in both}.values())
-    return gravest_first(unique)
+    return gravest_first(sorted(unique, key=_rank))
+
+
+def _rank(finding: Finding) -> int:
+    if finding.check in FEW:
+        return FEW.index(finding.check)
+    return len(FEW) + (finding.check in SAID_ELSEWHERE)
 
 
 def verdicts(content: ReportInput) -> list[VerdictCard]:
     """The cards under 'May it be believed?', always the same ones in the same order."""
-    cards = [_data(content), _evidence(content), _calibration(content), _enough(content)]
+    cards = [
+        _data(content), *_made(content), _evidence(content), _calibration(content),
+        _enough(content),
+    ]  # fmt: skip
     return [*cards, _agreement(content)] if content.test_evaluation is not None else cards
+
+
+def doubt(content: ReportInput, cards: Sequence[VerdictCard]) -> str:
+    """A sentence for the top where most cards are undecided, '' where they are not."""
+    asked = [card for card in cards if card.word != "not run"]
+    undecided = sum(card.word == "INCONCLUSIVE" for card in asked)
+    if 2 * undecided <= len(asked):
+        return ""
+    judged, sizes = content.judged, _sizes(content)
+    per_class = judged.confusion.sum(axis=1)
+    least, thin = int(np.argmin(per_class)), int(np.argmin(sizes))
+    where = "test images" if content.test_evaluation is not None else "images not learned from"
+    return (
+        f"Too few images to believe this: it rests on {formatting.count(judged.n_images)} {where}, "
+        f"of class {judged.classes[least]} {formatting.count(int(per_class[least]))}, and on "
+        f"{formatting.count(int(sizes.sum()))} to learn from, of class {judged.classes[thin]} "
+        f"{formatting.count(int(sizes[thin]))}; {undecided} of {len(asked)} questions below stay "
+        "undecided."
+    )
 
 
 def _data(content: ReportInput) -> VerdictCard:
@@ -70,6 +100,15 @@ def _data(content: ReportInput) -> VerdictCard:
         text += f" {formatting.plural(more, 'further warning')} below."
     word: Word = "FAIL" if grave[0].severity == "severe" else "WARN"
     return VerdictCard("Data", word, text, "findings", "The findings")
+
+
+def _made(content: ReportInput) -> list[VerdictCard]:
+    """Whether what is no subject tells the classes as well as the model does."""
+    found = content.result.lower_end
+    judged = None if found is None else lower_end.judgement(found)
+    return (
+        [VerdictCard("Exposure and frame", *judged, "findings", "The findings")] if judged else []
+    )
 
 
 def _evidence(content: ReportInput) -> VerdictCard:
@@ -99,7 +138,7 @@ def _calibration(content: ReportInput) -> VerdictCard:
         return VerdictCard("Calibration", "not run", text, "reliability", "How good, exactly")
     text = f"{calibration.sentence(content.judged)} {calibration.RULE}"
     word = calibration.verdict(found)
-    return VerdictCard("Calibration", word, text, "reliability", "The reliability plot")
+    return VerdictCard("Calibration", word, text, "reliability", "What the probabilities say")
 
 
 def _enough(content: ReportInput) -> VerdictCard:
@@ -124,13 +163,13 @@ def _enough(content: ReportInput) -> VerdictCard:
 
 
 def _agreement(content: ReportInput) -> VerdictCard:
-    """Whether test and out-of-fold figure differ, at a rate of one in twenty where they do not."""
+    """Whether test and corrected figure differ, at a rate of one in twenty where they do not."""
     metric = content.result.metric
     inside, outside = content.result.corrected, headline_estimate(content)
     apart = difference_apart(outside, inside)
     figures = (
-        f"{formatting.name_metric(metric)} {formatting.value(metric, inside.value)} out of fold "
-        f"and {formatting.value(metric, outside.value)} on the test"
+        f"{formatting.name_metric(metric)} {formatting.value(metric, inside.value)} "
+        f"{formatting.CORRECTED} and {formatting.value(metric, outside.value)} on the test"
     )
     if formatting.is_missing(apart.low) or formatting.is_missing(apart.high):
         text = f"Not measured: {figures}."
@@ -156,9 +195,9 @@ def _agreement(content: ReportInput) -> VerdictCard:
 def advice(content: ReportInput) -> list[str]:
     """What would help most, the most telling first; each a sentence that names its number."""
     found = [
-        _early_layer(content),
-        _worst_confusion(content.judged),
         _thin_class(content),
+        _early_layer(content),
+        _worst_confusion(content),
         *_remedies(content),
     ]
     half = (headline_estimate(content).high - headline_estimate(content).low) / 2
@@ -193,7 +232,11 @@ def _early_layer(content: ReportInput) -> str:
     )
 
 
-def _worst_confusion(judged: Evaluation) -> str:
+def _worst_confusion(content: ReportInput) -> str:
+    """The most frequent mistake; more images of its class are asked for where it is not the larger
+    side of a class that is thin.
+    """
+    judged = content.judged
     wrong = judged.confusion - np.diag(np.diag(judged.confusion))
     totals = np.maximum(judged.confusion.sum(axis=1), 1)
     shares = wrong / totals[:, None]
@@ -201,26 +244,38 @@ def _worst_confusion(judged: Evaluation) -> str:
     n = int(wrong[truth, given])
     if n == 0:
         return "No image was called wrong; look for harder images before trusting that."
-    return (
-        f"More development images of {judged.classes[truth]}, as varied as those to come: "
+    mistake = (
         f"{formatting.count(n)} of {formatting.count(int(totals[truth]))} were called "
         f"{judged.classes[given]} ({formatting.percent(float(shares[truth, given]))}), the most "
         "frequent mistake."
     )
+    sizes, name = _sizes(content), judged.classes[truth]
+    if _is_thin(sizes) and sizes[truth] > sizes.min():
+        return f"A look at the images of {name}: {mistake}"
+    return f"More development images of {name}, as varied as those to come: {mistake}"
+
+
+def _sizes(content: ReportInput) -> Ints:
+    """(n_classes,) images to learn from."""
+    development = content.result.table.development
+    known = development.labels[development.labels >= 0]
+    return np.bincount(known, minlength=len(development.classes))
+
+
+def _is_thin(sizes: Ints) -> bool:
+    """Whether the smallest class has a third of the images of the largest, or less."""
+    return bool(sizes.max() >= 3 * sizes.min())
 
 
 def _thin_class(content: ReportInput) -> str:
-    development = content.result.table.development
-    sizes = np.bincount(
-        development.labels[development.labels >= 0], minlength=len(development.classes)
-    )
+    classes, sizes = content.result.table.classes, _sizes(content)
     least, most = int(np.argmin(sizes)), int(np.argmax(sizes))
-    if sizes[most] < 3 * sizes[least]:
+    if not _is_thin(sizes):
         return ""
     return (
-        f"More images of {development.classes[least]} to learn from: there are "
+        f"More images of {classes[least]} to learn from: there are "
         f"{formatting.count(int(sizes[least]))}, against {formatting.count(int(sizes[most]))} of "
-        f"{development.classes[most]}."
+        f"{classes[most]}."
     )
 
 

@@ -42,8 +42,23 @@ export async function about() { return (await fetched("v1/model")).json(); }
 
 export async function studyCases() { return (await (await fetched("v1/cases")).json()).cases; }
 
-export async function pictureOf(file) {
-  return URL.createObjectURL(await (await fetched("v1/picture", form([file]))).blob());
+async function picture(...asked) {
+  return URL.createObjectURL(await (await patiently(() => fetched(...asked))).blob());
+}
+
+export const pictureOf = (file) => picture("v1/picture", form([file]));
+export const casePicture = (name) => picture(`v1/cases/${name}`);
+
+// A server that has too much to do says so, and is asked again.
+export async function patiently(work) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error.code !== "busy" || tries === 20) throw error;
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
 }
 
 // Maps at each depth, or where the model has none the one map of the whole model.

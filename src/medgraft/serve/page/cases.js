@@ -7,7 +7,8 @@ let came = 0;
 export function newCase({ file = null, path }) {
   return {
     file, path, id: path, came: ++came, key: `${path}|${file?.size}|${file?.lastModified}`,
-    labelled: "", study: null, row: null, error: null, url: "", maps: null, decision: null, item: null,
+    labelled: "", study: null, row: null, error: null, maps: null, decision: null, item: null,
+    url: null, blob: "", seen: null, // whether its picture is there; null until that is known
   };
 }
 
@@ -51,10 +52,13 @@ const RANKS = {
     const said = one.row?.probabilities ?? one.study?.probabilities;
     return said ? margin(said, model) : LAST;
   },
-  // Of an image that the model learned from, those that had not seen it know better.
+  // As the report: what the study suspects, and how sure another class is. Of an image that the
+  // model learned from, those that had not seen it know better.
   label: (one) => {
     const said = one.study?.probabilities ?? one.row?.probabilities;
-    return said && one.labelled ? said[one.labelled] : LAST;
+    if (!said || !one.labelled) return LAST;
+    const others = Object.keys(said).filter((name) => name !== one.labelled);
+    return -Math.max(...others.map((name) => said[name])) - (one.study?.why === "label");
   },
 };
 

@@ -15,7 +15,6 @@ function colour(level) {
 
 const COLOURS = Array.from({ length: 256 }, (_, k) => colour(k / 255));
 
-const LONG = 60; // letters of how a map was made, beyond which it is no part of a sentence
 const NAMES = { gradcam: "Grad-CAM" };
 
 // What is weak lets the image through: opacity goes with the root of the level, as in the report.
@@ -36,14 +35,15 @@ export async function draw(canvas, map) {
   context.putImageData(pixels, 0, 0);
 }
 
+// '' of the one map of a whole model.
 export function depthName(map, k, n) {
+  if (n < 2 && !map.block) return "";
   return map.block ? `block ${map.block}` : `depth ${k + 1} of ${n}`;
 }
 
-export function heatWords(found, map) {
+export function heatWords(found, map, depth) {
   if (!(map.largest > 0)) return `Nothing here speaks for ${found.target}.`;
   const way = NAMES[found.method] ?? found.method;
-  const made = [way, map.tap].filter(Boolean).join(", ");
-  return `Where ${found.target} comes from${made.length > LONG ? ", by all parts of the model together" : ` (${made})`}, scaled to its own largest value. ` +
+  return `Where ${found.target} comes from (${[way, depth].filter(Boolean).join(", ")}), scaled to its own largest value. ` +
     "A heatmap shows where, not why.";
 }

@@ -6,10 +6,11 @@ import { baseName, ofDrop, ofInput, ofPaste } from "./files.js";
 import { overridesTable, predictionsTable, save } from "./tables.js";
 import * as viewer from "./viewer.js";
 import { describe } from "./model.js";
-import { decisionText, short } from "./words.js";
+import { decisionText, short, UNLIKE } from "./words.js";
 
 const AT_ONCE = 8; // files a request
 const LISTED = 200; // images of the list that are shown, and at each wish for more
+const UNSEEN = 400; // ms in which nobody has looked at an image: an answer then meant the one before
 const byId = (id) => document.getElementById(id);
 const cases = [];
 const early = []; // that came before it was known what the model is
@@ -21,6 +22,8 @@ let most = LISTED;
 let reading = false;
 let touched = false; // whether the person has chosen an image
 let unsaved = false;
+let since = 0; // when the current image came up
+let said = 0; // decisions so far
 
 function say(text) { byId("state").textContent = text; }
 
@@ -37,7 +40,7 @@ async function start() {
   }
   byId("key-row").hidden = true;
   describe(about);
-  viewer.useAbout(about);
+  viewer.useAbout(about, (one) => { if (one === current) offerChoices(one); });
   add(early.splice(0));
   const found = await ask.studyCases().catch(() => []);
   study = byName(found);
@@ -45,8 +48,10 @@ async function start() {
   if (current) select(current, false);
   const wrong = found.filter((one) => one.why === "label").length;
   byId("offer").hidden = !found.length;
-  const kinds = [wrong && `${wrong} whose label may be wrong`, `the ${found.length - wrong} closest calls`];
-  byId("offer-text").textContent = `Of the images it learned from: ${kinds.filter(Boolean).join(", and ")}.`;
+  const close = found.length - wrong;
+  const kinds = [wrong && `${wrong} whose label may be wrong`, close && `the ${close} closest calls`];
+  byId("offer-text").textContent = `Of the images it learned from: ${kinds.filter(Boolean).join(", and ")}.` +
+    (found.some((one) => one.picture) ? "" : " Drop the study’s folder to see them.");
   byId("offer-add").onclick = () => {
     byId("offer").hidden = true;
     byId("order").value = wrong ? "label" : "unsure";
@@ -85,7 +90,7 @@ function add(found) {
     keys.add(one.key);
     know(one);
     const waiting = one.file && cases.find((other) => !other.file && other.id === one.id);
-    if (waiting) Object.assign(waiting, { file: one.file, key: one.key });
+    if (waiting) Object.assign(waiting, { file: one.file, key: one.key, url: null, seen: null });
     else cases.push(one);
   }
   if (!cases.length) return;
@@ -117,7 +122,7 @@ async function read() {
     for (let some = nextFiles(); some.length; some = nextFiles()) {
       const done = cases.filter((one) => one.row || one.error).length;
       say(`Reading ${done + 1} of ${cases.filter((one) => one.file).length} …`);
-      const rows = await patiently(() => ask.predict(some.map((one) => one.file)));
+      const rows = await ask.patiently(() => ask.predict(some.map((one) => one.file)));
       some.forEach((one, k) => {
         if (rows[k] instanceof Error) one.error = rows[k];
         else one.row = rows[k];
@@ -137,23 +142,11 @@ async function read() {
   }
 }
 
-// A server that has too much to do says so, and is asked again.
-async function patiently(work) {
-  for (let tries = 0; ; tries += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if (error.code !== "busy" || tries === 20) throw error;
-      await new Promise((done) => setTimeout(done, 1000));
-    }
-  }
-}
-
 function summary() {
   const bad = cases.filter((one) => one.error).length;
   const unlike = cases.filter((one) => one.row?.unlike).length;
   const parts = [cases.length === 1 ? "1 image" : `${cases.length} images`];
-  if (unlike) parts.push(`${unlike} unlike anything it learned from`);
+  if (unlike) parts.push(`${unlike} not like those it learned from`);
   if (bad) parts.push(`${bad} not read`);
   return `${parts.join(", ")}.`;
 }
@@ -166,10 +159,11 @@ function fill(one) {
     const image = one.item.querySelector("img");
     one.item.querySelector("button").onclick = () => { touched = true; select(one); };
     image.onerror = async () => {
+      const failed = image.getAttribute("src");
       image.removeAttribute("src");
-      if (await viewer.fromServer(one)) image.src = one.url;
+      const url = await viewer.instead(one, failed);
+      if (url) image.src = url;
     };
-    one.item.addEventListener("picture", () => { if (one.url) image.src = one.url; });
   }
   const part = (name) => one.item.querySelector(name);
   part(".name").textContent = baseName(one.path);
@@ -177,7 +171,7 @@ function fill(one) {
   part(".answer").textContent = short(one);
   part(".answer").classList.toggle("warn", Boolean(one.row?.unlike || one.error));
   part(".mark").textContent = one.decision ? "✓" : one.row?.unlike ? "!" : "";
-  part(".mark").title = decisionText(one, about.model) || (one.row?.unlike ? "unlike anything it learned from" : "");
+  part(".mark").title = decisionText(one, about.model) || (one.row?.unlike ? UNLIKE : "");
   viewer.urlOf(one).then((url) => { if (url && !part("img").src) part("img").src = url; });
 }
 
@@ -197,6 +191,7 @@ function list() {
 
 function select(one, tell = true) {
   current?.item?.querySelector("button").removeAttribute("aria-current");
+  if (current !== one) since = performance.now();
   current = one;
   const place = ordered.indexOf(one);
   if (place >= most) {
@@ -220,17 +215,27 @@ function step(by) {
 
 // --------------------------------------------------------------------------- what a person says
 
+// None where nobody sees what it shows.
 function choices(one) {
-  const { classes } = about.model;
   const found = [];
-  const said = one.row?.label;
-  if (said) found.push({ text: `Yes, ${said}`, key: "Y", action: "relabel", value: said });
-  classes.forEach((name, k) => {
-    if (name !== said) found.push({ text: `It is ${name}`, key: k < 9 ? String(k + 1) : "", action: "relabel", value: name });
-  });
-  found.push({ text: "Leave it out", key: "X", action: "exclude", value: "" });
-  if (one.decision) found.push({ text: "Take back", key: "U", action: null });
+  const { row } = one;
+  const called = row?.unlike ? undefined : row?.label;
+  if (!one.error && one.seen !== false) {
+    about.model.classes.forEach((name, k) => {
+      const keys = k < 9 ? [String(k + 1)] : [];
+      if (name === called) found.unshift({ text: `Yes, ${name}`, keys: ["Y", ...keys], action: "relabel", value: name });
+      else found.push({ text: `It is ${name}`, keys, action: "relabel", value: name });
+    });
+    const out = { text: "Leave it out", keys: ["X"], action: "exclude", value: "" };
+    if (row?.unlike) found.unshift(out);
+    else found.push(out);
+  }
+  if (lastDecided()) found.push({ text: one.decision ? "Take back" : "Take back the last answer", keys: ["U"], action: null });
   return found;
+}
+
+function lastDecided() {
+  return cases.filter((one) => one.decision).sort((a, b) => b.decision.n - a.decision.n)[0];
 }
 
 function offerChoices(one) {
@@ -238,53 +243,70 @@ function offerChoices(one) {
     const button = document.createElement("button");
     button.type = "button";
     button.append(choice.text);
-    if (choice.key) {
+    for (const name of choice.keys) {
       const key = document.createElement("kbd");
-      key.textContent = choice.key;
+      key.textContent = name;
       button.append(" ", key);
-      button.setAttribute("aria-keyshortcuts", choice.key);
     }
+    button.setAttribute("aria-keyshortcuts", choice.keys.join(" "));
     if (choice.action) button.setAttribute("aria-pressed", chosen(one, choice));
     button.onclick = () => decide(choice);
     return button;
   });
   byId("choices").replaceChildren(...buttons);
+  byId("nothing").hidden = !one.error && one.seen !== false;
+  byId("nothing").textContent = `It cannot be ${one.error ? "read" : "seen here"}, so there is nothing to say of it.`;
 }
 
 function chosen(one, choice) {
   return one.decision?.action === choice.action && one.decision.value === choice.value;
 }
 
-function decide(choice) {
+async function decide({ action, value }) {
   touched = true;
-  const one = current;
-  one.decision = choice.action ? { action: choice.action, value: choice.value } : null;
+  const one = action || current.decision ? current : lastDecided();
+  if (action) {
+    if (!one.seen || performance.now() - since < UNSEEN) return;
+    if (action === "relabel" && one.row?.unlike && !await sure(value)) return;
+  }
+  one.decision = action ? { action, value, n: ++said } : null;
   unsaved = cases.some((other) => other.decision);
   byId("save-decided").disabled = !unsaved;
   fill(one);
   const place = ordered.indexOf(one);
   const next = [...ordered.slice(place + 1), ...ordered.slice(0, place)].find((other) => !other.decision);
   const focused = byId("choices").contains(document.activeElement);
-  select(choice.action && next ? next : one, false);
-  if (focused) byId("choices").querySelector("button").focus();
+  select(action && next ? next : one, false);
+  if (focused) byId("choices").querySelector("button")?.focus();
   const left = ordered.filter((other) => !other.decision).length;
   say(`${decisionText(one, about.model) || "Taken back."} ${left} left. Now ${current.path}, ${short(current)}.`);
+}
+
+// Asks before a class is given to an image that is of none, perhaps.
+function sure(name) {
+  byId("ask-text").textContent = `${UNLIKE}. Is it ${name} all the same?`;
+  byId("ask-yes").textContent = `Yes, ${name}`;
+  byId("ask").returnValue = "";
+  byId("ask").showModal();
+  return new Promise((done) => {
+    byId("ask").addEventListener("close", () => done(byId("ask").returnValue === "yes"), { once: true });
+  });
 }
 
 // --------------------------------------------------------------------------- wires
 
 const moves = {
   j: () => step(1), k: () => step(-1), h: () => current.row && viewer.toggleHeat(),
-  "[": () => viewer.moveDepth(-1), "]": () => viewer.moveDepth(1),
+  s: () => viewer.moveDepth(-1), d: () => viewer.moveDepth(1),
 };
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=range], [type=checkbox]), select, textarea");
   if (typing || !current || !byId("keys").checked || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (byId("ask").open) return;
   const key = event.key.toLowerCase();
-  const classKey = about.model.classes[Number(key) - 1];
-  const choice = choices(current).find((one) =>
-    one.key.toLowerCase() === key || (classKey && one.action === "relabel" && one.value === classKey));
+  const choice = choices(current).find((one) => one.keys.includes(key.toUpperCase()));
+  if (choice && event.repeat) return;
   const move = moves[key] ?? (choice && (() => decide(choice)));
   if (!move) return;
   event.preventDefault();
@@ -306,14 +328,16 @@ for (const [button, input] of [["pick", "files"], ["pick-folder", "folder"]]) {
 }
 byId("order").onchange = () => { sort(); byId("list").scrollTop = 0; select(ordered[0]); };
 byId("further").onclick = () => { most += LISTED; list(); };
+byId("ask-no").onclick = () => byId("ask").close("");
+byId("ask-yes").onclick = () => byId("ask").close("yes");
 byId("key-row").onsubmit = (event) => { event.preventDefault(); ask.useKey(byId("key").value); start(); };
 byId("save-said").onclick = () => save("predictions.csv", predictionsTable(cases, about.model.classes));
 byId("save-decided").onclick = () => {
   const table = overridesTable(cases);
-  save("overrides.csv", table.text);
+  const link = save("overrides.csv", table.text);
   unsaved = false;
   const left = table.unclear ? ` ${table.unclear} were left out: images of one name about which you said different things.` : "";
-  byId("tables-note").textContent = `${table.n} images are in it. For the next study: medgraft study DATA --overrides overrides.csv.${left}`;
+  byId("tables-note").replaceChildren(`${table.n} ${table.n === 1 ? "image is" : "images are"} in `, link, `.${left}`);
 };
 window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 start();

@@ -14,17 +14,20 @@ export function csv(rows, ending = "\r\n") {
   return rows.map((row) => row.map(cell).join(",") + ending).join("");
 }
 
-// As `medgraft predict --out` writes it.
+// As `medgraft predict --out` writes it, but for digits that nobody reads.
 export function predictionsTable(cases, classes) {
   const read = cases.filter((one) => one.row || one.error);
   const sets = read.some((one) => one.row?.set);
   const unlike = read.some((one) => typeof one.row?.unlike === "boolean");
+  const grades = read.some((one) => typeof one.row?.mean_grade === "number");
   const head = ["source", "label", ...classes.map((name) => `probability of ${name}`)];
+  if (grades) head.push("mean grade", "sd of grade");
   if (sets) head.push("set");
   if (unlike) head.push("unlike");
   const rows = read.map((one) => {
     const row = one.row;
-    const said = row ? [row.label, ...classes.map((name) => row.probabilities[name])] : ["", ...classes.map(() => "")];
+    const said = row ? [row.label, ...classes.map((name) => Number(row.probabilities[name].toFixed(4)))] : ["", ...classes.map(() => "")];
+    if (grades) said.push(...[row?.mean_grade, row?.grade_sd].map((one) => one?.toFixed(3) ?? ""));
     if (sets) said.push(row?.set ? row.set.join(" | ") : "");
     if (unlike) said.push({ true: "yes", false: "no" }[row?.unlike] ?? "");
     return [one.row?.id ?? one.path, ...said, one.error ? one.error.value ?? one.error.message : ""];
@@ -60,10 +63,12 @@ function reason(one) {
   return one.decision.value === row.label ? `confirmed by a reader; ${said}` : `corrected by a reader; ${said}`;
 }
 
+// Saves a table, and gives the link that saves it once more.
 export function save(name, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.download = name;
+  link.textContent = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return link;
 }

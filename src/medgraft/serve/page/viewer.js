@@ -1,89 +1,105 @@
 // One image: the picture with its heatmap, and what is said of it.
 
-import { mapsOf, pictureOf } from "./ask.js";
+import { casePicture, mapsOf, pictureOf } from "./ask.js";
 import { depthName, draw, heatWords } from "./heat.js";
-import { decisionText, inSet, inWords, knownLabel, percent, UNLIKE } from "./words.js";
+import { decisionText, inSet, inWords, knownLabel, percent, setMeans, UNLIKE } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const picture = byId("picture");
 const heat = byId("heat");
+const answer = byId("answer");
 let current = null;
 let about = null;
 let shown = false; // whether heatmaps are
 let depth = 0; // from the deepest map
+let noticed = () => {};
 
 function put(id, text) {
   byId(id).textContent = text;
   byId(id).hidden = !text;
 }
 
-export function useAbout(found) { about = found; }
+// noticed : told of an image once it is known whether its picture is there.
+export function useAbout(found, onSight) { about = found; noticed = onSight; }
 
 export function show(one) {
   current = one;
-  byId("case-title").textContent = one.row?.label ?? (one.error ? "Not read" : one.path);
+  const unlike = Boolean(one.row?.unlike);
+  byId("case-title").textContent = unlike ? UNLIKE : one.row?.label ?? (one.error ? "Not read" : one.path);
   put("case-name", one.row || one.error ? one.path : "");
   picture.alt = `Image ${one.path}`;
   showPicture(one);
-  put("unlike", one.row?.unlike ? UNLIKE : "");
+  answer.open = !unlike;
+  byId("unlike").hidden = !unlike;
+  answer.querySelector("summary").hidden = !unlike;
   put("words", one.row ? inWords(one.row, about) : one.error ? one.error.message : one.file ? "It waits for its answer." : "");
   put("set", one.row ? inSet(one.row, about) : "");
+  byId("set-means").hidden = byId("set").hidden;
+  byId("set-means").querySelector("p").textContent = setMeans(about);
   put("known", knownLabel(one));
   put("remark", one.row?.remark ?? "");
-  showBars(one.row);
+  showBars(one);
   put("decided", decisionText(one, about.model));
   byId("heat-on").parentElement.hidden = !one.row;
   showHeat();
 }
 
-// What the browser does not know, the server shows.
+// Where its picture lies, by and by: in its file, or where the study read it; "" where neither is.
 export async function urlOf(one) {
-  if (!one.url && one.file) one.url = URL.createObjectURL(one.file);
+  one.url ??= one.file ? one.blob = URL.createObjectURL(one.file)
+    : one.study?.picture ? casePicture(one.study.picture).catch(() => "") : "";
   return one.url;
 }
 
-export async function fromServer(one) {
-  if (one.served || !one.file || one.error) return false;
-  one.served = true;
-  try {
-    URL.revokeObjectURL(one.url);
-    one.url = await pictureOf(one.file);
-    return true;
-  } catch {
-    one.url = "";
-    return false;
-  }
+// What the browser does not know, the server shows; asked once, however often it fails here.
+export async function instead(one, failed) {
+  if (one.error || failed !== one.blob) one.url = "";
+  else if (one.url === failed) one.url = pictureOf(one.file).catch(() => "");
+  return one.url;
 }
 
 async function showPicture(one) {
+  const before = picture.getAttribute("src");
+  picture.hidden = before !== one.url;
+  put("absent", "");
   const url = await urlOf(one);
   if (current !== one) return;
   picture.hidden = !url;
   put("absent", url ? "" : absent(one));
-  if (url && picture.getAttribute("src") !== url) picture.src = url;
+  if (!url) sight(one, false);
+  else if (url !== before) picture.src = url;
+}
+
+function sight(one, seen) {
+  if (one.seen === seen) return;
+  one.seen = seen;
+  noticed(one);
 }
 
 function absent(one) {
   return one.file ? "No picture of this file can be shown."
-    : "Drop the study’s folder on this page to see this image.";
+    : "This image does not lie where the study read it, or was changed. Drop it on this page to see it.";
 }
 
 picture.addEventListener("error", async () => {
   const one = current;
-  if (!one?.file) return;
-  await fromServer(one);
+  if (!one) return;
+  await instead(one, picture.getAttribute("src"));
   if (current === one) showPicture(one);
-  one.item?.dispatchEvent(new Event("picture"));
 });
 
-picture.addEventListener("load", () => {
+picture.addEventListener("load", async () => {
+  const one = current;
   const ratio = picture.naturalWidth / picture.naturalHeight;
-  byId("view").style.aspectRatio = Math.min(1.6, Math.max(0.8, ratio));
+  byId("views").style.setProperty("--ratio", Math.min(1.6, Math.max(0.8, ratio)));
+  if (await one.url === picture.getAttribute("src")) sight(one, true);
 });
 
-function showBars(row) {
-  byId("bars").hidden = !row;
-  const rows = Object.entries(row?.probabilities ?? {}).map(([name, p]) => {
+function showBars({ row, study }) {
+  const said = row ?? study;
+  byId("bars").hidden = !said;
+  byId("bars").caption.textContent = row ? "Probability of each class" : "By models that had not seen it";
+  const rows = Object.entries(said?.probabilities ?? {}).map(([name, p]) => {
     const line = document.createElement("tr");
     const head = document.createElement("th");
     head.scope = "row";
@@ -95,7 +111,7 @@ function showBars(row) {
     bar.append(fill);
     const number = document.createElement("td");
     number.textContent = percent(p);
-    line.className = name === row.label ? "called" : "";
+    line.className = name === row?.label ? "called" : "";
     line.append(head, bar, number);
     return line;
   });
@@ -106,7 +122,6 @@ function showBars(row) {
 
 export function toggleHeat() {
   shown = !shown;
-  byId("heat-on").setAttribute("aria-pressed", shown);
   showHeat();
 }
 
@@ -116,21 +131,31 @@ export function moveDepth(step) {
   slider.dispatchEvent(new Event("input"));
 }
 
+// Beside the image, which stays as it is.
+function pane(open) {
+  byId("heat-view").hidden = byId("sliders").hidden = !open;
+  byId("look").classList.toggle("heated", open);
+}
+
 async function showHeat() {
   const one = current;
-  const on = shown && Boolean(one.row);
-  byId("sliders").hidden = true;
-  heat.hidden = true;
-  picture.classList.remove("grey");
+  byId("heat-does").textContent = shown ? "Hide where it looks" : "Show where it looks";
   put("heat-words", "");
-  if (!on) return;
+  if (!shown || !one.row) {
+    pane(false);
+    return;
+  }
+  heat.hidden = byId("under").hidden = true;
   if (!one.maps) {
-    put("heat-words", "Looking … the first time this takes some seconds.");
+    put("heat-words", "Looking … the first time this takes some seconds, for what draws it has to be loaded.");
     byId("view").setAttribute("aria-busy", "true");
     try {
       one.maps = await mapsOf(one.file);
     } catch (error) {
-      if (current === one) put("heat-words", error.message);
+      if (current === one) {
+        pane(false);
+        put("heat-words", error.message);
+      }
       return;
     } finally {
       byId("view").removeAttribute("aria-busy");
@@ -138,7 +163,6 @@ async function showHeat() {
   }
   if (current !== one || !shown) return;
   const n = one.maps.maps.length;
-  byId("sliders").hidden = false;
   byId("depth-row").hidden = n < 2;
   byId("depth").max = n;
   byId("depth").value = n - Math.min(depth, n - 1);
@@ -157,8 +181,10 @@ async function drawHeat() {
   await draw(heat, map);
   if (current !== one || !shown) return;
   const no = one.maps.shallow ? `No map at each depth: ${about.no_depth} ` : "";
-  put("heat-words", no + heatWords(one.maps, map));
-  heat.hidden = false;
+  put("heat-words", no + heatWords(one.maps, map, name));
+  byId("under").src = await urlOf(one);
+  heat.hidden = byId("under").hidden = false;
+  pane(true);
   fade();
 }
 
@@ -166,7 +192,6 @@ function fade() {
   const opacity = Number(byId("opacity").value);
   heat.style.opacity = opacity / 100;
   byId("opacity-said").textContent = `${opacity} %`;
-  picture.classList.toggle("grey", opacity > 0 && !heat.hidden);
 }
 
 byId("heat-on").addEventListener("click", toggleHeat);

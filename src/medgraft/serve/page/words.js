@@ -18,7 +18,7 @@ export function inWords(row, about) {
   const how = about.calibration.verdict === "PASS"
     ? `Of 100 images that it answers like this, ${ofHundred(p)} are ${row.label}.`
     : `It says that of 100 such images ${ofHundred(p)} are ${row.label}; ${doubt(about)}.`;
-  return `${how}${why(row, about.model)}`;
+  return `${how}${why(row, about.model)}${grade(row)}`;
 }
 
 function doubt(about) {
@@ -29,25 +29,48 @@ function doubt(about) {
   }[about.calibration.verdict] ?? "whether that comes true was not measured";
 }
 
+function grade(row) {
+  if (typeof row.mean_grade !== "number") return "";
+  return ` The mean grade is ${row.mean_grade.toFixed(2)} (standard deviation ${row.grade_sd.toFixed(2)}).`;
+}
+
 // A label that is not the most probable class is the threshold's.
 function why(row, model) {
   if (row.probabilities[row.label] === Math.max(...Object.values(row.probabilities))) return "";
   return ` It is called so because ${model.positive} is called from ${percent(model.threshold)} on.`;
 }
 
-export function listed(names) {
-  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+function listed(names, last) {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} ${last} ${names.at(-1)}`;
 }
 
 export function inSet(row, about) {
   if (!row.set || row.unlike) return "";
-  const promise = `Such sets miss the true class of at most about ${Math.round(100 * about.alpha)} in 100 images like those it learned from.`;
-  if (row.set.length === 1) return `No class but ${row.set[0]} fits. ${promise}`;
-  const all = row.set.length === about.model.classes.length ? ": nothing is ruled out" : "";
-  return `It cannot tell between ${listed(row.set)}${all}. ${promise}`;
+  const others = row.set.filter((name) => name !== row.label);
+  if (!others.length) return "May also be: none of the other classes.";
+  const all = row.set.length === about.model.classes.length ? "; no class is ruled out" : "";
+  return `May also be: ${listed(others, "or")}${all}.${leftOut(row, others, about)}`;
 }
 
-export const UNLIKE = "Unlike anything it learned from: do not rely on this answer.";
+// Each class has a limit of its own, so that one may be left out that is likelier than one named.
+function leftOut(row, others, about) {
+  const p = row.probabilities;
+  const least = others.reduce((a, b) => (p[b] < p[a] ? b : a));
+  const out = Object.keys(p).filter((name) => !row.set.includes(name) && p[name] > p[least]);
+  if (!out.length) return "";
+  const that = out.length > 1 ? "such a class" : "that class";
+  return ` It leaves out ${listed(out, "and")}, though likelier than ${least}, because about ${sure(about)} or more in 100 ` +
+    `images of ${that} got a higher probability of it.`;
+}
+
+function sure(about) { return 100 - Math.round(100 * about.alpha); }
+
+export function setMeans(about) {
+  return `Every class that cannot be left out is named. Of 100 new images of a class, like those it learned from, ` +
+    `about ${sure(about)} or more have it as the answer or among these.`;
+}
+
+export const UNLIKE = "Not like the images it learned from";
 
 export function knownLabel(one) {
   if (!one.labelled) return "";
@@ -61,6 +84,7 @@ export function knownLabel(one) {
 // For list, screen reader and heading.
 export function short(one) {
   if (one.error) return "not read";
+  if (one.row?.unlike) return "not like its images";
   if (one.row) return `${one.row.label}, ${percent(one.row.probabilities[one.row.label])}`;
   return one.study ? `labelled ${one.labelled}` : "waits";
 }
