@@ -188,6 +188,16 @@ def test_steps_are_counted_with_those_of_a_budget_only_where_there_is_one():
     assert _step([{"name": name} for name in STEPS], budget=False)["number"] == 8
 
 
+def test_steps_of_several_findings_are_not_counted_as_those_of_one(server: Opened, tmp_path: Path):
+    id = begin(server, tmp_path / "waits")
+    config = server.home.runs / "waits" / "config.json"
+    server.until(config.is_file, bool)
+    server.until(lambda: server.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+    assert server.get(f"/api/studies/{id}").json["step"]["number"] == 1
+    config.write_text('{"findings": ["a", "b"]}', encoding="utf-8")
+    assert server.get(f"/api/studies/{id}").json["step"] is None
+
+
 def test_corrections_are_kept_with_those_before(server: Opened, tmp_path: Path):
     def dropped(*rows: str) -> str:
         text = "\n".join(["path,action,value,why", *rows, ""]).encode()

@@ -212,6 +212,25 @@ def test_what_the_check_cannot_read_is_named_and_no_fault_is_logged(
 
 
 @pytest.mark.slow
+def test_columns_that_disagree_are_told_apart_on_their_buttons(
+    browser: Any, server: Opened, tmp_path: Path
+):
+    names = [f"{k}.png" for k in range(20)]
+    folder = images(tmp_path / "data", *(f"photos/{name}" for name in names))
+    rows = [f"{name},{'ab'[k % 2]},{'ab'[k % 2 if k > 2 else 0]}" for k, name in enumerate(names)]
+    text = "\n".join(["file,diagnosis,histology", *rows, ""])
+    (folder / "list.csv").write_text(text, encoding="utf-8")
+    with looked(browser, server) as seen:
+        seen.at(f"/data?data={folder}")
+        for column in ("diagnosis", "histology"):
+            seen.until(f"the column {column}")
+        assert "pass one" not in seen.page.inner_text("main")
+        seen.page.get_by_text("the column histology").click()
+        seen.until("20 images")
+        assert seen.wrong == []
+
+
+@pytest.mark.slow
 def test_a_folder_is_copied_from_the_browser(browser: Any, server: Opened, tmp_path: Path):
     folder = cells(tmp_path / "dropped")
     with looked(browser, server) as seen:

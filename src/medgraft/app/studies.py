@@ -196,8 +196,6 @@ class Studies:
         NotFoundError
             There is none of that id.
         """
-        from medgraft.studies.store import read_events
-
         job, run = self._job_and_run(id)
         alive = job is not None and self.jobs.alive(job)
         found: dict[str, Any] = {
@@ -212,9 +210,8 @@ class Studies:
         if alive and job is not None:
             progress = self.jobs.progress(id)
             state = "stopping" if job.stopped else "running"
-            several = any("finding" in one for one in read_events(run))
             now = {
-                "step": None if several else _step(found["steps"], bool(job.budget)),
+                "step": None if _several(run) else _step(found["steps"], bool(job.budget)),
                 "tasks": [_with_time_left(one) for one in progress.get("tasks", [])],
                 "said": [text for text in map(without_flags, progress.get("said", [])) if text],
                 "plan": progress.get("budget"),
@@ -311,6 +308,13 @@ class Studies:
     def _running(self, job: Job | None, run: Path) -> bool:
         alive = job is not None and self.jobs.alive(job)
         return alive or ((_finished(run, self.home) or {}).get("state") == "elsewhere")
+
+
+def _several(run: Path) -> bool:
+    """Whether a study is one of several findings an image, of which each has its own steps."""
+    from medgraft.runs.find import CONFIG, load_object
+
+    return "findings" in load_object(run / CONFIG)
 
 
 def _used(job: Job) -> list[str]:

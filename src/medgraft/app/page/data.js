@@ -195,8 +195,9 @@ function question(reading, { data, flags }) {
       h("button", { type: "button", class: "choice", onclick: () => open(one.data || data, { ...flags, ...one.flags }) },
         h("strong", {}, one.shows.replace(/^\((.*)\)$/, "$1")),
         one.flags.layout && h("span", {}, levels(one.flags.layout)),
-        one.data && h("code", {}, one.data))))),
-    reading.said && !reading.choices.every((one) => one.flags.layout) && h("p", { class: "pre quiet" }, reading.said.replace(/[;,:][^;,:]*:$/, ".")));
+        h("code", {}, [one.data, ...Object.entries(one.flags).filter(([name]) => name !== "layout").map(([name, value]) =>
+          (name.endsWith("_column") ? `the column ${value}` : value))].filter(Boolean).join(" · ")))))),
+    reading.said && !reading.choices.every((one) => one.flags.layout) && h("p", { class: "quiet" }, reading.said.replace(/[;,:][^;,:]*:$/, ".")));
 }
 
 function otherWays({ data, flags }, opened = false, found = null) {
