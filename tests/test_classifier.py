@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import medgraft
 from medgraft import TransferClassifier
-from medgraft.classifier import _images as classifier_images
+from medgraft.classifier_input import given_images
 from medgraft.data.pixels.formats import Decoded
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.data.split import Development, make_folds
@@ -435,7 +435,7 @@ def test_of_several_findings_each_is_said_by_itself(
     for j, fitted in enumerate(panels.fitted_):
         oof = panels.oof_[j]
         assert np.array_equal(oof.y_true == oof.classes.index(f"y[:, {j}]"), findings[:, j] == 1)
-        table = classifier_images(X).table().shown_by(fitted.rule)
+        table = given_images(X).table().shown_by(fitted.rule)
         own = fitted.predict(table)[0].y_prob[:, fitted.classes.index(fitted.positive)]
         np.testing.assert_allclose(said[:, j], own, atol=1e-6)
     bright, none = panels.auroc_
