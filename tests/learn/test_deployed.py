@@ -140,7 +140,7 @@ def test_a_distilled_network_learns_what_those_said_that_had_not_seen_an_image(
     runs = [train(FinetuneSetup.of(TUNED, table, extractor), task) for task in learned]
     away = np.stack([np.isin(np.arange(len(table)), [*task.judge, *run.held])
                      for task, run in zip(learned, runs, strict=True)])  # fmt: skip
-    assert set(away.sum(axis=0)) == {1, 2, 3}  # some were held out elsewhere, too
+    assert {1, 2} <= set(away.sum(axis=0)) <= {1, 2, 3}  # some were held out elsewhere, too
     for row, of_image in enumerate(np.exp(said).transpose(1, 0, 2)):
         odds = np.prod(of_image[away[:, row]], axis=0) ** (1 / away[:, row].sum())
         label = np.eye(len(table.classes))[table.labels[row]]

@@ -25,7 +25,7 @@ DEEPER = dataclasses.replace(PROBE, tap="blocks.2")
 TUNED = dataclasses.replace(
     PROBE,
     tap="blocks.6",
-    classifier=Finetune((("epochs", "4"), ("rate", "0.002"), ("smoothing", "0"))),
+    classifier=Finetune((("epochs", "4"), ("rate", "0.002"), ("smoothing", "0"), ("keep", "last"))),
 )
 
 

@@ -24,6 +24,7 @@ from medgraft.features.backbones import Backbone, load_backbone
 from medgraft.features.subnetwork import tail_of
 from medgraft.learn import finetune
 from medgraft.learn.checkpoint import read_checkpoint
+from medgraft.learn.fast_steps import half_precision
 from medgraft.learn.finetune import Data, Training, score, tail_with_head
 from medgraft.learn.inputs import CachedMaps
 from medgraft.results.training import Epoch
@@ -824,6 +825,7 @@ def test_scores_by_hand() -> None:
 # ------------------------------------------------------------------ wherever it runs
 
 
+@pytest.mark.skipif(not half_precision(), reason="needs a processor that computes in bf16")
 def test_half_precision_learns_and_is_judged_in_single() -> None:
     maps, y = images([i % 2 for i in range(96)])
     maps.values[:, 0] += 2 * torch.from_numpy(y)[:, None, None]

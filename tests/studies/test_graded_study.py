@@ -115,14 +115,14 @@ def test_a_saved_model_says_the_mean_grade_and_its_spread(
     ("values", "message"), [([0, 1, 2], "grades"), ([0, 2, 1, 3], "grades"), (["0"] * 4, "grades")]
 )
 def test_a_model_whose_grades_make_no_sense_is_refused(
-    study: Study, run: Path, extractor: Extractor, tmp_path: Path, values: object, message: str
+    study: Study, run: Path, tmp_path: Path, values: object, message: str
 ) -> None:
     shutil.copytree(run / "model", tmp_path / "model")
     content = json.loads((tmp_path / "model" / "bundle.json").read_text())
     content["grading"]["values"] = values
     (tmp_path / "model" / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(BundleError, match=message):
-        load_bundle(tmp_path / "model", extractor)
+        load_bundle(tmp_path / "model", Extractor(Cache(tmp_path / "cache"), engine="torch"))
 
 
 def judged(scenario: Scenario, table: ImageTable, extractor: Extractor) -> CrossFitted:
