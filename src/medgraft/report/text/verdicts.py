@@ -74,11 +74,11 @@ def doubt(content: ReportInput, cards: Sequence[VerdictCard]) -> str:
     least, thin = int(np.argmin(per_class)), int(np.argmin(sizes))
     where = "test images" if content.test_evaluation is not None else "images not learned from"
     return (
-        f"Too few images to believe this: it rests on {formatting.count(judged.n_images)} {where}, "
-        f"of class {judged.classes[least]} {formatting.count(int(per_class[least]))}, and on "
-        f"{formatting.count(int(sizes.sum()))} to learn from, of class {judged.classes[thin]} "
-        f"{formatting.count(int(sizes[thin]))}; {undecided} of {len(asked)} questions below stay "
-        "undecided."
+        f"Too few images to believe this: it rests on {formatting.count(judged.n_images)} {where} "
+        f"({formatting.count(int(per_class[least]))} of {judged.classes[least]}) and "
+        f"{formatting.count(int(sizes.sum()))} to learn from "
+        f"({formatting.count(int(sizes[thin]))} of {judged.classes[thin]}), and {undecided} of "
+        f"{len(asked)} questions below stay undecided."
     )
 
 
