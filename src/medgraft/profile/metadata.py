@@ -19,8 +19,8 @@ from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.intervals import ones
 from medgraft.evaluate.metrics import judge, statistics
 from medgraft.profile.image_stats import ImageStats
-from medgraft.profile.shortcut_probe import predict_from_surface, whether
-from medgraft.results.figures import TELLING, tells
+from medgraft.profile.shortcut_probe import predict_from_surface
+from medgraft.results.figures import TELLING, tells, whether
 from medgraft.types import (
     Estimate,
     Finding,

@@ -14,11 +14,10 @@ from sklearn.preprocessing import StandardScaler
 
 from medgraft.data.split import make_folds
 from medgraft.evaluate.compare import estimate_all
-from medgraft.results.figures import TELLING, TELLS, tells
-from medgraft.types import Estimate, Finding, Floats, ImageTable, Predictions
+from medgraft.results.figures import MADE, TELLING, whether
+from medgraft.types import Finding, Floats, ImageTable, Predictions
 
 FOLDS = 5  # in which the surface is judged
-MADE = "how the images were made (exposure, sharpness, colour, frame, size)"
 
 
 def predict_from_surface(surface: Floats, table: ImageTable, seed: int = 0) -> Predictions:
@@ -61,19 +60,3 @@ def surface_finding(surface: Predictions) -> Finding:
         remedy="Judge scenarios on changed views (--validate changed), train with strong "
         "augmentation, and look at the evidence.",
     )
-
-
-def whether(what: str, auroc: Estimate) -> str:
-    """Whether something beside the subject tells the class, by the one rule that there is.
-
-    >>> print(whether("file size", Estimate(0.65, 0.58, 0.71, 180, "")))
-    It is not sure that file size tells the class: AUROC 0.650 (0.580 to 0.710), not surely over 0.6
-    """
-    figures = f"AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f})"
-    match tells(auroc):
-        case "surely":
-            return f"{what[:1].upper()}{what[1:]} tells the class: {figures}"
-        case "few images":
-            return f"Too few images to say whether {what} tells the class: {figures}"
-        case _:
-            return f"It is not sure that {what} tells the class: {figures}, not surely over {TELLS}"

@@ -60,6 +60,7 @@ class Comparison:
     p: float
 
 
+MADE = "how the images were made (exposure, sharpness, colour, frame, size)"
 TELLS = 0.6  # AUROC that what is no subject (files, columns, surface) must surely be over to tell
 TELLING = 0.9  # AUROC of the surface at which a network need not look at the subject
 WIDE = 0.3  # an interval of an AUROC that says next to nothing
@@ -71,6 +72,22 @@ def tells(auroc: Estimate) -> Literal["surely", "few images", "not surely"]:
     if auroc.low > TELLS:
         return "surely"
     return "few images" if auroc.high - auroc.low > WIDE else "not surely"
+
+
+def whether(what: str, auroc: Estimate) -> str:
+    """Whether something beside the subject tells the class, by the one rule that there is.
+
+    >>> print(whether("file size", Estimate(0.65, 0.58, 0.71, 180, "")))
+    It is not sure that file size tells the class: AUROC 0.650 (0.580 to 0.710), not surely over 0.6
+    """
+    figures = f"AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f})"
+    match tells(auroc):
+        case "surely":
+            return f"{what[:1].upper()}{what[1:]} tells the class: {figures}"
+        case "few images":
+            return f"Too few images to say whether {what} tells the class: {figures}"
+        case _:
+            return f"It is not sure that {what} tells the class: {figures}, not surely over {TELLS}"
 
 
 @dataclass(frozen=True, slots=True)

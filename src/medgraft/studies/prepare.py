@@ -26,9 +26,9 @@ from medgraft.evaluate.subgroups import subgroup_columns
 from medgraft.features.extract import Extractor, readable
 from medgraft.features.shared import images_key
 from medgraft.profile.image_stats import ImageStats, read_image_stats
-from medgraft.profile.shortcut_probe import MADE, predict_from_surface, whether
+from medgraft.profile.shortcut_probe import predict_from_surface
 from medgraft.profile.similarity import measure_similarity
-from medgraft.results.figures import TELLING
+from medgraft.results.figures import MADE, TELLING, whether
 from medgraft.results.recommendation import Similarity
 from medgraft.scenario import TRAINED
 from medgraft.studies.budget_plan import PlannedStep, first_options, planned_in, with_training

@@ -6,9 +6,8 @@ from typing import Literal
 
 from medgraft.evaluate.metrics import METRICS
 from medgraft.evaluate.overlap import FEWEST
-from medgraft.profile.shortcut_probe import MADE, whether
 from medgraft.report.text import formatting
-from medgraft.results.figures import TELLING, TELLS, LowerEnd, tells
+from medgraft.results.figures import MADE, TELLING, TELLS, LowerEnd, tells, whether
 from medgraft.results.recommendation import StudyResult
 
 Word = Literal["PASS", "WARN", "INCONCLUSIVE"]
