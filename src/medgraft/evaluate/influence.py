@@ -138,10 +138,10 @@ def spread(moved: Floats, case: Case, metric: str, *, paired: bool = False) -> t
         groups, square = len(sums_in), float((sums_in**2).sum())
         freedom = max(groups - 1.0 - lost, (groups - 1) / 2)
         own.append(groups / freedom * square)
-        own_freedom = freedom * freedom_of(sums_in) / (groups - 1)
-        if metric == "auroc":
-            own_freedom = blended(own_freedom, freedom, sizes)
-        certain.append(freedom if paired else own_freedom)
+        if not paired:
+            by_groups = freedom * freedom_of(sums_in) / (groups - 1)
+            freedom = blended(by_groups, freedom, sizes) if metric == "auroc" else by_groups
+        certain.append(freedom)
         total, squares = total + sums, squares + square
     across = n_groups / (n_groups - 1) * (float((total**2).sum()) - squares)
     variances = np.array(own)

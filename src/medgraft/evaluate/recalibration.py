@@ -259,8 +259,8 @@ def _estimate(model: _Model, fitted: Floats) -> Estimate:
     It ends where twice the loss of likelihood is the squared quantile of t, times what the
     sandwich over groups makes of the variance: at least 1, for few groups show it poorly. t has the
     degrees of freedom of that sandwich, as far as images repeat (`blended`): where few patients are
-    a surprise, these make it. Within
-    `NARROW` the likelihood is a parabola, whose ends (Wald's) need no search.
+    a surprise, these make it. Within `NARROW` the likelihood is a parabola, whose ends (Wald's)
+    need no search.
     """
     point = model.at(fitted)
     variance = float(np.linalg.inv(point.information)[0, 0])
