@@ -25,11 +25,10 @@ from medgraft.profile.profile import (
 )
 from medgraft.profile.shift import train_test_shift
 from medgraft.profile.suggestions import one_each
-from medgraft.results.data import Checked
+from medgraft.results.data import OF, Checked
 from medgraft.types import Finding, ImageTable, Predictions, gravest_first
 
 INSTEAD = "Add images of it, or name the other findings alone: --finding-columns A,B,C."
-OF = "of the finding"
 OF_CLASSES = ("absent_class", "untested_class")  # whose remedy is `INSTEAD`
 
 

@@ -13,6 +13,8 @@ from medgraft.types import SCHEMA, SEVERITIES, Finding, ImageTable, gravest_firs
 
 Action = Literal["exclude", "relabel", "group"]
 
+OF = "of the finding"  # among a finding's numbers: which of several in an image it is about
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:

@@ -15,7 +15,7 @@ from medgraft.report.charts import images
 from medgraft.report.pages.render import render_page
 from medgraft.report.text import formatting
 from medgraft.report.text.reading import panel_tree, reading_tree
-from medgraft.results.data import DataAudit
+from medgraft.results.data import OF, DataAudit
 from medgraft.types import Canvas, Finding, ImageTable, Ints
 from medgraft.version import __version__
 
@@ -23,7 +23,6 @@ SIDE = 168  # pixels of a picture in the file
 WORKERS = 2  # for a few dozen images
 MOST = 12  # pictures a finding, and parts of the data that are shown
 SAMPLES = 4  # pictures of each part
-OF = "of the finding"  # among a finding's numbers: which of several in an image it is about
 PAIRED = ("near_duplicates", "pixel_identical")  # checks whose images come in pairs
 
 
@@ -78,11 +77,6 @@ def headline(findings: tuple[Finding, ...]) -> str:
     return f"The data has {formatting.join(parts)}"
 
 
-def name_finding(check: str) -> str:
-    """What a check found, as a heading."""
-    return formatting.name_check(check)
-
-
 def title_of(finding: Finding) -> str:
     """What was found, as a heading, with which of several findings in an image it is about.
 
@@ -90,7 +84,7 @@ def title_of(finding: Finding) -> str:
     'Labels that may be wrong: Mass'
     """
     of = finding.numbers.get(OF, "")
-    return f"{name_finding(finding.check)}{f': {of}' if of else ''}"
+    return f"{formatting.name_check(finding.check)}{f': {of}' if of else ''}"
 
 
 def _shown(finding: Finding, audit: DataAudit, pictures: Mapping[str, str]) -> dict[str, object]:
