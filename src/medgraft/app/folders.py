@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,15 @@ def _below(folder: Path) -> dict[str, Any]:
     end, n = time.monotonic() + COUNTING, 0
     for _, folders, files in os.walk(folder):
         folders[:] = [one for one in folders if not one.startswith(".")]
-        n += sum(Path(one).suffix.lower() in PICTURES for one in files)
+        n += count_pictures(files)
         if time.monotonic() > end:
             return {"below": n, "counted": False}
     return {"below": n, "counted": True}
+
+
+def count_pictures(names: Iterable[str]) -> int:
+    """How many of these file names are of pictures."""
+    return sum(Path(one).suffix.lower() in PICTURES for one in names)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

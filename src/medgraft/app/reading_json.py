@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.app.plain_words import ways_of, without_flags
+from medgraft.data.split import SET_ASIDE
 from medgraft.panel import PRESENT, UNCERTAIN, Panel
 from medgraft.report.pages.data import title_of
 from medgraft.report.text import reading
+from medgraft.results.evidence import FEW_OF_CLASS
 from medgraft.types import Finding, ImageTable
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 PICTURES = 4  # of a class
 CLASSES = 40  # that are shown with pictures
-AUDITED = 50  # images of a class below which an audit decides nothing (`audit.evidence.FEW`)
-SET_ASIDE = 0.2  # of the images, for the test (`data.split.with_test_split`)
 SIDE = 144  # pixels of a picture, twice what the page gives it where pixels are small
 
 
@@ -65,12 +65,10 @@ def _short_for_the_audit(table: ImageTable) -> dict[str, Any]:
 
     The audit takes images that are learned from: where no test split is given, four in five.
     """
-    given = bool((table.splits == "test").any())
-    counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
-    if given:
-        here = (table.splits != "test") & (table.labels >= 0)
-        counts = np.bincount(table.labels[here], minlength=len(table.classes))
-    wanted = AUDITED if given else int(np.ceil(AUDITED / (1 - SET_ASIDE)))
+    test = table.splits == "test"
+    given = bool(test.any())
+    counts = np.bincount(table.labels[~test & (table.labels >= 0)], minlength=len(table.classes))
+    wanted = FEW_OF_CLASS if given else int(np.ceil(FEW_OF_CLASS / (1 - SET_ASIDE)))
     fewest = int(counts.argmin())
     if counts[fewest] >= wanted:
         return {}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medgraft.app.folders import PICTURES
+from medgraft.app.folders import count_pictures
 from medgraft.app.home import NotFoundError
 from medgraft.app.plain_words import without_flags
 from medgraft.errors import AmbiguousDataError, Choice, DataError, MedgraftError
@@ -238,7 +238,7 @@ def _innermost(folder: Path, others: Sequence[Choice]) -> list[Choice]:
     n: Counter[str] = Counter()
     depths = set()
     for here, _, files in os.walk(folder):
-        images = sum(Path(one).suffix.lower() in PICTURES for one in files)
+        images = count_pictures(files)
         if images and Path(here) != folder:
             n[Path(here).name] += images
             depths.add(len(Path(here).relative_to(folder).parts))

@@ -21,6 +21,9 @@ from medgraft.types import Finding, Floats, Folds, ImageTable, Ints, Skipped, St
 
 Mask = NDArray[np.bool_]
 
+SET_ASIDE = 0.2  # of the images, for the test, where no test split is given
+STRATIFIED = "were set aside, stratified by class, with groups whole."
+
 
 @dataclass(frozen=True, eq=False)
 class Together:
@@ -134,7 +137,7 @@ def _joined(
     return replace(table, groups=groups, findings=(*table.findings, finding))
 
 
-def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> ImageTable:
+def with_test_split(table: ImageTable, fraction: float = SET_ASIDE, seed: int = 0) -> ImageTable:
     """Give every labelled image a split; where there is no test split, set one aside.
 
     An official test split is kept, and images of no split join training. Otherwise `fraction` of
@@ -171,9 +174,6 @@ def with_test_split(table: ImageTable, fraction: float = 0.2, seed: int = 0) -> 
     findings = (*table.findings, made, *([untested] if absent else []))
     # What is black and white may not be chosen by images that are now the test.
     return found_again(replace(table, splits=np.where(test, "test", named), findings=findings))
-
-
-STRATIFIED = "were set aside, stratified by class, with groups whole."
 
 
 def _set_aside(n: int, of: int, seed: int) -> Finding:

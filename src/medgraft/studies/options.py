@@ -9,6 +9,7 @@ from typing import get_args
 from medgraft.audit.regions import layout_of
 from medgraft.data.augment import PRESETS
 from medgraft.data.preprocess import Clahe, edit_from_key
+from medgraft.data.split import SET_ASIDE
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.conformal import ALPHA, check_alpha
 from medgraft.evaluate.metrics import STUDIED
@@ -115,7 +116,7 @@ class StudyOptions:
     resize: ResizeRule = "squash"
     metric: str = ""
     n_folds: int = 5
-    test_fraction: float = 0.2
+    test_fraction: float = SET_ASIDE
     alpha: float = ALPHA
     subgroups: tuple[str, ...] = ()
     seed: int = 0
