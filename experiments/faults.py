@@ -30,6 +30,7 @@ from pathlib import Path
 
 from fault_injection.commands import CRASHED, NAMES, Ended, Place, command, forked, left
 from fault_injection.hook import Events, Harm, fails_with, kill
+from fault_injection.images import IMAGES, copy_images
 from fault_injection.page import write_page
 from fault_injection.whole import half_written, hidden
 
@@ -37,8 +38,6 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "faults.jsonl"
 EVENTS = RESULTS.with_name("faults_events.json")  # of each command; by them cells are numbered
 PAGE = HERE.parent / "docs" / "results" / "faults.md"
-SOURCE = HERE.parent.parent / "shared" / "data" / "chest_xray" / "train"
-IMAGES = 20  # of each class
 KILLS = {"study": 70, "train": 50, "bundle": 35, "export": 45}  # 200
 LATER = 120  # seconds by which what a killed run left is older when the next one comes
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
@@ -91,11 +90,7 @@ class Bench:
 
     def prepare(self) -> None:
         """Copy the images, and run every command once."""
-        for label in sorted(path for path in SOURCE.iterdir() if path.is_dir()):
-            files = sorted(path for path in label.iterdir() if path.is_file())
-            (self.data / label.name).mkdir(parents=True)
-            for file in files[:: max(1, len(files) // IMAGES)][:IMAGES]:
-                shutil.copy(file, self.data / label.name)
+        copy_images(self.data)
         for name in NAMES:
             place = self.place(f"undisturbed/{name}")
             ended = self.run(name, place, 0, kill)()

@@ -32,6 +32,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from fault_injection.images import copy_images
 from fault_injection.server_page import write_page
 from fault_injection.whole import half_written, hidden
 from page import read_cells
@@ -39,8 +40,6 @@ from page import read_cells
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "server_faults.jsonl"
 PAGE = HERE.parent / "docs" / "results" / "server-faults.md"
-SOURCE = HERE.parent.parent / "shared" / "data" / "chest_xray" / "train"
-IMAGES = 20  # of each class
 CLIENTS = 4
 WORKERS = 2
 ENOUGH = 1e-6  # of a probability: what docs/serve.md promises
@@ -85,11 +84,7 @@ class Bench:
         self.bodies = {path: form(Path(path).read_bytes()) for path in self.expected}
 
     def study(self) -> None:
-        for label in sorted(path for path in SOURCE.iterdir() if path.is_dir()):
-            files = sorted(path for path in label.iterdir() if path.is_file())
-            (self.data / label.name).mkdir(parents=True)
-            for file in files[:: max(1, len(files) // IMAGES)][:IMAGES]:
-                shutil.copy(file, self.data / label.name)
+        copy_images(self.data)
         self.typed("study", check=True)
 
     def words(self, name: str, cache: Path | None = None) -> list[str]:
