@@ -119,6 +119,10 @@ def tried(seen: Seen, images: Sequence[Path], saved: Path) -> list[list[str]]:
                            ".filter(e => e.textContent !== 'waits').length === n",
                            arg=len(images), timeout=180_000)  # fmt: skip
     tab.step("8-answered")
+    if page.locator("#unlike").is_visible():  # its answer is folded away, and no key confirms it
+        assert not page.locator("#words").is_visible()
+        page.keyboard.press("j")
+        page.locator("#words:visible").wait_for()
     look(page)
     before = page.locator("#heat").evaluate("one => one.toDataURL()")
     page.locator("#depth").focus()
