@@ -22,7 +22,7 @@ from medgraft.data.phantom import write_phantoms
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 WIDE: Any = {"width": 1000, "height": 700}
 NARROW: Any = {"width": 375, "height": 700}
-MINUTES = "5"  # of the study
+MINUTES = "20"  # of the study
 LONGEST = 1_800_000  # milliseconds that are waited for anything
 COLOURS = 128  # of a picture: enough for the page, and a third of the bytes
 

@@ -18,7 +18,7 @@ AUDIT_SAYS: Mapping[str, str] = {
 }
 AUDIT_MEANS: Mapping[str, str] = {
     "": "Nobody knows whether its answers rest on the disease or on something beside it: a marker, "
-    "a frame, a device. The command medgraft audit finds out.",
+    "a frame, a device. A study with more time finds out, and so does the command medgraft audit.",
     "PASS": "Parts of the images were exchanged to see what the answers follow, and none that "
     "should not matter did. Of images made elsewhere this says nothing.",
     "WARN": "Read what was found before you rely on an answer: some of it may come from what is no "
