@@ -66,6 +66,27 @@ def test_hard_margin_that_needs_newton(loss):
     assert_same_scores(X @ coef.T + intercept, truth(X, y, 100.0, loss), loss, within=0.01)
 
 
+def test_a_weak_penalty_on_rows_that_barely_overlap_is_solved_to_tolerance():
+    """About as many support vectors as features: sums in float32 are 4e-3 off."""
+    n, d, C = 700, 300, 33.0
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d)) * np.geomspace(1, 0.01, d)
+    X = X @ np.linalg.qr(rng.standard_normal((d, d)))[0]
+    X += rng.standard_normal((n, 1)) * rng.standard_normal(d)
+    y = (X[:, :5].sum(axis=1) + rng.standard_normal(n) > 0).astype(int)
+    codes = standardise(X)
+    models = solve(codes, y, np.ones((n, 1)), np.array([[C]]), loss="squared_hinge")
+    Z, v = np.column_stack([codes.X.astype(float), np.ones(n)]), models.coef[:, 0, 0].astype(float)
+    t, b = 2 * y - 1, models.intercept[0, 0]
+    gap = np.maximum(0, 1 - t * (Z @ np.append(v, b)))
+    ridge = np.append(np.full(d, 1 / C), 0)
+    gradient = ridge * np.append(v, b) - 2 * Z.T @ (t * gap)
+    inside = Z[gap > 0]
+    assert d < len(inside) < 1.2 * d
+    step = np.linalg.solve(2 * inside.T @ inside + np.diag(ridge), gradient)
+    assert gradient @ step < 1e-3**2 * (v @ v / C + 2 * (gap**2).sum())
+
+
 @pytest.mark.parametrize("loss", ["squared_hinge", "log"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_balanced_is_scikit_learns_balanced_sample_weight(loss, n_classes):

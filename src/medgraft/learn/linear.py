@@ -35,6 +35,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsymv, dsyrk
 
 from medgraft.errors import FitError
 from medgraft.features.scratch import scratch
@@ -538,17 +539,25 @@ def _objective(c: _Columns) -> float:
 
 
 class _Grams:
-    """Inner products of those rows of one subset that were support vectors, each formed once.
+    """Products of the support vectors of one subset, of which most are formed once.
 
-    Z (m, d) are the rows standardised in the subset, K (m, m) = Z Zᵀ, place (n,) says which of them
-    a row is, or -1. Strengths of one subset, and steps of one strength, share most of them.
+    Strengths of one subset, and steps of one strength, share most support vectors. Of few, Z (m, d)
+    are those that were any so far, standardised in the subset, K (m, m) = Z Zᵀ, and place (n,) says
+    which of them a row is, or -1. Of more than there are features, held (n,) says which are in the
+    sums over them, with w twice a row's weight and t its target: square (d, d) = Σ w z zᵀ (its
+    lower triangle), first (d,) = Σ w z and cross (d,) = Σ w t z.
     """
 
     def __init__(self, codes: StandardisedCodes, c: _Columns) -> None:
         self.X, self.centre, self.inverse = codes.X, c.centre[:, 0, 0], c.inverse[:, 0, 0]
-        self.place = np.full(len(codes.X), -1)
-        self.Z = np.empty((0, codes.X.shape[1]), np.float32)
+        n, d = self.X.shape
+        self.w, self.t = 2 * c.A[:, 0, 0], c.T[:, 0, 0]
+        self.place = np.full(n, -1)
+        self.Z = np.empty((0, d), np.float32)
         self.K = np.empty((0, 0), np.float32)
+        self.held = np.zeros(n, bool)
+        self.square = np.empty((0, 0))
+        self.first, self.cross = np.zeros(d), np.zeros(d)
 
     def serve(self, c: _Columns) -> bool:
         """Whether a column is of this subset."""
@@ -574,6 +583,25 @@ class _Grams:
             self.K = K
         return self.place[support]
 
+    def hold(self, support: NDArray[np.bool_]) -> None:
+        """Bring the sums to the support vectors: those that come are added, those that go taken."""
+        come, go = support & ~self.held, self.held & ~support
+        if not len(self.square) or (come | go).sum() > support.sum():
+            d = self.X.shape[1]
+            self.square = np.zeros((d, d), order="F")
+            self.first, self.cross = np.zeros(d), np.zeros(d)
+            come, go = support, np.zeros_like(support)
+        for sign, which in ((1, come), (-1, go)):
+            at = np.flatnonzero(which)
+            for block in row_blocks(len(at), self.X.shape[1]):
+                rows = at[block]
+                root = np.sqrt(self.w[rows].astype(np.float64))
+                Z = self.standardised(rows) * root[:, None]
+                self.square = dsyrk(sign, Z.T, 1, self.square, lower=True, overwrite_c=True)
+                self.first += sign * (root @ Z)
+                self.cross += sign * ((root * self.t[rows]) @ Z)
+        self.held = support
+
 
 def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) -> bool:
     """Finish one squared-hinge column in place; whether it converged.
@@ -581,15 +609,19 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,
     solved on the smaller side, and the last one, when they no longer change, is exact.
     """
-    t, a = c.T[:, 0, 0], c.A[:, 0, 0].astype(np.float64)
+    t, a = c.T[:, 0, 0], c.A[:, 0, 0]
     drop = size = np.inf
+    before: tuple[NDArray[np.bool_], Floats, float] | None = None
     for _ in range(NEWTON_STEPS):
-        support = (a > 0) & (t * c.M[:, 0, 0] < 1)
-        if not support.any():  # every margin is beyond 1 already; only a smaller v is better
-            support = a > 0
-        w = 2 * a[support].astype(np.float32)
-        ridge = _ridge_of_rows if len(w) <= codes.X.shape[1] else _ridge_of_features
-        v, b, curve = ridge(grams, support, t[support], w, c)
+        support = _support(t, a, c.M[:, 0, 0])
+        if before is not None and np.array_equal(support, before[0]):
+            _place(codes, c, *before[1:])  # without what the steps rounded
+            support = _support(t, a, c.M[:, 0, 0])
+            if np.array_equal(support, before[0]):
+                return True
+        ridge = _ridge_of_rows if support.sum() <= codes.X.shape[1] else _ridge_of_features
+        v, b, curve = ridge(grams, support, c)
+        before = (support, v, b)
         c.dv = (v[:, None, None] - c.v).astype(np.float32)
         c.db = (b - c.b).astype(np.float32)
         # slope of the quadratic that v minimises: - |step|² in its curvature
@@ -601,20 +633,33 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     return bool(drop <= (10 * tol) ** 2 * size)
 
 
+def _support(t: Singles, a: Singles, margins: Singles) -> NDArray[np.bool_]:
+    """The rows (n,) of weight within the margin, or all where every one is beyond it."""
+    found: NDArray[np.bool_] = (a > 0) & (t * margins < 1)
+    return found if found.any() else a > 0  # only a smaller v is better then
+
+
+def _place(codes: StandardisedCodes, c: _Columns, v: Floats, b: float) -> None:
+    """Move one squared-hinge column to v (d,) and b, in place."""
+    c.v, c.b = v.astype(np.float32)[:, None, None], np.full_like(c.b, b)
+    scaled = c.inverse * c.v
+    c.M = _times(codes.X, scaled) + (c.b - (scaled * c.centre).sum(axis=0))
+    c.R, c.H = _squared_hinge(c.M, c.T, c.A)
+
+
 Ridge = tuple[Floats, float, float]  # v (d,), b, and the curvature of the step from c to them
 
 
-def _ridge_of_rows(
-    grams: _Grams, support: NDArray[np.bool_], t: Singles, w: Singles, c: _Columns
-) -> Ridge:
-    """The ridge regression of t (m,) with weights w (m,), by a system of the m support vectors."""
-    at, root, total = grams.at(support), np.sqrt(w), w.sum()
+def _ridge_of_rows(grams: _Grams, support: NDArray[np.bool_], c: _Columns) -> Ridge:
+    """The weighted ridge regression of their targets, by a system of the m support vectors."""
+    at, t, w = grams.at(support), grams.t[support], grams.w[support]
+    root, total = np.sqrt(w), w.sum()
     K = grams.K[np.ix_(at, at)]
     to_mean = K @ w / total
     K += w @ to_mean / total - to_mean - to_mean[:, None]  # of centred rows
     K *= root * root[:, None]
     target = w @ t / total
-    part = root * _solve_ridge(K, float(c.l[0]), (t - target) * root)
+    part = root * _solve_ridge(K.T, float(c.l[0]), (t - target) * root)
     spread = np.zeros((2, len(grams.Z)))
     spread[0, at], spread[1, at] = w / total, part
     mean, v = spread.astype(np.float32) @ grams.Z
@@ -626,37 +671,27 @@ def _ridge_of_rows(
     return v, float(b), float(moved @ moved + shift)
 
 
-def _ridge_of_features(
-    grams: _Grams, support: NDArray[np.bool_], t: Singles, w: Singles, c: _Columns
-) -> Ridge:
+def _ridge_of_features(grams: _Grams, support: NDArray[np.bool_], c: _Columns) -> Ridge:
     """The same by a system of the d features, of which there are fewer."""
-    at, root = np.flatnonzero(support), np.sqrt(w)
-    blocks = row_blocks(len(at), grams.X.shape[1])
-    mean = sum(w[i] @ grams.standardised(at[i]) for i in blocks) / w.sum()
-    target = w @ t / w.sum()
-
-    def weighted(i: slice) -> Singles:
-        Z: Singles = (grams.standardised(at[i]) - mean) * root[i, None]
-        return Z
-
-    d = grams.X.shape[1]
-    A, r = np.zeros((d, d), np.float32), np.zeros(d, np.float32)
-    for i in blocks:
-        Z = weighted(i)
-        A += Z.T @ Z
-        r += Z.T @ ((t[i] - target) * root[i])
-    v = _solve_ridge(A, float(c.l[0]), r)
-    b = target - mean @ v
-    step = v - c.v[:, 0, 0]
-    moved = sum(float(m @ m) for m in (weighted(i) @ step for i in blocks))
-    shift = w.sum() * (b - c.b[0, 0] + mean @ step) ** 2
-    return v, float(b), float(moved + shift)
+    grams.hold(support)
+    t, w = grams.t[support], grams.w[support].astype(np.float64)
+    first, total = grams.first, w.sum()
+    # (Σ w z zᵀ + l I) v + Σ w z b = Σ w t z  and  Σ w zᵀ v + Σ w b = Σ w t
+    with_t, with_1 = _solve_ridge(
+        grams.square, float(c.l[0]), np.stack([grams.cross, first], axis=1)
+    ).T
+    b = (w @ t - first @ with_t) / (total - first @ with_1)
+    v = with_t - b * with_1
+    step, moved = v - c.v[:, 0, 0], b - c.b[0, 0]
+    curve = step @ dsymv(1, grams.square, step, lower=True)
+    curve += (2 * first @ step + total * moved) * moved
+    return v, float(b), max(0.0, float(curve))
 
 
-def _solve_ridge(A: Singles, ridge: float, b: Singles) -> Floats:
-    """(A + ridge I)⁻¹ b, in float64."""
-    system = A.astype(np.float64)
-    system.flat[:: len(A) + 1] += ridge
+def _solve_ridge(A: NDArray[Any], ridge: float, b: NDArray[Any]) -> Floats:
+    """(A + ridge I)⁻¹ b, in float64; A (m, m) is symmetric, and its lower triangle is read."""
+    system = A.astype(np.float64, order="F")
+    system.T.flat[:: len(A) + 1] += ridge
     factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
     solution: Floats = cho_solve(factor, b.astype(np.float64), check_finite=False)
     return solution
