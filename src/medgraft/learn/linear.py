@@ -561,8 +561,11 @@ class _Grams:
 
     def serve(self, c: _Columns) -> bool:
         """Whether a column is of this subset."""
-        same = np.array_equal(self.centre, c.centre[:, 0, 0])
-        return same and np.array_equal(self.inverse, c.inverse[:, 0, 0])
+        return (
+            np.array_equal(self.w, 2 * c.A[:, 0, 0])
+            and np.array_equal(self.centre, c.centre[:, 0, 0])
+            and np.array_equal(self.inverse, c.inverse[:, 0, 0])
+        )
 
     def standardised(self, rows: Ints) -> Singles:
         """Those rows of X, standardised in the subset."""
@@ -609,19 +612,21 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,
     solved on the smaller side, and the last one, when they no longer change, is exact.
     """
-    t, a = c.T[:, 0, 0], c.A[:, 0, 0]
     drop = size = np.inf
     before: tuple[NDArray[np.bool_], Floats, float] | None = None
     for _ in range(NEWTON_STEPS):
-        support = _support(t, a, c.M[:, 0, 0])
+        support = _support(c)
         if before is not None and np.array_equal(support, before[0]):
             _place(codes, c, *before[1:])  # without what the steps rounded
-            support = _support(t, a, c.M[:, 0, 0])
+            support = _support(c)
             if np.array_equal(support, before[0]):
                 return True
+        beyond = not support.any()  # every margin is beyond 1 already; only a smaller v is better
+        if beyond:
+            support = c.A[:, 0, 0] > 0
         ridge = _ridge_of_rows if support.sum() <= codes.X.shape[1] else _ridge_of_features
         v, b, curve = ridge(grams, support, c)
-        before = (support, v, b)
+        before = None if beyond else (support, v, b)
         c.dv = (v[:, None, None] - c.v).astype(np.float32)
         c.db = (b - c.b).astype(np.float32)
         # slope of the quadratic that v minimises: - |step|² in its curvature
@@ -633,10 +638,10 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     return bool(drop <= (10 * tol) ** 2 * size)
 
 
-def _support(t: Singles, a: Singles, margins: Singles) -> NDArray[np.bool_]:
-    """The rows (n,) of weight within the margin, or all where every one is beyond it."""
-    found: NDArray[np.bool_] = (a > 0) & (t * margins < 1)
-    return found if found.any() else a > 0  # only a smaller v is better then
+def _support(c: _Columns) -> NDArray[np.bool_]:
+    """The rows (n,) of weight within the margin of one squared-hinge column."""
+    found: NDArray[np.bool_] = (c.A[:, 0, 0] > 0) & (c.T[:, 0, 0] * c.M[:, 0, 0] < 1)
+    return found
 
 
 def _place(codes: StandardisedCodes, c: _Columns, v: Floats, b: float) -> None:
