@@ -543,9 +543,9 @@ class _Grams:
 
     Strengths of one subset, and steps of one strength, share most support vectors. Of few, Z (m, d)
     are those that were any so far, standardised in the subset, K (m, m) = Z Zᵀ, and place (n,) says
-    which of them a row is, or -1. Of more than there are features, held (n,) says which are in the
-    sums over them, with w twice a row's weight and t its target: square (d, d) = Σ w z zᵀ (its
-    lower triangle), first (d,) = Σ w z and cross (d,) = Σ w t z.
+    which of them a row is, or -1. Of more, held (n,) says which are in the sums over them, with w
+    twice a row's weight and t its target: square (d, d) = Σ w z zᵀ (its lower triangle),
+    first (d,) = Σ w z and cross (d,) = Σ w t z.
     """
 
     def __init__(self, codes: StandardisedCodes, c: _Columns) -> None:
@@ -610,7 +610,9 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     """Finish one squared-hinge column in place; whether it converged.
 
     On the support vectors (t² = 1) the loss is a (t - f)²: each step is their ridge regression,
-    solved on the smaller side, and the last one, when they no longer change, is exact.
+    solved by rows where they are few and else by features (in float64, for where there are about as
+    many of the one as of the other, little is sure), and the last one, when they no longer change,
+    is exact.
     """
     drop = size = np.inf
     before: tuple[NDArray[np.bool_], Floats, float] | None = None
@@ -624,7 +626,8 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
         beyond = not support.any()  # every margin is beyond 1 already; only a smaller v is better
         if beyond:
             support = c.A[:, 0, 0] > 0
-        ridge = _ridge_of_rows if support.sum() <= codes.X.shape[1] else _ridge_of_features
+        few = 4 * support.sum() <= 3 * codes.X.shape[1]
+        ridge = _ridge_of_rows if few else _ridge_of_features
         v, b, curve = ridge(grams, support, c)
         before = None if beyond else (support, v, b)
         c.dv = (v[:, None, None] - c.v).astype(np.float32)
@@ -677,7 +680,7 @@ def _ridge_of_rows(grams: _Grams, support: NDArray[np.bool_], c: _Columns) -> Ri
 
 
 def _ridge_of_features(grams: _Grams, support: NDArray[np.bool_], c: _Columns) -> Ridge:
-    """The same by a system of the d features, of which there are fewer."""
+    """The same by a system of the d features."""
     grams.hold(support)
     t, w = grams.t[support], grams.w[support].astype(np.float64)
     first, total = grams.first, w.sum()
