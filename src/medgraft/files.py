@@ -15,7 +15,6 @@ import math
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -164,15 +163,19 @@ def _open_to_others(path: Path) -> None:
 
     Some libraries write by way of a private file (safetensors), and rename it.
     """
-    if path.stat().st_mode & 0o077:
-        return
-    fresh = _temporary(path)
-    fresh.mkdir()
-    try:
-        mode = stat.S_IMODE(fresh.stat().st_mode)
-    finally:
-        fresh.rmdir()
-    path.chmod(mode if path.is_dir() else mode & 0o666)
+    if not path.stat().st_mode & 0o077:
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+
+
+def _umask() -> int:
+    """The permissions that new files of this process do not get."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o077)  # elsewhere it is told only as it is set: for a moment files are private
+    os.umask(mask)
+    return mask
 
 
 def _put(folder: Path, path: Path) -> None:
