@@ -12,9 +12,10 @@ import importlib.metadata
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -315,9 +316,21 @@ def _openvino_model(
     try:
         _save_graph(converted, kept)
     except (OSError, RuntimeError):  # no room or no right to write: only time is lost
-        return converted
-    # Read back even when just written: storing rounds constants, and every run shall see the same.
-    return _read_graph(kept) or converted
+        return _as_stored(converted)
+    return _read_graph(kept) or _as_stored(converted)
+
+
+def _as_stored(converted: Any) -> Any:
+    """The graph after it was stored and read, which rounds constants: every run shall see the same.
+
+    Where nothing can be written in the folder of temporary files either, it is given as it came,
+    and codes differ by some 1e-6.
+    """
+    with suppress(OSError, RuntimeError), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "graph.xml"
+        _save_graph(converted, path)
+        return _read_graph(path) or converted
+    return converted
 
 
 def _read_graph(path: Path) -> Any:
