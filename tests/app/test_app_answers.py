@@ -162,6 +162,9 @@ def test_a_study_is_deleted_with_its_copy_and_no_other(server: Opened, tmp_path:
     )
     assert "by hand" in server.post(f"/api/studies/{part}/delete").error
     elsewhere = begin(server, tmp_path / "waits")
+    server.until(  # before, nothing may hear that it is stopped
+        lambda: server.get(f"/api/studies/{elsewhere}").json, lambda one: one["scenarios"]
+    )
     refused = server.post(f"/api/studies/{elsewhere}/delete")
     assert "stop it first" in refused.error
     server.post(f"/api/studies/{elsewhere}/stop")
