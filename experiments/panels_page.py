@@ -47,9 +47,9 @@ there before. *Memory* is the peak of the process after one finding, and after a
 Wanted was twice a study of one at most, of 5,000 images{wanted}. What holds it back:
 each finding is judged by every scenario, and a head learns from its labels. Findings share the
 reading and what no label decides (standardised codes, eigenvectors, neighbours, the similarity to
-ImageNet). The rest grows with them: heads, above all the support vector machine on the widest
-layers, their calibration, the resamples by which scenarios are compared, and the checks of each
-finding's data. {heads}Others used the machine, so that seconds are to be held to each other only.
+ImageNet). The rest grows with them: heads, above all on the widest layers, their calibration, the
+resamples by which scenarios are compared, and the checks of each finding's data.
+{heads}Others used the machine, so that seconds are to be held to each other only.
 """
 
 MEMORY = """Peak memory of a process that studies so many findings of {images:,} images by the head
