@@ -49,6 +49,7 @@ BLOCK = 1 << 23  # numbers of one array of the solver; more columns are solved i
 MAX_STEPS = 1000
 HINGE_STEPS = 25  # conjugate gradient steps before Newton takes over
 NEWTON_STEPS = 60
+FEW = 0.75  # support vectors by feature up to which rows are solved, in float32
 NOTHING = 1e-3  # a margin too small to matter
 STALLED = 150  # steps without progress: float32 has no more to give
 
@@ -507,11 +508,17 @@ def _precondition(
     return z, gb / total
 
 
+def _margins(codes: StandardisedCodes, c: _Columns, v: Singles, b: Singles) -> Singles:
+    """What coefficients v (d, K, P) and intercepts b (K, P) of the columns give, (n, K, P)."""
+    scaled = c.inverse * v
+    margins = _times(codes.X, scaled)
+    margins += b - np.einsum("dkp,dkp->kp", scaled, np.broadcast_to(c.centre, scaled.shape))
+    return margins
+
+
 def _advance(codes: StandardisedCodes, c: _Columns, slope: Singles, loss: Loss) -> None:
     """Move every column to about the lowest point along its direction, in place."""
-    scaled = c.inverse * c.dv
-    D = _times(codes.X, scaled)
-    D += c.db - np.einsum("dkp,dkp->kp", scaled, np.broadcast_to(c.centre, scaled.shape))
+    D = _margins(codes, c, c.dv, c.db)
     curve = c.l * np.einsum("dkp,dkp->p", c.dv, c.dv)
     along = c.l * np.einsum("dkp,dkp->p", c.dv, c.v)
     t = -slope / (curve + _quadratic(c.H, D, c.reciprocal))
@@ -588,15 +595,14 @@ class _Grams:
 
     def hold(self, support: NDArray[np.bool_]) -> None:
         """Bring the sums to the support vectors: those that come are added, those that go taken."""
-        come, go = support & ~self.held, self.held & ~support
-        if not len(self.square) or (come | go).sum() > support.sum():
-            d = self.X.shape[1]
+        d = self.X.shape[1]
+        if not len(self.square) or (support != self.held).sum() > support.sum():
+            self.held = np.zeros_like(support)
             self.square = np.zeros((d, d), order="F")
             self.first, self.cross = np.zeros(d), np.zeros(d)
-            come, go = support, np.zeros_like(support)
-        for sign, which in ((1, come), (-1, go)):
+        for sign, which in ((1, support & ~self.held), (-1, self.held & ~support)):
             at = np.flatnonzero(which)
-            for block in row_blocks(len(at), self.X.shape[1]):
+            for block in row_blocks(len(at), d):
                 rows = at[block]
                 root = np.sqrt(self.w[rows].astype(np.float64))
                 Z = self.standardised(rows) * root[:, None]
@@ -619,14 +625,14 @@ def _newton(codes: StandardisedCodes, c: _Columns, tol: float, grams: _Grams) ->
     for _ in range(NEWTON_STEPS):
         support = _support(c)
         if before is not None and np.array_equal(support, before[0]):
-            _place(codes, c, *before[1:])  # without what the steps rounded
+            _move_to(codes, c, *before[1:])  # without what the steps rounded
             support = _support(c)
             if np.array_equal(support, before[0]):
                 return True
         beyond = not support.any()  # every margin is beyond 1 already; only a smaller v is better
         if beyond:
             support = c.A[:, 0, 0] > 0
-        few = 4 * support.sum() <= 3 * codes.X.shape[1]
+        few = support.sum() <= FEW * codes.X.shape[1]
         ridge = _ridge_of_rows if few else _ridge_of_features
         v, b, curve = ridge(grams, support, c)
         before = None if beyond else (support, v, b)
@@ -647,11 +653,10 @@ def _support(c: _Columns) -> NDArray[np.bool_]:
     return found
 
 
-def _place(codes: StandardisedCodes, c: _Columns, v: Floats, b: float) -> None:
+def _move_to(codes: StandardisedCodes, c: _Columns, v: Floats, b: float) -> None:
     """Move one squared-hinge column to v (d,) and b, in place."""
     c.v, c.b = v.astype(np.float32)[:, None, None], np.full_like(c.b, b)
-    scaled = c.inverse * c.v
-    c.M = _times(codes.X, scaled) + (c.b - (scaled * c.centre).sum(axis=0))
+    c.M = _margins(codes, c, c.v, c.b)
     c.R, c.H = _squared_hinge(c.M, c.T, c.A)
 
 
