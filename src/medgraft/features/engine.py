@@ -313,24 +313,20 @@ def _openvino_model(
     if graph is not None:
         return graph
     converted = _convert(backbone, outputs, size)
-    try:
-        _save_graph(converted, kept)
-    except (OSError, RuntimeError):  # no room or no right to write: only time is lost
-        return _as_stored(converted)
-    return _read_graph(kept) or _as_stored(converted)
+    # Storing rounds constants, and every run shall see the same, even one that can keep nothing.
+    # Where nothing can be written for a moment either, codes differ by some 1e-6.
+    graph = _stored(converted, kept)
+    if graph is None:
+        with suppress(OSError), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            graph = _stored(converted, Path(folder) / kept.name)
+    return graph or converted
 
 
-def _as_stored(converted: Any) -> Any:
-    """The graph after it was stored and read, which rounds constants: every run shall see the same.
-
-    Where nothing can be written in the folder of temporary files either, it is given as it came,
-    and codes differ by some 1e-6.
-    """
-    with suppress(OSError, RuntimeError), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "graph.xml"
+def _stored(converted: Any, path: Path) -> Any:
+    """The graph as it is read after it was written there, or None where that cannot be."""
+    with suppress(OSError, RuntimeError):  # no room or no right to write: only time is lost
         _save_graph(converted, path)
-        return _read_graph(path) or converted
-    return converted
+    return _read_graph(path)
 
 
 def _read_graph(path: Path) -> Any:
