@@ -10,7 +10,7 @@ import pytest
 
 from app.opened import Opened, cells, images, opened
 from app.test_app_reading import batch
-from app.test_app_studies import begin, told
+from app.test_app_studies import begin, judging, told
 from medgraft.app import folders
 from medgraft.app.jobs import Job
 from medgraft.app.plain_words import without_flags
@@ -162,9 +162,7 @@ def test_a_study_is_deleted_with_its_copy_and_no_other(server: Opened, tmp_path:
     )
     assert "by hand" in server.post(f"/api/studies/{part}/delete").error
     elsewhere = begin(server, tmp_path / "waits")
-    server.until(  # before, nothing may hear that it is stopped
-        lambda: server.get(f"/api/studies/{elsewhere}").json, lambda one: one["scenarios"]
-    )
+    judging(server, elsewhere)
     refused = server.post(f"/api/studies/{elsewhere}/delete")
     assert "stop it first" in refused.error
     server.post(f"/api/studies/{elsewhere}/stop")
@@ -175,7 +173,7 @@ def test_a_study_is_deleted_with_its_copy_and_no_other(server: Opened, tmp_path:
 
 def test_the_date_of_a_study_is_that_of_its_beginning(server: Opened, tmp_path: Path):
     id = begin(server, tmp_path / "waits")
-    server.until(lambda: server.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+    judging(server, id)
     first = server.get("/api/runs").json["runs"][0]["when"]
     server.post(f"/api/studies/{id}/stop")
     told(server, id, "stopped")
@@ -195,7 +193,7 @@ def test_steps_of_several_findings_are_not_counted_as_those_of_one(server: Opene
     id = begin(server, tmp_path / "waits")
     config = server.home.runs / "waits" / "config.json"
     server.until(config.is_file, bool)
-    server.until(lambda: server.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+    judging(server, id)
     assert server.get(f"/api/studies/{id}").json["step"]["number"] == 1
     config.write_text('{"findings": ["a", "b"]}', encoding="utf-8")
     assert server.get(f"/api/studies/{id}").json["step"] is None

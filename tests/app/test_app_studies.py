@@ -34,6 +34,11 @@ def begin(page: Opened, data: Path, minutes: int = 0, *, beside: bool = False) -
     return str(asked.json["id"])
 
 
+def judging(page: Opened, id: str) -> None:
+    """Wait until it has judged something: before that it may not hear that it is stopped."""
+    page.until(lambda: page.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+
+
 def told(page: Opened, id: str, state: str):
     return page.until(
         lambda: page.get(f"/api/studies/{id}").json, lambda one: one["state"] == state
@@ -42,7 +47,7 @@ def told(page: Opened, id: str, state: str):
 
 def test_a_study_is_watched_stopped_and_gone_on_with(page: Opened, tmp_path):
     id = begin(page, tmp_path / "waits", 60)
-    page.until(lambda: page.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+    judging(page, id)
     found = page.get(f"/api/studies/{id}").json
     assert found["state"] == "running"
     assert found["budget"] == "60m"
@@ -64,7 +69,7 @@ def test_a_study_is_watched_stopped_and_gone_on_with(page: Opened, tmp_path):
 def test_a_study_goes_on_when_the_server_ends_and_a_new_one_finds_it(tmp_path):
     with opened(tmp_path / "home", STAND_IN) as page:
         id = begin(page, tmp_path / "waits")
-        page.until(lambda: page.get(f"/api/studies/{id}").json, lambda one: one["scenarios"])
+        judging(page, id)
         pid = page.app.studies.jobs.get(id).pid
         mine = page.app.studies.jobs._mine.pop(id)  # as of a server that is gone
     assert mine.poll() is None
