@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from medgraft.api import evaluate_model
 from medgraft.audit.evidence import AuditOptions
 from medgraft.bundle.audit_model import audit_model, audit_to_folder
 from medgraft.bundle.explain import explain_files, explain_layers
@@ -30,6 +29,7 @@ from medgraft.learn.ensemble import FittedEnsemble
 from medgraft.learn.frozen import FittedFrozen
 from medgraft.learn.trained import FittedTrained
 from medgraft.report.text.scenario_names import scenario_facts
+from medgraft.saved_models import evaluate_model
 from medgraft.studies import examples
 from medgraft.studies.report_input import classifier_facts
 from medgraft.types import Canvas, FittedNetwork, FittedScenario, Geometry, ImageTable

@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 from medgraft.version import __version__
 
 if TYPE_CHECKING:
-    from medgraft.api import (
-        adapt,
-        bundle_model,
-        encode,
-        evaluate_model,
-        export_model,
-        load,
-        load_panel,
-        study,
-    )
+    from medgraft.api import encode, load, load_panel, study
     from medgraft.audit.evidence import AuditOptions
     from medgraft.bundle.audit_model import audit_model
     from medgraft.bundle.external_validation import ExternalValidation
@@ -35,6 +26,7 @@ if TYPE_CHECKING:
     from medgraft.results.figures import Evaluation
     from medgraft.results.panel import PanelResult
     from medgraft.results.recommendation import StudyResult
+    from medgraft.saved_models import adapt, bundle_model, evaluate_model, export_model
     from medgraft.studies.options import StudyOptions
     from medgraft.studies.panel import PanelStudy
     from medgraft.studies.run import Study
@@ -89,16 +81,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": (
-        "adapt",
-        "bundle_model",
-        "encode",
-        "evaluate_model",
-        "export_model",
-        "load",
-        "load_panel",
-        "study",
-    ),
+    "api": ("encode", "load", "load_panel", "study"),
     "audit.evidence": ("AuditOptions",),
     "bundle.audit_model": ("audit_model",),
     "bundle.external_validation": ("ExternalValidation",),
@@ -115,6 +98,7 @@ _HOMES = {
     "results.figures": ("Evaluation",),
     "results.panel": ("PanelResult",),
     "results.recommendation": ("StudyResult",),
+    "saved_models": ("adapt", "bundle_model", "evaluate_model", "export_model"),
     "studies.options": ("StudyOptions",),
     "studies.panel": ("PanelStudy",),
     "studies.run": ("Study",),

@@ -70,9 +70,9 @@ def adapt(
     Do the images look like those learned from, how many labels may be right, how are classes mixed,
     and where would the threshold lie? With --out a model with that threshold is written.
     """
-    from medgraft.api import adapt as adapt_to
     from medgraft.data.scan import TABLE_SUFFIXES
     from medgraft.files import json_value
+    from medgraft.saved_models import adapt as adapt_to
 
     progress = terminal.progress(quiet or as_json)
     is_table = Path(paths[0]).suffix.lower() in {*TABLE_SUFFIXES, ".npz"}
