@@ -15,7 +15,7 @@ from medgraft.app import folders
 from medgraft.app.jobs import Job
 from medgraft.app.plain_words import without_flags
 from medgraft.app.reading_json import findings
-from medgraft.app.studies import STEPS, _step
+from medgraft.app.run_state import STEPS, step
 from medgraft.types import Finding
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
@@ -182,11 +182,11 @@ def test_the_date_of_a_study_is_that_of_its_beginning(server: Opened, tmp_path: 
 
 def test_steps_are_counted_with_those_of_a_budget_only_where_there_is_one():
     names = [{"name": "read the images"}, {"name": "look at every image"}]
-    assert _step(names, budget=False) == {
+    assert step(names, budget=False) == {
         "number": 3, "of": 8, "words": "comparing them with everyday photographs",
     }  # fmt: skip
-    assert _step(names, budget=True)["number"] == 4
-    assert _step([{"name": name} for name in STEPS], budget=False)["number"] == 8
+    assert step(names, budget=True)["number"] == 4
+    assert step([{"name": name} for name in STEPS], budget=False)["number"] == 8
 
 
 def test_steps_of_several_findings_are_not_counted_as_those_of_one(server: Opened, tmp_path: Path):

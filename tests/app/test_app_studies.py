@@ -15,7 +15,7 @@ import pytest
 
 from app.opened import PROGRAM, Opened, cells, opened
 from dicom_files import data_set, written
-from medgraft.app.studies import _each_finding
+from medgraft.app.run_state import each_finding
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 
@@ -143,7 +143,7 @@ def test_of_several_findings_one_study_is_listed_and_leads_to_each(page: Opened,
         shutil.copytree(run, run / "findings" / name, ignore=lambda *_: ["findings"])
         (run / "findings" / name / "report.html").write_text("<h1>x</h1>")
     assert [one["name"] for one in page.get("/api/runs").json["runs"]] == ["cells"]
-    found = _each_finding(run, page.home)
+    found = each_finding(run, page.home)
     assert [one["name"] for one in found] == ["a", "b"]
     report = page.get(f"/runs/{found[0]['id']}/files/report.html")
     assert report.status == 200

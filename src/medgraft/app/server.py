@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from medgraft.app.checks import Checks
 from medgraft.app.door import REPORT_POLICY
 from medgraft.app.folders import listed
 from medgraft.app.home import Home, NotFoundError
@@ -50,7 +51,8 @@ class App:
     ) -> None:
         self.home, self.leave = home, leave
         self.readings = Readings(read)
-        self.studies = Studies(home, Jobs(home, program))
+        jobs = Jobs(home, program)
+        self.checks, self.studies = Checks(home, jobs), Studies(home, jobs)
         self.uploads = Uploads(home)
         self.tried = Tried(home)
 
@@ -162,9 +164,9 @@ class App:
     async def _check(self, request: Request) -> Response:
         reading = self.readings.get(request.path_params["id"])
         again = bool((await _object(request)).get("again"))
-        found = await asyncio.to_thread(self.studies.check, reading, again=again)
+        found = await asyncio.to_thread(self.checks.check, reading, again=again)
         if found["state"] == "done":
-            skipped = await asyncio.to_thread(self.studies.skipped, reading)
+            skipped = await asyncio.to_thread(self.checks.skipped, reading)
             await asyncio.to_thread(self.readings.leave_out, reading, skipped)
             found["images"] = reading.found["images"]
         return JSONResponse(found)
