@@ -281,7 +281,7 @@ def test_from_a_folder_to_a_report_and_a_new_image(browser: Any, shared: Path, t
             page.get_by_role("link", name="Try it on new images").click()
         new = tried.value.locator("input[type=file]").first
         new.wait_for(state="attached", timeout=120_000)
-        new.set_input_files(next((folder / "lung_n").iterdir()))
-        said = tried.value.get_by_text("lung_n").filter(visible=True)
-        said.first.wait_for(timeout=60_000)
+        new.set_input_files(sorted((folder / "lung_n").iterdir())[:3])
+        said = tried.value.locator("#list .answer").filter(has_text="lung_n")
+        said.first.wait_for(timeout=60_000)  # any: one of them may be unlike what was learned
         assert time.monotonic() - began < 900

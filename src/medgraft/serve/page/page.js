@@ -324,7 +324,9 @@ body.addEventListener("drop", async (event) => {
 document.addEventListener("paste", (event) => add(ofPaste(event.clipboardData)));
 for (const [button, input] of [["pick", "files"], ["pick-folder", "folder"]]) {
   byId(button).onclick = () => byId(input).click();
-  byId(input).onchange = () => { add(ofInput(byId(input))); byId(input).value = ""; };
+  const chosen = byId(input), take = () => { add(ofInput(chosen)); chosen.value = ""; };
+  chosen.onchange = take;
+  if (chosen.files.length) take(); // by a person who was faster than this program
 }
 byId("order").onchange = () => { sort(); byId("list").scrollTop = 0; select(ordered[0]); };
 byId("further").onclick = () => { most += LISTED; list(); };
