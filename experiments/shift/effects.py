@@ -3,9 +3,10 @@
 `python experiments/shift/effects.py` trains what the file lacks, one line a cell, so that it can be
 killed and called anew; `shift_page.py` writes docs/results/shift.md from it. Each cell is one
 training of everything in lite0 on about `MOST` development images of chest_xray, in which one thing
-differs from `BASE`. It judges what none of them learned from: viral pneumonia, where only bacterial
-was learned; the sharpest tenth; 600 X-rays processed otherwise (`chest_xray_aspect256`); and the
-same 600 with planted shifts. No official test split is looked at.
+differs from `BASE`, or a frozen probe of the same images. It judges what none of them learned from:
+viral pneumonia, where only bacterial was learned; the sharpest tenth; 600 X-rays that others made
+of the same films (`chest_xray_aspect256`); and these with planted shifts. No official test split is
+looked at.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from scipy.special import logit
 
 import medgraft
 from medgraft.data.augment import FIRST_VIEW, PRESETS, SAME, Preset, View, apply, draw, judging_view
-from medgraft.data.split import holdout
+from medgraft.data.split import Development, holdout, make_folds
 from medgraft.files import write_json
 from medgraft.learn.checkpoint import State, mean_state
 from medgraft.learn.finetune import Training
 from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
+from medgraft.learn.fit import fit
 from medgraft.learn.inputs import Chain, ComputedMaps, Images, Inputs
 from medgraft.scenario import INPUT, Scenario
 from medgraft.terminal import progress
@@ -136,6 +139,13 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
     }
 )
 
+FROZEN: Mapping[str, str] = MappingProxyType(
+    {
+        "frozen probe of all stages": f"probe/{LITE0}/stages/logistic",
+        "frozen probe of all stages of VGG-16": "probe/vgg16/stages/logistic",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Varied:
@@ -195,11 +205,34 @@ def design(extractor: medgraft.Extractor) -> Design:
 def measure(
     setting: Setting, seed: int, of: Design, extractor: medgraft.Extractor
 ) -> dict[str, Any]:
-    """Scores of everything that judges, for the second class against the first."""
+    """Log odds of the second class in everything that judges."""
     training, seconds = trained(setting, seed, of.learned, extractor)
     logits = {held.name: judged(setting, training, held, extractor) for held in of.held}
     scores = {name: (some[:, 1] - some[:, 0]).round(2).tolist() for name, some in logits.items()}
     return {"seconds": round(seconds), "images": len(of.learned), "scores": scores}
+
+
+def measure_frozen(key: str, of: Design, extractor: medgraft.Extractor) -> dict[str, Any]:
+    """The same of a frozen probe."""
+    began = time.perf_counter()
+    probe = frozen(key, of.learned, extractor)
+    seconds = time.perf_counter() - began
+    scores = {held.name: logit(probe(held)[:, 1]).round(2).tolist() for held in of.held}
+    return {"seconds": round(seconds), "images": len(of.learned), "scores": scores}
+
+
+def frozen(key: str, table: ImageTable, extractor: medgraft.Extractor) -> Callable[[Held], Floats]:
+    """A probe that learned from a table: probabilities (n, n_classes) of what judges."""
+    development = Development(table, make_folds(table, 3))
+    fitted = fit(Scenario.from_key(key), development, extractor)
+
+    def judge(held: Held) -> Floats:
+        edits = (held.edit, *fitted.spec.edits) if held.edit else fitted.spec.edits
+        made = extractor.canvases(held.table, replace(fitted.spec, edits=edits))
+        canvases = [canvas for canvas in made if isinstance(canvas, Canvas)]
+        return fitted.probabilities(canvases)
+
+    return judge
 
 
 def trained(
@@ -301,7 +334,9 @@ def _judges(of: Design) -> dict[str, dict[str, list[int]]]:
 def main() -> None:
     """Train what the results lack: every setting with seed 0 first, then with the other seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help=f"settings, with commas: {', '.join(SETTINGS)}")
+    parser.add_argument(
+        "--only", default="", help=f"settings, with commas: {', '.join([*SETTINGS, *FROZEN])}"
+    )
     parser.add_argument("--cache", default=None, help="a cache of its own")
     asked = parser.parse_args()
     if not SHARED.is_dir():
@@ -311,15 +346,20 @@ def main() -> None:
     of = design(extractor)
     if not DESIGN.is_file():
         write_json(DESIGN, _judges(of))
-    chosen = asked.only.split(",") if asked.only else list(SETTINGS)
+    chosen = asked.only.split(",") if asked.only else [*FROZEN, *SETTINGS]
     base = [("base", seed) for seed in SEEDS]
     cells = base + [(name, seed) for seed in SEEDS for name in chosen if name != "base"]
-    known = {(row["setting"], row["seed"]) for row in read_cells(RESULTS)}
+    cells = [(name, seed) for name, seed in cells if seed == 0 or name not in FROZEN]
+    done = {(row["setting"], row["seed"]) for row in read_cells(RESULTS)}
     for name, seed in cells:
-        if (name, seed) in known:
+        if (name, seed) in done:
             continue
         extractor.progress.say(f"{name}, seed {seed}")
-        row = {"setting": name, "seed": seed, **measure(SETTINGS[name], seed, of, extractor)}
+        if name in FROZEN:
+            found = measure_frozen(FROZEN[name], of, extractor)
+        else:
+            found = measure(SETTINGS[name], seed, of, extractor)
+        row = {"setting": name, "seed": seed, **found}
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
 

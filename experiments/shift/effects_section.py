@@ -6,7 +6,7 @@ shown beside them: how far trainings that differ in the seed alone lie apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +19,18 @@ from page import lines
 RESAMPLES = 400
 BASE = "base"
 CLEAN = "as they are"
+LARGE = "zoomed out at 224 px"
+BESIDE = {
+    "another seed": LARGE,
+    "from `blocks.4`, another seed": f"{LARGE} from blocks.4",
+    "nine epochs": f"{LARGE} for nine epochs",
+    "160 px": "zoomed out to .65",
+    "160 px, nine epochs": "zoomed out for nine epochs",
+    "mild views, 160 px": "mild views",
+    "a frozen probe": "frozen probe of all stages",
+    "a frozen probe of VGG-16": "frozen probe of all stages of VGG-16",
+}
+"""What stands beside a network trained as `LARGE` in a mean of two, and its setting."""
 
 Row = dict[str, Any]
 Curves = Mapping[str, Floats]
@@ -69,7 +81,50 @@ def effects(cells: Sequence[Row], design: Mapping[str, Any], planned: int) -> li
         f"patients; they do not hold the chance of training.{_chance(list(base.values()))}",
         "",
         *lines(["changed", "seeds", "unlike", "worst", "alike", *names], rows),
+        *_means(scores, curves, judges),
     ]
+
+
+def _means(
+    scores: Mapping[tuple[str, int], Mapping[str, Sequence[float]]],
+    curves: Mapping[tuple[str, int], Curves],
+    judges: Mapping[str, _Judge],
+) -> list[str]:
+    """What a second network, or more, adds to one: log odds averaged."""
+    large = [key for key in scores if key[0] == LARGE]
+    if len(large) < 2:
+        return []
+    several = {f"and {name}": _pairs(large, setting, scores) for name, setting in BESIDE.items()}
+    frozen = [key for name in list(BESIDE.values())[-2:] for key in scores if key[0] == name]
+    several[f"{len(large)} seeds"] = [tuple(large)]
+    several[f"{len(large)} seeds and {len(frozen)} frozen"] = [(*large, *frozen)] if frozen else []
+    rows = []
+    for name, means in several.items():
+        pairs = []
+        for keys in means:
+            mean = _curves(_mean([scores[key] for key in keys]), judges)
+            pairs += [(mean, curves[key]) for key in keys if key in large]
+        if pairs:
+            rows.append([name, str(len(means)), *_gain(pairs)])
+    names = [name for name in judges if name != CLEAN]
+    return [
+        "### Means of several",
+        "",
+        f"The log odds of a network trained as *{LARGE}* averaged with another's: its AUROC less "
+        "that of the one, in thousandths, over every pair of those above.",
+        "",
+        *lines(["one", "means", "unlike", "worst", "alike", *names], rows),
+    ]
+
+
+def _pairs(
+    large: Sequence[tuple[str, int]], setting: str, scores: Iterable[tuple[str, int]]
+) -> list[tuple[tuple[str, int], ...]]:
+    """Each of `large` with each of a setting; of another seed, where the setting has several."""
+    beside = [key for key in scores if key[0] == setting]
+    if setting == LARGE:
+        return list(combinations(large, 2))
+    return [(a, b) for a in large for b in beside if len(beside) == 1 or a[1] != b[1]]
 
 
 def elsewhere(cells: Sequence[Row], planned: int) -> list[str]:

@@ -10,24 +10,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 import medgraft
 from medgraft.data.augment import judging_view
-from medgraft.data.split import Development, make_folds
 from medgraft.evaluate.metrics import auroc
 from medgraft.files import write_json
-from medgraft.learn.fit import fit
-from medgraft.scenario import Scenario
 from medgraft.terminal import progress
-from medgraft.types import Canvas, Floats
+from medgraft.types import Floats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from shift.effects import LITE0, SETTINGS, Design, Held, design, judged, trained
+from shift.effects import LITE0, SETTINGS, Design, Held, design, frozen, judged, trained
 from shift.sources import SHARED
 
 RESULTS = Path(__file__).parents[1] / "results" / "judging_view.json"
@@ -46,11 +40,11 @@ def main() -> None:
     of = design(extractor)
     same = next(held for held in of.held if held.name == "as they are")
     viewed = [Held(f"view of {name}", same.table, judging_view(name)) for name in VIEWS]
-    judges = {name: _frozen(name, of, extractor) for name in FROZEN}
+    judges = {name: frozen(f"probe/{LITE0}/{name}", of.learned, extractor) for name in FROZEN}
     judges["trained"] = _trained(of, extractor)
     areas = {
         name: {
-            held.name: round(auroc(held.table.labels == 1, judge(held)), 5)
+            held.name: round(auroc(held.table.labels == 1, judge(held)[:, 1]), 5)
             for held in (*viewed, *of.held)
         }
         for name, judge in judges.items()
@@ -58,26 +52,12 @@ def main() -> None:
     write_json(RESULTS, {"images": len(of.learned), "auroc": areas})
 
 
-def _frozen(name: str, of: Design, extractor: medgraft.Extractor) -> Judge:
-    scenario = Scenario.from_key(f"probe/{LITE0}/{name}")
-    fitted = fit(scenario, Development(of.learned, make_folds(of.learned, 3)), extractor)
-
-    def judge(held: Held) -> Floats:
-        edits = (held.edit, *fitted.spec.edits) if held.edit else fitted.spec.edits
-        made = extractor.canvases(held.table, replace(fitted.spec, edits=edits))
-        canvases = [canvas for canvas in made if isinstance(canvas, Canvas)]
-        return np.asarray(fitted.probabilities(canvases)[:, 1])
-
-    return judge
-
-
 def _trained(of: Design, extractor: medgraft.Extractor) -> Judge:
     setting = SETTINGS[TRAINED]
     training, _ = trained(setting, 0, of.learned, extractor)
 
     def judge(held: Held) -> Floats:
-        logits = judged(setting, training, held, extractor)
-        return np.asarray(logits[:, 1] - logits[:, 0])
+        return judged(setting, training, held, extractor)
 
     return judge
 
