@@ -1,8 +1,7 @@
-"""Commands that learn: a study, one scenario alone, the demo."""
+"""`medgraft study`: what is compared, on which data, and for how long."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,6 @@ from medgraft.cli.option_parsing import (
     command_line,
     extractor_of,
     load_any,
-    load_table,
     numbers_of,
     preset_asked,
     running,
@@ -324,159 +322,3 @@ def study(
         terminal.show_study(finished, out, extractor)
     if mlflow:
         log_finished(out, mlflow)
-
-
-@app.command()
-@reads_data
-def train(
-    data: DATA,
-    scenario: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY",
-            help="What to run, as a study's report and result.json write it.",
-        ),
-    ] = "",
-    recipe: RECIPE = "",
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="LAYER",
-            help="With --recipe: the layer to train from; all by default. block4_pool trains VGG's "
-            "last block on the kept output of the others.",
-        ),
-    ] = "input",
-    training: TRAINING = "",
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE|hub",
-            help="Weights of the backbone that do not come by pip; with --recipe classic of "
-            "VGG-19, without them VGG-16 is trained.",
-        ),
-    ] = "",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
-    ] = Path("medgraft-train"),
-    holdout_only: Annotated[
-        bool,
-        typer.Option(
-            "--holdout-only",
-            help="Train once, judged by a fifth of the patients, instead of in every fold.",
-        ),
-    ] = False,
-    cap: Annotated[
-        float,
-        typer.Option(
-            metavar="MINUTES",
-            min=0,
-            help="With --holdout-only: end with the epoch that passes so many minutes; the same "
-            "command with a larger cap goes on from there.",
-        ),
-    ] = 0.0,
-    validate: Annotated[
-        str,
-        typer.Option(
-            metavar="plain|changed",
-            help="What is judged: images as they are, or changed views of them.",
-        ),
-    ] = "plain",
-    test: Annotated[
-        bool, typer.Option("--test", help="Look at the test split too, once, at the end.")
-    ] = False,
-    reading: Reading = NOTHING,
-    positive: POSITIVE = None,
-    seed: SEED = 0,
-    engine: ENGINE = "openvino",
-    workers: WORKERS = None,
-    cache: CACHE = None,
-    safe: SAFE = False,
-    quiet: QUIET = False,
-) -> None:
-    """Run one scenario without a study: judge it on images not learned from, and save it.
-
-    DIR then holds model/, predictions.parquet and, of a network that is trained, history.png and
-    training.json. A test split is left alone unless --test is given.
-    """
-    from medgraft.run_folders import train_to_folder
-    from medgraft.scenario import Scenario
-    from medgraft.studies.single_scenario import SingleOptions, classic_scenario
-
-    if bool(scenario) == bool(recipe):
-        raise typer.BadParameter("give either --scenario KEY or --recipe classic")
-    if scenario and (training or start != "input"):
-        raise typer.BadParameter(
-            "a scenario's key says how it is trained; --from and --training go with --recipe"
-        )
-    chosen = (
-        Scenario.from_key(scenario, seed)
-        if scenario
-        else classic_scenario(training_settings(recipe, training), weights, start, seed)
-    )
-    check_places(cache, folder=out)
-    options = SingleOptions(holdout_only=holdout_only, cap=cap, validate=validate, test=test)
-    progress = terminal.progress(quiet)
-    table = load_table(data, progress, reading, positive=positive)
-    terminal.say_table(table, progress)
-    extractor = extractor_of(engine, workers, cache, progress)
-    extractor.weights = {chosen.backbone: weights} if weights else {}
-    finished = train_to_folder(table, chosen, options, extractor, out, command=command_line(table))
-    if not quiet:
-        terminal.show_single(finished, out, extractor)
-
-
-@app.command()
-def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="The folder that is written.")
-    ] = Path("medgraft-demo"),
-    open_report: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the report in a browser.")
-    ] = True,
-    patients: Annotated[
-        int, typer.Option(metavar="N", help="How many patients are made.", min=20)
-    ] = 160,
-    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same images.", min=0)] = 0,
-    engine: ENGINE = "openvino",
-    workers: WORKERS = None,
-    cache: CACHE = None,
-    safe: SAFE = False,
-    quiet: QUIET = False,
-) -> None:
-    """See what medgraft does, without data: draw radiograph-like images and study them.
-
-    Takes a minute and opens the report. As in real folders, one image is wrongly labelled and one
-    is a copy filed under another patient (images/truth.json names both); the report finds the copy.
-    """
-    import shutil
-
-    from medgraft.data.phantom import write_phantoms
-    from medgraft.features.backbones import DEFAULT
-    from medgraft.files import explained
-    from medgraft.run_folders import study_to_folder
-    from medgraft.studies.options import StudyOptions
-    from medgraft.studies.store import RunError
-
-    check_places(cache, folder=out)
-    images, run = out / "images", out / "run"
-    progress = terminal.progress(quiet)
-    with explained(out):
-        if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
-            raise RunError(f"{out} is not empty and holds no demo; choose another --out")
-        for folder in (images, run):
-            if folder.exists():
-                shutil.rmtree(folder)
-        progress.say(f"Making radiograph-like images of {patients} patients in {images}")
-        write_phantoms(images, n_patients=patients, seed=seed)
-    table = load_table(str(images), progress)
-    terminal.say_table(table, progress)
-    extractor = extractor_of(engine, workers, cache, progress)
-    options = StudyOptions(seed=seed, backbones=(DEFAULT,))  # in seconds, whatever is installed
-    finished = study_to_folder(table, options, extractor, run, command=command_line(table))
-    if not quiet:
-        terminal.show_study(finished, run, extractor)
-    if open_report and sys.stdout.isatty():
-        import webbrowser
-
-        webbrowser.open((run / "report.html").resolve().as_uri())
