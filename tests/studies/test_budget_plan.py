@@ -100,6 +100,34 @@ def test_steps_are_taken_in_order_while_they_fit() -> None:
     assert all(s.facts.outcome == "planned" for s in allotted(steps, 1e4))
 
 
+def test_what_there_is_no_time_to_audit_is_not_tried() -> None:
+    steps = arranged(steps_of(**EVERYTHING), 1800, *many())[1:]
+    audits = {"multiscale": 100.0, "second": 400.0}
+
+    def held(seconds: float) -> set[str]:
+        found = allotted(steps, seconds, lambda step: audits.get(step.facts.name, 0.0))
+        return {step.facts.name for step in found if step.facts.outcome == "planned"}
+
+    cheap, all_read = {"clahe", "vlad", "stack"}, 80.1 + 200 + 900
+    assert held(all_read) == {*cheap, "multiscale"}
+    assert held(all_read + 399) == {*cheap, "multiscale"}
+    assert held(all_read + 400) == {*cheap, "multiscale", "second"}  # one audit, the longest
+    assert held(80.1 + 299) == cheap
+
+
+def test_the_plan_keeps_the_time_of_the_longest_audit_that_may_be_needed() -> None:
+    options = dataclasses.replace(DEFAULT_AUTO, audit_pairs=80)
+    steps = steps_of(second=90.0, clahe=1.0)
+    steps["second"] = dataclasses.replace(steps["second"], an_image=0.4)
+    drawn = within.Drawn(steps, DataFacts(400, 2, 224), 0.6, within.AFTER * 0.6 + 48)
+    longest = within.LEAST_PAIRS * within.PASSES * 0.4
+    assert drawn.use(options, list(steps.values())).finish == pytest.approx(10.2 + longest)
+    given_up = [steps["probe"], steps["clahe"], steps["second"].with_facts(outcome="no time")]
+    assert drawn.use(options, given_up).finish == pytest.approx(10.2 + 48)
+    without = dataclasses.replace(options, audit=False)
+    assert drawn.use(without, list(steps.values())).finish == drawn.finish
+
+
 def test_training_gets_its_share_and_the_rest_is_for_dear_readings() -> None:
     before = arranged(steps_of(**EVERYTHING, finetune=0.0), 1800, *many())[1:]
     left = 1800 - 80.1  # after what is cheap

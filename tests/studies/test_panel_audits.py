@@ -56,17 +56,17 @@ def test_audits_are_made_while_there_is_time_and_what_was_decided_stands() -> No
     session.spent = 30.0
     assert clock.pairs("a", "k", 3) == 80
     clock.learn(80, 50.0, 40.0)  # ten seconds to finish each of the two that are left
-    session.spent = 65.0
-    assert clock.pairs("b", "k", 2) == 30
+    session.spent = 60.0
+    assert clock.pairs("b", "k", 2) == 40
     session.spent = 85.0
     assert clock.pairs("c", "k", 1) == 0  # ten pairs say nothing
     assert [(row["key"], row["pairs"]) for row in session.events] == [
         ("a", 80),
-        ("b", 30),
+        ("b", 40),
         ("c", 0),
     ]
     again = AuditClock(100.0, 80, FakeSession(session.events))  # type: ignore[arg-type]
-    assert [again.pairs(name, "k", 1) for name in "abc"] == [80, 30, 0]
+    assert [again.pairs(name, "k", 1) for name in "abc"] == [80, 40, 0]
     assert AuditClock(0.0, 80, FakeSession()).pairs("a", "k", 1) == 0  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import medgraft.studies.audit_budget as audit_budget
 import medgraft.studies.race as racing
 from medgraft.data.split import Development, make_folds
 from medgraft.scenario import Head, Preprocessing, Scenario
@@ -263,21 +264,24 @@ def test_parts_grow_and_hold_whole_patients_of_each_class_and_fold() -> None:
         assert share <= len(set(part.table.groups)) / 160 < share + 0.1
 
 
-def test_an_audit_is_cut_to_the_time_there_is_and_stays_so() -> None:
+def test_an_audit_is_cut_to_the_time_there_is_and_stays_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found, _, world = run(1e4, ("probe",))
     key = found.planned[0].scenario.key
     use = BudgetUse(1000.0, 97.0, 1.0, found.budget.steps)  # type: ignore[union-attr]
     found = dataclasses.replace(found, budget=use)
 
-    def pairs(now: float, dearer: int = 1, events: Sequence[dict[str, Any]] = ()) -> int:
+    def pairs(now: float, events: Sequence[dict[str, Any]] = ()) -> int:
         world.now, world.known = now, list(events)
-        cost = Cost(dearer * found.planned[0].cost.multiply_adds, 1)
-        planned = (dataclasses.replace(found.planned[0], cost=cost),)
-        return pairs_within(dataclasses.replace(found, planned=planned), key, world)  # type: ignore[arg-type]
+        return pairs_within(found, key, world)  # type: ignore[arg-type]
 
-    assert pairs(500.0) == 80  # a second a pair
-    assert pairs(500.0, dearer=10) == 53  # (1050 - 17 - 500) / 10
-    assert pairs(900.0, dearer=10) == 0  # of 13 pairs nothing could be said
+    monkeypatch.setattr(audit_budget, "seconds_an_image", lambda *_: an_image[0])
+    an_image = [0.001]
+    assert pairs(500.0) == 80  # a second a pair, as was timed before
+    an_image = [10 / audit_budget.PASSES]
+    assert pairs(500.0) == 53  # (1050 - 17 - 500) / 10
+    assert pairs(700.0) == 0  # of 33 pairs some may not be found, and 30 are the least
     assert pairs(2000.0, events=world.events[-3:-2]) == 80  # as it was decided
     assert pairs_within(dataclasses.replace(found, budget=None), key, world) == 80  # type: ignore[arg-type]
 

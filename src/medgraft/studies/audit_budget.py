@@ -8,13 +8,13 @@ from medgraft.results.evidence import FEW_PAIRS
 from medgraft.studies.options import AUDIT_PAIRS
 from medgraft.studies.plan import PlannedScenario
 from medgraft.studies.prepare import Prepared
+from medgraft.studies.readings import seconds_an_image
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import AFTER, LEAST_PAIRS, PASSES
 from medgraft.types import Finding
 
 OVER = 1.05  # of a budget, before an audit is cut for it
 QUICK = 1e13  # multiply-adds of an audit that is never cut: minutes on two cores
-LEAST = FEW_PAIRS + 10  # some of the pairs asked for may not be found
 
 
 def pairs_within(prepared: Prepared, key: str, session: Session) -> int:
@@ -29,23 +29,32 @@ def pairs_within(prepared: Prepared, key: str, session: Session) -> int:
     for row in session.earlier("audit"):
         if row["key"] == key:
             return int(row["pairs"])
-    known = {entry.scenario.key: entry for entry in prepared.planned}
-    usual = max(entry.cost.multiply_adds for entry in prepared.steps[0].scenarios)
-    networks = prepared.options.n_folds if known[key].scenario.trained else 1
-    dearer = max(1.0, known[key].cost.multiply_adds / networks / usual)
     left = OVER * use.seconds - AFTER * use.a_pair - session.spent
-    pairs = min(asked, int(left / (dearer * use.a_pair)))
+    pairs = min(asked, int(left / _a_pair(prepared, key, use.a_pair, session)))
     pairs = pairs if pairs >= min(LEAST_PAIRS, asked) else 0
     session.event("audit", key=key, pairs=pairs)
     return pairs
+
+
+def _a_pair(prepared: Prepared, key: str, usual: float, session: Session) -> float:
+    """Seconds that each pair of an audit takes of a scenario, at least the `usual`.
+
+    What is frozen is timed. Of networks that are trained, one for each fold, one reads an image.
+    """
+    (entry,) = (entry for entry in prepared.planned if entry.scenario.key == key)
+    if entry.scenario.trained:
+        most = max(one.cost.multiply_adds for one in prepared.steps[0].scenarios)
+        return usual * max(1.0, entry.cost.multiply_adds / prepared.options.n_folds / most)
+    table = prepared.development.table
+    return max(usual, PASSES * seconds_an_image((entry,), table, session.extractor))
 
 
 def pairs_suited(planned: Sequence[PlannedScenario], key: str, n_images: int, asked: int) -> int:
     """Pairs by which the audit costs no more than reading the images, or `QUICK`.
 
     Counted in multiply-adds and not by a clock, so that the same study has the same audit. Never
-    fewer than `LEAST`, and as many as asked where that is another number than the usual one, or a
-    network was trained, beside which an audit is quick.
+    fewer than `LEAST_PAIRS`, and as many as asked where that is another number than the usual one,
+    or a network was trained, beside which an audit is quick.
     """
     if asked != AUDIT_PAIRS or any(entry.scenario.trained for entry in planned):
         return asked
@@ -55,7 +64,7 @@ def pairs_suited(planned: Sequence[PlannedScenario], key: str, n_images: int, as
         largest[name] = max(largest.get(name, 0), entry.cost.multiply_adds)
     (mine,) = (entry.cost.multiply_adds for entry in planned if entry.scenario.key == key)
     most = max(QUICK, n_images * sum(largest.values()))
-    return min(asked, max(LEAST, int(most / (PASSES * max(1, mine)))))
+    return min(asked, max(LEAST_PAIRS, int(most / (PASSES * max(1, mine)))))
 
 
 def said_of_pairs(asked: int, pairs: int) -> tuple[Finding, ...]:

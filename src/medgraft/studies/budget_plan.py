@@ -10,7 +10,7 @@ so far.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from medgraft.features.extract import Extractor
 from medgraft.results.recommendation import Similarity
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.plan import PlannedScenario, plan
-from medgraft.studies.readings import judging_seconds, reading_seconds
+from medgraft.studies.readings import judging_seconds, seconds_an_image, still_to_read
 from medgraft.types import BudgetStep, ImageTable, StepName, StepReason
 
 MANY = 1000  # images to learn from, and
@@ -32,11 +32,15 @@ TRAINING = 0.7  # of what is left, for training where it comes before dear readi
 
 @dataclass(frozen=True, eq=False)
 class PlannedStep:
-    """A step with its scenarios, and the options that plan them."""
+    """A step with its scenarios, and the options that plan them.
+
+    an_image : seconds that reading one takes, where it was timed.
+    """
 
     facts: BudgetStep
     scenarios: tuple[PlannedScenario, ...]
     options: StudyOptions
+    an_image: float = 0.0
 
     def with_facts(self, **changes: object) -> PlannedStep:
         return dataclasses.replace(self, facts=dataclasses.replace(self.facts, **changes))  # type: ignore[arg-type]
@@ -140,10 +144,12 @@ def reckoned(
                 judging_seconds(entry.scenario, data.n_images, data.n_classes, n_folds, extractor)
                 for entry in step.scenarios
             )
-            read = 0.0  # of a stack, that joins what was judged
+            one, left = 0.0, 0  # of a stack, that joins what was judged
             if name != "stack":
-                read = reading_seconds(step.scenarios, table, extractor)
-            step = step.with_facts(predicted=slow * seconds / extractor.workers + read)
+                one = seconds_an_image(step.scenarios, table, extractor)
+                left = still_to_read(step.scenarios, table, extractor)
+            step = dataclasses.replace(step, an_image=one)
+            step = step.with_facts(predicted=slow * seconds / extractor.workers + left * one)
         found[name] = step
     return found
 
@@ -186,18 +192,25 @@ def unlike(similarity: Similarity) -> bool:
     return similarity.distance is not None and similarity.distance.low > UNLIKE
 
 
-def allotted(steps: Sequence[PlannedStep], seconds: float) -> tuple[PlannedStep, ...]:
+def allotted(
+    steps: Sequence[PlannedStep],
+    seconds: float,
+    after: Callable[[PlannedStep], float] = lambda step: 0.0,
+) -> tuple[PlannedStep, ...]:
     """The frozen steps that `seconds` hold, taken in order; the others get `no time`.
 
-    Of what training may take, see `for_training`.
+    Of what training may take, see `for_training`. after : seconds beyond those kept for it that the
+    audit takes, if a scenario of the step wins; of several steps the longest counts, for one wins.
     """
-    found, left = [], seconds
+    found, left, kept = [], seconds, 0.0
     for step in steps:
+        longest = max(kept, after(step))
+        takes = step.facts.predicted + longest - kept
         if step.facts.outcome != "planned" or step.facts.name == "finetune":
             if step.facts.outcome == "planned" and step.facts.reason == "many and unlike":
                 left *= 1 - TRAINING
-        elif step.facts.predicted <= left:
-            left -= step.facts.predicted
+        elif takes <= left:
+            left, kept = left - takes, longest
         else:
             step = step.with_facts(outcome="no time")
         found.append(step)

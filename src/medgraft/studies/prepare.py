@@ -128,7 +128,7 @@ def prepare(
         similarity=read.similarity,
         sites=sites,
         steps=steps,
-        budget=read.drawn.use(options.budget, steps) if read.drawn else None,
+        budget=read.drawn.use(options, steps) if read.drawn else None,
     )
 
 

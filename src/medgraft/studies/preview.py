@@ -42,4 +42,4 @@ def preview(
     drawn = draw(table, options, shorter_side(table.development), session)
     similarity = measure_similarity(table.development, extractor)
     _, steps = plan_within(drawn, options, table.development, similarity, False, session)
-    return drawn.use(options.budget, steps), similarity
+    return drawn.use(options, steps), similarity

@@ -51,16 +51,14 @@ def inputs_of(
     return [dataclasses.replace(spec, edits=(view, *spec.edits)) for spec in found]
 
 
-def reading_seconds(
+def still_to_read(
     planned: Sequence[PlannedScenario], table: ImageTable, extractor: Extractor
-) -> float:
-    """Of what scenarios read of those images of a table that are not in the cache yet."""
+) -> int:
+    """How many images of a table the cache lacks something of that scenarios read."""
     lacking = np.zeros(len(table), bool)
     for spec in inputs_of(planned, extractor):
         lacking |= extractor.cache.features(spec).missing(table.content_hashes, spec.blocks)
-    if not lacking.any():
-        return 0.0
-    return int(lacking.sum()) * seconds_an_image(planned, table.select(lacking), extractor)
+    return int(lacking.sum())
 
 
 def seconds_an_image(

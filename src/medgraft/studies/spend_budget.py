@@ -42,7 +42,8 @@ def spend(
         else:
             pairs = zip(_trained(prepared), _trained(further), strict=True)
             seconds = sum(_seconds(judged[one.key], new, session.extractor) for one, new in pairs)
-            left = options.budget * (1 - REST) - RESERVE - session.seconds
+            finish = max(RESERVE, prepared.budget.finish if prepared.budget else 0.0)
+            left = options.budget * (1 - REST) - finish - session.seconds
             if seconds > left:
                 break
             session.event("networks", networks=networks, seconds=round(seconds), left=round(left))

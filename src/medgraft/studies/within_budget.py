@@ -10,11 +10,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from medgraft.errors import FitError, ScenarioError
 from medgraft.learn.finetune_setup import FinetuneSetup
+from medgraft.results.evidence import FEW_PAIRS
 from medgraft.results.recommendation import Similarity
 from medgraft.scenario import BEST, Scenario
 from medgraft.studies.budget import Bought, buy, in_faster_precision
@@ -42,7 +44,7 @@ LEAST_TRAINING = 120.0  # seconds; with fewer it is not even timed what they buy
 PASSES = 60  # images that a network reads for each pair of an audit
 AN_IMAGE = 0.01  # seconds that reading one of a few takes on two idle cores
 AFTER = 17  # pairs that take as long as the comparison, the curve, the checks and the report
-LEAST_PAIRS = 20  # with fewer an audit says nothing
+LEAST_PAIRS = FEW_PAIRS + 10  # with fewer an audit decides nothing; some may not be found
 AUDIT = 0.25  # of a budget is kept for an audit at most, if it holds that many
 
 
@@ -69,7 +71,7 @@ class Drawn:
     """All steps that there are, with predicted seconds.
 
     a_pair : seconds of each pair of an audit of the default network. finish : of what comes after
-    the steps.
+    the steps, the audit of one of the first step's scenarios among it.
     """
 
     steps: Steps
@@ -77,9 +79,16 @@ class Drawn:
     a_pair: float
     finish: float
 
-    def use(self, seconds: float, steps: Sequence[PlannedStep]) -> BudgetUse:
+    def use(self, options: StudyOptions, steps: Sequence[PlannedStep]) -> BudgetUse:
         """What is told of a budget that is spent on these steps."""
-        return BudgetUse(seconds, self.finish, self.a_pair, facts_of(steps))
+        planned = [step for step in steps if step.facts.outcome == "planned"]
+        longer = max((self.longer_audit(options, step) for step in planned), default=0.0)
+        return BudgetUse(options.budget, self.finish + longer, self.a_pair, facts_of(steps))
+
+    def longer_audit(self, options: StudyOptions, step: PlannedStep) -> float:
+        """Seconds by which the least audit of a step's scenario takes longer than those kept."""
+        pairs = min(LEAST_PAIRS, options.audit_pairs * options.audit)
+        return max(0.0, pairs * PASSES * step.an_image - (self.finish - AFTER * self.a_pair))
 
 
 def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Session) -> Drawn:
@@ -159,14 +168,18 @@ def plan_within(
     read = session.step_seconds.get("read the images", 0.0)  # of the first step, which is done
     left = budget * USED - drawn.finish - session.spent
     left -= max(0.0, steps[0].facts.predicted - read)
-    held = (steps[0], *allotted(steps[1:], left))
+    after = partial(drawn.longer_audit, options)
+    held = (steps[0], *allotted(steps[1:], left, after))
     if _trains(held):
-        an_image = drawn.a_pair / PASSES
-        options, training = _training_step(options, held, left, an_image, development, session)
+        an_image, longer = drawn.a_pair / PASSES, drawn.use(options, held).finish - drawn.finish
+        options, training = _training_step(
+            options, held, left - longer, an_image, development, session
+        )
         swapped = [training if one.facts.name == "finetune" else one for one in steps]
-        held = (held[0], *allotted(swapped[1:], left))  # others get the time, if it is none
+        held = (held[0], *allotted(swapped[1:], left, after))  # others get the time, if it is none
     rows = [dataclasses.asdict(step.facts) for step in held]
-    session.event("plan", steps=rows, finish=drawn.finish, a_pair=drawn.a_pair)
+    finish = drawn.use(options, held).finish
+    session.event("plan", steps=rows, finish=finish, a_pair=drawn.a_pair)
     return _resolved(options, held), held
 
 
