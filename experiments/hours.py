@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from page import figure, lines, read_cells
+from watched import watched
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -40,11 +41,10 @@ def run(name: str, seed: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         out, cache = Path(folder) / "RUN", Path(folder) / "cache"
         words = ["study", str(SHARED / name), *OPTIONS, "--seed", str(seed), "--out", str(out)]
-        command = [sys.executable, "-m", "medgraft.cli", *words, "--cache", str(cache)]
-        subprocess.run(command, check=True)
+        peak = watched([sys.executable, "-m", "medgraft.cli", *words, "--cache", str(cache)])
         head = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
         commit = subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
-        return line(out, commit)
+        return {**line(out, commit), "anonymous": peak["RssAnon"]}
 
 
 def line(folder: Path, commit: str) -> Row:
@@ -80,10 +80,11 @@ def write_page(rows: list[Row]) -> None:
         f"{' '.join(OPTIONS)}` from an empty cache, then the official test split, once. "
         f"{len({(row['data'], row['seed']) for row in rows} & set(CELLS))} of {len(CELLS)} studies "
         "done. Intervals are of 95 %; *promised* is the figure out of fold, corrected for the "
-        "choice; *probe* is the frozen scenario that is best out of fold.",
+        "choice; *probe* is the frozen scenario that is best out of fold; *MB* of anonymous memory "
+        "at most, where that was watched.",
         "",
         *lines(
-            ("data", "seed", "commit", "minutes", "recommended", "audit", "promised AUROC",
+            ("data", "seed", "commit", "minutes", "MB", "recommended", "audit", "promised AUROC",
              "AUROC", "accuracy", "balanced accuracy", "AUROC of the probe"),
             map(_cells, rows),
         ),
@@ -100,6 +101,7 @@ def _cells(row: Row) -> list[str]:
         str(row["seed"]),
         f"`{row['commit']}`",
         str(round(row["seconds"] / 60)),
+        str(row.get("anonymous", "—")),
         f"`{row['recommended']}`",
         row["audit"] or "none",
         figure(row["corrected"]),

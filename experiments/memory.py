@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +31,7 @@ from medgraft.learn.fit import cross_fitted, cross_fitted_all
 from medgraft.scenario import HEADS, Scenario
 from medgraft.types import ImageTable, Predictions, Source
 from page import lines, read_cells
+from watched import watched
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT.parent / "shared" / "data" / "chest_xray"
@@ -162,20 +162,8 @@ def measure(step: str, n: int) -> dict[str, Any]:
     for path in (WORK / "predictions").glob("*.npz"):
         path.unlink()  # of an earlier run, or what is measured is the reading of it
     began = time.perf_counter()
-    command = [sys.executable, __file__, "--cell", step, str(n)]
-    peaks = {"RssAnon": 0, "VmHWM": 0}
-    with subprocess.Popen(command) as process:
-        status = Path(f"/proc/{process.pid}/status")
-        while process.poll() is None:
-            for line in status.read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name in peaks:
-                    peaks[name] = max(peaks[name], int(value.split()[0]))
-            time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(f"{step} on {n} images ended with {process.returncode}")
+    megabytes = watched([sys.executable, __file__, "--cell", step, str(n)])
     seconds = round(time.perf_counter() - began, 1)
-    megabytes = {name: round(value / 1024) for name, value in peaks.items()}
     return {"step": step, "n": n, **megabytes, "seconds": seconds}
 
 
