@@ -123,6 +123,9 @@ results-panels: $(READY) ## panels of real images held to their questions alone,
 results-learning-curve: $(READY) ## does what twice the images bring lie in the interval (minutes); writes docs/results/learning-curve.md
 	$(BIN)/python experiments/learning_curves.py
 
+results-budget: $(READY) ## what a budget keeps to, loses and survives (three hours, goes on; alone); writes docs/results/budget.md
+	$(BIN)/python experiments/budgets.py
+
 results-memory: $(READY) ## memory by number of images, to 100,000 (hours, goes on); writes docs/results/memory.md
 	$(BIN)/python experiments/memory.py --extract
 	$(BIN)/python experiments/memory.py
