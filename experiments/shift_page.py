@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from page import difference, figure, lines, read_cells
+from shift.effects import cells
 from shift.effects_section import effects, elsewhere, views
 from shift.start_section import start
 
@@ -26,7 +27,6 @@ CHEST = "chest_xray"
 CELLS = 5  # of the ranking
 GAINS = ("gain", "saved")
 THRESHOLD_CELLS = 188
-EFFECT_CELLS = 104
 ELSEWHERE_CELLS = 12
 DISTILL_CELLS = 6
 CALIBRATORS = {"one": "", "own": "; own", "mean": "; mean", "answers": "; answers"}
@@ -66,7 +66,7 @@ def write_page() -> None:
 
 def _effects() -> list[str]:
     return effects(
-        read_cells(RESULTS / "effects.jsonl"), _json("effects_design.json"), EFFECT_CELLS
+        read_cells(RESULTS / "effects.jsonl"), _json("effects_design.json"), len(cells())
     )
 
 
