@@ -811,7 +811,10 @@ class Attribution:
 
 StepName = Literal["probe", "vlad", "stack", "clahe", "second", "multiscale", "finetune"]
 StepReason = Literal["first", "frozen", "many and unlike", "what is left", "few"]
-StepOutcome = Literal["planned", "done", "no time", "cannot win", "stopped", "few images"]
+StepOutcome = Literal[
+    "planned", "done", "no time", "no audit", "cannot win", "stopped", "few images"
+]
+"""`no audit`: it would fit, and not the audit of what wins in it, too."""
 
 
 @dataclass(frozen=True, slots=True)

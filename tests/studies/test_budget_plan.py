@@ -113,6 +113,11 @@ def test_what_there_is_no_time_to_audit_is_not_tried() -> None:
     assert held(all_read + 399) == {*cheap, "multiscale"}
     assert held(all_read + 400) == {*cheap, "multiscale", "second"}  # one audit, the longest
     assert held(80.1 + 299) == cheap
+    outcomes = {
+        step.facts.name: step.facts.outcome
+        for step in allotted(steps, 80.1 + 299, lambda step: audits.get(step.facts.name, 0.0))
+    }
+    assert (outcomes["multiscale"], outcomes["second"]) == ("no audit", "no time")
 
 
 def test_the_plan_keeps_the_time_of_the_longest_audit_that_may_be_needed() -> None:

@@ -197,7 +197,7 @@ def allotted(
     seconds: float,
     after: Callable[[PlannedStep], float] = lambda step: 0.0,
 ) -> tuple[PlannedStep, ...]:
-    """The frozen steps that `seconds` hold, taken in order; the others get `no time`.
+    """The frozen steps that `seconds` hold, taken in order; the others get `no time` or `no audit`.
 
     Of what training may take, see `for_training`. after : seconds beyond those kept for it that the
     audit takes, if a scenario of the step wins; of several steps the longest counts, for one wins.
@@ -212,7 +212,8 @@ def allotted(
         elif takes <= left:
             left, kept = left - takes, longest
         else:
-            step = step.with_facts(outcome="no time")
+            reads = step.facts.predicted <= left
+            step = step.with_facts(outcome="no audit" if reads else "no time")
         found.append(step)
     return tuple(found)
 

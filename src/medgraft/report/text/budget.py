@@ -46,6 +46,7 @@ def outcome(step: BudgetStep) -> str:
         "planned": "",
         "done": f"{step.judged} judged",
         "no time": "no time",
+        "no audit": "no time to audit it if it wins",
         "stopped": f"Ctrl-C, {step.judged} judged",
         "few images": "not run",
     }[step.outcome]
@@ -72,6 +73,12 @@ def sentence(use: BudgetUse | None, metric: str) -> str:
     if late := by.get("no time"):
         named = [STEPS[s.name] + _about(s.predicted) for s in late]
         said.append(f"Not run for want of time: {formatting.join(named)}.")
+    if unaudited := by.get("no audit"):
+        named = [STEPS[s.name] + _about(s.predicted) for s in unaudited]
+        said.append(
+            f"Not run, for there was no time to audit what would win: {formatting.join(named)}. A "
+            "longer budget runs it, and so does --no-audit."
+        )
     for step in by.get("cannot win", ()):
         best = max(step.stopped, key=lambda one: one.gain)
         said.append(
