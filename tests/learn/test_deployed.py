@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,27 @@ def crossed(table: ImageTable, folds: Folds, extractor: Extractor) -> CrossFitte
 def canvases(table: ImageTable, extractor: Extractor, crossed: CrossFitted) -> list[Canvas]:
     made = extractor.canvases(table.select(np.arange(8)), crossed.fitted.spec)
     return [canvas for canvas in made if isinstance(canvas, Canvas)]
+
+
+def test_a_checkpoint_that_cannot_be_taken_away_ends_no_training(
+    crossed: CrossFitted, table: ImageTable, folds: Folds, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    refused = []
+
+    def broken(was: Any, path: Path, *how: object, **more: Any) -> Any:
+        if path.parent.name == "checkpoints" and not path.name.startswith("."):
+            refused.append(path)
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return was(path, *how, **more)
+
+    rename, unlink = Path.rename, Path.unlink
+    monkeypatch.setattr(Path, "rename", lambda *how, **more: broken(rename, *how, **more))
+    monkeypatch.setattr(Path, "unlink", lambda *how, **more: broken(unlink, *how, **more))
+    extractor = Extractor(Cache(tmp_path), engine="torch", workers=2)
+    again = cross_fitted(TUNED, Development(table, folds), extractor)
+    assert len(refused) >= 3  # a fold each
+    np.testing.assert_array_equal(again.predictions.scores, crossed.predictions.scores)
 
 
 def test_it_is_the_mean_of_the_networks_that_judged(

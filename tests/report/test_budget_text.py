@@ -47,7 +47,10 @@ def test_what_was_given_up_is_said_with_what_it_would_have_taken_or_lacked() -> 
 def test_what_could_not_have_been_audited_is_said_with_the_remedy() -> None:
     step = BudgetStep("second", 2, 90.0, "frozen", "no audit")
     said = budget.sentence(dataclasses.replace(USE, steps=(USE.steps[0], step)), "auroc")
-    assert "no time to audit what would win: VGG-16 beside, and both joined (about 1 min 30 s)." in said
+    assert (
+        "no time to audit what would win: VGG-16 beside, and both joined (about 1 min 30 s)."
+        in said
+    )
     assert "--no-audit" in said
     assert budget.outcome(step) == "no time to audit it if it wins"
 

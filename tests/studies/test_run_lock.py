@@ -103,6 +103,20 @@ def test_a_folder_that_was_made_for_a_lock_goes_with_it(tmp_path: Path) -> None:
     assert not is_empty(tmp_path / "b")
 
 
+def test_a_lock_that_cannot_be_taken_away_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refused)
+        with locked(tmp_path / "run"):
+            pass
+    with locked(tmp_path / "run"):  # whoever comes next takes it
+        assert is_empty(tmp_path / "run")
+
+
 def test_on_a_disk_without_locks_what_the_file_says_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

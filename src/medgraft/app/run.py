@@ -8,6 +8,7 @@ import os
 import platform
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def run(
         try:
             server.run(sockets=[listening])
         finally:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def show(file: Path) -> bool:

@@ -58,5 +58,6 @@ def _read_back(written: Path, extractor: Extractor) -> None:
     try:
         load(bundle_folder(written), extractor)
     except BundleError:
-        written.unlink()
+        with explained(written):
+            written.unlink()
         raise

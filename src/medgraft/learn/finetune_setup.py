@@ -23,7 +23,7 @@ from medgraft.data.listing import content_hash
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
-from medgraft.features.cache import arrays_under
+from medgraft.features.cache import arrays_under, remove
 from medgraft.features.engine import torch_device, versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
@@ -363,7 +363,7 @@ class FinetuneSetup:
             }
             if training.history[-1].stopped:  # else the cap ended it, and it may go on
                 cache.put("training", identity, kept)
-                checkpoint.unlink(missing_ok=True)
+                remove(checkpoint)
         return Trained.of(kept)
 
     def _held_out(self, task: TrainingTask) -> tuple[Ints, Ints]:

@@ -209,7 +209,8 @@ class RayRunner:
                 f"{__version__} on every node, and free a core"
             ) from error
         finally:
-            seen.unlink(missing_ok=True)
+            with suppress(OSError):
+                seen.unlink(missing_ok=True)
         if version != __version__:
             raise RunnerError(
                 f"the Ray cluster runs medgraft {version} and this is {__version__}; install the "

@@ -45,7 +45,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)  # before it is free, or it might be another's
+        with suppress(OSError):  # who comes next takes it where it lies
+            (folder / LOCK).unlink(missing_ok=True)  # before it is free, or it might be another's
         os.close(descriptor)
         if made:
             with suppress(OSError):  # it holds something now

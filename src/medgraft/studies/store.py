@@ -128,7 +128,8 @@ class RunStore:
         """Note what ended the run; of one that was refused before it judged, leave nothing."""
         if isinstance(error, MedgraftError) and not _has_results(self.folder):
             for file in ("config.json", "run.jsonl"):
-                (self.folder / file).unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self.folder / file).unlink(missing_ok=True)
             return
         with suppress(MedgraftError):  # a full disk, say, of which the error itself tells
             self.event("stopped", reason=type(error).__name__)
