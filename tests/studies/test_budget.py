@@ -182,11 +182,20 @@ def _log(seconds: float) -> Any:
 
 
 def spent(
-    session: Spent, budget: float = 3600.0, training: tuple[Any, ...] = (), further: float = 0.0
+    session: Spent,
+    budget: float = 3600.0,
+    training: tuple[Any, ...] = (),
+    further: float = 0.0,
+    finish: float = 0.0,
 ) -> None:
     options = SimpleNamespace(budget=budget, training=training)
     prepared = SimpleNamespace(
-        options=options, planned=[_entry(1)], number=1, further=further, pixels=PIXELS
+        options=options,
+        planned=[_entry(1)],
+        number=1,
+        further=further,
+        pixels=PIXELS,
+        budget=SimpleNamespace(finish=finish) if finish else None,
     )
     judged = {"trained": SimpleNamespace(seconds=600.0 + further, training=_log(further))}
     spend_budget.spend(prepared, judged, session)  # type: ignore[arg-type]
@@ -203,6 +212,11 @@ def test_time_that_is_left_buys_networks_and_never_more_than_there_is(
     assert session.seconds <= 3600 * 0.95
     assert [event["networks"] for event in session.events] == [2, 3, 4]
     assert [event["seconds"] for event in session.events] == [300, 600, 300]
+
+
+def test_what_comes_after_keeps_its_time(networks: list[int]) -> None:
+    spent(Spent(1600), finish=700.0)  # an audit of a slow network: 2,720 in all, and not 2,800
+    assert networks == [2, 3]
 
 
 def test_a_network_that_is_distilled_is_distilled_again_of_more(networks: list[int]) -> None:
