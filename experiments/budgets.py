@@ -88,6 +88,7 @@ def killed(moment: str, folder: Path) -> Row:
     copy_images(data)
     process = _study(data, folder, KILLED)
     _wait(process, float(moment) * SECONDS[KILLED])
+    ended = process.poll() is not None
     process.kill()
     process.wait()
     before = _events(run)
@@ -99,7 +100,7 @@ def killed(moment: str, folder: Path) -> Row:
     (again / "RUN").mkdir(parents=True)
     for name in ("config.json", "run.jsonl"):
         shutil.copy(run / name, again / "RUN" / name)
-    row: Row = {"events": before, "code": code, "same": False}
+    row: Row = {"events": before, "ended": ended, "code": code, "same": False}
     if code or _study(data, again, KILLED, "--resume").wait():
         return row
     row["same"] = left("study", _renamed(folder)) == left("study", _renamed(again))
@@ -236,7 +237,8 @@ def _killed(rows: Sequence[Row]) -> list[str]:
     return [
         "## Killed",
         "",
-        f"{len(rows)} studies of {KILLED} were killed (`kill -9`) at random moments and resumed: "
+        f"{len(rows)} studies of {KILLED} were killed (`kill -9`) at random moments of it, "
+        f"{sum(row['ended'] for row in rows)} of them when they had ended already, and resumed: "
         f"{ended} ended, after {seconds[0]:.0f} to {seconds[-1]:.0f} seconds of all sessions. What "
         "each had written down was taken up once more from an empty cache: the same scenarios, "
         f"figures, model and predictions, to the last bit, in {same} of {len(rows)}.",
