@@ -23,12 +23,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from fault_injection.commands import left
 from fault_injection.images import copy_images
+from medgraft.cli.option_parsing import seconds_of
 from page import figure, lines, read_cells
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +43,6 @@ STOPPED = "6m"  # of which a study is stopped
 STOPS = 10
 KILLED = "1m"
 KILLS = 50
-SECONDS = MappingProxyType({STOPPED: 360.0, KILLED: 60.0})
 SESSIONS = 5  # of a study that was killed, at most
 
 Row = dict[str, Any]
@@ -68,15 +69,15 @@ def whole(budget: str, folder: Path) -> Row:
     """One study within a budget, to its end."""
     began = time.monotonic()
     _study(CHEST, folder, budget).wait()
-    return {"took": round(time.monotonic() - began, 1), **_found(folder / "RUN")}
+    return {"took": round(time.monotonic() - began, 1), **_found(folder / "run")}
 
 
 def stopped(moment: str, folder: Path) -> Row:
     """The study of the development images, ended by Ctrl-C after that part of its budget."""
-    began, run = time.monotonic(), folder / "RUN"
+    began, run = time.monotonic(), folder / "run"
     process = _study(CHEST / "train", folder, STOPPED)
     if moment != "never":
-        _wait(process, float(moment) * SECONDS[STOPPED])
+        _wait(process, float(moment) * seconds_of(STOPPED))
         process.send_signal(signal.SIGINT)
     row: Row = {"code": process.wait(), "took": round(time.monotonic() - began, 1)}
     return {**row, **(_found(run) if (run / "result.json").is_file() else {})}
@@ -84,40 +85,33 @@ def stopped(moment: str, folder: Path) -> Row:
 
 def killed(moment: str, folder: Path) -> Row:
     """A study that is killed and resumed, and its decisions taken up once more."""
-    data, run = folder / "data", folder / "RUN"
+    data, run = folder / "data", folder / "run"
     copy_images(data)
     process = _study(data, folder, KILLED)
-    _wait(process, float(moment) * SECONDS[KILLED])
+    _wait(process, float(moment) * seconds_of(KILLED))
     ended = process.poll() is not None
     process.kill()
     process.wait()
-    before = _events(run)
+    before = len(read_cells(run / "run.jsonl"))
     for _ in range(SESSIONS):
         code = _study(data, folder, KILLED, "--resume").wait()
         if not code:
             break
     again = folder / "again"
-    (again / "RUN").mkdir(parents=True)
+    (again / "run").mkdir(parents=True)
     for name in ("config.json", "run.jsonl"):
-        shutil.copy(run / name, again / "RUN" / name)
+        shutil.copy(run / name, again / "run" / name)
     row: Row = {"events": before, "ended": ended, "code": code, "same": False}
     if code or _study(data, again, KILLED, "--resume").wait():
         return row
-    row["same"] = left("study", _renamed(folder)) == left("study", _renamed(again))
+    row["same"] = left("study", folder) == left("study", again)
     return {**row, **_found(run)}
-
-
-def _renamed(folder: Path) -> Path:
-    """The folder whose `run` is read by `left`."""
-    (folder / "run").symlink_to("RUN")
-    return folder
 
 
 def _study(data: Path, folder: Path, budget: str, *more: str) -> subprocess.Popen[bytes]:
     words = ["study", str(data), "--budget", budget, "--seed", "0", "--quiet", *more]
-    words += ["--out", str(folder / "RUN"), "--cache", str(folder / "cache")]
-    command = [sys.executable, "-c", UNTOUCHED, *words]
-    return subprocess.Popen(command)
+    words += ["--out", str(folder / "run"), "--cache", str(folder / "cache")]
+    return subprocess.Popen([sys.executable, "-c", UNTOUCHED, *words])
 
 
 UNTOUCHED = (  # a shell that starts this in the background lets it ignore Ctrl-C
@@ -128,14 +122,8 @@ UNTOUCHED = (  # a shell that starts this in the background lets it ignore Ctrl-
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
     """Until then, or until it ends."""
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _events(run: Path) -> int:
-    return len(read_cells(run / "run.jsonl"))
 
 
 def _found(run: Path) -> Row:

@@ -227,12 +227,12 @@ def measure_frozen(key: str, of: Design, extractor: medgraft.Extractor) -> dict[
     began = time.perf_counter()
     probe = frozen(key, of.learned, extractor)
     seconds = time.perf_counter() - began
-    scores = {held.name: logit(probe(held)[:, 1]).round(2).tolist() for held in of.held}
+    scores = {held.name: logit(probe(held)).round(2).tolist() for held in of.held}
     return {"seconds": round(seconds), "images": len(of.learned), "scores": scores}
 
 
 def frozen(key: str, table: ImageTable, extractor: medgraft.Extractor) -> Callable[[Held], Floats]:
-    """A probe that learned from a table: probabilities (n, n_classes) of what judges."""
+    """A probe that learned from a table: the probability of the second class in what judges."""
     development = Development(table, make_folds(table, 3))
     fitted = fit(Scenario.from_key(key), development, extractor)
 
@@ -240,7 +240,7 @@ def frozen(key: str, table: ImageTable, extractor: medgraft.Extractor) -> Callab
         edits = (held.edit, *fitted.spec.edits) if held.edit else fitted.spec.edits
         made = extractor.canvases(held.table, replace(fitted.spec, edits=edits))
         canvases = [canvas for canvas in made if isinstance(canvas, Canvas)]
-        return fitted.probabilities(canvases)
+        return np.asarray(fitted.probabilities(canvases)[:, 1])
 
     return judge
 

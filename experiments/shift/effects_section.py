@@ -95,7 +95,7 @@ def _means(
     if len(large) < 2:
         return []
     several = {f"and {name}": _pairs(large, setting, scores) for name, setting in BESIDE.items()}
-    frozen = [key for name in list(BESIDE.values())[-2:] for key in scores if key[0] == name]
+    frozen = [key for key in scores if key[0].startswith("frozen")]
     several[f"{len(large)} seeds"] = [tuple(large)]
     several[f"{len(large)} seeds and {len(frozen)} frozen"] = [(*large, *frozen)] if frozen else []
     rows = []

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 import medgraft
 from medgraft.data.augment import judging_view
 from medgraft.evaluate.metrics import auroc
@@ -44,7 +46,7 @@ def main() -> None:
     judges["trained"] = _trained(of, extractor)
     areas = {
         name: {
-            held.name: round(auroc(held.table.labels == 1, judge(held)[:, 1]), 5)
+            held.name: round(auroc(held.table.labels == 1, judge(held)), 5)
             for held in (*viewed, *of.held)
         }
         for name, judge in judges.items()
@@ -57,7 +59,8 @@ def _trained(of: Design, extractor: medgraft.Extractor) -> Judge:
     training, _ = trained(setting, 0, of.learned, extractor)
 
     def judge(held: Held) -> Floats:
-        return judged(setting, training, held, extractor)
+        logits = judged(setting, training, held, extractor)
+        return np.asarray(logits[:, 1] - logits[:, 0])
 
     return judge
 

@@ -87,8 +87,13 @@ class Drawn:
 
     def longer_audit(self, options: StudyOptions, step: PlannedStep) -> float:
         """Seconds by which the least audit of a step's scenario takes longer than those kept."""
-        pairs = min(LEAST_PAIRS, options.audit_pairs * options.audit)
-        return max(0.0, pairs * PASSES * step.an_image - (self.finish - AFTER * self.a_pair))
+        least = _least_pairs(options) * PASSES * step.an_image
+        return max(0.0, least - (self.finish - AFTER * self.a_pair))
+
+
+def _least_pairs(options: StudyOptions) -> int:
+    """Pairs of an audit that is worth its time; none where there is to be no audit."""
+    return min(LEAST_PAIRS, options.audit_pairs * options.audit)
 
 
 def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Session) -> Drawn:
@@ -119,7 +124,7 @@ def draw(table: ImageTable, options: StudyOptions, shorter: int, session: Sessio
     steps = reckoned(steps, table, data, extractor, n_folds=options.n_folds, slow=slow)
     first = steps["probe"]
     pairs = options.audit_pairs * options.audit
-    fewer = min(LEAST_PAIRS, pairs)
+    fewer = _least_pairs(options)
     least = session.spent + first.facts.predicted + (AFTER + fewer) * a_pair
     if least > options.budget:
         raise ScenarioError(
