@@ -30,7 +30,7 @@ from medgraft.report.text.panel import audit_sentence
 from medgraft.results.panel import FindingAudit
 from medgraft.run_folders import folder_of, study_panel_to_folder
 from medgraft.runs.read import open_run
-from medgraft.studies import panel_audits
+from medgraft.studies import audit_budget
 from medgraft.studies import run as run_module
 from medgraft.studies.audit_candidates import _no_models
 from medgraft.studies.options import StudyOptions
@@ -138,7 +138,7 @@ def test_a_budget_has_the_weakest_audited_and_changes_no_figure(
         return _no_models(FitError("too few"), AuditOptions())
 
     monkeypatch.setattr(run_module, "audit_unseen", audited)
-    monkeypatch.setattr(panel_audits, "seconds_an_image", lambda *how: 0.001)
+    monkeypatch.setattr(audit_budget, "seconds_an_image", lambda *how: 0.001)
     options = dataclasses.replace(OPTIONS, audit=True, budget=3600.0, audit_pairs=30)
     found = study_panel_to_folder(panel, options, extractor, tmp_path / "run").result
     weak, strong = sorted(found.findings, key=lambda one: one.validation["auroc"].low)

@@ -75,7 +75,7 @@ def test_few_images_are_timed_once_for_the_scenario_that_is_audited(
 ) -> None:
     timed: list[Any] = []
     monkeypatch.setattr(
-        "medgraft.studies.panel_audits.seconds_an_image", lambda *a: timed.append(a) or 0.01
+        "medgraft.studies.audit_budget.seconds_an_image", lambda *a: timed.append(a) or 0.01
     )
     entries = [SimpleNamespace(scenario=SimpleNamespace(key=key)) for key in ("near", "deep")]
     prepared: Any = SimpleNamespace(planned=entries, development=SimpleNamespace(table="images"))

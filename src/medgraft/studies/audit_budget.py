@@ -45,8 +45,14 @@ def _a_pair(prepared: Prepared, key: str, usual: float, session: Session) -> flo
     if entry.scenario.trained:
         most = max(one.cost.multiply_adds for one in prepared.steps[0].scenarios)
         return usual * max(1.0, entry.cost.multiply_adds / prepared.options.n_folds / most)
+    return max(usual, seconds_a_pair(prepared, key, session))
+
+
+def seconds_a_pair(prepared: Prepared, key: str, session: Session) -> float:
+    """What each pair of an audit of a frozen scenario takes, by reading a few images for it."""
+    mine = [entry for entry in prepared.planned if entry.scenario.key == key]
     table = prepared.development.table
-    return max(usual, PASSES * seconds_an_image((entry,), table, session.extractor))
+    return PASSES * seconds_an_image(mine, table, session.extractor)
 
 
 def pairs_suited(planned: Sequence[PlannedScenario], key: str, n_images: int, asked: int) -> int:

@@ -18,12 +18,12 @@ from medgraft.errors import ScenarioError
 from medgraft.evaluate.intervals import DEFAULT
 from medgraft.evaluate.metrics import METRICS
 from medgraft.scenario import TRAINED
+from medgraft.studies.audit_budget import seconds_a_pair
 from medgraft.studies.one_scenario import FindingChoice
 from medgraft.studies.options import AUTO, StudyOptions
 from medgraft.studies.prepare import Prepared
-from medgraft.studies.readings import seconds_an_image
 from medgraft.studies.session import Session
-from medgraft.studies.within_budget import LEAST_PAIRS, PASSES
+from medgraft.studies.within_budget import LEAST_PAIRS
 
 
 def panel_options(options: StudyOptions) -> StudyOptions:
@@ -89,7 +89,9 @@ class AuditClock:
         if not self.seconds:
             return 0
         if name not in self._earlier:
-            self.a_pair = self.a_pair or self._reckoned(key)
+            if not self.a_pair:
+                assert self._prepared is not None  # for the type checker
+                self.a_pair = seconds_a_pair(self._prepared, key, self.session)
             room = self.seconds - self.session.spent - left * self.finishing
             pairs = min(self.wanted, int(room / max(self.a_pair, 1e-9)))
             self._earlier[name] = pairs if pairs >= min(LEAST_PAIRS, self.wanted) else 0
@@ -100,12 +102,6 @@ class AuditClock:
         """Remember by which images, and for which scenarios, it can be reckoned."""
         if self.seconds and self._prepared is None:
             self._prepared = prepared
-
-    def _reckoned(self, key: str) -> float:
-        assert self._prepared is not None  # for the type checker
-        mine = [one for one in self._prepared.planned if one.scenario.key == key]
-        table = self._prepared.development.table
-        return PASSES * seconds_an_image(mine, table, self.session.extractor)
 
     def learn(self, pairs: int, seconds: float, audit_seconds: float) -> None:
         """What finishing a finding took, `audit_seconds` of it for an audit of so many pairs."""
