@@ -97,12 +97,14 @@ def killed(moment: str, folder: Path) -> Row:
         code = _study(data, folder, KILLED, "--resume").wait()
         if not code:
             break
+    row: Row = {"events": before, "ended": ended, "code": code, "same": False}
+    if code:
+        return row
     again = folder / "again"
     (again / "run").mkdir(parents=True)
     for name in ("config.json", "run.jsonl"):
         shutil.copy(run / name, again / "run" / name)
-    row: Row = {"events": before, "ended": ended, "code": code, "same": False}
-    if code or _study(data, again, KILLED, "--resume").wait():
+    if _study(data, again, KILLED, "--resume").wait():
         return row
     row["same"] = left("study", folder) == left("study", again)
     return {**row, **_found(run)}
