@@ -188,7 +188,7 @@ def test_kept_maps_take_the_steps_of_the_whole_network(lite0: Backbone) -> None:
         training.network.train()
         ((_, batch),) = CachedMaps((kept,), 192).batches([order[0]], 0)
         target = training._target(data(inputs, y, range(24)), order[0], np.ones(24, np.float32))
-        training._loss(batch, target, rng).backward()
+        (training._loss(batch, target) / target.sum()).backward()
         gradients = {name: p.grad for name, p in training.network.named_parameters()}
         assert gradients.keys() == first.keys()
         assert length({name: gradients[name] - first[name] for name in first}) <= (
@@ -337,11 +337,32 @@ def test_targets_take_turns_with_views_and_are_learned_by_cross_entropy() -> Non
     weight = np.linspace(1, 2, 24).astype(np.float32)
     rows = np.array([3, 0, 7])
     target = training._target(replace(train, targets=soft), rows, weight, number=3)
-    ours = training._loss(maps.values[rows], target, rng)
+    ours = training._loss(maps.values[rows], target) / target.sum()
     logits = training.network(maps.values[rows]).detach().numpy().astype(np.float64)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     each = -(soft[1, rows] * log_p).sum(axis=1)
     assert float(ours.detach()) == pytest.approx(np.average(each, weights=weight[rows]), abs=1e-6)
+
+
+def test_a_step_in_parts_moves_the_weights_as_one_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where batch norm keeps its statistics; else each part has its own."""
+    train, _ = halves()
+    maps: Any = train.inputs
+    weight = np.linspace(1, 2, 24).astype(np.float32)
+    moved = {}
+    for norm, most in itertools.product(("frozen", "train"), (1, 3)):
+        monkeypatch.setattr(finetune, "passes", lambda *_, most=most: most)
+        torch.manual_seed(0)
+        training = Training(tiny(), replace(PLAIN, norm=norm, dropout=0.0, clip=0.1), seed=0)
+        training._train_mode()
+        target = training._target(train, np.arange(24), weight)
+        training._set_rate(3, 4)
+        assert training._step(maps.values, target)
+        moved[norm, most] = torch.cat([p.detach().ravel() for p in training.network.parameters()])
+    torch.testing.assert_close(moved["frozen", 1], moved["frozen", 3], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(moved["train", 1], moved["train", 3], rtol=1e-3, atol=1e-5)
 
 
 def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
@@ -352,7 +373,8 @@ def test_mixup_mixes_images_and_labels_by_the_same_share() -> None:
     batch, y = maps.values[:6], train.y[:6]
     weight = np.array([1, 2, 3, 1, 1, 5], np.float32)
     target = training._target(train, np.arange(6), weight)
-    ours = training._loss(batch, target, np.random.default_rng(5))
+    ours = training._loss(*training._mixed(batch, target, np.random.default_rng(5)))
+    ours = ours / target.sum()
     rng = np.random.default_rng(5)
     share, other = rng.beta(0.4, 0.4), rng.permutation(6)
     assert 0 < share < 1
@@ -728,7 +750,7 @@ def test_nothing_learned_is_an_error_that_names_epoch_batch_and_images() -> None
 def test_a_poisoned_image_is_named_alone(norm: Any) -> None:
     maps, y = images([i % 2 for i in range(200)])
     train, holdout = data(maps, y, range(180)), data(maps, y, range(180, 200))
-    bad = next(i for i in range(90, 180) if i not in finetune._glance(train, finetune.GLANCE).rows)
+    bad = next(i for i in range(90, 180) if i not in finetune._glance(train, holdout).rows)
     maps.values[bad, 1, 2, 2] = math.inf
     training = Training(tiny(), replace(PLAIN, norm=norm), seed=0)
     with pytest.raises(FitError, match=rf"epoch 1, batch \d+ is not a number: i{bad};"):
@@ -868,13 +890,13 @@ def test_training_that_breaks_off_leaves_no_thread_behind() -> None:
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(200, 9 * 2)).astype(np.float16)
     inputs, y = CachedMaps((maps,), 2), np.arange(200) % 2
-    train = data(inputs, y, range(200))
-    bad = next(i for i in range(90, 200) if i not in finetune._glance(train, finetune.GLANCE).rows)
+    train, nobody = data(inputs, y, range(200)), data(inputs, y, [])
+    bad = next(i for i in range(90, 200) if i not in finetune._glance(train, nobody).rows)
     maps[bad] = np.inf
     before = threading.active_count()
     training = Training(tiny(), replace(PLAIN, batch_size=4), seed=0)
     with pytest.raises(FitError, match=rf"epoch 1, .*i{bad}"):
-        run(training, train, data(inputs, y, []))
+        run(training, train, nobody)
     assert threading.active_count() == before
 
 

@@ -32,6 +32,7 @@ from medgraft.learn.fast_steps import (
     computing,
     half_precision,
     keep_freed_memory,
+    passes,
     return_freed_memory,
 )
 from medgraft.learn.inputs import Inputs
@@ -181,8 +182,8 @@ class Training:
         keep_freed_memory()
         batches = self._n_batches(len(train.rows))
         weight = self._weight(train)
-        judges = (_glance(train, max(len(holdout.rows) // 2, GLANCE)), holdout)
-        self._resume()
+        judges = (_glance(train, holdout), holdout)
+        self.resume()
         if not self.history:
             yield self._end_epoch(0, 0.0, time.perf_counter(), judges, until)
         tick(self.history[-1].number * len(train.rows))
@@ -194,8 +195,8 @@ class Training:
             for step, (rows, batch) in enumerate(self._batches(train, number)):
                 rate = self._set_rate((number - 1) * batches + step, batches)
                 target = self._target(train, rows, weight, number)
-                loss = self._loss(batch, target, np.random.default_rng([self.seed, number, step]))
-                if not self._step(loss):
+                drawn = np.random.default_rng([self.seed, number, step])
+                if not self._step(*self._mixed(batch, target, drawn)):
                     which = _named(_suspects(batch, train.ids[rows]))
                     bad = f"the loss of epoch {number}, batch {step + 1} is not a number: {which}"
                     break
@@ -290,31 +291,44 @@ class Training:
             target = (1 - self.recipe.smoothing) * target + self.recipe.smoothing / n_classes
         return self._to_device(target * torch.from_numpy(weight[rows])[:, None])
 
-    def _loss(
+    def _mixed(
         self, batch: torch.Tensor, target: torch.Tensor, rng: np.random.Generator
-    ) -> torch.Tensor:
-        """The weighted mean log loss of a batch, its images and targets mixed if so asked."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch's images and targets, mixed with each other if so asked."""
         import torch
+
+        if not self.recipe.mixup:
+            return batch, target
+        share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
+        other = torch.from_numpy(rng.permutation(len(batch))).to(self.device)
+        batch = share * batch + (1 - share) * batch[other]
+        return batch, share * target + (1 - share) * target[other]
+
+    def _loss(self, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The weighted sum of the log losses of images."""
         from torch.nn import functional
 
-        if self.recipe.mixup:
-            share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
-            other = torch.from_numpy(rng.permutation(len(batch))).to(self.device)
-            batch = share * batch + (1 - share) * batch[other]
-            target = share * target + (1 - share) * target[other]
         with computing(self.device, self.recipe.precision):
             logits = self.network(batch).float()
         several = target.ndim == 3
         log_prob = log_probabilities(logits) if several else functional.log_softmax(logits, dim=1)
         loss: torch.Tensor = -(target * log_prob).sum()
-        return loss / target.sum().clamp(min=1e-12)
+        return loss
 
-    def _step(self, loss: torch.Tensor) -> bool:
-        """Move the weights down the gradient; whether loss and gradient are numbers, else stay."""
+    def _step(self, batch: torch.Tensor, target: torch.Tensor) -> bool:
+        """Move the weights down the gradient of the weighted mean loss of a batch.
+
+        Whether loss and gradient are numbers; else the weights stay.
+        """
         import torch
 
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total, n = target.sum().clamp(min=1e-12), passes(len(batch), batch.shape[-2:].numel())
+        loss = torch.zeros((), device=self.device)
+        for images, wanted in zip(batch.tensor_split(n), target.tensor_split(n), strict=True):
+            part = self._loss(images, wanted) / total
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self.recipe.clip or math.inf
         )
@@ -463,7 +477,7 @@ class Training:
         history = json.dumps([epoch.to_json() for epoch in self.history])
         write_checkpoint(self.checkpoint, self.identity, history, groups)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Go on from the checkpoint, where there is one and this run has not begun."""
         if self.checkpoint is None or self.history:
             return
@@ -507,10 +521,11 @@ def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def _glance(train: Data, n: int) -> Data:
-    """Up to n of the training images, evenly drawn, to be judged as the holdout is."""
-    some = np.linspace(0, len(train.rows) - 1, min(n, len(train.rows))).astype(int)
-    return replace(train, rows=train.rows[some])
+def _glance(train: Data, holdout: Data) -> Data:
+    """Half as many training images, evenly drawn, to be seen and judged as the holdout is."""
+    n = min(max(len(holdout.rows) // 2, GLANCE), len(train.rows))
+    some = np.linspace(0, len(train.rows) - 1, n).astype(int)
+    return replace(train, rows=train.rows[some], inputs=holdout.inputs)
 
 
 def _labels(data: Data) -> Ints | Marks:

@@ -36,7 +36,12 @@ from medgraft.features.training_cache import (
     prepare_maps,
 )
 from medgraft.learn.estimators import LogisticHead
-from medgraft.learn.fast_steps import computing, keep_freed_memory, return_freed_memory
+from medgraft.learn.fast_steps import (
+    computing,
+    keep_freed_memory,
+    passes,
+    return_freed_memory,
+)
 from medgraft.learn.finetune import Data, Training, tail_with_head
 from medgraft.learn.inputs import CachedMaps, Chain, ComputedMaps, Images, Inputs
 from medgraft.learn.multilabel import begin_as_probes, check_for_findings, held_out
@@ -46,7 +51,7 @@ from medgraft.scenario import INPUT, Finetune
 from medgraft.training_recipe import Recipe
 from medgraft.types import Edit, FeatureSpec, Floats, ImageTable, Ints, Scenario, digest
 
-TRAINING_CACHE_VERSION = "6"  # raise it when a change of code changes what training gives
+TRAINING_CACHE_VERSION = "7"  # raise it when a change of code changes what training gives
 HOLDOUT = 0.15  # of the groups that a network may learn from, by which training is stopped
 VIEWS = 4  # of every image whose maps are kept, where training augments
 PROBE_C = 1e-3  # strength of the linear probe that training starts from
@@ -330,8 +335,8 @@ class FinetuneSetup:
         """Train the layers behind a depth on some images and let them judge others.
 
         cap : seconds of training; it ends with the epoch that passes them, and a call with a larger
-        cap goes on from there. A training that was finished before is read from the cache, one that
-        was killed goes on.
+        cap goes on from there, one with a smaller cap ends there. A training that was finished
+        before is read from the cache, one that was killed goes on.
         """
         cache, identity = self.extractor.cache, self._identity(task)
         kept = cache.get("training", identity)
@@ -358,7 +363,8 @@ class FinetuneSetup:
                 **{f"state.{k}": v.cpu().numpy() for k, v in training.best.items()},
                 "history": np.array(json.dumps([epoch.to_json() for epoch in history])),
                 **self._both_scores(training, task, unseen, held),
-                "seconds": np.array(time.perf_counter() - began),
+                # Of a training that was killed, those before it went on are in its history.
+                "seconds": np.array(max(time.perf_counter() - began, _seconds(history))),
                 "epochs": np.array(recipe.epochs),
             }
             if training.history[-1].stopped:  # else the cap ended it, and it may go on
@@ -379,11 +385,17 @@ class FinetuneSetup:
         """Train until it stops or `cap` is passed; the network then has its best weights."""
         epochs = training.recipe.epochs if task.epochs is None else task.epochs
         progress = self.extractor.progress
-        with progress.task(task.what, epochs * len(learned.rows)) as advance:
-            for epoch in training.epochs(learned, stopping, until=task.epochs, tick=advance):
-                progress.say(_line(task.what, epoch))
-                if sum(one.seconds for one in training.history) > cap and not epoch.stopped:
-                    break
+
+        def passed() -> bool:
+            return _seconds(training.history) > cap and not training.history[-1].stopped
+
+        training.resume()  # a cap that was passed before is not passed by an epoch more
+        if not passed():
+            with progress.task(task.what, epochs * len(learned.rows)) as advance:
+                for epoch in training.epochs(learned, stopping, until=task.epochs, tick=advance):
+                    progress.say(_line(task.what, epoch))
+                    if passed():
+                        break
         history = list(training.history)
         if not history[-1].stopped:
             why = f"the cap of {cap / 60:g} minutes was passed"
@@ -429,9 +441,11 @@ class FinetuneSetup:
         for step in range(steps + 1):
             if step == 1:  # the first one sets things up
                 began = time.perf_counter()
-            with computing(torch.device(device), self.recipe.precision):
-                loss = functional.cross_entropy(network(maps).float(), target)
-            loss.backward()  # type: ignore[no-untyped-call]
+            parts = passes(n, maps.shape[-2:].numel())
+            for some, y in zip(maps.tensor_split(parts), target.tensor_split(parts), strict=True):
+                with computing(torch.device(device), self.recipe.precision):
+                    loss = functional.cross_entropy(network(some).float(), y)
+                loss.backward()  # type: ignore[no-untyped-call]
             if device == "cuda":  # which computes on while the next line is read
                 torch.cuda.synchronize()
         seconds = time.perf_counter() - began
@@ -524,6 +538,15 @@ def another_scale(recipe: Recipe, number: int) -> bool:
     return recipe.differ == "scale" and number % 2 == 1
 
 
+def pixels_of_networks(recipe: Recipe, size: int, any_size: bool) -> list[float]:
+    """Pixels that each of a fold's networks sees of an image, over those that the first sees.
+
+    size : of the first one's input. any_size : whether the backbone takes a smaller one.
+    """
+    shrunk = (smaller(size) / size) ** 2 if any_size else 1.0
+    return [shrunk if another_scale(recipe, k) else 1.0 for k in range(recipe.networks)]
+
+
 def smaller(size: int) -> int:
     """Five sevenths of an input size, in whole strides of 32 pixels; 96 at least.
 
@@ -543,6 +566,10 @@ def _codes(network: Any, inputs: Inputs, rows: Ints) -> NDArray[np.float32]:
         for _, maps in inputs.batches(np.array_split(rows, -(-len(rows) // 64)), 0):
             codes.append(network.codes(maps).cpu().numpy())
     return np.concatenate(codes)
+
+
+def _seconds(history: Sequence[Epoch]) -> float:
+    return sum(epoch.seconds for epoch in history)
 
 
 def _labels(task: TrainingTask) -> Ints | None:

@@ -18,7 +18,9 @@ LOSS, AUROC = 0, 1  # places in `Epoch.train` and `Epoch.holdout`
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch left. Losses are plain log losses of images as they are, unaugmented.
+    """What one epoch left. Losses are plain log losses of images that nothing augments.
+
+    They come as they are, or all in the one view in which a study judges (`Folds.view`).
 
     number : from 1; 0 is the network before any training. rate : of the head, in its last step.
     train, holdout : (loss, AUROC, accuracy) of a part of the training images and of the holdout,

@@ -15,7 +15,7 @@ import numpy as np
 
 from medgraft.learn.depth import rungs_of, searched
 from medgraft.learn.fast_steps import half_precision
-from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup
+from medgraft.learn.finetune_setup import HOLDOUT, VIEWS, FinetuneSetup, pixels_of_networks
 from medgraft.scenario import BEST, INPUT, Finetune
 from medgraft.training_recipe import Recipe
 
@@ -140,7 +140,8 @@ def _seconds(
 ) -> tuple[float, float]:
     """Of the search for a depth, and of everything. rungs : '' where nothing is searched."""
     n_images = len(setup.development)
-    learned = (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy == "once")  # times all images
+    seen = sum(pixels_of_networks(recipe, setup.feature_plan.canvas.size, setup.backbone.any_size))
+    learned = seen * (n_folds - 1) * (1 - HOLDOUT) + (recipe.deploy != "folds")  # times all images
     epochs = recipe.for_images(n_images).epochs
     passes = n_images * learned / min(speed.values())
     kept = 0.0 if set(speed) == {INPUT} else VIEWS * n_images / READING

@@ -19,7 +19,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
 from medgraft.features.taps import DENSE, STAGES
 from medgraft.learn.estimators import HEADS
-from medgraft.learn.finetune_setup import another_scale, smaller
+from medgraft.learn.finetune_setup import pixels_of_networks
 from medgraft.scenario import (
     Encoded,
     Finetune,
@@ -308,9 +308,9 @@ def _cost_in_use(
 def pixels_seen(scenario: Scenario, extractor: Extractor) -> list[float]:
     """Pixels that each of a fold's networks sees of an image, over those that the first sees."""
     assert isinstance(scenario.classifier, Finetune)  # for the type checker
-    recipe, size = scenario.classifier.recipe, feature_plan_of(scenario, extractor).canvas.size
-    shrunk = (smaller(size) / size) ** 2 if extractor.backbone(scenario.backbone).any_size else 1.0
-    return [shrunk if another_scale(recipe, k) else 1.0 for k in range(recipe.networks)]
+    size = feature_plan_of(scenario, extractor).canvas.size
+    any_size = extractor.backbone(scenario.backbone).any_size
+    return pixels_of_networks(scenario.classifier.recipe, size, any_size)
 
 
 def _cost(scenario: Scenario, extractor: Extractor, n_images: int, rows: int) -> Cost:
