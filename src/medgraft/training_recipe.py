@@ -42,7 +42,8 @@ class Recipe:
     rungs : of the search for a depth, training images at most × epochs; the better half goes on.
     tta : views of an image whose scores are averaged, out of fold and in use: the image itself and
     mild views of it; 1 is the image alone.
-    networks : that are trained in every fold and answer together. differ : in what; in their seeds
+    networks : that are trained in every fold and answer together; with `distilled` they teach, and
+    one of every fold judges. differ : in what; in their seeds
     (`seed`), or every second one also in the scale at which it sees things (`scale`): a smaller
     input, in views that zoom in where the others' zoom out.
     deploy : what is used after the folds have judged: the mean of their networks' scores (`folds`),
@@ -112,6 +113,12 @@ class Recipe:
                     f"{name} = {getattr(self, name)} makes no sense in a training recipe; the "
                     f"default is {getattr(Recipe(), name)}"
                 )
+
+        if self.networks > 1 and self.deploy == "once":
+            raise ScenarioError(
+                f"networks = {self.networks} with deploy = once would train networks that nothing "
+                "uses; leave one of the two out, or take deploy = folds or distilled"
+            )
 
     def for_images(self, n: int) -> Recipe:
         """The recipe with the epochs and the patience that n training images need.

@@ -917,6 +917,8 @@ def test_recipes_by_name() -> None:
     }.items():
         with pytest.raises(ScenarioError, match=words):
             recipe_of((params,))
+    with pytest.raises(ScenarioError, match="would train networks that nothing uses"):
+        recipe_of((("networks", "2"), ("deploy", "once")))
 
 
 def test_the_last_epoch_is_kept_where_the_recipe_says_so_and_nothing_stops_it() -> None:

@@ -14,7 +14,7 @@ import medgraft.studies.spend_budget as spend_budget
 from medgraft.cli import app
 from medgraft.cli.option_parsing import seconds_of
 from medgraft.results.training import DEPLOYED
-from medgraft.training_recipe import recipe_of
+from medgraft.training_recipe import Recipe, recipe_of
 
 N, FOLDS = 5000, 5
 PIXELS = [1.0, 0.5, 1.0, 0.5, 1.0]  # that a fold's networks see, over those of the first
@@ -33,16 +33,22 @@ class Table:
 class Bench:
     """What `buy` asks of a workbench, with speeds that are known."""
 
-    def __init__(self, size: int = 224, tap: str = "best", any_size: bool = True) -> None:
+    def __init__(
+        self,
+        size: int = 224,
+        tap: str = "best",
+        any_size: bool = True,
+        recipe: Recipe | None = None,
+    ) -> None:
         self.size, self.tap = size, tap
         self.feature_plan = SimpleNamespace(canvas=SimpleNamespace(size=size))
         self.backbone = SimpleNamespace(any_size=any_size)
         self.scenario = SimpleNamespace(tap=tap)
-        self.recipe = recipe_of(())
+        self.recipe = recipe or recipe_of(())
         self.development = Table()
 
     def at_size(self, size: int) -> Bench:
-        return Bench(size, self.tap)
+        return Bench(size, self.tap, recipe=self.recipe)
 
     def speed(self, depth: str) -> float:
         return SPEEDS[self.size] * (1 if depth == "input" else 5)
@@ -60,6 +66,22 @@ def affordable(minutes: float, **kind: Any) -> budget.Bought:
 def test_plenty_of_time_buys_the_network_s_own_size_and_all_epochs() -> None:
     found = affordable(600)
     assert (found.size, found.epochs, found.n_folds) == (0, recipe_of(()).epochs, FOLDS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "times"),
+    [
+        ((("networks", "3"),), 3.0),
+        ((("networks", "2"), ("differ", "scale")), 1 + (160 / 224) ** 2),
+        ((("deploy", "distilled"),), 1 + 1 / (4 * 0.85)),
+        ((("deploy", "once"),), 1 + 1 / (4 * 0.85)),
+    ],
+)
+def test_all_networks_that_are_asked_for_are_reckoned_with(
+    asked: tuple[tuple[str, str], ...], times: float
+) -> None:
+    one, several = affordable(6000), affordable(6000, recipe=recipe_of(asked))
+    assert several.seconds == pytest.approx(times * one.seconds)
 
 
 def test_large_classes_train_everything_where_that_fits_and_small_ones_search(
@@ -131,10 +153,16 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 class Spent:
     """A session whose clock is set, and what it wrote."""
 
-    def __init__(self, seconds: float, earlier: list[dict[str, Any]] | None = None) -> None:
-        self.seconds, self.resumed = seconds, earlier is not None
+    def __init__(
+        self, seconds: float, earlier: list[dict[str, Any]] | None = None, before: float = 0.0
+    ) -> None:
+        self.seconds, self.before, self.resumed = seconds, before, earlier is not None
         self.known, self.events = earlier or [], list[dict[str, Any]]()
         self.extractor = SimpleNamespace(progress=SimpleNamespace(say=lambda text: None))
+
+    @property
+    def spent(self) -> float:
+        return self.before + self.seconds
 
     def earlier(self, name: str) -> list[dict[str, Any]]:
         return self.known
@@ -214,6 +242,11 @@ def test_time_that_is_left_buys_networks_and_never_more_than_there_is(
     assert [event["seconds"] for event in session.events] == [300, 600, 300]
 
 
+def test_time_of_a_session_that_was_killed_is_spent(networks: list[int]) -> None:
+    spent(Spent(100, before=1500.0))
+    assert networks == [2, 3, 4]
+
+
 def test_what_comes_after_keeps_its_time(networks: list[int]) -> None:
     spent(Spent(1600), finish=700.0)  # an audit of a slow network: 2,720 in all, and not 2,800
     assert networks == [2, 3]
@@ -231,6 +264,7 @@ def test_no_time_left_or_no_budget_or_a_number_asked_for_buys_none(networks: lis
     spent(Spent(3200))
     spent(Spent(0), budget=0)
     spent(Spent(0), training=(("networks", "1"),))
+    spent(Spent(0), training=(("deploy", "once"),))  # of which only one network is used
     assert networks == []
 
 

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medgraft.data.split import Development, make_folds
-from medgraft.errors import ScenarioError
-from medgraft.evaluate.calibration import Calibrator
+from medgraft.errors import FitError, ScenarioError
+from medgraft.evaluate.calibration import Calibrator, fold_calibrators
 from medgraft.features.extract import Extractor
 from medgraft.features.subnetwork import freeze_points
 from medgraft.learn.cross_validation import (
@@ -66,7 +66,9 @@ def cross_fit_finetune(
             away = [rows for rows, _ in _unseen(runs, folds)]
             further = [distilled(setup, depth, every, away)]
         histories[DEPLOYED] = further[0].history
-    mine = runs if finding is None else finding.runs(runs, folds)
+    # One network that answers alone is judged by one of every fold, not by the mean of several.
+    judging = [fold[:1] for fold in runs] if further else runs
+    mine = judging if finding is None else finding.runs(judging, folds)
     several = setup.recipe.differ == "scale" and setup.recipe.networks > 1
     labels = development.table.labels
     out = _out_of_fold(mine, development.folds, labels, deployed=len(further), scales=1 + several)
@@ -89,24 +91,29 @@ def cross_fit_finetune(
 def fold_networks(
     scenario: Scenario, development: Development, extractor: Extractor
 ) -> tuple[FittedTrained | FittedEnsemble, ...]:
-    """Of every fold what judged it, with the study's calibrator and threshold.
+    """Of every fold what judged it, with the calibrator of its fold and the study's threshold.
 
-    That is its network, or the mean of its networks. They are what `cross_fit_finetune` deploys;
-    where it deploys another, they come from the cache.
+    That is its network, or the mean of its networks, calibrated as the predictions were by which
+    the threshold was chosen. They are what `cross_fit_finetune` deploys; where it deploys another,
+    they come from the cache.
     """
-    deployed = cross_fit_finetune(scenario, development, extractor).fitted
+    crossed = cross_fit_finetune(scenario, development, extractor)
+    deployed, said = crossed.fitted, crossed.unchanged
     assert isinstance(deployed, FittedTrained | FittedEnsemble)  # for the type checker
     setup, folds = _setup(scenario, development, extractor), _folds(development)
+    each = setup.recipe.networks
     if isinstance(deployed, FittedEnsemble):  # fold by fold
         networks = [one for one in deployed.members if isinstance(one, FittedTrained)]
     else:
-        runs = _in_folds(setup, _depth(setup, folds)[0], folds)
+        runs, each = [fold[:1] for fold in _in_folds(setup, _depth(setup, folds)[0], folds)], 1
         of, finding = development.table, OneFinding.of(development)
         networks = _fitted_all(setup, runs, deployed.calibrator, of, finding)
-    each = setup.recipe.networks
+    own = fold_calibrators(said.scores, said.y_true, said.fold)
     return tuple(
         dataclasses.replace(
-            _together(setup, networks[k * each : (k + 1) * each]), operating=deployed.operating
+            _together(setup, networks[k * each : (k + 1) * each]),
+            calibrator=own.get(k, deployed.calibrator),
+            operating=deployed.operating,
         )
         for k in range(folds.n_folds)
     )
@@ -131,15 +138,22 @@ def held_out(
         As `cross_fit_finetune`.
     """
     folds = development.folds
-    setup = _setup(scenario, development, extractor)
-    depth, found = _depth(setup, folds)
     inside = folds.assignment == folds.n_folds - 1
     rows, judge = np.flatnonzero(~inside), np.flatnonzero(inside)
+    table = development.table.select(judge)
+    try:
+        inner = make_folds(table, folds.n_folds, folds.seed)  # or fail before hours of training
+    except FitError as error:
+        raise FitError(
+            f"the images that judge, one of {folds.n_folds} folds, are too few to be dealt to "
+            f"folds of their own, by which they are calibrated: {error}; train in every fold "
+            "instead, without --holdout-only"
+        ) from error
+    setup = _setup(scenario, development, extractor)
+    depth, found = _depth(setup, folds)
+    part = Development(table, dataclasses.replace(inner, view=folds.view, metric=folds.metric))
     what = f"Training from {depth}"
     run = setup.trained(TrainingTask(depth, setup.inputs(depth), rows, judge, what), cap=cap)
-    table = development.table.select(judge)
-    inner = make_folds(table, folds.n_folds, folds.seed)
-    part = Development(table, dataclasses.replace(inner, view=folds.view, metric=folds.metric))
     out = OutOfFold(run.scores, None, run.scores, run.changed)
     kept = pack_out_of_fold(out, part, time.perf_counter())
     kept["seconds"] = np.array(run.seconds)

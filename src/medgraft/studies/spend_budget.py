@@ -19,7 +19,7 @@ from medgraft.studies.plan import pixels_seen, trained_otherwise
 from medgraft.studies.prepare import Prepared
 from medgraft.studies.session import Session
 from medgraft.studies.within_budget import RESERVE
-from medgraft.training_recipe import recipe_of
+from medgraft.training_recipe import Recipe, recipe_of
 from medgraft.types import Scenario
 
 REST = 0.05  # of a budget, for the audit of more networks and for what takes longer than before
@@ -31,7 +31,8 @@ def spend(
 ) -> tuple[Prepared, Mapping[str, CrossFitted]]:
     """Train further networks while the budget holds them; the plan and what was judged, then."""
     options = prepared.options
-    if not options.budget or not _trained(prepared) or "networks" in dict(options.training):
+    asked = "networks" in dict(options.training)
+    if not options.budget or not _trained(prepared) or asked or _recipe(prepared).deploy == "once":
         return prepared, judged
     earlier = session.earlier("networks")
     for networks in range(2, MOST + 1):
@@ -43,7 +44,7 @@ def spend(
             pairs = zip(_trained(prepared), _trained(further), strict=True)
             seconds = sum(_seconds(judged[one.key], new, session.extractor) for one, new in pairs)
             finish = max(RESERVE, prepared.budget.finish if prepared.budget else 0.0)
-            left = options.budget * (1 - REST) - finish - session.seconds
+            left = options.budget * (1 - REST) - finish - session.spent
             if seconds > left:
                 break
             session.event("networks", networks=networks, seconds=round(seconds), left=round(left))
@@ -56,6 +57,10 @@ def spend(
 
 def _trained(prepared: Prepared) -> list[Scenario]:
     return [entry.scenario for entry in prepared.planned if entry.scenario.trained]
+
+
+def _recipe(prepared: Prepared) -> Recipe:
+    return recipe_of(prepared.options.training)
 
 
 def _seconds(one: CrossFitted, further: Scenario, extractor: Extractor) -> float:
@@ -72,7 +77,7 @@ def _seconds(one: CrossFitted, further: Scenario, extractor: Extractor) -> float
 def _with_networks(prepared: Prepared, networks: int, session: Session) -> Prepared:
     """The same study with so many networks a fold."""
     settings = {"networks": str(networks)}
-    if recipe_of(prepared.options.training).deploy == "folds":
+    if _recipe(prepared).deploy == "folds" and "differ" not in dict(prepared.options.training):
         settings["differ"] = "scale"
     training = [one for one in prepared.options.training if one[0] not in settings]
     options = dataclasses.replace(prepared.options, training=(*training, *settings.items()))

@@ -59,7 +59,7 @@ def train_within(
         return options
     if session.resumed:
         return _with_training(options, session.earlier("budget")[-1])
-    left = (options.budget - session.seconds) / len(trained) - RESERVE
+    left = (options.budget - session.spent) / len(trained) - RESERVE
     return _take(_bought(options, trained[0], development, left, session), options, session)
 
 
