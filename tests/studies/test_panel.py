@@ -180,6 +180,20 @@ def test_what_networks_learn_together_is_what_is_judged(study, extractor):
         assert marks == known[name][:2] != [UNKNOWN, UNKNOWN]
 
 
+def test_no_test_split_is_made_of_what_another_finding_learns_from(panel, extractor):
+    marks = panel.marks.copy()
+    splits = np.where(np.arange(len(marks)) % 4, "train", "test")
+    marks[splits == "test", 0] = UNKNOWN
+    split = dataclasses.replace(panel.images, splits=splits)
+    official = dataclasses.replace(panel, images=split, marks=marks)
+    found = run_panel(official, OPTIONS, extractor)
+    untested, other = found.result.findings
+    assert (untested.name, untested.test, "a" in found.test) == ("a", None, False)
+    assert other.test["auroc"].n == len(official.question("b").test)
+    _, together = learned_together(official, ("a", "b"), TRAINED, extractor, found.folds)
+    assert not set(together.panel.images.ids) & set(found.test["b"].ids)
+
+
 @pytest.mark.slow
 def test_one_network_a_fold_is_trained_whatever_the_number_of_findings(
     panel, extractor, monkeypatch

@@ -79,8 +79,9 @@ def prepare(
 ) -> Prepared:
     """Read what all scenarios need of the images, and deal those to learn from to folds.
 
-    folds : that are given, of these images among others; then `table` has its test split. together
-    : the findings that networks learn at once, of which this is one; its folds are those given.
+    folds : that are given, of these images among others; then `table` has its test split, and where
+    that holds no image none is set aside. together : the findings that networks learn at once, of
+    which this is one; its folds are those given.
 
     Raises
     ------
@@ -153,7 +154,8 @@ def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Fol
     """Read what all scenarios need, or where a budget decides those that come first."""
     extractor = session.extractor
     whole = keep_copies_together(labelled(table))
-    table = with_test_split(whole, options.test_fraction, options.seed)
+    # What was dealt to folds has its test split; a finding may be known nowhere in it.
+    table = with_test_split(whole, options.test_fraction, options.seed) if folds is None else whole
     options = _foldable(table.development, options, folds)  # or fail before any image is read
     shorter = shorter_side(table.development)
     drawn = None
@@ -165,7 +167,7 @@ def _read(table: ImageTable, options: StudyOptions, session: Session, folds: Fol
     session.end_step("read the images")
     canvas = plain_canvas(planned, extractor)
     image_stats = read_image_stats(table, canvas, extractor)
-    if not (whole.splits == "test").any():
+    if folds is None and not (whole.splits == "test").any():
         table = without_torn_copies(whole, table, image_stats, canvas, options, extractor)
     session.end_step("look at every image")
     similarity = _similarity(table.development, extractor)
