@@ -58,6 +58,19 @@ def test_a_site_of_a_handful_of_images_does_not_count(make) -> None:
     assert found.figures[0].estimate.low == pytest.approx(low)
 
 
+def test_a_site_without_a_class_does_not_count_where_classes_are_weighed(make) -> None:
+    y, site = np.arange(360) % 3, np.repeat(["s0", "s1", "s2"], 120)
+    site = np.where((site == "s2") & (y == 2), "s1", site)
+    prob = 0.01 + 0.97 * np.eye(3)[np.where(np.arange(360) % 7 < 6, y, (y + 1) % 3)]
+    fold = np.unique(site, return_inverse=True)[1]
+    few = {}
+    for metric in ("balanced_accuracy", "accuracy"):
+        found = figures_by_site(make(y, prob, fold=fold), site, "hospital", metric)
+        few[metric] = {one.site: one.few for one in found.figures}
+    assert few["balanced_accuracy"] == {"s0": False, "s1": False, "s2": True}
+    assert not any(few["accuracy"].values())
+
+
 def test_of_a_loss_the_highest_is_the_worst(make) -> None:
     y, p, sites = drawn(np.random.default_rng(2), 3, 60)
     fold = np.unique(sites, return_inverse=True)[1]

@@ -65,6 +65,40 @@ def test_one_of_many_differs_by_mistake_as_seldom_as_holm_says(make: Make, size:
     assert mistaken <= 20
 
 
+def test_a_dozen_ranked_without_error_differ_by_mistake_as_seldom_as_others(make: Make) -> None:
+    """Of an AUROC of .95 in truth, twelve images are often ranked perfectly: that is no proof."""
+    perfect = mistaken = 0
+    for seed in range(200):
+        rows = drawn(make, seed, 300, skill=2.33)
+        y = np.asarray(rows.y_true)
+        few = np.zeros(300, bool)
+        few[np.concatenate([np.flatnonzero(y == k)[:6] for k in (0, 1)])] = True
+        (found,) = subgroups_of(rows, {"scanner": np.where(few, "a", "b")}, "auroc", AT)
+        one = found.figures[0]
+        assert one.difference is not None
+        assert one.difference[1] < one.difference[0] < one.difference[2]
+        assert one.estimate is not None
+        perfect += one.estimate.value == 1
+        mistaken += one.p is not None and one.p < 0.05
+    assert perfect > 60
+    assert mistaken <= 16
+
+
+def test_a_sub_group_without_a_class_is_not_held_against_the_others_by_their_mean(
+    make: Make,
+) -> None:
+    """Recalls of .9, .9 and .5 everywhere: without the hard class the mean is .9, not .77."""
+    y = np.arange(900) % 3
+    right = np.arange(900) // 3 % 10 < np.array([9, 9, 5])[y]
+    said = np.where(right, y, (y + 1) % 3)
+    scanner = np.where((np.arange(900) < 300) & (y < 2), "a", "b")
+    rows = make(y, 0.01 + 0.97 * np.eye(3)[said])
+    (found,) = subgroups_of(rows, {"scanner": scanner}, "balanced_accuracy")
+    assert all(one.few and one.p is None for one in found.figures)
+    (found,) = subgroups_of(rows, {"scanner": scanner}, "accuracy")
+    assert all(one.p is not None for one in found.figures)
+
+
 def test_three_images_and_those_of_whom_nothing_is_said_are_shown_and_not_tested(
     make: Make,
 ) -> None:

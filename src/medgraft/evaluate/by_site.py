@@ -20,6 +20,7 @@ from medgraft.evaluate.metrics import METRICS, Case, judge
 from medgraft.results.figures import SiteFigure, SiteFigures
 from medgraft.types import Estimate, Predictions, Strings
 
+OF_IMAGES = ("accuracy", "brier", "log_loss")  # metrics that are means over images, not classes
 FEWEST = 5  # groups of each class that a site has, below which its figure says next to nothing
 
 
@@ -43,7 +44,9 @@ def figures_by_site(
     require_development([predictions], "the figures of sites")
     whole = judge(predictions)
     cases = {name: of_rows(whole, sites == name) for name in np.unique(sites).tolist()}
-    counted = {name for name, case in cases.items() if groups_of_rarest(case) >= FEWEST}
+    counted = {
+        name for name, case in cases.items() if groups_of_rarest(case, whole, metric) >= FEWEST
+    }
     level = 1 - (1 - sampling.level) / max(len(counted), 1)
     wide = dataclasses.replace(sampling, level=level)
     found = []
@@ -59,11 +62,16 @@ def figures_by_site(
     return SiteFigures(asked, tuple(found), _worst(found, sign))
 
 
-def groups_of_rarest(case: Case) -> int:
-    """Groups of the class, of those present, that has the fewest; 0 where there is one class."""
+def groups_of_rarest(case: Case, whole: Case, metric: str) -> int:
+    """Groups of the class that has the fewest in a part of all images; 0 where it has one class.
+
+    A metric that weighs classes is of other classes where one is lacking, and says nothing of the
+    part beside the others: then a class counts that is present anywhere in the `whole`.
+    """
     if len(case.present) < 2:
         return 0
-    return min(len(np.unique(case.groups[case.y == k])) for k in case.present)
+    classes = case.present if metric in OF_IMAGES else whole.present
+    return min(len(np.unique(case.groups[case.y == k])) for k in classes)
 
 
 def of_rows(case: Case, rows: NDArray[np.bool_]) -> Case:

@@ -17,7 +17,7 @@ from scipy import stats
 from medgraft.data.groups.keys import known
 from medgraft.errors import DataError
 from medgraft.evaluate.by_site import FEWEST, groups_of_rarest, of_rows
-from medgraft.evaluate.compare import holm
+from medgraft.evaluate.compare import difference_apart, holm
 from medgraft.evaluate.estimates import estimate
 from medgraft.evaluate.influence import influence, spread
 from medgraft.evaluate.intervals import DEFAULT, Sampling, number_groups
@@ -28,6 +28,7 @@ from medgraft.types import Floats, ImageTable, Predictions, Strings
 MOST = 12  # values of a column; numbers that have more are cut into quarters
 PARTS = 4
 NOT_GIVEN = "(not given)"
+NOTHING = 1e-15  # of a figure's variance: what rounding leaves
 
 
 def subgroups_of(
@@ -151,7 +152,7 @@ def _figures(
         case, others = of_rows(whole, mine), of_rows(whole, rest)
         found = estimate(case, [metric], sampling)[metric]
         defined = np.isfinite(found.value)
-        few = min(groups_of_rarest(one) for one in (case, others)) < FEWEST
+        few = min(groups_of_rarest(one, whole, metric) for one in (case, others)) < FEWEST
         gap = None
         if defined and not few and name != NOT_GIVEN:
             gap = _difference(case, others, metric, sampling.level)
@@ -167,16 +168,24 @@ def _figures(
 
 def _difference(
     case: Case, rest: Case, metric: str, level: float
-) -> tuple[float, float, float, float] | None:
-    """The difference of two figures, its interval and p; None where there is no spread."""
+) -> tuple[float, float, float, float | None] | None:
+    """The difference of two figures, its interval and p; None where neither has any spread.
+
+    Where one has none, as a perfect one, what it owes to chance is not known to a test: then there
+    is no p, and the interval is made of both figures' own.
+    """
     sampling = Sampling(level=level)
-    values = [estimate(one, [metric], sampling)[metric].value for one in (case, rest)]
+    figures = [estimate(one, [metric], sampling)[metric] for one in (case, rest)]
+    values = [figure.value for figure in figures]
     moved = [influence(one, metric) for one in (case, rest)]
     (a, free_a), (b, free_b) = (
         spread(m, one, metric) for m, one in zip(moved, (case, rest), strict=True)
     )
+    if min(a, b) <= NOTHING < max(a, b):
+        apart = difference_apart(*figures)
+        return apart.value, apart.low, apart.high, None
     variance = a + b - 2 * _shared(case, rest, moved)
-    if not (variance > 1e-15 and a + b > 0):
+    if not (variance > NOTHING and a + b > 0):
         return None
     freedom = (a + b) ** 2 / (a**2 / free_a + b**2 / free_b)  # Satterthwaite
     gap, error = values[0] - values[1], float(np.sqrt(variance))
