@@ -82,6 +82,25 @@ def test_shares_on_the_edge_stay_there() -> None:
     assert np.isfinite(adjust(np.eye(2), found.training, found.values)).all()
 
 
+def test_no_interval_is_of_no_width() -> None:
+    found = estimate_shares(np.tile([0.99, 0.01], (40, 1)), (0.5, 0.5), np.arange(40).astype(str))
+    none = found.shares[1]
+    assert none.value == pytest.approx(0, abs=1e-6)
+    assert none.high > 0.05
+    assert "Wilson" in none.method
+
+
+def test_one_patient_of_a_hundred_images_makes_no_other_mix() -> None:
+    rng, seldom = np.random.default_rng(0), 0
+    for _ in range(200):
+        ill = rng.random(61) < 0.2
+        y = np.repeat(ill, [100] + [1] * 60)
+        prob = np.where(y[:, None], [0.05, 0.95], [0.95, 0.05])
+        groups = np.repeat(np.arange(61), [100] + [1] * 60).astype(str)
+        seldom += estimate_shares(prob, (0.8, 0.2), groups, Sampling(resamples=100)).p < 0.01
+    assert seldom <= 6
+
+
 def test_adjusted_probabilities_are_bayes_rule_at_the_new_shares() -> None:
     _, learned_at_half = drawn(0.3, 50, seed=2, learned=0.5)
     _, learned_at_tenth = drawn(0.3, 50, seed=2, learned=0.1)  # the same images

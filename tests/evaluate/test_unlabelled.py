@@ -64,6 +64,15 @@ def test_harder_and_easier_images_are_noticed_where_probabilities_mean_what_they
     assert (atc - before) / (true - before) > 1
 
 
+def test_all_right_is_not_surely_all_right() -> None:
+    thirty = np.arange(30).astype(str)
+    known = Labelled(np.linspace(0.7, 0.9, 30), np.ones(30, bool), thirty)
+    found = expected_accuracy(known, np.full(30, 0.95), thirty)
+    assert found.out_of_fold.value == 1
+    assert found.out_of_fold.low < 0.95
+    assert found.atc.low < 0.95
+
+
 def test_errors_made_with_confidence_are_not_noticed() -> None:
     """Log odds that mean a quarter of what they say: .63 are right, and .88 are expected."""
     one, right = expected(0, 2.0, truth=0.25)

@@ -143,6 +143,14 @@ def test_images_of_one_patient_count_once_for_shares() -> None:
     assert four[0].numbers["chi2"] == pytest.approx(one[0].numbers["chi2"])
 
 
+def test_one_large_patient_makes_no_other_shares() -> None:
+    table = make_table({"train": (100, 100), "test": (20, 80)})
+    assert only(class_shares(table), "class_shares").severity == "warn"
+    one = np.where(np.char.startswith(table.ids, "test/1/"), "p", table.groups)
+    one = np.where(np.isin(table.ids, [f"test/1/{i}" for i in range(20)]), table.groups, one)
+    assert class_shares(replace(table, groups=one)) == ()
+
+
 def test_equal_or_slightly_different_shares_do_not_warn() -> None:
     assert class_shares(make_table({"train": (100, 50), "test": (40, 20)})) == ()
     assert class_shares(make_table({"train": (100, 50)})) == ()

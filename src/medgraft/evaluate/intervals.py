@@ -6,6 +6,7 @@ and all metrics that are no plain counts is in `influence.py`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -161,6 +162,34 @@ def delong(y: NDArray[np.bool_], score: Floats, level: float = 0.95) -> Estimate
 def number_groups(groups: Strings) -> tuple[Ints, int]:
     """Each image's group as a number (n,), and how many groups there are."""
     return _numbered(groups.tobytes(), groups.dtype.str)
+
+
+def design_effect(groups: Strings) -> float:
+    """How many images of these groups say as much as one, if those of a group say one thing.
+
+    The mean size of the group that an image is in (Kish 1965), not the mean size of a group: one
+    large group counts.
+
+    >>> design_effect(np.array(["a", "b", "c"])), design_effect(np.array(["a", "a", "a", "b"]))
+    (1.0, 2.5)
+    """
+    index, _ = number_groups(groups)
+    return float(np.bincount(index)[index].mean())
+
+
+NARROW = 1e-6  # width of an interval of resamples that all say the same
+
+
+def not_of_nothing(found: Estimate, groups: Strings, sampling: Sampling) -> Estimate:
+    """A proportion with its interval, or Wilson's of its groups where no resample differs."""
+    if found.high - found.low > NARROW:
+        return found
+    n = number_groups(groups)[1]
+    ends = wilson(found.value * n, n, sampling.level)
+    how = f"{found.method}; no resample differs, so Wilson's interval of {n} groups"
+    return dataclasses.replace(
+        found, low=min(ends.low, found.value), high=max(ends.high, found.value), method=how
+    )
 
 
 @functools.lru_cache(maxsize=16)

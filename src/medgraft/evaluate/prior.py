@@ -35,6 +35,8 @@ from medgraft.evaluate.intervals import (
     Weights,
     bootstrap,
     describe_bootstrap,
+    design_effect,
+    not_of_nothing,
     number_groups,
     ones,
     percentile,
@@ -84,7 +86,7 @@ def estimate_shares(
     The interval is the percentile bootstrap over groups. The test is theirs: twice the gain in
     log likelihood over the training shares is chi-square with n_classes - 1 degrees of freedom
     where nothing changed. It counts images as independent, so where groups hold several it is
-    scaled by n_groups / n_images, as if a group's images told one thing.
+    divided by their design effect, as if a group's images told one thing.
 
     Parameters
     ----------
@@ -128,11 +130,13 @@ def estimate_shares(
     found = []
     for share, row in zip(shares.tolist(), samples, strict=True):
         low, high = percentile(row, sampling)
-        found.append(Estimate(share, min(low, share), max(high, share), n, how))
+        one = Estimate(share, min(low, share), max(high, share), n, how)
+        found.append(not_of_nothing(one, groups, sampling))
     gain = np.log(np.maximum(ratio @ shares, TINY)) - np.log(np.maximum(ratio @ q, TINY))
+    effect = design_effect(groups)
+    statistic = max(0.0, 2 * float(gain.sum()) / effect)
     n_groups = number_groups(groups)[1]
-    statistic = max(0.0, 2 * float(gain.sum()) * n_groups / n)
-    scaled = "" if n_groups == n else f", scaled by {n_groups} groups of {n} images"
+    scaled = "" if n_groups == n else f", divided by {effect:.3g} for images of {n_groups} groups"
     return PriorShift(
         training=tuple(q.tolist()),
         shares=tuple(found),

@@ -25,6 +25,7 @@ from medgraft.evaluate.intervals import (
     Weights,
     bootstrap,
     describe_bootstrap,
+    not_of_nothing,
     percentile,
 )
 from medgraft.types import Estimate, Floats, Strings
@@ -90,15 +91,16 @@ def expected_accuracy(
     shares, confidences = bootstrap(_of_new(confidence, bounds), groups, other)
     how = describe_bootstrap(groups, sampling)
 
-    def estimate(name: str, found: Floats, samples: Floats, count: int) -> Estimate:
+    def estimate(name: str, found: Floats, samples: Floats, of: Strings) -> Estimate:
         value = float(np.clip(found[0], 0, 1))
         low, high = percentile(np.clip(samples, 0, 1), sampling)
-        return Estimate(value, min(low, value), max(high, value), count, f"{name}, {how}")
+        one = Estimate(value, min(low, value), max(high, value), len(of), f"{name}, {how}")
+        return not_of_nothing(one, of, sampling)
 
     return ExpectedAccuracy(
-        estimate("out of fold", accuracy, accuracies, n),
-        estimate("ATC", above, shares, m),
-        estimate("DoC", accuracy - mean + sure, accuracies - means + confidences, m),
+        estimate("out of fold", accuracy, accuracies, known.groups),
+        estimate("ATC", above, shares, groups),
+        estimate("DoC", accuracy - mean + sure, accuracies - means + confidences, groups),
     )
 
 

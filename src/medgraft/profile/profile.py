@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from medgraft.errors import FitError
-from medgraft.evaluate.intervals import wilson
+from medgraft.evaluate.intervals import design_effect, wilson
 from medgraft.profile import duplicates, labels, quality
 from medgraft.profile.group_similarity import numbering_or_leakage
 from medgraft.profile.image_stats import ImageStats
@@ -35,6 +35,7 @@ from medgraft.types import (
     ImageTable,
     Ints,
     Predictions,
+    Strings,
     gravest_first,
 )
 
@@ -316,8 +317,8 @@ def small_test(table: ImageTable) -> tuple[Finding, ...]:
 def class_shares(table: ImageTable) -> tuple[Finding, ...]:
     """Compare the classes' shares in the test split with those in development.
 
-    Pearson's chi-square, divided by the mean number of images of a class in a group (a first-order
-    correction after Rao and Scott, 1981), because images of one patient are not independent.
+    Pearson's chi-square, divided by the design effect of both sides (a first-order correction after
+    Rao and Scott, 1981), because images of one patient are not independent.
     """
     development, test = _counts(table.development), _counts(table.test)
     present = (development + test)[:, 0] > 0
@@ -325,8 +326,10 @@ def class_shares(table: ImageTable) -> tuple[Finding, ...]:
     names = [name for name, here in zip(table.classes, present.tolist(), strict=True) if here]
     if len(names) < 2 or not images.sum(axis=1).all():
         return ()
-    per_group = float(images.sum() / (development + test)[:, 1].sum())
-    chi2 = float(stats.chi2_contingency(images, correction=False).statistic) / per_group
+    # The smaller side has the larger part in the variance of a difference of shares.
+    effects = [design_effect(_of_class_and_group(part)) for part in (table.development, table.test)]
+    effect = float(np.average(effects, weights=1 / images.sum(axis=1)))
+    chi2 = float(stats.chi2_contingency(images, correction=False).statistic) / effect
     p = float(stats.chi2.sf(chi2, len(names) - 1))
     if p >= UNLIKELY:
         return ()
@@ -374,6 +377,12 @@ def val_joins(table: ImageTable) -> tuple[Finding, ...]:
             examples(table.ids[val]) if n < TINY_VAL else (),
         ),
     )
+
+
+def _of_class_and_group(table: ImageTable) -> Strings:
+    """(n,) a name for the class and group together of each image with a label."""
+    table = table.select(table.labels >= 0)
+    return np.char.add(np.char.add(table.labels.astype(str), " "), table.groups)
 
 
 def _counts(table: ImageTable) -> Ints:
