@@ -142,7 +142,7 @@ AuditReason = Literal[
     "", "masks", "declared", "suspect", "ruled out", "not ruled out", "sure", "several networks",
     "failed", "no files", "alike", "telling", "not telling", "none turns", "whole image",
     "too few", "none apart", "no maps", "masks failed", "shuffle failed",
-    "own patient", "any patient", "stay", "change", "partly",
+    "own patient", "any patient", "stay", "change", "partly", "of a class",
 ]  # fmt: skip
 
 

@@ -12,21 +12,30 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medgraft.audit import effects
-from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit import effects, evidence
+from medgraft.audit.effects import possible, seen
+from medgraft.audit.evidence import (
+    Audit,
+    AuditOptions,
+    _doubts_of_classes,
+    _read_parts,
+    audit_evidence,
+)
 from medgraft.audit.regions import alphas, layout_of, regions_of
-from medgraft.audit.swap import Forecast, draw_units, exchanged, read_part
+from medgraft.audit.swap import Forecast, Unit, draw_units, exchanged, read_part
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.results.evidence import CORNERS, INSIDE, OUTSIDE, RING
+from medgraft.report.text.audit_findings import sentence
+from medgraft.results.evidence import CORNERS, FEW_OF_CLASS, INSIDE, OUTSIDE, RING
 from medgraft.types import (
     Canvas,
     Estimate,
     Floats,
     Geometry,
     ImageTable,
+    Source,
 )
 from numpy_model import SIDE, ByBrightness
 
@@ -289,6 +298,38 @@ def test_the_interval_of_skill_left_covers_the_truth(left: float) -> None:
     assert covered > 0.95 - 3 * (0.95 * 0.05 / 150) ** 0.5
     surely = np.mean([one.low > truth for one in found])
     assert surely < 0.025 + 3 * (0.025 * 0.975 / 150) ** 0.5
+
+
+def test_one_pair_rules_nothing_out() -> None:
+    assert possible(np.array([0.3])) == seen(np.array([0.3]), 0.5) == np.inf
+
+
+def test_a_class_of_few_pairs_is_named_and_two_classes_are_not_counted_so() -> None:
+    units = [Unit(0, (0, 1), (0, 1), ()) for _ in range(40)]
+    units += [Unit(0, (0, 2), (0, 2), ()) for _ in range(4)]
+    (found,) = _doubts_of_classes(units, ("a", "b", "c"))
+    assert (found.check, found.names, found.numbers["pairs"]) == ("few_pairs", ("c",), 4)
+    assert "4 of the pairs of patients hold one of class c" in sentence(found)
+    assert not _doubts_of_classes([*units, units[-1]], ("a", "b", "c"))
+
+
+def test_of_many_classes_enough_images_of_each_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(14 * 100) % 14
+    ids = np.arange(len(labels)).astype(str)
+    table = ImageTable(
+        ids=ids, sources=tuple(map(Source, ids)), content_hashes=ids, labels=labels, groups=ids,
+        splits=np.full(len(ids), ""), masks=np.full(len(ids), ""), classes=tuple("abcdefghijklmn"),
+    )  # fmt: skip
+    fold = np.random.default_rng(0).permutation(np.arange(len(labels)) % 5)
+    models = [(SimpleNamespace(classes=table.classes), table.select(fold == k)) for k in range(5)]
+    monkeypatch.setattr(
+        evidence, "read_part", lambda fitted, part, masks: (SimpleNamespace(table=part), [])
+    )
+    drawn, _ = _read_parts(models, AuditOptions())  # type: ignore[arg-type]
+    counts = np.bincount(np.concatenate([part.table.labels for part in drawn]))
+    assert counts.min() >= FEW_OF_CLASS
+    few, _ = _read_parts(models, AuditOptions(images=50))  # type: ignore[arg-type]
+    assert sum(len(part.table) for part in few) == 50
 
 
 def test_an_effect_that_the_interval_leaves_possible_is_not_ruled_out() -> None:

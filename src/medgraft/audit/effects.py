@@ -95,7 +95,7 @@ def seen(d: Floats, limit: float) -> float:
     errors, with z the normal quantile of the power.
     """
     n = len(d)
-    if limit**2 >= n:
+    if n < 2 or limit**2 >= n:
         return np.inf
     t = limit * np.sqrt((n - 1) / (n - limit**2))
     return float((t + stats.norm.ppf(POWER)) * d.std(ddof=1) / np.sqrt(n))
@@ -103,6 +103,8 @@ def seen(d: Floats, limit: float) -> float:
 
 def possible(d: Floats) -> float:
     """The largest mean of D that what was seen leaves possible: the upper end of Student's 95 %."""
+    if len(d) < 2:
+        return np.inf
     error = d.std(ddof=1) / np.sqrt(len(d))
     return float(max(0.0, d.mean() + stats.t.ppf(0.975, len(d) - 1) * error))
 

@@ -19,7 +19,7 @@ from medgraft.audit.further_checks import further_checks
 from medgraft.audit.heatmap_clusters import HeatmapCluster
 from medgraft.audit.regions import Region, layout_of, regions_of
 from medgraft.audit.sample import balanced_sample
-from medgraft.audit.swap import Part, Swaps, draw_units, read_part
+from medgraft.audit.swap import Part, Swaps, Unit, draw_units, read_part
 from medgraft.errors import DataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache
@@ -27,6 +27,7 @@ from medgraft.results.evidence import (
     DECIDES,
     FEW_OF_CLASS,
     FEW_PAIRS,
+    FEW_PAIRS_OF_CLASS,
     INSIDE,
     MOVED,
     POINTS,
@@ -58,6 +59,7 @@ UNSEEN = 0.10  # where even this share of labels could have been missed, nothing
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 PICTURES = 6  # images that a finding shows
 SILENT = Silent()
+IMAGES, OF_CLASS = 600, 60  # audited at most, in all and, where those are more, of each class
 NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
 
 
@@ -67,13 +69,14 @@ class AuditOptions:
 
     modality : names a layout of regions (`regions.LAYOUTS`). masks : the table's masks hold the
     evidence; what is outside of them is declared to be none. images : audited at most, a seeded
-    draw with classes in equal shares. pairs : of donors at most. grid : whether the map is drawn.
-    more : whether `further_checks.py` is tried too, which warns or informs and never fails a model.
+    draw with classes in equal shares; 0 is 600, or 60 of each class where those are more. pairs :
+    of donors at most. grid : whether the map is drawn. more : whether `further_checks.py` is tried
+    too, which warns or informs and never fails a model.
     """
 
     modality: str = ""
     masks: bool = False
-    images: int = 600
+    images: int = 0
     pairs: int = 150
     grid: bool = True
     more: bool = True
@@ -141,6 +144,7 @@ def audit_evidence(
         )
         result = AuditResult("INCONCLUSIVE", 1.0, doubts)
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
+    doubts = (*doubts, *_doubts_of_classes(units, parts[0].fitted.classes))
     regions = regions_of(parts[0].side, layout, options.masks)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
     swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
@@ -171,7 +175,8 @@ def _read_parts(
     """Each model's part of the images, and what was left out; at least one part, or `DataError`."""
     parts: list[Part] = []
     skipped: list[Skipped] = []
-    share = -(-options.images // len(models))
+    most = options.images or max(IMAGES, OF_CLASS * len(models[0][0].classes))
+    share = -(-most // len(models))
     for fitted, table in models:
         part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
         parts += [part] if part is not None else []
@@ -233,6 +238,19 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
     if len(np.unique(said)) == 1:
         found.append(AuditFinding("one_answer", "warn", names=(classes[int(said[0])],)))
     return found
+
+
+def _doubts_of_classes(units: Sequence[Unit], classes: Sequence[str]) -> list[AuditFinding]:
+    """Of several classes, those of too few patients for what moves them alone to be seen."""
+    pairs = np.bincount([k for unit in units for k in unit.classes], minlength=len(classes))
+    few = np.flatnonzero((pairs > 0) & (pairs < FEW_PAIRS_OF_CLASS))
+    return [
+        AuditFinding(
+            "few_pairs", "warn", "of a class", {"pairs": int(pairs[k])}, names=(classes[k],),
+            limit=FEW_PAIRS_OF_CLASS,
+        )
+        for k in few.tolist()
+    ]  # fmt: skip
 
 
 def _about_regions(

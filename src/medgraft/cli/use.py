@@ -207,8 +207,14 @@ def audit(
         ),
     ] = "",
     max_images: Annotated[
-        int, typer.Option("--max-images", metavar="N", help="Images audited at most.", min=1)
-    ] = 600,
+        int | None,
+        typer.Option(
+            "--max-images",
+            metavar="N",
+            help="Images audited at most; 600 by default, or 60 of each class if more.",
+            min=1,
+        ),
+    ] = None,
     pairs: Annotated[
         int,
         typer.Option(
@@ -258,7 +264,7 @@ def audit(
     check_file(judged)
     progress = terminal.progress(quiet or as_json)
     table = load_table(data, progress, reading, one_class=True)
-    options = AuditOptions(modality=modality, images=max_images, pairs=pairs, seed=seed)
+    options = AuditOptions(modality=modality, images=max_images or 0, pairs=pairs, seed=seed)
     found = audit_model(
         judged,
         table,

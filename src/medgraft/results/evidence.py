@@ -28,6 +28,7 @@ DECIDES: Final = "region_decides"  # the one check that can fail a model
 UNDECIDED: Final = "region_undecided"
 FEW_PAIRS = 30  # of donors
 FEW_OF_CLASS = 50  # images of a class below which nothing is decided
+FEW_PAIRS_OF_CLASS = 5  # of several classes, of donors of whom one is of the class
 LEVEL = 0.01  # chance of any false alarm in a family
 
 

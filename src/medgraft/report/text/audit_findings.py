@@ -82,6 +82,11 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
         "region can be tested.",
         "Audit on images of more patients, or say what a patient is (--group).",
     ),
+    ("few_pairs", "of a class"): (
+        "Only {pairs} of the pairs of patients hold one of class {names}; below {limit:g} what "
+        "moves that class alone cannot be seen.",
+        "Audit on images of more of its patients, or say what a patient is (--group).",
+    ),
     ("few_groups", ""): (
         "No model could be taught without the images of a fold: {error}.",
         "Audit the saved model on other images.",
