@@ -197,6 +197,21 @@ def test_another_mix_is_found_and_its_probabilities_are_those_of_the_shares(
         place(prob, codes(2, 200), out=tmp_path / "other")
 
 
+def test_thresholds_between_grades_stay_with_the_model_before(
+    place: Place, run: Path, tmp_path: Path
+) -> None:
+    """They are of probabilities that moved: P = .80 that becomes .31 is no other image."""
+    file = run / "model" / "bundle.json"
+    cuts = {"ill": {"threshold": 0.5, "rule": "chosen", "by_group": None}}
+    grading = {"values": [0, 1], "cuts": cuts}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"grading": grading}))
+    prob, _ = probabilities(2, 200, 0.7)
+    place(prob, codes(2, 200), out=tmp_path / "new", class_shares="estimate")
+    content = json.loads((tmp_path / "new" / "bundle.json").read_text())
+    assert content["grading"] == {"values": [0, 1], "cuts": {}}
+    assert content["adapted"]["cuts_before"] == cuts
+
+
 def test_shares_that_are_known_decide_how_many_are_positive(place: Place) -> None:
     prob, _ = probabilities(3, 200, SHARE)
     found = place(prob, codes(3, 200, 0.4), class_shares="0.9,0.1")

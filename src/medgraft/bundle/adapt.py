@@ -335,6 +335,10 @@ def _write(
         "calibrator_before": content["calibrator"],
         "class_shares": to and dict(zip(to.classes, to.used, strict=True)),
     }
+    if content.get("grading"):
+        # They are of the probabilities before, and beside another threshold they contradict it.
+        content["adapted"]["cuts_before"] = content["grading"]["cuts"]
+        content["grading"] = {**content["grading"], "cuts": {}}
     if found.threshold is not None:
         content["operating"] = dataclasses.asdict(found.threshold.operating)
     if to is not None:
