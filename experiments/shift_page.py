@@ -66,7 +66,9 @@ def write_page() -> None:
 
 def _effects() -> list[str]:
     return effects(
-        read_cells(RESULTS / "effects.jsonl"), _json("effects_design.json"), len(cells())
+        [*read_cells(RESULTS / "effects.jsonl"), *read_cells(RESULTS / "plain_loop.jsonl")],
+        _json("effects_design.json"),
+        len(cells()) + 1,
     )
 
 
