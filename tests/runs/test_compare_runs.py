@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from medgraft.evaluate.compare import compare
+from medgraft.evaluate.threshold import cross_fit_thresholds
 from medgraft.results.runs import RunComparison
 from medgraft.runs.compare import compare_runs
 from medgraft.runs.read import open_run
@@ -79,6 +80,26 @@ def test_only_images_of_both_on_the_same_side_and_of_the_same_class_count(tmp_pa
             if fold[i] == fold[j]
         ]
         assert estimate.value == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize("metric", ["auroc", "balanced_accuracy"])
+def test_a_run_that_judged_one_fold_of_the_other_is_compared_at_the_thresholds_of_each(
+    tmp_path: Path, metric: str
+) -> None:
+    whole = made.answers(made.SVM, 400, 1.0)
+    one = whole.fold == 4
+    mine = made.only(
+        made.answers(made.SVM, 400, 1.5, seed=1), one, fold=np.arange(one.sum()) // 2 % 4
+    )
+    a = made.study(tmp_path / "a", [whole], metric=metric)
+    b = made.study(tmp_path / "b", [mine], metric=metric)
+    (found,) = compared(a, b).recommended
+    assert found.patients == 40
+    at = cross_fit_thresholds(whole)[one]
+    labels = np.where(whole.y_prob[one, 0] >= at, 0, 1)
+    recalls = [(labels == k)[whole.y_true[one] == k].mean() for k in (0, 1)]
+    if metric == "balanced_accuracy":
+        assert found.a.value == pytest.approx(np.mean(recalls))
 
 
 def test_whoever_shares_a_patient_in_either_run_is_one_patient(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 from scipy import sparse, stats
 
 from medgraft.evaluate.compare import compare, estimate_all, holm
+from medgraft.evaluate.metrics import Threshold, out_of_fold
+from medgraft.evaluate.threshold import cross_fit_thresholds
 from medgraft.evaluate.winners_curse import compare_chosen, resample_in_and_out
 from medgraft.results.figures import Comparison
 from medgraft.results.runs import (
@@ -105,12 +107,17 @@ def _in_order(p: Predictions, classes: Sequence[str]) -> Predictions:
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
-    """Predictions of both runs on the same images in the same order, by key."""
+    """Predictions of both runs on the same images in the same order, by key.
+
+    points : of each run by key, (n,) where p(positive) becomes a label in it, out of fold; none of
+    more than two classes.
+    """
 
     part: Part
     a: Mapping[str, Predictions]
     b: Mapping[str, Predictions]
     patients: int
+    points: tuple[Mapping[str, Floats], Mapping[str, Floats]]
 
 
 def _match(a: Sides, b: Sides, keys: tuple[str, str]) -> tuple[SharedImages, list[_Matched]]:
@@ -140,8 +147,10 @@ def _match(a: Sides, b: Sides, keys: tuple[str, str]) -> tuple[SharedImages, lis
         groups, torn = joined_groups(first.groups[mine], second.groups[theirs])
         strangers += torn
         if _enough(first.y_true[mine], groups):
-            sides = (_on(a[part], first.ids[mine], groups), _on(b[part], first.ids[mine], groups))
-            matched.append(_Matched(part, *sides, len(np.unique(groups))))
+            (left, at), (right, other) = (
+                _on(side[part], first.ids[mine], groups) for side in (a, b)
+            )
+            matched.append(_Matched(part, left, right, len(np.unique(groups)), (at, other)))
     both = len(ids[0] & ids[1])
     shared = SharedImages(
         images=both,
@@ -156,19 +165,24 @@ def _match(a: Sides, b: Sides, keys: tuple[str, str]) -> tuple[SharedImages, lis
     return shared, matched
 
 
-def _on(side: Mapping[str, Predictions], ids: Strings, groups: Strings) -> dict[str, Predictions]:
+def _on(
+    side: Mapping[str, Predictions], ids: Strings, groups: Strings
+) -> tuple[dict[str, Predictions], dict[str, Floats]]:
     """A run's predictions of those images in that order, with the patients of both runs.
 
-    A scenario that could not read one of them is left out.
+    And the thresholds that it has out of fold, chosen on all of its images: those of both runs may
+    lie in one of its folds. A scenario that could not read one of them is left out.
     """
-    found = {}
+    found, points = {}, {}
     for key, p in side.items():
         if not np.isin(ids, p.ids).all():
             continue
         order = np.argsort(p.ids)
         rows = order[np.searchsorted(p.ids, ids, sorter=order)]
         found[key] = replace(p.select(rows), groups=groups)
-    return found
+        if p.positive is not None and out_of_fold(p):
+            points[key] = cross_fit_thresholds(p)[rows]
+    return found, points
 
 
 def joined_groups(a: Strings, b: Strings) -> tuple[Strings, int]:
@@ -222,9 +236,8 @@ def _paired(
 ) -> PairedFigure:
     """`b` minus `a`, of images that had no part in a choice between these two."""
     named = replace(b, scenario="b"), replace(a, scenario="a")
-    thresholds = None
-    if pair.part == "test":
-        thresholds = {"a": points[0].get(a.scenario), "b": points[1].get(b.scenario)}
+    at: Sequence[Mapping[str, Threshold]] = points if pair.part == "test" else pair.points
+    thresholds = {"a": at[0].get(a.scenario), "b": at[1].get(b.scenario)}
     (comparison,) = compare(named[0], named[1:], metric, thresholds, purpose="report")
     second, first = estimate_all(named, metric, thresholds)
     same = _same(a, b, metric)
@@ -258,7 +271,12 @@ def _discounted(a: Run, b: Run, pair: _Matched, metric: str) -> Comparison | Non
         *(replace(p, scenario=f"a {key}") for key, p in _by_cost(a, pair.a)),
         *(replace(p, scenario=f"b {key}") for key, p in _by_cost(b, pair.b)),
     ]
-    drawn = resample_in_and_out(names, metric)
+    points = {
+        f"{run} {key}": at
+        for run, some in zip("ab", pair.points, strict=True)
+        for key, at in some.items()
+    }
+    drawn = resample_in_and_out(names, metric, points)
     n = len(pair.a)
     mine, theirs = drawn.of(range(n)), drawn.of(range(n, len(names)))
     bags = recommended_in_bags(theirs, [f"b {key}" for key in b.barred]) + n
