@@ -133,6 +133,15 @@ def test_each_frame_is_an_image_of_its_files_group(tmp_path: Path):
     assert shown == {(frame + np.uint8(i)).tobytes() for frame in frames for i in range(4)}
 
 
+@pytest.mark.parametrize("frames", ["2147483647", "40"])
+def test_frames_that_a_file_cannot_hold_are_a_problem_of_that_file(tmp_path: Path, frames: str):
+    for name, count in (("a/1", frames), ("a/2", "1"), ("b/1", "1"), ("b/2", "1")):
+        save(tmp_path / name, dicom(picture(), NumberOfFrames=count))
+    table = load(tmp_path)
+    assert len(table) == 3
+    assert f"{int(frames):,} frames, more than its" in table.skipped[0].reason
+
+
 def test_two_copies_of_an_image_are_two_rows(tmp_path: Path):
     data = dicom(picture(), SOPInstanceUID="1.2.3.4")
     for path in ("a/1.dcm", "b/1.dcm", "b/2.dcm"):
@@ -167,6 +176,25 @@ def test_a_table_names_images_studies_or_patients(clinic: Path, tmp_path: Path, 
         assert Path(paths[str(id_)]).parent.name == table.classes[label]
     assert "age" in table.metadata
     assert not [name for name in table.metadata if "UID" in name or "uid" in name or name == "id"]
+
+
+def test_a_table_that_names_files_is_read_by_them_whatever_patients_it_names(
+    clinic: Path, tmp_path: Path
+):
+    """One image of each patient's four: the others are not in the table, and not of this label."""
+    lines = ["filename,PatientID,label"]
+    lines += [f"IM{n}00,P{n},{'ill' if n % 2 else 'well'}" for n in range(6)]
+    lines += [f"IM{n}11,P{n},{'well' if n % 2 else 'ill'}" for n in range(6)]
+    (clinic / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    table = load(clinic / "labels.csv", LoadOptions(ids=tmp_path / "ids.csv"))
+    paths = ids_of(table, tmp_path)
+    read = {
+        Path(paths[str(id_)]).name: table.classes[label]
+        for id_, label in zip(table.ids, table.labels, strict=True)
+    }
+    wanted = {line.split(",")[0]: line.split(",")[2] for line in lines[1:]}
+    assert read == wanted
+    assert len(set(table.groups.tolist())) == 6
 
 
 def test_kinds_that_mix_are_a_finding(clinic: Path):

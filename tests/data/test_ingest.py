@@ -205,6 +205,14 @@ def test_folders_that_are_refused(tmp_path, files, message):
         load(tmp_path)
 
 
+def test_a_class_in_two_spellings_of_one_letter_is_one_class(tmp_path):
+    """An accent in two pieces, as a Mac zips it, and in one."""
+    put(tmp_path, "x/be\u0301nin/1.png", "x/malin/2.png", "y/b\u00e9nin/3.png", "y/malin/4.png")
+    table = load(tmp_path, LoadOptions(layout="*/class/image"))
+    assert table.classes == ("b\u00e9nin", "malin")
+    assert np.bincount(table.labels).tolist() == [2, 2]
+
+
 def test_paths_that_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         load(tmp_path / "nowhere")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraft.data.listing import Listing, Row
-from medgraft.data.names import is_negative
+from medgraft.data.names import as_seen, is_negative
 from medgraft.errors import DataError
 from medgraft.types import Finding, Ints
 
@@ -94,6 +94,14 @@ def _names_of(rows: Sequence[Row], rename: Sequence[tuple[str, str]]) -> dict[st
 
 def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({n:,})" for name, n in sorted(counts.items())) or "none"
+
+
+def one_spelling(rows: list[Row]) -> list[Row]:
+    """The rows with classes as the eye sees them: a folder zipped on a Mac spells an é in two."""
+    seen = {name: as_seen(name) for name in {row.label for row in rows}}
+    if all(name == look for name, look in seen.items()):
+        return rows
+    return [replace(row, label=seen[row.label]) for row in rows]
 
 
 def classes_of(rows: Sequence[Row], data: str | Path, one_class: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from medgraft.data.listing import Listing
+from medgraft.data.names import as_seen
 from medgraft.errors import DataError
 from medgraft.panel import ABSENT, PRESENT, UNCERTAIN, UNKNOWN
 
@@ -77,8 +78,8 @@ def _joint(marks: Sequence[int]) -> int:
 
 
 def _refuse_twins(names: Sequence[str]) -> None:
-    counts = Counter(name.casefold() for name in names)
-    twins = [name for name in names if counts[name.casefold()] > 1]
+    counts = Counter(as_seen(name).casefold() for name in names)
+    twins = [name for name in names if counts[as_seen(name).casefold()] > 1]
     if twins:
         raise DataError(
             f"the findings {', '.join(twins)} differ only in case; join them with "

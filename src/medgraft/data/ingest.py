@@ -19,6 +19,7 @@ from medgraft.data.class_names import (
     choose_positive,
     classes_of,
     label_findings,
+    one_spelling,
     with_class_names,
 )
 from medgraft.data.dicom.headers import (
@@ -262,7 +263,7 @@ def _classes(
             )
         return rows, (), False, ()
     rows, changed = change_classes(
-        rows, options.leave_out, options.rename, options.drop_classes_below
+        one_spelling(rows), options.leave_out, options.rename, options.drop_classes_below
     )
     classes = classes_of(rows, data, options.one_class)
     classes, ordered, graded = in_order(classes, options.ordered, options.order)

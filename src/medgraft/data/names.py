@@ -6,6 +6,7 @@ Only words stand here; what follows from them where is decided by the readers.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -310,3 +311,13 @@ def kind_of(file: str) -> str:
     name = file.rsplit("/", 1)[-1]
     match = _SUFFIX.search(name)
     return match[1].lower() if match and match.start() else ""
+
+
+def as_seen(text: str) -> str:
+    """A text as the eye sees it: letters in one piece, nothing invisible, single blanks.
+
+    >>> as_seen("be\u0301nin  x") == "b\u00e9nin x"
+    True
+    """
+    whole = unicodedata.normalize("NFC", text)
+    return " ".join("".join(c for c in whole if unicodedata.category(c) != "Cf").split())

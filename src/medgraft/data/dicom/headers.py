@@ -6,6 +6,7 @@ What identifies a person is held here while a table is read and goes no further:
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -60,7 +61,7 @@ def read_header(data: bytes) -> DicomHeader:
             )  # fmt: skip
             return DicomHeader(
                 keys=tuple(_text(ds, key) for key in KEYS),  # type: ignore[arg-type]
-                frames=1 if problem else frames_of(ds),
+                frames=1 if problem else _frames(ds, len(data)),
                 columns=tuple(_first_text(ds, names) for names in COLUMNS.values()),
                 problem=problem,
                 burned_in=_text(ds, "BurnedInAnnotation").upper() == "YES",
@@ -70,6 +71,21 @@ def read_header(data: bytes) -> DicomHeader:
             )
     except DecodeError as error:
         return DicomHeader(problem=str(error))
+
+
+def _frames(ds: Dataset, size: int) -> int:
+    """How many frames it has: each is an image of its own, so that a garbled number is refused."""
+    frames = frames_of(ds)
+    syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+    least = 8 * 8.0  # bits, of a fragment's own header
+    if syntax is None or not syntax.is_compressed:
+        sizes = (ds.get(name) or 1 for name in ("Rows", "Columns", "SamplesPerPixel"))
+        least = float(math.prod(map(int, sizes)) * int(ds.get("BitsAllocated") or 8))
+    if frames > 1 and frames * least > 8 * size:
+        raise DecodeError(
+            f"its header names {frames:,} frames, more than its {size:,} bytes can hold"
+        )
+    return frames
 
 
 def _text(ds: Dataset, keyword: str) -> str:

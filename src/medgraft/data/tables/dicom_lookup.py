@@ -33,7 +33,7 @@ def with_paths(table: TableFile, files: ImageFiles, path_column: str | None) -> 
         return table
     index = _index(files.files)
     cells = [cell.strip() for cell in table.column(column)]
-    named = _keyword(column)
+    named = keyword(column)
     hits = {key: sum(cell in index[key] for cell in cells) for key in FINEST}
     best = named if named and hits[named] else max(FINEST, key=lambda key: hits[key])
     if not hits[best]:
@@ -51,7 +51,8 @@ def with_paths(table: TableFile, files: ImageFiles, path_column: str | None) -> 
     return replace(table, header=header, rows=rows, lines=[line for *_, line in found])
 
 
-def _keyword(column: str) -> str:
+def keyword(column: str) -> str:
+    """The identifier of `KEYS` that a column is called after, or ''."""
     plain = re.sub(r"[^a-z]", "", column.casefold())
     return next((key for key in KEYS if key.casefold() == plain), "")
 
@@ -60,8 +61,8 @@ def _column(table: TableFile, files: ImageFiles, path_column: str | None) -> str
     """The column that names DICOM files, or None where paths do, or nothing."""
     if path_column is not None:
         named = [name for name in table.header if name == path_column]
-        return next((name for name in named if _keyword(name) or _holds_uids(table, name)), None)
-    by_key = {key: column for column in table.header if (key := _keyword(column))}
+        return next((name for name in named if keyword(name) or _holds_uids(table, name)), None)
+    by_key = {key: column for column in table.header if (key := keyword(column))}
     of_uids = next((column for column in table.header if _holds_uids(table, column)), None)
     if (not by_key and of_uids is None) or PATH in table.header or _has_paths(table, files):
         return None

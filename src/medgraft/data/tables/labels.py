@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from medgraft.data.missing import is_missing
+from medgraft.data.names import as_seen
 from medgraft.errors import DataError
 from medgraft.types import Finding
 
@@ -50,8 +50,7 @@ def class_names(cells: Sequence[str], keep: Mapping[str, str] | None = None) -> 
 
 def _looks(text: str, whole: bool) -> str:
     """A text as the eye sees it, capitals aside from nothing."""
-    seen = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
-    seen = " ".join(seen.split())
+    seen = as_seen(text)
     if whole and re.fullmatch(r"-?\d+\.0*", seen):
         return re.sub(r"\.0*$", "", seen)
     return seen

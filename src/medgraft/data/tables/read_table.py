@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medgraft.data.listing import Listing
 from medgraft.data.tables.columns import with_label, with_split
-from medgraft.data.tables.dicom_lookup import with_paths
+from medgraft.data.tables.dicom_lookup import keyword, with_paths
 from medgraft.data.tables.files import TableFile, nothing_in, read_table_file
 from medgraft.data.tables.image_columns import ImageColumn, image_column, mask_column, names_nothing
 from medgraft.data.tables.images import ImageFiles
@@ -107,12 +107,14 @@ def _reading(
 def _with_images(reading: TableReading, files: ImageFiles, options: TableOptions) -> TableReading:
     """The same with the column that names the images, or the patients that they are of."""
     assert reading.table is not None
-    table = with_paths(reading.table, files, options.path_column)
-    images, problem = None, None
-    try:
-        images = image_column(table, files, options)
-    except DataError as error:
-        problem = error
+    table = reading.table
+    images, problem = _tried(table, files, options)
+    named = images is not None and 2 * images.matched.n_rows >= len(table.rows)
+    if not named or options.path_column or keyword(images.columns[-1] if images else ""):
+        # A name of a file is of one image; what stands in headers may be of a whole patient.
+        table = with_paths(table, files, options.path_column)
+        if table is not reading.table:
+            images, problem = _tried(table, files, options)
     if images is None or 2 * images.matched.n_rows < len(table.rows):
         wanted = options.path_column and table.named(options.path_column, "--path-column")
         people = by_patient(table, files, wanted)
@@ -123,6 +125,16 @@ def _with_images(reading: TableReading, files: ImageFiles, options: TableOptions
         assert problem is not None
         raise problem
     return replace(reading, table=table, images=images)
+
+
+def _tried(
+    table: TableFile, files: ImageFiles, options: TableOptions
+) -> tuple[ImageColumn | None, DataError | None]:
+    """The column that names the images, or why there is none."""
+    try:
+        return image_column(table, files, options), None
+    except DataError as error:
+        return None, error
 
 
 def _refuse_unsure(table: TableFile, images: ImageColumn, root: Path) -> None:
