@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraft.data.folders.left_out_folders import without_copies
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
+from medgraft.data.scan import scan
 from medgraft.data.unlabelled import find_images
 from medgraft.errors import AmbiguousDataError, DataError, UnreadableDataError
 from medgraft.types import Geometry, ImageTable
@@ -160,6 +162,27 @@ def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
     assert table.reading.left_out == (("set", 3, "a copy of the folder around it"),)
     (finding,) = [one for one in table.findings if one.check == "copied_folder"]
     assert "set was left out: 3 images" in finding.text
+
+
+def test_other_pictures_of_the_same_names_and_sizes_are_no_copy(tmp_path):
+    """Uncompressed files of one size in pixels have one size in bytes."""
+    for root in ("", "set/"):
+        for name in ("no/1.bmp", "no/2.bmp", "yes/3.bmp"):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((root + name).encode().ljust(60))
+    images, left_out = without_copies(scan(tmp_path))
+    assert (len(images), left_out) == (6, [])
+
+
+def test_a_test_split_inside_the_folder_is_no_copy_of_it(tmp_path):
+    for root in ("", "test/"):
+        for name in ("no/1.png", "no/2.png", "yes/3.png"):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode())
+    images, left_out = without_copies(scan(tmp_path))
+    assert (len(images), left_out) == (6, [])
 
 
 @pytest.mark.parametrize("copy", ["set_copy", "set (1)", "Copy of set", "set - Kopie (2)", "v2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,26 @@ def test_lines_are_carried_out(table: ImageTable, tmp_path: Path) -> None:
     fixed = apply_overrides(table, path)
     assert fixed.labels.tolist() == [0, 1, 1]
     assert fixed.groups.tolist() == ["p", "p", "a much longer name"]
-    (finding,) = fixed.findings
-    assert dict(finding.numbers) == {"exclude": 1, "relabel": 1, "group": 1}
+    counted, new = fixed.findings
+    assert dict(counted.numbers) == {"exclude": 1, "relabel": 1, "group": 1}
+    assert (new.check, new.severity, new.images) == ("overrides_new_group", "warn", ("b/3.png",))
     assert fixed.fingerprint != table.fingerprint
     assert apply_overrides(table, written(tmp_path)).fingerprint == table.fingerprint
+
+
+def test_a_patient_is_joined_by_the_name_that_a_person_sees(
+    table: ImageTable, tmp_path: Path
+) -> None:
+    """Groups say where they were read, `column:P07`; whoever writes a line does not."""
+    groups = np.array(["column:P07", "column:P08", "column:P08", "name:P09"])
+    table = replace(table, groups=groups)
+    path = written(tmp_path, "b/3.png,group,P07,", "b/4.png,group,column:P08,")
+    fixed = apply_overrides(table, path)
+    assert fixed.groups.tolist() == ["column:P07", "column:P08", "column:P07", "column:P08"]
+    assert [one.check for one in fixed.findings] == ["overrides"]
+    two = replace(table, groups=np.array(["column:P07", "name:P07", "x", "y"]))
+    with pytest.raises(DataError, match=r"line 2: group P07 may be column:P07 or name:P07"):
+        apply_overrides(two, written(tmp_path, "b/3.png,group,P07,"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ file.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,6 +117,7 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
     row_of = {str(id): row for row, id in enumerate(table.ids.tolist())}
     labels, kept = table.labels.copy(), np.ones(len(table), bool)
     groups = table.groups.astype(object)  # names of any length
+    known, alone = set(table.groups.tolist()), set[str]()
     gone = {}
     for one in overrides:
         row = row_of[one.path]
@@ -133,7 +134,8 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
                 )
             labels[row] = table.classes.index(one.value)
         else:
-            groups[row] = one.value
+            groups[row] = _group_of(one, known, path)
+            alone |= {one.path} if groups[row] not in known else set()
     counts = np.bincount(labels[kept & (labels >= 0)], minlength=len(table.classes))
     if (counts == 0).any():
         empty = table.classes[int(counts.argmin())]
@@ -144,7 +146,41 @@ def apply_overrides(table: ImageTable, path: Path) -> ImageTable:
     return replace(
         changed,
         skipped=(*table.skipped, *gone.values()),
-        findings=(*table.findings, *_told(overrides, path)),
+        findings=(*table.findings, *_told(overrides, path), *_new_groups(changed, alone, path)),
+    )
+
+
+def _group_of(one: Override, known: Collection[str], path: Path) -> str:
+    """The group that a line names, whole or without what says where it was read; or a new one."""
+    if one.value in known:
+        return one.value
+    named = sorted(group for group in known if group.partition(":")[2] == one.value)
+    if len(named) > 1:
+        raise DataError(
+            f"{path}, line {one.line}: group {one.value} may be {' or '.join(named)}; give one of "
+            "them in full"
+        )
+    return named[0] if named else one.value
+
+
+def _new_groups(changed: ImageTable, moved: Collection[str], path: Path) -> tuple[Finding, ...]:
+    """Groups that a file made of one image each: perhaps the name of another was meant."""
+    names, counts = np.unique(changed.groups, return_counts=True)
+    single = set(names[counts == 1].tolist())
+    pairs = zip(changed.ids.tolist(), changed.groups.tolist(), strict=True)
+    found = [id_ for id_, group in pairs if id_ in moved and group in single]
+    if not found:
+        return ()
+    said = ", ".join(found[:3]) + (" and others" if len(found) > 3 else "")
+    return (
+        Finding(
+            "overrides_new_group",
+            "warn",
+            f"{path.name} puts {len(found):,} images into groups that no other image has: {said}.",
+            {"images": len(found)},
+            tuple(found[:12]),
+            remedy="If the group of other images was meant, name it as predictions.parquet does.",
+        ),
     )
 
 

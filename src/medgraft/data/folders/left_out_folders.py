@@ -33,6 +33,8 @@ def without_copies(found: Scan) -> tuple[list[Parts], list[tuple[str, int, str]]
             (folder[-1], *path) for path in inside
         }
         copied = [path for path in inside if path in around and _same(found.root, folder, path)]
+        if split_of(folder[-1]) or not _all_equal(found.root, folder, folder[:-1], copied):
+            continue  # copies across splits are a leak to be found
         if inside and len(copied) >= COPIED * len(inside):
             what = "/".join(folder)
             more = len(inside) - len(copied)
@@ -85,10 +87,13 @@ def _is_copy_by_name(copy: str, kept: str) -> bool:
 def _is_twin(root: Path, copy: Parts, kept: Parts, below: Mapping[Parts, set[Parts]]) -> bool:
     """Whether nearly all files of a folder are those of another, byte by byte."""
     common = sorted(below[copy] & below[kept])
-    if len(common) < COPIED * len(below[copy]):
-        return False
-    sample = common[:: max(1, len(common) // LOOKED_AT)]
-    same = sum(_equal(root.joinpath(*copy, *p), root.joinpath(*kept, *p)) for p in sample)
+    return len(common) >= COPIED * len(below[copy]) and _all_equal(root, copy, kept, common)
+
+
+def _all_equal(root: Path, a: Parts, b: Parts, paths: Sequence[Parts]) -> bool:
+    """Whether nearly all of these files are the same in two folders; of many a sample is read."""
+    sample = sorted(paths)[:: max(1, len(paths) // LOOKED_AT)]
+    same = sum(_equal(root.joinpath(*a, *p), root.joinpath(*b, *p)) for p in sample)
     return same >= COPIED * len(sample)
 
 
