@@ -31,9 +31,11 @@ def test_folders_are_listed_with_what_may_be_chosen(page: Opened, tmp_path):
     assert found["pictures"] == 2
     assert found["above"][-1]["path"] == str(tmp_path)
     assert page.get("/api/folders").status == 200
-    gone = page.get(f"/api/folders?path={tmp_path}/gone")
-    assert gone.status == 400
-    assert "no folder" in gone.error
+    for path in (f"{tmp_path}/gone", "~nosuchuser/x"):
+        gone = page.get(f"/api/folders?path={path}")
+        assert gone.status == 400
+        assert "no folder" in gone.error
+    assert page.post("/api/readings", {"data": "~nosuchuser/x"}).status == 400
 
 
 def test_how_a_folder_was_read_is_told_with_pictures(page: Opened, tmp_path):
@@ -135,6 +137,20 @@ def test_what_is_dropped_is_copied_and_read(page: Opened, tmp_path):
     assert page.read(path)["found"]["title"] == "24 images, read as class/image"
     assert page.post(f"/api/uploads/{id}/end").status == 404
     assert [one for one in page.home.data.iterdir() if one.name.startswith(".")] == []
+
+
+def test_a_drop_of_which_files_are_gone_is_no_data(page: Opened):
+    """As where medgraft was started once more while they were copied."""
+    id = page.post("/api/uploads", {"name": "x", "files": 2, "bytes": 2}).json["id"]
+    page.ask("POST", f"/api/uploads/{id}", batch(("a/1.png", b"1")))
+    page.home.make()  # by a second start, which finds the first one
+    page.ask("POST", f"/api/uploads/{id}", batch(("a/2.png", b"2")))
+    (page.home.data / f".{id}" / "a" / "1.png").unlink()
+    refused = page.post(f"/api/uploads/{id}/end")
+    assert refused.status == 400
+    assert "1 of 2 dropped files arrived" in refused.error
+    page.ask("POST", f"/api/uploads/{id}", batch(("a/1.png", b"1")))
+    assert page.post(f"/api/uploads/{id}/end").status == 200
 
 
 def test_a_table_alone_is_data_itself(page: Opened):

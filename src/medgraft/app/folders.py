@@ -18,6 +18,15 @@ TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".gif", ".jp2")
 
 
+def at_home(text: str) -> Path:
+    """The path, `~` being the user's own folder; that of a stranger stays as it is."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def listed(path: str) -> dict[str, Any]:
     """Folders and tables in a folder, and how many pictures lie in it; '' for the user's own.
 
@@ -26,7 +35,7 @@ def listed(path: str) -> dict[str, Any]:
     DataError
         It is no folder, or cannot be looked into.
     """
-    folder = Path(path).expanduser() if path else Path.home()
+    folder = at_home(path) if path else Path.home()
     folder = folder.absolute()
     if folder.is_file():
         folder = folder.parent

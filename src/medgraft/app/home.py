@@ -39,7 +39,7 @@ class Home:
     folder: Path
 
     def make(self) -> None:
-        """Make its folders, for nobody but the user, and remove what drops left unfinished.
+        """Make its folders, for nobody but the user.
 
         Raises
         ------
@@ -51,7 +51,10 @@ class Home:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("runs", *OWN):
                 (self.folder / name).mkdir(exist_ok=True, mode=0o700)
-        for path in (self.folder / "data").glob(".*"):
+
+    def tidy(self) -> None:
+        """Remove what drops left unfinished; for the one server that takes drops into it."""
+        for path in self.data.glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
 
     @property

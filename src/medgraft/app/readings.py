@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medgraft.app.folders import count_pictures
+from medgraft.app.folders import at_home, count_pictures
 from medgraft.app.home import NotFoundError
 from medgraft.app.plain_words import without_flags
 from medgraft.errors import AmbiguousDataError, Choice, DataError, MedgraftError
@@ -272,7 +272,7 @@ def _typed(data: str) -> str:
             f"{text} is a path of Windows, and medgraft runs on {platform.system()} here, which "
             "calls that folder something else; find it by Choose a folder or table"
         )
-    path = Path(text).expanduser()
+    path = at_home(text)
     if not path.is_absolute():
         example = "C:\\images" if os.name == "nt" else "/home/me/images"
         raise DataError(f"{text} is no whole path; type it from its start, such as {example}")

@@ -51,6 +51,7 @@ def run(
         started(address, file)
         return
     with bind((LOOPBACK, port)) as listening:
+        home.tidy()
         key = Key(listening.getsockname()[1])
         app = App(home, read, program, lambda: setattr(server, "should_exit", True))
         config = uvicorn.Config(

@@ -55,7 +55,7 @@ class Uploads:
         folder = self.home.data / f".{id}"
         with explained(folder):
             folder.mkdir(mode=0o700)
-        self._open[id] = _Drop(folder, name, free)
+        self._open[id] = _Drop(folder, name, free, files)
         return id
 
     async def take(self, id: str, body: AsyncIterator[bytes]) -> int:
@@ -74,8 +74,21 @@ class Uploads:
         return drop.files
 
     def end(self, id: str) -> str:
-        """Give the drop its name; where it lies, or the one table that it is."""
+        """Give the drop its name; where it lies, or the one table that it is.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such drop.
+        DataError
+            Fewer files lie there than were dropped: what is left of them is not what was meant.
+        """
         drop = self._drop(id)
+        here = sum(path.is_file() for path in drop.folder.rglob("*"))
+        if here != drop.expected:
+            raise DataError(
+                f"{here:,} of {drop.expected:,} dropped files arrived; drop them once more"
+            )
         inside = list(drop.folder.iterdir())
         whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else drop.folder
         name = whole.name if whole is not drop.folder else drop.name
@@ -99,8 +112,8 @@ class Uploads:
 
 
 class _Drop:
-    def __init__(self, folder: Path, name: str, free: int) -> None:
-        self.folder, self.name, self.left = folder, name, free
+    def __init__(self, folder: Path, name: str, free: int, expected: int) -> None:
+        self.folder, self.name, self.left, self.expected = folder, name, free, expected
         self.files = 0
 
     async def take(self, body: AsyncIterator[bytes]) -> None:

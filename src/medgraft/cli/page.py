@@ -51,11 +51,12 @@ def page(
 
     for module in ("starlette", "uvicorn"):
         optional(module, "serve")
+    from medgraft.app.folders import at_home
     from medgraft.app.home import Home, default_home
     from medgraft.app.launcher import install_launcher
     from medgraft.app.run import run, show
 
-    place = Home((home or default_home()).expanduser().absolute())
+    place = Home(at_home(str(home or default_home())).absolute())
     if launcher:
         typer.echo(f"written: {install_launcher(place.folder)}")
         return
