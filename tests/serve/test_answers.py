@@ -24,7 +24,7 @@ from serving import NAME, PLACE, Running, form, png, running, until
 from starlette.formparsers import MultiPartParser
 
 from medgraft.bundle.predict import Classification, Prediction, predict_files
-from medgraft.errors import BackboneError, DataError
+from medgraft.errors import BackboneError, DataError, ScenarioError
 from medgraft.serve.limits import MIB, Limits
 from medgraft.serve.model import bundle_sha256
 from medgraft.serve.run import Door, bound, check_key, is_loopback
@@ -36,7 +36,7 @@ from medgraft.serve.schema import (
     ImageAnswer,
     Predicted,
 )
-from medgraft.serve.service import answer_json
+from medgraft.serve.service import Looked, Service, answer_json
 from medgraft.serve.words import why_no_depth
 from medgraft.types import Scenario
 from numpy_model import ByBrightness
@@ -203,6 +203,28 @@ def test_why_a_classifier_has_no_map_at_each_depth(
     classifier: Any = SimpleNamespace(networks=(network,), members=(), scenario=scenario)
     assert why_no_depth(classifier).startswith(said)
     assert bool(why_no_depth(classifier)) == bool(said)
+
+
+def test_a_layer_that_is_named_a_thousand_times_has_one_map(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Looked] = []
+
+    async def explain(_: Service, __: object, looked: Looked) -> None:
+        asked.append(looked)
+        raise ScenarioError("enough")
+
+    monkeypatch.setattr(Service, "explain", explain)
+    server.ask("/v1/explain?method=gradcam&taps=" + ",".join(["a", "b"] * 500), form(png()))
+    assert asked[0].taps == ("a", "b")
+
+
+def test_a_page_from_elsewhere_sends_nothing_and_one_of_this_server_does(server: Running) -> None:
+    for origin in ("https://elsewhere.example", "null", "http://127.0.0.1:1"):
+        refused = server.ask("/v1/predict", form(png()), Origin=origin)
+        assert (refused.status, refused.code) == (403, "wrong_origin")
+    own = f"http://127.0.0.1:{server.port}"
+    assert server.ask("/v1/predict", form(png()), Origin=own).status == 200
 
 
 def test_explain_knows_no_such_tap(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def test_the_refused_sender_sees_the_answer(server: Running) -> None:
 def test_the_table_names_each_limit_and_code() -> None:
     text = DOCS.read_text(encoding="utf-8")
     codes = {*REFUSED, "request_too_large", "busy", "slow_upload", "out_of_time", "not_ready"}
-    codes |= {"unauthorized", "wrong_host", "no_such_map", "internal"}
+    codes |= {"unauthorized", "wrong_host", "wrong_origin", "no_such_map", "internal"}
     assert codes <= set(re.findall(r"`(\w+)`", text))
     for name, value in dataclasses.asdict(Limits()).items():
         shown = f"{value >> 20} MiB" if name.endswith("bytes") else f"{value:g}"

@@ -144,6 +144,8 @@ def test_cases_of_the_study_come_in_order(tmp_path: Path) -> None:
         assert found[0].probabilities["1"] == pytest.approx(0.99)
         server.service.names = False
         assert server.ask("/v1/cases").json == {"cases": []}
+    with running(door=Door("127.0.0.1", 0, key="k"), about=about) as server:
+        assert server.ask("/v1/cases", Authorization="Bearer k").json == {"cases": []}
     with running(door=Door("0.0.0.0", 0, allow_without_key=True), about=about) as server:
         assert server.ask("/v1/cases").json == {"cases": []}
     (tmp_path / "predictions.parquet").write_bytes(b"damaged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -131,7 +132,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         classes = service.model.fitted.classes
         if target and target not in classes:
             raise _no_such_map(f"a target {target[:40]!r}", classes, "target")
-        asked = Looked(method, tuple(filter(None, taps.split(","))), target)
+        asked = Looked(method, tuple(dict.fromkeys(filter(None, taps.split(",")))), target)
         try:
             canvas, found = await service.explain(request, asked)
         except (BackboneError, ScenarioError) as error:
@@ -139,7 +140,8 @@ def _model_routes(app: FastAPI, service: Service) -> None:
                 422, "no_such_map", str(error), "the model has the map that is asked for",
                 "leave taps away, or ask for method=auto",
             ) from error  # fmt: skip
-        return JSONResponse({"model": service.model.described(), **_maps_json(canvas, found)})
+        maps = await asyncio.to_thread(_maps_json, canvas, found)  # others are answered meanwhile
+        return JSONResponse({"model": service.model.described(), **maps})
 
     jpeg = {200: {"content": {"image/jpeg": {}}}, **refused}
 

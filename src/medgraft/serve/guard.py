@@ -82,6 +82,11 @@ class Guard:
                 421, "wrong_host", "a name of this server that it does not go by",
                 "without a key it answers to its own address alone", "ask it by that, or set a key",
             )  # fmt: skip
+        if self.hosts and scope["method"] == "POST" and _from_elsewhere(headers, host):
+            raise RequestError(
+                403, "wrong_origin", "a request that a page from elsewhere sends",
+                "without a key this server works for its own page and for programs", "set a key",
+            )  # fmt: skip
         if self.key and scope["path"] not in OPEN and not self._knows(headers):
             raise RequestError(
                 401, "unauthorized", "a request without the key", "this server asks for one",
@@ -109,6 +114,12 @@ class Guard:
             for frame in traceback.extract_tb(error.__traceback__)
         ]
         LOG.error("%s at %s", type(error).__name__, " ".join(places[-4:]))
+
+
+def _from_elsewhere(headers: Mapping[bytes, bytes], host: str) -> bool:
+    """Whether a browser says that another page sent it; programs say nothing."""
+    origin = headers.get(b"origin", b"").decode("latin-1").lower()
+    return bool(origin) and origin.partition("://")[2] != host
 
 
 class _Call:

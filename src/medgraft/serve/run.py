@@ -69,7 +69,8 @@ def serve(
 def config(served: ServedModel, door: Door, limits: Limits) -> uvicorn.Config:
     """Of uvicorn: one process, no access log, nothing read from the environment."""
     own = is_loopback(door.host)
-    service = Service(served, limits, names=own)
+    # Who sets a key expects others than the one who may read the study's folder.
+    service = Service(served, limits, names=own and not door.key)
     app = make_app(service)
     hosts = () if door.key or not own else (*LOOPBACK_NAMES, door.host)
     return uvicorn.Config(
