@@ -99,7 +99,13 @@ def looked_before(out: Path, fingerprint: str) -> list[str]:
 def _leave(
     finished: Study, table: ImageTable, store: RunStore, extractor: Extractor, command: str
 ) -> None:
-    """Write what a finished study of a table leaves in its folder, `result.json` last."""
+    """Write what a finished study of a table leaves in its folder, `result.json` last.
+
+    That of an earlier session, which Ctrl-C ended with a report, goes first.
+    """
+    earlier = load_object(store.folder / "result.json")
+    if (earlier.get("budget") or {}).get("interrupted"):
+        store.withdraw()
     given = bool((table.splits == "test").any())
     shown = report_input(finished, extractor, command, test_given=given)
     write_report(store.folder / "report.html", shown)

@@ -52,18 +52,21 @@ class FakeSession:
 def test_audits_are_made_while_there_is_time_and_what_was_decided_stands() -> None:
     session = FakeSession()
     clock = AuditClock(100.0, 80, session)  # type: ignore[arg-type]
-    clock.a_pair = 0.5
+    clock.a_pair = {"k": 0.5, "slow": 8.0}
     session.spent = 30.0
     assert clock.pairs("a", "k", 3) == 80
-    clock.learn(80, 50.0, 40.0)  # ten seconds to finish each of the two that are left
+    clock.learn("k", 80, 50.0, 40.0)  # ten seconds to finish each of the two that are left
     session.spent = 60.0
     assert clock.pairs("b", "k", 2) == 40
     session.spent = 85.0
     assert clock.pairs("c", "k", 1) == 0  # ten pairs say nothing
+    session.spent = 0.0
+    assert clock.pairs("d", "slow", 0) == 0  # of a network that takes sixteen times as long
     assert [(row["key"], row["pairs"]) for row in session.events] == [
         ("a", 80),
         ("b", 40),
         ("c", 0),
+        ("d", 0),
     ]
     again = AuditClock(100.0, 80, FakeSession(session.events))  # type: ignore[arg-type]
     assert [again.pairs(name, "k", 1) for name in "abc"] == [80, 40, 0]
@@ -86,7 +89,7 @@ def test_few_images_are_timed_once_for_the_scenario_that_is_audited(
         clock.know(prepared)
         found = [clock.pairs(name, "deep", 2) for name in "ab"]
     assert timed == [([entries[1]], "images", None)]
-    assert clock.a_pair == pytest.approx(0.6)
+    assert clock.a_pair == {"deep": pytest.approx(0.6)}
     assert found == [80, 80]
 
 

@@ -15,8 +15,11 @@ from medgraft.data.phantom import write_phantoms
 from medgraft.errors import MedgraftError
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.files import StorageError
 from medgraft.run_folders import study_to_folder
+from medgraft.runs.read import open_run
 from medgraft.studies.options import StudyOptions
+from medgraft.studies.store import BesideModel
 from medgraft.types import FeatureSpec, ImageTable, Skipped
 
 OPTIONS = StudyOptions(budget=3600.0, heads=("logistic",), learning_curve=False, audit=False)
@@ -48,8 +51,11 @@ def outcomes(content: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.usefixtures("two_steps")
 def test_ctrl_c_leaves_a_report_of_what_is_known_and_resume_goes_on(
-    tmp_path: Path, graphs: Path
+    tmp_path: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
     write_phantoms(tmp_path / "images", n_patients=24, seed=3)
     table, run, cache = load(tmp_path / "images"), tmp_path / "run", Cache(tmp_path / "cache")
     (tmp_path / "cache").mkdir(exist_ok=True)
@@ -66,7 +72,16 @@ def test_ctrl_c_leaves_a_report_of_what_is_known_and_resume_goes_on(
     other = table.select(table.ids != table.ids[0])
     with pytest.raises(MedgraftError, match="different: data"):
         study_to_folder(other, OPTIONS, Extractor(cache, workers=2), run, resume=True)
+    assert "it was looked at once" in (run / "methods.md").read_text(encoding="utf-8")
+    write = BesideModel.write
+    with monkeypatch.context() as patch:
+        patch.setattr(BesideModel, "write", full)
+        with pytest.raises(StorageError):
+            study_to_folder(table, OPTIONS, Extractor(cache, workers=2), run, resume=True)
+    assert open_run(run).state != "finished"  # no old result beside a new report
+    assert BesideModel.write is write
     study_to_folder(table, OPTIONS, Extractor(cache, workers=2), run, resume=True)
+    assert "it was looked at 2 times" in (run / "methods.md").read_text(encoding="utf-8")
     second = json.loads((run / "result.json").read_text())
     assert outcomes(second) == {"probe": "done", "clahe": "done"}
     assert not second["budget"]["interrupted"]

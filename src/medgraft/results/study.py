@@ -96,7 +96,8 @@ class HowTo:
 
     seconds : of each step of the work, in the order in which they were done. test_given : whether
     the test split came with the data; else it was set aside, or there is none. sessions : in which
-    the work was done. fingerprint : of the data as it was read, which is that of `config.json`.
+    the work was done. looks : at the test split. fingerprint : of the data as it was read, which is
+    that of `config.json`.
     """
 
     command: str
@@ -108,6 +109,7 @@ class HowTo:
     n_folds: int = 5
     test_given: bool = False
     sessions: int = 1
+    looks: int = 1
     fingerprint: str = ""
 
 

@@ -38,7 +38,7 @@ from medgraft.studies.one_scenario import FindingChoice, choice_of, one_or_own
 from medgraft.studies.options import StudyOptions
 from medgraft.studies.panel_audits import AuditClock, panel_options, weakest_first
 from medgraft.studies.prepare import prepare
-from medgraft.studies.run import AUDITED, Study, run_study, versions
+from medgraft.studies.run import Study, run_study, versions
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
 from medgraft.studies.together import learned_together
@@ -143,12 +143,12 @@ def _studied(
             known=choices[name].alone,
         )
         folder = finish(name, study)
-        clock.learn(pairs, time.perf_counter() - start, study.seconds.get(AUDITED, 0.0))
+        clock.learn(key, study.pairs, time.perf_counter() - start, study.audit_seconds)
         oof[name] = study.unchanged
         if study.result.recommended in study.test:
             tested[name] = study.test[study.result.recommended]
         others = tuple(_other_readings(panel, name, study, extractor, folds))
-        found[name] = _finding(panel, name, folder, study, choices[name].own, others, pairs)
+        found[name] = _finding(panel, name, folder, study, choices[name].own, others)
     oof, tested = ({name: one[name] for name in names if name in one} for one in (oof, tested))
     result = PanelResult(
         metric=options.metric,
@@ -196,7 +196,6 @@ def _finding(
     study: Study,
     own: str,
     others: tuple[OtherReading, ...],
-    pairs: int,
 ) -> FindingResult:
     """A finding's figures; whether it is told from chance is found out with all others."""
     question = panel.question(name)
@@ -221,7 +220,7 @@ def _finding(
         tested=False,
         told="not told",
         others=others,
-        audit=None if audit is None else FindingAudit(audit.verdict, pairs),
+        audit=None if audit is None else FindingAudit(audit.verdict, study.pairs),
     )
 
 

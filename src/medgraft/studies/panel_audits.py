@@ -76,24 +76,25 @@ class AuditClock:
 
     def __init__(self, seconds: float, wanted: int, session: Session) -> None:
         self.seconds, self.wanted, self.session = seconds, wanted, session
-        self.a_pair = self.finishing = 0.0
+        self.a_pair: dict[str, float] = {}  # by the scenario that is audited
+        self.finishing = 0.0
         self._prepared: Prepared | None = None
         self._earlier = {row["key"]: int(row["pairs"]) for row in session.earlier("audit")}
 
     def pairs(self, name: str, key: str, left: int) -> int:
         """Pairs that the audit of a finding has time for, or 0; `left` findings are to be finished.
 
-        An audit of fewer than `LEAST_PAIRS` says nothing, and is not made. Before any was, what a
-        pair takes is reckoned by reading a few images for the scenario of that key.
+        An audit of fewer than `LEAST_PAIRS` says nothing, and is not made. Before any of the
+        scenario of that key was, what a pair takes is reckoned by reading a few images for it.
         """
         if not self.seconds:
             return 0
         if name not in self._earlier:
-            if not self.a_pair:
+            if key not in self.a_pair:
                 assert self._prepared is not None  # for the type checker
-                self.a_pair = seconds_a_pair(self._prepared, key, self.session)
+                self.a_pair[key] = seconds_a_pair(self._prepared, key, self.session)
             room = self.seconds - self.session.spent - left * self.finishing
-            pairs = min(self.wanted, int(room / max(self.a_pair, 1e-9)))
+            pairs = min(self.wanted, int(room / max(self.a_pair[key], 1e-9)))
             self._earlier[name] = pairs if pairs >= min(LEAST_PAIRS, self.wanted) else 0
             self.session.event("audit", key=name, pairs=self._earlier[name])
         return self._earlier[name]
@@ -103,8 +104,8 @@ class AuditClock:
         if self.seconds and self._prepared is None:
             self._prepared = prepared
 
-    def learn(self, pairs: int, seconds: float, audit_seconds: float) -> None:
+    def learn(self, key: str, pairs: int, seconds: float, audit_seconds: float) -> None:
         """What finishing a finding took, `audit_seconds` of it for an audit of so many pairs."""
         self.finishing = max(self.finishing, seconds - audit_seconds)
         if pairs:
-            self.a_pair = audit_seconds / pairs
+            self.a_pair[key] = audit_seconds / pairs

@@ -203,7 +203,7 @@ def check(table: ImageTable, options: StudyOptions, extractor: Extractor) -> Non
     """
     options = with_defaults(options, table, extractor)
     _plan(table, first_options(options), extractor, shorter_side(table.development))
-    subgroup_columns(table, options.subgroups, options.metric)
+    subgroup_columns(labelled(table), options.subgroups, options.metric)
     if options.site:
         _foldable(divided(table, options).development, options)
 

@@ -78,6 +78,8 @@ class _Race:
         self.decided: dict[str, dict[str, object]] = {}
         for row in session.earlier("race"):
             self.decided.setdefault(row["step"], {}).update(row)
+            self.pace = float(row.get("pace", self.pace))
+            self.deciding = float(row.get("deciding", self.deciding))
 
     # ----------------------------------------------------------------------- one step
 
@@ -152,12 +154,14 @@ class _Race:
         self, place: int, outcome: StepOutcome, stopped: tuple[StoppedScenario, ...] = ()
     ) -> None:
         """Note what became of a step, once."""
+        earlier = self.decided.get(self.steps[place].facts.name, {})
+        over = earlier.get("outcome", "begun") != "begun"  # in a session that this one goes on with
         seconds = self.session.seconds - self.began
+        if over:
+            seconds = float(earlier.get("seconds", seconds))  # type: ignore[arg-type]
         step = self.steps[place].with_facts(outcome=outcome, seconds=seconds, stopped=stopped)
         self.steps[place] = step
-        if "outcome" not in self.decided.get(step.facts.name, {}) or (
-            self.decided[step.facts.name]["outcome"] == "begun"
-        ):
+        if not over:
             rows = [dataclasses.asdict(one) for one in stopped]
             self.session.event(
                 "race",
@@ -165,6 +169,8 @@ class _Race:
                 outcome=outcome,
                 seconds=round(seconds, 3),
                 stopped=rows,
+                pace=round(self.pace, 4),
+                deciding=round(self.deciding, 3),
             )
         self.show(self.use())
 

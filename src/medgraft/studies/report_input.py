@@ -51,6 +51,7 @@ def report_input(
             n_folds=study.folds.n_folds,
             test_given=test_given,
             sessions=study.sessions,
+            looks=study.looks,
             fingerprint=study.fingerprint or result.table.fingerprint,
         ),
         test_evaluation=study.tested,

@@ -82,7 +82,9 @@ class Study:
     seconds : by step. training : of each scenario whose network was trained, by key. audits : by
     key, of the recommended scenario and of those that failed before it. beside : what is saved
     beside the classifier. sessions : in which it was done, more than one where it was resumed.
-    fingerprint : of the table as it was read, before a test split was set aside.
+    fingerprint : of the table as it was read, before a test split was set aside. looks : at the
+    test split. pairs : that the audit of the recommended scenario drew at most; audit_seconds : of
+    this session that audits took.
     """
 
     result: StudyResult
@@ -102,6 +104,9 @@ class Study:
     beside: BesideModel
     sessions: int = 1
     fingerprint: str = ""
+    looks: int = 1
+    pairs: int = 0
+    audit_seconds: float = 0.0
 
     def __repr__(self) -> str:
         metric = self.result.metric
@@ -196,8 +201,8 @@ class Chosen:
     estimates : the metric of every scenario by key, out of fold. drawn : the same under resamples.
     crossed : of the recommended scenario; validation its Evaluation on images as they are, least
     the lower end of what the surface leaves of it, by_site its figures where folds are sites; curve
-    what more images would bring, where that was asked for. pairs : of images, that the audit had
-    time for.
+    what more images would bring, where that was asked for. pairs : of images, that the audit of
+    what is recommended had time for.
     """
 
     choice: Recommendation
@@ -248,6 +253,7 @@ def choose(
     audited = None
     first = choice.recommended
     pairs = pairs_within(prepared, first, session) if options.audit else 0
+    drawn_for = {first: pairs}
     if pairs:
         if prepared.budget is None:
             for fewer in said_of_pairs(options.audit_pairs, pairs):
@@ -256,7 +262,8 @@ def choose(
         def audit(key: str) -> Audit:
             scenario = scenario_of(prepared.planned, key)
             size = pairs if key == first else pairs_within(prepared, key, session)
-            size = min(max(LEAST_PAIRS, size), options.audit_pairs)
+            # A model that fails is not left without another's audit, however late it is.
+            size = drawn_for[key] = min(max(LEAST_PAIRS, size), options.audit_pairs)
             cut = dataclasses.replace(options, audit_pairs=size)
             return audit_unseen(scenario, development, cut, session.extractor)
 
@@ -288,7 +295,7 @@ def choose(
         if prepared.sites is None
         else figures_by_site(crossed.unchanged, prepared.sites, options.site, options.metric),
         curve=curve,
-        pairs=pairs,
+        pairs=drawn_for.get(choice.recommended, pairs),
     )
 
 
@@ -356,6 +363,9 @@ def assemble(
         by_patient=tested.by_patient,
         seconds=session.all_step_seconds,
         sessions=session.sessions,
+        looks=session.looks(len(tested.predictions)),
+        pairs=chosen.pairs,
+        audit_seconds=session.step_seconds.get(AUDITED, 0.0),
         training={key: c.training for key, c in judged.items() if c.training is not None},
         audits=chosen.audited.audits if chosen.audited else {},
         beside=beside,

@@ -26,6 +26,11 @@ class Session:
         events = read_events(store.folder) if store is not None else []
         self._earlier = {name: [e for e in events if e["event"] == name] for name in DECIDED}
         self._before = _seconds_before(events)
+        self._looked = {
+            int(row.get("scenarios", 0))
+            for row in events
+            if row["event"] == "test split looked at" and row.get("images")
+        }
         self.sessions = max(1, sum(one["event"] in STARTS for one in events))
         self._steps_before = _steps_before(events)
         self._began = self._last = time.perf_counter()
@@ -43,6 +48,14 @@ class Session:
     def resumed(self) -> bool:
         """Whether an earlier session decided what the budget buys; then nothing is decided anew."""
         return bool(self._earlier["budget"])
+
+    def looks(self, scenarios: int) -> int:
+        """How often the test split was looked at, if so many scenarios are looked at now.
+
+        A run that was killed after its look and goes on sees the same figures again; one that was
+        stopped, reported and went on with more scenarios looks anew.
+        """
+        return len(self._looked | {scenarios})
 
     def end_step(self, step: str) -> None:
         """Note the seconds of a step that began when the one before ended."""

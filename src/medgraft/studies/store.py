@@ -134,6 +134,12 @@ class RunStore:
         with suppress(MedgraftError):  # a full disk, say, of which the error itself tells
             self.event("stopped", reason=type(error).__name__)
 
+    def withdraw(self) -> None:
+        """Take away an earlier session's result, which says that all here belongs to it."""
+        path = self.folder / "result.json"
+        with explained(path):
+            path.unlink(missing_ok=True)
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of that name in `run.jsonl`, in order; a line cut short is none."""
         return [row for row in read_events(self.folder) if row["event"] == name]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from medgraft.data.groups.keys import known
 from medgraft.evaluate.conformal import OwnProbability, cross_fit_sets, describe_sets, sets_at
 from medgraft.evaluate.metrics import judge
-from medgraft.evaluate.subgroups import subgroup_columns, subgroups_of
+from medgraft.evaluate.subgroups import subgroups_of
 from medgraft.features.extract import Extractor
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.profile.reference import Reference
@@ -62,6 +63,6 @@ def by_subgroup(
     operating = None if judged is crossed.unchanged else crossed.fitted.operating
     row_of = {id: row for row, id in enumerate(table.ids.tolist())}
     rows = np.array([row_of[id] for id in judged.ids.tolist()], np.int64)
-    every = subgroup_columns(table, options.subgroups, options.metric)
-    columns = {name: values[rows] for name, values in every.items()}
+    # That they hold sub-groups was checked before; unreadable images may have been some of them.
+    columns = {name: known(table.metadata[name])[rows] for name in options.subgroups}
     return subgroups_of(judged, columns, options.metric, operating)

@@ -118,7 +118,8 @@ def show_study(study: Study, out: Path, extractor: Extractor) -> None:
     show_questions(result)
     show_training(trainings(study, extractor), names, changed=study.folds.view is not None)
     if study.tested is not None:
-        show_evaluation(study.tested, "On the test split, looked at once")
+        often = "once" if study.looks == 1 else f"{study.looks} times"
+        show_evaluation(study.tested, f"On the test split, looked at {often}")
     if result.sets:
         tested = "test" in result.sets
         where = "the test images" if tested else "the development images, out of fold,"

@@ -85,7 +85,7 @@ GLOSSARY = {
     "true value 95 times in 100. A wide one means that few images were looked at.",
     "out-of-fold": "Said of a prediction on an image that was not learned from: the development "
     "images are dealt into folds, and each fold is judged by a classifier trained on the others.",
-    "test": "Images set aside. They were used for no choice and looked at once, at the end.",
+    "test": "Images set aside. They were used for no choice, and looked at when all were made.",
     "group": "Images that belong together, such as those of one patient, and are never split "
     "between learning and judging.",
     "scenario": "One complete recipe from pixels to probabilities.",

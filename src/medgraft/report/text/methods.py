@@ -126,7 +126,16 @@ def _splits(content: ReportInput) -> str:
     return (
         f"The test set ({_counted(test)}) was {how}. It was used for no choice: scenario, "
         "hyperparameters, calibration and threshold were fixed on the other "
-        f"{_counted(table.development)}, and it was looked at once."
+        f"{_counted(table.development)}, and {_looked(content.how.looks)}."
+    )
+
+
+def _looked(looks: int) -> str:
+    if looks == 1:
+        return "it was looked at once"
+    return (
+        f"it was looked at {looks} times: the study was stopped, left a report with figures of the "
+        "test set, and went on with more scenarios, so that whoever let it go on may know them"
     )
 
 
