@@ -75,6 +75,7 @@ def test_the_terminal(
         planned=[SimpleNamespace(scenario=one) for one in content.scenarios],
         training={},
         folds=SimpleNamespace(view=None),
+        looks=1,
     )
     terminal.show_study(study, Path("run"), None)  # type: ignore[arg-type]
     check("terminal.txt", capsys.readouterr().out.splitlines())
