@@ -68,7 +68,7 @@ def view(grey: Any, rng: np.random.Generator) -> Any:
         round((SIZE - length) / 2 + rng.uniform(-0.1, 0.1) * SIZE) for length in (width, height)
     )
     canvas.paste(turned, (left, top))
-    made = np.asarray(canvas, dtype=np.float32)
+    made: Floats = np.asarray(canvas, dtype=np.float32)
     made = 255 * (made / 255) ** math.exp(rng.uniform(-0.4, 0.4))
     made = (made - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-25, 25)
     for _ in range(int(rng.integers(0, 4))):
@@ -117,7 +117,7 @@ def trained(grey: Any, labels: Ints, seed: int, extractor: medgraft.Extractor) -
             batch = batch.contiguous(memory_format=torch.channels_last)
             loss = functional.cross_entropy(network(batch), y, label_smoothing=0.1)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += float(loss.detach())

@@ -173,7 +173,8 @@ def _on(
     And the thresholds that it has out of fold, chosen on all of its images: those of both runs may
     lie in one of its folds. A scenario that could not read one of them is left out.
     """
-    found, points = {}, {}
+    found: dict[str, Predictions] = {}
+    points: dict[str, Floats] = {}
     for key, p in side.items():
         if not np.isin(ids, p.ids).all():
             continue
