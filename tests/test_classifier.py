@@ -8,7 +8,9 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import expit, softmax
@@ -152,6 +154,52 @@ def test_without_groups_copies_of_an_image_stay_together(
 ) -> None:
     oof = quick().fit(np.concatenate([X, X]), np.concatenate([y, y])).oof_
     np.testing.assert_array_equal(oof.fold[:40], oof.fold[40:])
+
+
+def test_a_copy_under_another_patient_is_judged_with_its_twin(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], y: NDArray[np.str_]
+) -> None:
+    twice, labels = np.concatenate([X, X]), np.concatenate([y, y])
+    named = [f"p{row}" for row in range(80)]
+    for groups in (named, [None] * 40 + named[40:]):
+        oof = quick().fit(twice, labels, groups=groups).oof_
+        np.testing.assert_array_equal(oof.fold[:40], oof.fold[40:])
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], y: NDArray[np.str_]
+) -> None:
+    classifier = quick().fit(X, y)
+    before = classifier.predict(X)
+    few = np.where(np.arange(40) == 0, "one of its kind", y)
+    for one in (classifier, quick()):
+        with pytest.raises(FitError):
+            one.fit(X, few)
+    np.testing.assert_array_equal(classifier.predict(X), before)
+    fresh = quick()
+    with pytest.raises(FitError):
+        fresh.fit(X, few)
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+def test_pandas_missing_patients_are_images_of_their_own(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], y: NDArray[np.str_]
+) -> None:
+    groups = pd.array([pd.NA if row % 2 else f"p{row // 4}" for row in range(40)], dtype="string")
+    oof = quick().fit(X, y, groups=groups).oof_
+    assert len(np.unique(oof.groups)) == 30
+
+
+def test_grid_search_hands_patients_on_where_it_is_told_to(
+    quick: Callable[..., TransferClassifier], X: NDArray[np.uint8], y: NDArray[np.str_]
+) -> None:
+    patients = np.array([f"p{row // 4}" for row in range(40)])
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = quick().set_fit_request(groups=True)
+        search = GridSearchCV(classifier, {"head": ["svm"]}, cv=StratifiedGroupKFold(2))
+        search.fit(X, y, groups=patients)
+    assert set(search.best_estimator_.oof_.groups) == set(patients)
 
 
 def test_a_weight_of_zero_leaves_an_image_out(

@@ -30,7 +30,7 @@ from medgraft.classifier_input import (
 )
 from medgraft.data.pixels.formats import Decoded
 from medgraft.data.preprocess import make_canvas, recipe_of
-from medgraft.data.split import Development, make_folds
+from medgraft.data.split import Development, keep_copies_together, make_folds
 from medgraft.errors import BackboneError, DataError
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
@@ -180,10 +180,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed=_seed(self.random_state),
         )
         extractor, images = self._extractor(), given_images(X)
-        self.multilabel_ = has_several_findings(y)
-        if self.multilabel_:
+        if has_several_findings(y):
             return self._fit_findings(options, extractor, images, y, groups, sample_weight)
-        self.classes_, table, weight = labelled_table(images, y, groups, sample_weight)
+        classes, table, weight = labelled_table(images, y, groups, sample_weight)
+        table = keep_copies_together(table)
         planned = self._planned(options, len(table), len(table.classes), extractor)
         folds = make_folds(table, options.n_folds, options.seed)
         development = Development(table, folds, weight)
@@ -191,7 +191,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         scenarios = [entry.scenario for entry in planned]
         judged = cross_fitted_all(scenarios, development, extractor)
         by_key = {each.predictions.scenario: each for each in judged}
-        self._keep(choose_tap([by_key[scenario.key] for scenario in scenarios]))
+        self._keep(choose_tap([by_key[scenario.key] for scenario in scenarios]), classes)
         extractor.cache.prune()
         return self
 
@@ -207,13 +207,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """`fit` of several findings an image."""
         marks = marks_of(y, len(images.sources))
         table, weight = weighed_table(images, groups, sample_weight)
-        marks = marks[table.ids.astype(np.int64)]
-        self.classes_ = np.arange(marks.shape[1])
+        table, marks = keep_copies_together(table), marks[table.ids.astype(np.int64)]
+        classes = np.arange(marks.shape[1])
         planned = self._planned(options, len(table), 2, extractor)
         self._read(images, table, planned, extractor)
         scenarios = [entry.scenario for entry in planned]
-        panel = Panel(table, tuple(f"y[:, {j}]" for j in self.classes_), marks)
-        self._keep(choose_taps(panel, weight, scenarios, options, extractor))
+        panel = Panel(table, tuple(f"y[:, {j}]" for j in classes), marks)
+        self._keep(choose_taps(panel, weight, scenarios, options, extractor), classes)
         extractor.cache.prune()
         return self
 
@@ -232,8 +232,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         spec = extractor.spec(self.backbone, list(taps), [self.pooling], resize=self.resize)
         _codes(images, table, spec, extractor)
 
-    def _keep(self, found: ChosenTap | tuple[ChosenTap, ...]) -> None:
-        """Keep what the classifier says of itself; of several findings as tuples."""
+    def _keep(self, found: ChosenTap | tuple[ChosenTap, ...], classes: NDArray[Any]) -> None:
+        """Keep what the classifier says of itself; of several findings as tuples.
+
+        All at once, so that a fit that fails leaves what was fitted before.
+        """
+        self.multilabel_, self.classes_ = isinstance(found, tuple), classes
         for name in ("fitted", "tap", "taps", "auroc", "oof", "threshold"):
             of = (
                 tuple(getattr(one, name) for one in found)

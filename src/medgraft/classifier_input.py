@@ -184,11 +184,19 @@ def _column(name: str, values: Any, n: int) -> NDArray[Any]:
     return column
 
 
+def _is_missing(value: object) -> bool:
+    """None, nan, '' and pandas' NA, which nobody can tell from anything."""
+    try:
+        return value is None or bool(value == "") or bool(value != value)
+    except TypeError:
+        return True
+
+
 def _groups(given: NDArray[Any], table: ImageTable) -> Strings:
     """Groups by name; where one is missing, the image is a group of its own."""
     named = np.array(
         [
-            own if value is None or value != value or value == "" else str(value)
+            own if _is_missing(value) else str(value)
             for value, own in zip(given.tolist(), table.groups.tolist(), strict=True)
         ]
     )
