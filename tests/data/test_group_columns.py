@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medgraft.data.groups.columns import column_candidates, rank_of
+from medgraft.data.groups.columns import PERSON, column_candidates, rank_of
 from medgraft.data.groups.grouping import apply_grouping
 from medgraft.errors import DataError
 
@@ -71,6 +71,29 @@ def test_columns_known_by_their_name(name, value):
     assert partition(groups) == partition(OWNER)
     assert (grouping.rule, grouping.guessed, findings) == (name, True, ())
     assert f"by column '{name}', because of its name" in grouping.text
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if rank_of(name) == PERSON])
+@pytest.mark.parametrize("value", ["2015{:04d}", "201503{:02d}0042", "20{:02d}"])
+def test_the_number_of_a_patient_may_begin_with_a_year(name, value):
+    groups, grouping, _ = grouped(**{name: [value.format(k + 1) for k in OWNER]})
+    assert partition(groups) == partition(OWNER)
+    assert grouping.rule == name
+
+
+def test_the_arm_of_a_trial_is_nobody_where_patients_are_named():
+    arm = ["ab"[owner % 2] for owner in OWNER]
+    patients = [f"u{owner:04d}x" for owner in OWNER]
+    for columns in ({"patient_id": patients, "group": arm}, {"group": arm, "patient_id": patients}):
+        groups, grouping, _ = grouped(**columns)
+        assert partition(groups) == partition(OWNER)
+        assert grouping.rule == "patient_id"
+    assert grouped(group=arm)[1].rule == "none"
+
+
+def test_a_patient_in_capitals_is_the_same_patient():
+    mixed = [f"{'pP'[i % 2]}{owner:02d}" for i, owner in enumerate(OWNER)]
+    assert partition(grouped(patient_id=mixed)[0]) == partition(OWNER)
 
 
 @pytest.mark.parametrize("name", ["hasta", "identifiant", "Fall", "key", "code", "ref"])

@@ -329,6 +329,19 @@ def test_a_pattern_with_a_slash_is_searched_in_the_whole_path():
     assert len(set(groups.tolist())) == 20
 
 
+def test_series_that_osirix_exports_are_not_patients():
+    """Every patient's are IM-0001, IM-0002, …, as those of a set of children's X-rays are."""
+    rows = [
+        (f"{'ab'[p % 2]}/P{p:03d}/IM-{s:04d}-{k:04d}.jpg", p)
+        for p in range(24)
+        for s in range(1, 4)
+        for k in range(2)
+    ]
+    (groups, _, findings), *_ = read([(path, path[0], str(p)) for path, p in rows])
+    assert partition(groups) == partition([p for _, p in rows])
+    assert findings == ()
+
+
 def test_what_counts_anew_is_said():
     (_, grouping, _), *_ = read(SURE["P, anew in each split"])
     assert "numbered anew in test, train" in grouping.text

@@ -120,6 +120,8 @@ def tree(*patterns: str) -> list[tuple[str, ...]]:
         (["{2018,2019,2020}/{a,b}/{1-4}.png"], "*/class/image"),
         (["a/{00012-00019}/{1-3}.png", "b/{00112-00119}/{1-3}.png"], "class/group/image"),
         (["{a,b}/{01-08}/{1-3}.png"], "class,group/group/image"),
+        (["{a,b}/{8801-8809}/{1-3}.png"], "class/group/image"),  # patients of both classes
+        (["{train,test}/{a,b}/patient_{4711-4719}/{1-3}.png"], "split/class/group/image"),
         (["{a,b}/P{001-008}/{left,right}/{1-3}.png"], "class,group/group/*/image"),
         (["XR_{HAND,ARM}/patient{00011-00018}/study1_{positive,negative}/{1-2}.png"],
          "*/group/{*}_{class}/image"),

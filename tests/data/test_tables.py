@@ -269,6 +269,7 @@ def test_uncertain_and_blank_findings_are_no_label(tmp_path):
         (["No Finding", "Mass|Nodule", "Mass", "Nodule"], "Mass", {"Mass": 6, "no Mass": 6}),
         (["none", "mass; nodule", "mass", "nodule"], "MASS", {"mass": 6, "no mass": 6}),
         (["['a' 'b']", "['a']", "['c']", "['c']"], "a", {"a": 6, "no a": 6}),
+        (["Mass|Nodule", "mass", "Nodule", "No Finding"], "mass", {"Mass": 6, "no Mass": 6}),
         (["a/b", "a", "b", "c"], "b", {"b": 6, "no b": 6}),
         ([f"{v}.5" for v in range(12)], ">=6", {">=6": 6, "<6": 6}),
         ([str(31 * v) for v in range(24)], "<31", {"<31": 1, ">=31": 23}),
@@ -385,6 +386,12 @@ def test_a_lone_column_of_a_test_is_the_label(tmp_path):
     assert counts(of(tmp_path, "test", ZERO_ONE)) == {"0": 6, "1": 6}
     with pytest.raises(DataError, match="has a 1 in is_train and is_test, and an image lies in on"):
         of(tmp_path, "label,is_train,is_test", AB, ["1"] * 6 + ["0"] * 6, ["1"] * 2 + ["0"] * 10)
+
+
+def test_folds_beside_a_test_set_are_what_is_learned_from(tmp_path):
+    fold = ["test" if i % 6 == 0 else str(i % 5) for i in N]
+    table = of(tmp_path, "label,fold", AB, fold)
+    assert Counter(table.splits.tolist()) == Counter(test=2, train=10)
 
 
 def test_folds_are_said_to_be_no_split(tmp_path):

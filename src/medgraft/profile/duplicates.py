@@ -153,7 +153,7 @@ SAME = _Kind(
     "the pixels are equal, the files differ",
     splits="severe",
     classes="severe",
-    groups="info",
+    groups="warn",
 )
 CONFIRMED = _Kind(
     "near_duplicates",

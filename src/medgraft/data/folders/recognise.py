@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from medgraft.data.folders.layout import Layout, Sentence
+from medgraft.data.groups.keys import numbered
 from medgraft.data.names import (
     is_no_class,
     is_numbered_class,
@@ -330,7 +331,10 @@ def _restarted(tree: _Tree, columns: Sequence[_Column], roles: list[str]) -> lis
 
 
 def _counted_anew(tree: _Tree, columns: Sequence[_Column], above: int, i: int) -> bool:
-    """Whether the names below each name above are 1, 2, 3 …, or the same ones everywhere."""
+    """Whether the names below each name above are 1, 2, 3 …, or the same such ones everywhere.
+
+    The same identifiers everywhere are the same patients, however they came into two classes.
+    """
     below: dict[str, set[str]] = defaultdict(set)
     for upper, name in tree.pairs(above, i):
         below[upper].add(name)
@@ -340,7 +344,7 @@ def _counted_anew(tree: _Tree, columns: Sequence[_Column], above: int, i: int) -
         return False  # people's names are not counted
     shared = Counter(name for names in below.values() for name in names)
     if sum(n == len(below) for n in shared.values()) >= 0.9 * len(shared):
-        return True
+        return numbered(columns[i].names)
     return all(_counts(names) for names in below.values())
 
 

@@ -29,6 +29,7 @@ from medgraft.data.groups.keys import (
 from medgraft.types import Strings
 
 PERSON, THING, ANYTHING = 0, 1, 2  # the ranks of columns
+ARM = "group"  # a column that may hold patients, and the arms of a trial as well
 PERSONS = (
     "patient", "subject", "participant", "person", "individual", "donor", "volunteer", "proband",
     "animal", "mouse", "medicalrecord", "hospitalnumber", "healthid", "patid", "subjid", "ptid",
@@ -111,11 +112,17 @@ def column_candidates(metadata: Mapping[str, Strings], class_names: Strings) -> 
     metadata : columns (n,) of the user's table. class_names : (n,), '' where unknown.
     """
     found = []
+    persons = [
+        name for name in metadata if rank_of(name) == PERSON and name.strip().casefold() != ARM
+    ]
     for name, values in metadata.items():
         rank, keys = rank_of(name), known(values)
         if rank is None or not keys.any():
             continue
         repeating = repeats(keys, class_names)
+        few = repeating.n_keys < FEW and repeating.median >= MANY
+        if name.strip().casefold() == ARM and (persons or few):
+            rank = ANYTHING  # the arm of a trial, perhaps
         judged = _judged(rank, np.unique(keys[keys != ""]).tolist(), repeating)
         if judged is not None:
             why = "its values repeat as patients do" if rank == ANYTHING else "of its name"
@@ -138,8 +145,8 @@ def named_once(metadata: Mapping[str, Strings]) -> tuple[str, ...]:
 
 def _judged(rank: int, unique: list[str], found: Repeats) -> bool | None:
     """Whether to use a column unasked (True), to ask about it (False), or neither (None)."""
-    if found.n_keys < 2 or dates(unique):
-        return None
+    if found.n_keys < 2 or (rank != PERSON and dates(unique)):
+        return None  # the number of a patient may begin with a year
     if rank == PERSON:
         # the arm of a study, or the label itself
         if found.labels and found.n_keys <= found.n_classes and found.n_repeated:

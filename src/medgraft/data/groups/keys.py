@@ -24,7 +24,7 @@ LARGEST = 0.2  # no key has more than this share of the images
 LARGEST_KNOWN = 0.5  # nor more than this where names or words make it a patient's
 DENSE = 0.5  # numbers from 1 of which so many are used are a numbering
 DATE = re.compile(
-    r"(19|20)\d\d([-_./]?(0[1-9]|1[0-2])([-_./]?(0[1-9]|[12]\d|3[01]))?)?([-_ T]?\d{4,6})?"
+    r"(19|20)\d\d([-_./]?(0[1-9]|1[0-2])([-_./]?(0[1-9]|[12]\d|3[01])([-_ T]?\d{4,6})?)?)?"
     r"|(0?[1-9]|[12]\d|3[01])[-_./](0?[1-9]|[12]\d|3[01])[-_./]((19|20)?\d\d)"
 )
 
@@ -146,18 +146,30 @@ def _pure(cells: Ints, count: Ints, labelled: NDArray[np.number]) -> bool:
 def known(values: Strings) -> Strings:
     """The values (n,) without the blanks around them, '' for words that mean 'not known'.
 
-    Numbers of which some were written as 7 and some as 7.0 are the same.
+    Numbers of which some were written as 7 and some as 7.0 are the same, and so are words that
+    differ in capitals alone.
 
-    >>> known(np.array(["7", " 7.0", "nan"])).tolist()
-    ['7', '7', '']
+    >>> known(np.array(["7", " 7.0", "nan"])).tolist(), known(np.array(["p01", "P01"])).tolist()
+    (['7', '7', ''], ['P01', 'P01'])
     """
     bare = np.strings.strip(values.astype(np.str_))
-    found = np.where(np.isin(np.strings.lower(bare), list(NOBODY)), "", bare)
+    found = in_one_case(np.where(np.isin(np.strings.lower(bare), list(NOBODY)), "", bare))
     unique = [key for key in np.unique(found).tolist() if key]
     whole = {key: match[1] for key in unique if (match := re.fullmatch(r"(\d+)(?:\.0+)?", key))}
     if len(whole) < len(unique) or len({*whole.values()}) == len(whole):
         return found
     return np.array([whole.get(key, key) for key in found.tolist()], np.str_)
+
+
+def in_one_case(keys: Strings) -> Strings:
+    """Keys (n,), those that differ in capitals alone in one spelling, the first by code."""
+    unique = np.unique(keys).tolist()
+    first: dict[str, str] = {}
+    for key in unique:
+        first.setdefault(key.casefold(), key)
+    if len(first) == len(unique):
+        return keys
+    return np.array([first[key.casefold()] for key in keys.tolist()], np.str_)
 
 
 def varying(keys: Iterable[str]) -> list[str]:

@@ -25,6 +25,7 @@ from medgraft.data.groups.keys import (
     Candidate,
     dates,
     id_like,
+    in_one_case,
     nests,
     numbered,
     repeats,
@@ -99,7 +100,9 @@ def _by_habit(habit: Habit, paths: Paths) -> Candidate | None:
     pattern = habit.pattern
     if not _in_sample(pattern, paths):
         return None
-    keys = keys_by(pattern, paths.ids, paths.folders)
+    if habit.needs and not any(re.search(habit.needs, name) for name in paths.ids.tolist()):
+        return None
+    keys = in_one_case(keys_by(pattern, paths.ids, paths.folders))
     if (keys != "").mean() < MIN_FIT:
         return None
     by = f"by file names that look like {habit.name}"

@@ -32,11 +32,13 @@ class Habit:
     """How the files of some well-known medical sets are named, where the general rule errs.
 
     `short` are tempting shorter keys: equal where two images are of one patient, but perhaps also
-    where counting started anew, which is why they are tested and not grouped by.
+    where counting started anew, which is why they are tested and not grouped by. needs : what some
+    name must look like, where many sets have names of the pattern.
     """
 
     name: str
     pattern: str
+    needs: str = ""
     short: tuple[tuple[str, str], ...] = ()
     mere_numbers: bool = False
 
@@ -45,6 +47,7 @@ HABITS = (
     Habit(  # Kermany et al., Cell 172, 2018; bacteria and virus count persons separately
         "paediatric chest X-rays",
         r"person\d+_(?:bacteria|virus)|(?:NORMAL2-)?IM-\d+",
+        needs=r"person\d+_(?:bacteria|virus)|NORMAL2-IM",  # OsiriX exports every series as IM-0001
         short=(("personN", r"person\d+"), ("IM-N", r"IM-\d+")),
     ),
     Habit("NIH chest X-rays", r"^000\d{5}(?=_\d{3}\.)"),

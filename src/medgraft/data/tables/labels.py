@@ -156,7 +156,7 @@ def binarized(labels: Sequence[str], rule: str, column: str) -> list[str]:
             f"{', '.join(sorted(known)[:MANY])}"
         )
     return [
-        "" if not label else named[0] if named[0] in parts_of(label, mark) else f"no {named[0]}"
+        "" if not label else named[0] if {*named} & {*parts_of(label, mark)} else f"no {named[0]}"
         for label in labels
     ]
 

@@ -72,7 +72,7 @@ def choose_split(table: TableFile, wanted: str | None, taken: set[str]) -> Split
             return _by_flags(table, flags) if flags else _of_words(table, name)
     found: dict[tuple[Split | None, ...], SplitChoice] = {}
     for name in free:
-        choice = _of_words(table, name)
+        choice = _of_folds(table, name) or _of_words(table, name)
         said = {*choice.splits}
         if None not in said and len(said - {""}) > 1:
             found.setdefault(tuple(choice.splits), choice)
@@ -90,6 +90,18 @@ def _of_words(table: TableFile, name: str) -> SplitChoice:
     cells = table.column(name)
     said = {cell: split_of(cell) for cell in {*cells}}
     return SplitChoice((name,), [said[cell] for cell in cells])
+
+
+def _of_folds(table: TableFile, name: str) -> SplitChoice | None:
+    """A column of folds in which some rows have a split's word instead of a number."""
+    choice = _of_words(table, name)
+    if plain(name) not in FOLDS or not {"test", "val"} & {*choice.splits}:
+        return None
+    cells = [cell.strip() for cell in table.column(name)]
+    pairs = list(zip(cells, choice.splits, strict=True))
+    if not all(split is not None or cell.isdecimal() for cell, split in pairs):
+        return None
+    return SplitChoice((name,), ["train" if split is None else split for _, split in pairs])
 
 
 def split_of(cell: str) -> Split | None:
