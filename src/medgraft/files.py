@@ -231,7 +231,8 @@ def is_abandoned(path: Path, age: float = ABANDONED) -> bool:
 
 def flush(path: Path) -> None:
     """Ask the disk to hold the bytes of `path` before anything is built on them."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes what is open to be written alone.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
