@@ -16,7 +16,7 @@ from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
 from medgraft.report.pages.evaluation import EvaluationInput, headline, render_evaluation
 from medgraft.studies.store import read_learned_from, write_predictions
-from medgraft.types import Estimate, Operating, Predictions, SeenBefore, Skipped
+from medgraft.types import Estimate, Finding, Operating, Predictions, SeenBefore, Skipped
 
 AT = Operating(0.5, "highest balanced accuracy")
 SKIPPED = (Skipped("far/away.png", "the file ends before the picture does"),)
@@ -162,11 +162,65 @@ def test_a_metric_these_data_leave_undefined_gives_way_to_accuracy(
 ) -> None:
     evaluation = content.evaluation
     undefined = {**evaluation.estimates, "auroc": Estimate(np.nan, np.nan, np.nan, 90, "none")}
-    one = dataclasses.replace(
-        content, evaluation=dataclasses.replace(evaluation, estimates=undefined)
+    ill = np.zeros_like(evaluation.confusion)
+    ill[1] = (0, 90)
+
+    def said(confusion: np.ndarray, **others: Estimate) -> str:
+        changed = dataclasses.replace(
+            evaluation, confusion=confusion, estimates={**undefined, **others}
+        )
+        return headline(dataclasses.replace(content, evaluation=changed))
+
+    # Of one class nothing is told, though who calls everything so is always right.
+    alone = said(ill, accuracy=Estimate(1.0, 0.96, 1.0, 90, "Wilson"))
+    assert alone.startswith("90 images of hospital b are all of PNEUMONIA, so that nothing can be")
+    assert "nan" not in alone
+    # 95 in 100 are right by guessing where 95 in 100 are ill.
+    ill[0] = (0, 5)
+    guessed = said(ill, accuracy=Estimate(0.95, 0.88, 0.98, 95, "Wilson"))
+    assert guessed.startswith("It is not shown that PNEUMONIA is told from NORMAL: accuracy")
+
+
+def test_classes_that_these_images_lack_are_not_told_apart(content: EvaluationInput) -> None:
+    three = dataclasses.replace(
+        content.evaluation,
+        classes=("a", "b", "c"),
+        positive=None,
+        confusion=np.array([[40, 5, 0], [5, 40, 0], [0, 0, 0]]),
     )
-    assert "with accuracy" in headline(one)
-    assert "nan" not in headline(one)
+    said = headline(dataclasses.replace(content, evaluation=three))
+    assert said.startswith("2 classes are told apart")
+
+
+def test_figures_at_other_class_shares_stand_beside_the_usual_ones(
+    content: EvaluationInput,
+) -> None:
+    other = dataclasses.replace(
+        content.evaluation,
+        estimates={**content.evaluation.estimates, "ppv": Estimate(0.123, 0.1, 0.2, 90, "Wilson")},
+    )
+    stored = Finding("stored_values", "warn", "Some are darker.", remedy="Look at them.")
+    shares = {"NORMAL": 0.7, "PNEUMONIA": 0.3}
+    page = Page(
+        render_evaluation(
+            dataclasses.replace(content, adjusted=other, shares=shares, findings=(stored,))
+        )
+    )
+    assert "NORMAL 70.0 % and PNEUMONIA 30.0 %" in page.words
+    assert "At the class shares given" in page.words
+    assert "12.3 %" in page.words
+    assert "Some are darker. Look at them." in page.words
+
+
+def test_a_threshold_that_was_set_elsewhere_is_not_called_the_studys(
+    content: EvaluationInput,
+) -> None:
+    assert "The study chose that threshold" in Page(render_evaluation(content)).words
+    rule = "half of the way to as many positive as out of fold, set on 300 unlabelled images"
+    moved = dataclasses.replace(content.evaluation, operating=Operating(0.4, rule))
+    words = Page(render_evaluation(dataclasses.replace(content, evaluation=moved))).words
+    assert "That threshold was set at another place, on images without labels" in words
+    assert "The study chose" not in words
 
 
 # --------------------------------------------------------------------------- bundle

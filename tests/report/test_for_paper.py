@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import fabricate
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 
 from medgraft.report.pages.study import render, write_for_paper
 from medgraft.report.text import checklists, methods, references
+from medgraft.report.text.headline import headline
+from medgraft.results.recommendation import AuditResult
 from medgraft.results.study import ReportInput
-from medgraft.types import Finding
+from medgraft.scenario import Scenario
+from medgraft.types import Finding, Grouping
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,69 @@ def test_nothing_is_said_of_a_test_or_a_threshold_that_is_not_there(plain: Repor
     answers = {item.number: item.answer for item in checklists.claim(plain)}
     assert "test" not in answers["32"]
     assert answers["19"].startswith("no test; 5 folds")
+
+
+def test_what_was_chosen_for_all_findings_is_not_called_corrected(
+    content: ReportInput, plain: ReportInput
+) -> None:
+    for one in (content, plain):
+        said = " ".join(methods.paragraphs(one).values()) + headline(one)
+        assert "corrected for the choice" in said  # in Results also where there is no test
+        why = dataclasses.replace(one.result.why, for_all=True)
+        result = dataclasses.replace(one.result, why=why)
+        together = dataclasses.replace(one, result=result)
+        said = " ".join(methods.paragraphs(together).values()) + headline(together)
+        assert "corrected for the choice" not in said
+        assert "corrected for its having been chosen" not in said
+        assert "by the mean" in said
+        assert "corrected for the choice" not in render(together)
+
+
+def test_groups_are_told_as_they_were_known(content: ReportInput) -> None:
+    def data(**of_table: Any) -> str:
+        table = dataclasses.replace(content.result.table, **of_table)
+        result = dataclasses.replace(content.result, table=table)
+        return methods.paragraphs(dataclasses.replace(content, result=result))["Data"]
+
+    table = content.result.table
+    assert "groups, which no split tore apart (names carry what looks like a patient" in data()
+    torn = np.where(np.arange(len(table)) % 50 == 0, "shared", table.groups)
+    said = data(groups=torn)
+    assert "of which 1 have images on both sides of the test split" in said
+    assert "no split tore" not in said
+    assert "Which images are of one patient was not known" in data(grouping=Grouping())
+
+
+def test_a_distilled_network_and_one_that_failed_are_told(content: ReportInput) -> None:
+    key = "finetune/tf_efficientnet_lite0/blocks.4/deploydistilled/logistic"
+    recipe = dataclasses.replace(content.recipe, scenario=Scenario.from_key(key))
+    said = " ".join(methods.paragraphs(dataclasses.replace(content, recipe=recipe)).values())
+    assert "one network answers that learned to answer as they do [@hinton2015]" in said
+    assert "fitted to out-of-fold scores" not in said
+    failed = {"probe/x/y/svm": AuditResult("FAIL", 0.05, ())}
+    why = dataclasses.replace(content.result.why, audits=failed)
+    result = dataclasses.replace(content.result, why=why)
+    said = " ".join(methods.paragraphs(dataclasses.replace(content, result=result)).values())
+    assert "Before it 1 scenario was passed over" in said
+
+
+def test_an_answer_names_what_was_done_alone(content: ReportInput, plain: ReportInput) -> None:
+    def answers(one: ReportInput) -> dict[str, str]:
+        claim = {f"claim {item.number}": item.answer for item in checklists.claim(one)}
+        return claim | {f"tripod {item.number}": item.answer for item in checklists.tripod(one)}
+
+    as_is, changed = (
+        answers(dataclasses.replace(content, changed=changed)) for changed in (False, True)
+    )
+    assert "changed views" not in as_is["claim 30"]
+    assert "changed views" in changed["claim 30"]
+    assert "how far the parts differ" in as_is["tripod 16"]
+    assert "how far the parts differ" not in answers(plain)["tripod 16"]
+    classic = Scenario.from_key("finetune/tf_efficientnet_lite0/blocks.4/balancenone/logistic")
+    recipe = dataclasses.replace(content.recipe, scenario=classic)
+    assert "classes weigh as they are frequent" in answers(
+        dataclasses.replace(content, recipe=recipe)
+    )["tripod 13"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", references.ENTRIES)

@@ -20,7 +20,7 @@ from medgraft.audit.heatmap_clusters import HeatmapCluster
 from medgraft.audit.regions import Region, layout_of, regions_of
 from medgraft.audit.sample import balanced_sample
 from medgraft.audit.swap import Part, Swaps, Unit, draw_units, read_part
-from medgraft.errors import DataError
+from medgraft.errors import DataError, UnreadableDataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache
 from medgraft.results.evidence import (
@@ -181,9 +181,12 @@ def _read_parts(
         part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
         parts += [part] if part is not None else []
         skipped += missing
+    if not parts and not skipped:
+        raise DataError("no image to audit: the table holds no labelled image")
     if not parts:
-        first = skipped[0] if skipped else Skipped("the table", "it holds no labelled image")
-        raise DataError(f"no image to audit; the first left out: {first.source}: {first.reason}")
+        raise UnreadableDataError(
+            f"no image to audit; the first left out: {skipped[0].source}: {skipped[0].reason}"
+        )
     return parts, skipped
 
 

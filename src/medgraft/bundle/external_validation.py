@@ -19,7 +19,7 @@ from medgraft.bundle.seen_before import learned_from, recognise, shares_behind
 from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.bundle.wished_operating import at_wish
 from medgraft.data.pixel_findings import compare_with_rule
-from medgraft.errors import DataError
+from medgraft.errors import DataError, UnreadableDataError
 from medgraft.evaluate.conformal import check_alpha
 from medgraft.evaluate.curves import draw_curves
 from medgraft.evaluate.estimates import evaluate, evaluate_by_group
@@ -181,7 +181,7 @@ def evaluate_model(
         strange.prepare(table)
     predictions, skipped = fitted.predict(table)
     if not len(predictions):
-        raise DataError(
+        raise UnreadableDataError(
             f"none of {len(table)} images can be read; the first: "
             f"{skipped[0].source}: {skipped[0].reason}"
         )
@@ -254,6 +254,9 @@ def write_external(
             subgroups=found.subgroups,
             learned=found.learned,
             grades=found.grades,
+            adjusted=None if found.adjusted is None else found.adjusted.by_image,
+            shares=_used(found.adjusted),
+            findings=found.findings,
             command=command,
             version=importlib.metadata.version("medgraft"),
         ),
@@ -262,6 +265,13 @@ def write_external(
     facts = {"model": model, "data": data, "command": command, "version": version}
     write_json(answer, {**facts, "metric": found.metric, **found.json()})
     return page, answer
+
+
+def _used(adjusted: Adjusted | None) -> dict[str, float]:
+    """The class shares that adjusted figures reckon with, by class."""
+    if adjusted is None:
+        return {}
+    return dict(zip(adjusted.shares.classes, adjusted.shares.used, strict=True))
 
 
 def _adjusted(

@@ -16,7 +16,7 @@ from medgraft.report.text import formatting, seen_before
 from medgraft.report.text.headline import claim, gloss, operating_sentence
 from medgraft.results.curves import Curves
 from medgraft.results.figures import Evaluation, GradeFigures, SetFigures, Subgroups, UnlikeFigures
-from medgraft.types import Estimate, SeenBefore, Skipped
+from medgraft.types import Estimate, Finding, SeenBefore, Skipped
 
 SAME_SHARES = 0.05  # the largest difference of a class's share that goes without a word
 
@@ -31,7 +31,8 @@ class EvaluationInput:
     `with_seen` is what it would be with them (None where there are none). sets : how its
     prediction sets do, and unlike : how many images are unlike those learned from, where it keeps
     what says so. subgroups : of the columns asked for. grades : how far mistakes go, where
-    classes are grades.
+    classes are grades. adjusted : the figures at other class shares, which `shares` gives by class.
+    findings : on the images as they were read.
     """
 
     model: str
@@ -49,6 +50,9 @@ class EvaluationInput:
     unlike: UnlikeFigures | None = None
     subgroups: tuple[Subgroups, ...] = ()
     grades: GradeFigures | None = None
+    adjusted: Evaluation | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
     command: str = ""
     version: str = ""
 
@@ -74,6 +78,8 @@ def render_evaluation(content: EvaluationInput) -> str:
         columns[f"With the {formatting.count(content.seen.certain)} learned from"] = (
             content.with_seen
         )
+    if content.adjusted is not None:
+        columns["At the class shares given"] = content.adjusted
     sentence = (
         "All of this is about "
         f"{formatting.images_of_groups(evaluation.n_images, evaluation.n_groups)}. "
@@ -92,6 +98,7 @@ def render_evaluation(content: EvaluationInput) -> str:
             "caution": seen_before.of_evaluation(content.seen),
             "doubtful": seen_before.is_doubtful(content.seen),
             "shares_sentence": _shares_sentence(content),
+            "given_shares": _given_shares(content),
             **unsure.section(
                 {"By image": content.sets} if content.sets else {}, content.unlike, "these images"
             ),
@@ -154,6 +161,30 @@ def _shares_sentence(content: EvaluationInput) -> str:
     return (
         f"The classes are mixed differently here: {formatting.percent(now[most])} of these images "
         f"are {evaluation.classes[most]}, against {formatting.percent(then[most])} of those the "
-        "model learned from. Figures within a class (sensitivity, specificity, AUROC) do not "
-        "depend on the mix; accuracy, PPV, NPV and calibration do."
+        f"model learned from. {_what_depends(len(evaluation.classes))}"
+    )
+
+
+def _given_shares(content: EvaluationInput) -> str:
+    """Which shares the adjusted column reckons with; '' where there is none."""
+    if content.adjusted is None:
+        return ""
+    shares = formatting.join(
+        f"{name} {formatting.percent(share)}" for name, share in content.shares.items()
+    )
+    return (
+        "Beside the usual figures stand those at other class shares, which were given or estimated "
+        f"without labels: {shares}. There the label is the most probable class."
+    )
+
+
+def _what_depends(n_classes: int) -> str:
+    if n_classes == 2:
+        return (
+            "Figures within a class (sensitivity, specificity, AUROC) do not depend on the mix; "
+            "accuracy, PPV, NPV and calibration do."
+        )
+    return (
+        "The share of a class that is found does not depend on the mix; accuracy, calibration and "
+        "AUROC, which is of a class against all others, do."
     )

@@ -116,16 +116,21 @@ def _confusion(judged: Evaluation) -> dict[str, object]:
     return {"rows": rows, "caption": caption}
 
 
+ADAPTED = "unlabelled images"  # in the rule of a threshold that `medgraft adapt` has set
+
+
 def _point_sentence(judged: Evaluation) -> str:
     operating = judged.operating
     if judged.positive is None:
         return "Each image is given its most probable class."
     if operating is None:
         return "Each image is labelled by a threshold that was chosen on the other folds."
+    chosen = "The study chose that threshold on out-of-fold predictions of its development images"
+    if ADAPTED in operating.rule:
+        chosen = "That threshold was set at another place, on images without labels"
     return formatting.sentence(
         f"An image is called {judged.positive} when its probability reaches "
-        f"{formatting.number(operating.threshold)}. The study chose that threshold on out-of-fold "
-        f"predictions of its development images, by this rule: {operating.rule}"
+        f"{formatting.number(operating.threshold)}. {chosen}, by this rule: {operating.rule}"
     )
 
 

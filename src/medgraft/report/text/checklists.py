@@ -18,6 +18,7 @@ import numpy as np
 
 from medgraft.report.text import formatting
 from medgraft.results.study import ReportInput
+from medgraft.scenario import Finetune
 
 Status = Literal["answered", "in part", "to write"]
 
@@ -211,8 +212,9 @@ def _of_data(content: ReportInput) -> dict[str, tuple[str, str]]:
         "outcome": (f"the classes {formatting.join(table.classes)}", "data"),
         "predictors": ("the image alone", "why"),
         "judgement": ("no person reads: the network reads the image", "why"),
-        "balance": ("every class weighs the same in what is fitted; none was resampled", "data"),
-        "shift": ("how far the parts differ is among the checks of the data", "findings"),
+        "balance": (_balance(content), "data"),
+        "shift": ("how far the parts differ is among the checks of the data"
+                  if len(table.test) else "", "findings"),
         "fairness": (_subgroups(content), "subgroups"),
         "data": (f"fingerprint {(content.how.fingerprint or table.fingerprint)[:16]}", "repeat"),
     }  # fmt: skip
@@ -254,6 +256,8 @@ def _of_figures(content: ReportInput) -> dict[str, tuple[str, str]]:
     found = judged.estimates.get("sensitivity")
     where = "test images" if content.test_evaluation else "images out of fold"
     at = judged.operating
+    robust = ["what the surface of the images alone tells"] if result.lower_end else []
+    robust += ["changed views"] if content.changed else []
     evidence = ["heatmaps of right and wrong cases"] if content.cases else []
     if result.audit:
         evidence.append(f"regions exchanged between images, verdict {result.audit.verdict}")
@@ -264,8 +268,7 @@ def _of_figures(content: ReportInput) -> dict[str, tuple[str, str]]:
         "metrics": (formatting.join(formatting.name_metric(one) for one in judged.estimates),
                     "exactly"),
         "uncertainty": ("95 % intervals of every figure, tests paired and corrected", "tried"),
-        "robust": ("what the surface of the images alone tells; changed views"
-                   if result.lower_end or content.changed else "", "believe"),
+        "robust": ("; ".join(robust), "believe"),
         "evidence": ("; ".join(evidence), "looks"),
         "internal": (f"{formatting.count(judged.n_images)} {where}", "exactly"),
         "results": (f"{led} ({formatting.interval(metric, figure)}), and more", "exactly"),
@@ -277,6 +280,17 @@ def _of_figures(content: ReportInput) -> dict[str, tuple[str, str]]:
         "unlike": ("images unlike those learned from are told apart" if result.unlike else "",
                    "unsure"),
     }  # fmt: skip
+
+
+def _balance(content: ReportInput) -> str:
+    """How classes of unequal size were dealt with in what is recommended."""
+    classifier = content.recipe.scenario.classifier
+    balance = classifier.recipe.balance if isinstance(classifier, Finetune) else "loss"
+    if balance == "sampler":
+        return "every class was drawn as often as the others while the network was trained"
+    if balance == "none":
+        return "classes weigh as they are frequent; none was resampled"
+    return "every class weighs the same in what is fitted; none was resampled"
 
 
 def _subgroups(content: ReportInput) -> str:

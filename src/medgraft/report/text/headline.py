@@ -12,6 +12,7 @@ from typing import Literal
 
 from medgraft.report.text import formatting
 from medgraft.results.figures import Evaluation
+from medgraft.results.recommendation import Rationale
 from medgraft.results.study import ReportInput
 from medgraft.types import Estimate
 
@@ -28,22 +29,35 @@ def headline_estimate(content: ReportInput) -> Estimate:
 
 def headline(content: ReportInput) -> str:
     """What was found, how sure it is, on how many images: one sentence."""
-    estimate = headline_estimate(content)
+    estimate, result = headline_estimate(content), content.result
     if content.test_evaluation is None:
         images = (
-            f"{formatting.plural(estimate.n, 'image')} not learned from, {formatting.CORRECTED}, "
-            "there being no test"
+            f"{formatting.plural(estimate.n, 'image')} not learned from, "
+            f"{how_chosen(result.why)}, there being no test"
         )
     else:
         images = f"{formatting.plural(estimate.n, 'test image')} never used for any choice"
-    return formatting.sentence(claim(content.judged, content.result.metric, estimate, images))
+    return formatting.sentence(claim(content.judged, result.metric, estimate, images))
+
+
+def how_chosen(why: Rationale) -> str:
+    """What a figure of images not learned from owes to its scenario's having been chosen."""
+    if why.for_all:
+        return "of a scenario chosen by the mean over all findings"
+    return formatting.CORRECTED
 
 
 def claim(judged: Evaluation, metric: str, estimate: Estimate, images: str) -> str:
     """What an estimate on some images, which are named in words, shows of the classes."""
-    what = subject(judged.classes, judged.positive)
+    here = present(judged)
+    what = subject(here, judged.positive)
     figure = f"{formatting.name_metric(metric)} {formatting.value(metric, estimate.value)}"
     interval = f"95 % interval {formatting.interval(metric, estimate)}"
+    if len(here) == 1:
+        return (
+            f"{images} are all of {here[0]}, so that nothing can be told apart: {figure} "
+            f"({interval})"
+        )
     lacks = shortfall(judged, metric, estimate)
     if lacks == "few":
         if judged.n_groups != judged.n_images:
@@ -74,19 +88,27 @@ def caution(judged: Evaluation) -> str:
     if lacks == "few":
         images = formatting.images_of_groups(judged.n_images, judged.n_groups)
         return f"{images} are too few to judge by, however good the figures look."
-    what = subject(judged.classes, judged.positive)
+    what = subject(present(judged), judged.positive)
     return f"It is not shown that {what}: guessing may do as well." if lacks else ""
 
 
 def guessing(judged: Evaluation, metric: str) -> float:
     """What a metric is worth where labels are guessed; NaN where that depends on how."""
+    shares = judged.confusion.sum(axis=1) / max(1, judged.n_images)
     by_metric = {
         "auroc": 0.5,
-        "balanced_accuracy": 1 / len(judged.classes),
+        "accuracy": float(shares.max()),  # of who always says the most frequent class
+        "balanced_accuracy": 1 / len(present(judged)),
         "mcc": 0.0,
         "quadratic_kappa": 0.0,
     }
     return by_metric.get(metric, math.nan)
+
+
+def present(judged: Evaluation) -> tuple[str, ...]:
+    """The classes that some judged image is of."""
+    counts = judged.confusion.sum(axis=1)
+    return tuple(name for name, n in zip(judged.classes, counts, strict=True) if n)
 
 
 def subject(classes: Sequence[str], positive: str | None) -> str:

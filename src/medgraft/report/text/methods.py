@@ -11,9 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from medgraft.report.text import formatting, scenario_names
+from medgraft.report.text.headline import how_chosen
 from medgraft.report.text.references import bibtex, in_words, works_in
 from medgraft.results.study import ReportInput
-from medgraft.scenario import Encoded
+from medgraft.scenario import Encoded, Finetune
 from medgraft.types import Estimate, ImageTable
 
 TO_FILL = "[…]"
@@ -89,14 +90,31 @@ def _data(content: ReportInput) -> str:
     if table.skipped:
         lacked = formatting.plural(len(table.skipped), "image was", "images were")
         text += f"{lacked} left out (see the report for each reason). "
-    if len(np.unique(table.groups)) < len(table):
+    if table.grouping.rule != "none":
         text += (
-            "Images that belong together (of one patient, say) formed groups, which no split tore "
-            f"apart ({table.grouping.text.partition('. ')[0].rstrip('.')}). {_joined(content)}"
+            "Images that belong together (of one patient, say) formed groups"
+            f"{_torn(table)} ({table.grouping.text.partition('. ')[0].rstrip('.')}). "
+            f"{_joined(content)}"
+        )
+    elif len(np.unique(table.groups)) < len(table):
+        text += (
+            "Which images are of one patient was not known; copies of an image were kept together. "
+            f"{_joined(content)}{TO_FILL} (are others of one patient?). "
         )
     else:
         text += f"No two images were known to be of one patient; {TO_FILL} (is that so?). "
     return text + _splits(content)
+
+
+def _torn(table: ImageTable) -> str:
+    """Whether a split tore groups apart: one that came with the data may."""
+    both = set(table.development.groups.tolist()) & set(table.test.groups.tolist())
+    if not both:
+        return ", which no split tore apart"
+    return (
+        f", of which {formatting.count(len(both))} have images on both sides of the test split "
+        "that came with the data"
+    )
 
 
 def _joined(content: ReportInput) -> str:
@@ -208,14 +226,46 @@ def _validation(content: ReportInput) -> str:
             "They were judged in changed views of the images, in which whoever goes by exposure, "
             "sharpness or frame alone fails. "
         )
-    text += (
+    return text + _choice(content, metric) + _calibration(content) + _threshold(content)
+
+
+def _choice(content: ReportInput, metric: str) -> str:
+    """By what rule the scenario was taken, as far as it was."""
+    why, recommended = content.result.why, content.result.recommended
+    if why.for_all:
+        return (
+            "One scenario was taken for all findings, by the mean of their figures; this finding's "
+            "own figure is not corrected for that. "
+        )
+    text = (
         "The simplest scenario was chosen that is expected, over resamples of groups, to lose at "
-        f"most {formatting.margin(result.metric, result.why.margin)[1:]} of {metric} against the "
+        f"most {formatting.margin(content.result.metric, why.margin)[1:]} of {metric} against the "
         "best; its figure was corrected for its having been chosen by a bootstrap over all "
-        "scenarios [@tsamardinos2018]. Scores were turned into probabilities by temperature "
-        "scaling with a bias for each class [@guo2017], fitted to out-of-fold scores."
+        "scenarios [@tsamardinos2018]. "
     )
-    return text + _threshold(content)
+    failed = [
+        key for key, one in why.audits.items() if one.verdict == "FAIL" and key != recommended
+    ]
+    if failed:
+        were = formatting.plural(len(failed), "scenario was", "scenarios were")
+        text += (
+            f"Before it {were} passed over, whose decisions rested on a place declared to be no "
+            "evidence (see below). "
+        )
+    return text
+
+
+def _calibration(content: ReportInput) -> str:
+    how = "Scores were turned into probabilities by temperature scaling with a bias for each class"
+    classifier = content.recipe.scenario.classifier
+    if isinstance(classifier, Finetune) and classifier.recipe.deploy == "distilled":
+        return (
+            "Figures out of fold, the threshold and the audit are of the networks of the folds. In "
+            "use, and on the test set, one network answers that learned to answer as they do "
+            f"[@hinton2015]. {how} [@guo2017], in use halfway between a fit to the labels and one "
+            "to the answers of those networks, both on images that it learned from."
+        )
+    return f"{how} [@guo2017], fitted to out-of-fold scores."
 
 
 def _threshold(content: ReportInput) -> str:
@@ -299,10 +349,10 @@ def _results(content: ReportInput) -> str:
         f"{where} ({formatting.images_of_groups(judged.n_images, judged.n_groups)}) "
         f"{_figure(metric, judged.estimates[metric])}; {listed}. "
     )
-    if content.test_evaluation:
+    if content.test_evaluation or not result.why.for_all:
+        among = f" among {len(content.scenarios)} scenarios" if not result.why.for_all else ""
         text += (
-            f"Of images not learned from, {formatting.CORRECTED} among {len(content.scenarios)} "
-            "scenarios, "
+            f"Of images not learned from, {how_chosen(result.why)}{among}, "
             f"{_figure(metric, result.corrected)}. "
         )
     if content.by_patient is not None:

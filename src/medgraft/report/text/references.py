@@ -112,6 +112,16 @@ ENTRIES = {
         "143-156",
         2010,
     ),
+    "hinton2015": _entry(
+        "misc",
+        {
+            "author": "Hinton, Geoffrey and Vinyals, Oriol and Dean, Jeff",
+            "title": "{Distilling the Knowledge in a Neural Network}",
+            "year": "2015",
+            "eprint": "1503.02531",
+            "archiveprefix": "arXiv",
+        },
+    ),
     "guo2017": _paper(
         "Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.",
         "On Calibration of Modern Neural Networks",

@@ -15,7 +15,7 @@ import numpy as np
 
 from medgraft.evaluate.compare import difference_apart
 from medgraft.report.text import audit_findings, calibration, formatting, lower_end
-from medgraft.report.text.headline import headline_estimate
+from medgraft.report.text.headline import headline_estimate, how_chosen
 from medgraft.results.figures import Comparison
 from medgraft.results.study import ReportInput
 from medgraft.types import Finding, Ints, gravest_first
@@ -169,7 +169,8 @@ def _agreement(content: ReportInput) -> VerdictCard:
     apart = difference_apart(outside, inside)
     figures = (
         f"{formatting.name_metric(metric)} {formatting.value(metric, inside.value)} "
-        f"{formatting.CORRECTED} and {formatting.value(metric, outside.value)} on the test"
+        f"{how_chosen(content.result.why)} and "
+        f"{formatting.value(metric, outside.value)} on the test"
     )
     if formatting.is_missing(apart.low) or formatting.is_missing(apart.high):
         text = f"Not measured: {figures}."
