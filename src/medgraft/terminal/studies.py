@@ -192,7 +192,7 @@ def show_panel(result: PanelResult, out: Path) -> None:
         test = figure(one.test[metric]) if one.test and one.tested else "not measured"
         share = f"{one.n_with:,} of {one.n_images:,}"
         verdict = panel.verdict(one, result)
-        table.add_row(plain(one.name), share, figure(one.validation[metric]), test, verdict)
+        table.add_row(plain(one.name), share, figure(one.validation[metric]), test, plain(verdict))
     mean = {part: figure(found[metric]) for part, found in result.macro.items()}
     table.add_row("mean", "", mean["validation"], mean.get("test", "not measured"), "")
     console.print(table)

@@ -18,10 +18,14 @@ def caption(curve: DecisionCurve) -> str:
     better = curve.low > np.maximum(curve.everyone, 0)
     if not better.any():
         return f"{text} Nowhere is it surely worth more than acting on all or on nobody."
-    ends = (curve.threshold[np.flatnonzero(better)[i]] for i in (0, -1))
-    low, high = map(formatting.number, map(float, ends))
+    places = np.flatnonzero(better)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    first, last = max(runs, key=len)[[0, -1]]
+    low, high = (formatting.number(float(curve.threshold[i])) for i in (first, last))
+    most = ", and here and there beyond," if len(runs) > 1 else ""
     return (
-        f"{text} Between {low} and {high} it is surely worth more than acting on all or on nobody."
+        f"{text} Between {low} and {high}{most} it is surely worth more than acting on all or on "
+        "nobody."
     )
 
 

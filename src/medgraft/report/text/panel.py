@@ -20,11 +20,19 @@ def headline(result: PanelResult) -> str:
     part, mean = mean_of(result)
     where = "on test images" if part == "test" else "out of fold"
     return (
-        f"{told} of {formatting.plural(n, 'finding')} told from chance; their mean "
-        f"{formatting.name_metric(result.metric)} {where} is "
+        f"{told} of {formatting.plural(n, 'finding')} told from chance; "
+        f"{_whose(result, part)} mean {formatting.name_metric(result.metric)} {where} is "
         f"{formatting.value(result.metric, mean.value)} "
         f"({formatting.interval(result.metric, mean)})"
     )
+
+
+def _whose(result: PanelResult, part: str) -> str:
+    """Of which findings the mean is: on the test, of those that it has with and without."""
+    tested = sum(one.tested for one in result.findings)
+    if part != "test" or tested == len(result.findings):
+        return "their"
+    return f"of the {tested} that can be tested the"
 
 
 def mean_of(result: PanelResult) -> tuple[str, Estimate]:

@@ -26,4 +26,4 @@ def sentence(found: UnlikeFigures, where: str) -> str:
     )
     if patients.low > found.rate:
         return f"{text}: more than by mistake, so they are not all like those learned from."
-    return f"{text}, which is no more than by mistake."
+    return f"{text}, which is not surely more than by mistake."
