@@ -801,6 +801,9 @@ def test_explain_layers_writes_an_atlas_an_image(
     written = said.out.split()
     assert [Path(line).name for line in written] == [f"{path.stem}-layers.png" for path in good]
     assert f"skipped {bad}: " in said.err
+    more = [*words, "--target", "lesion", "--cache", str(cache_folder)]
+    assert call(*more, monkeypatch=monkeypatch) == 1
+    assert "leave --method, --taps and --target away" in " ".join(capsys.readouterr().err.split())
     for path in written:
         with Image.open(path) as atlas:
             assert min(atlas.size) > 200
@@ -830,6 +833,11 @@ def test_sizes_that_are_not_numbers_are_wrong_usage(
         (("--families", "dream"), 1, "no family 'dream'; there are: probe, multiscale, vlad"),
         (("--families", "vlad", "--encoders", "x"), 1, "names no encoder"),
         (("--preprocess", "sharpen"), 1, "no edit 'sharpen'"),
+        (("--recipe", "classic"), 1, "only finetune and hybrid read it; add finetune to"),
+        (("--training", "epochs=20"), 1, "only finetune and hybrid read it"),
+        (("--training-size", "448"), 1, "training_size is 448"),
+        (("--depths", "blocks.4"), 1, "depths is"),
+        (("--encoders", "k64"), 1, "only vlad reads it; add vlad to --families (now probe)"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_one_clear_line(
@@ -902,6 +910,14 @@ def test_adapt_says_what_unlabelled_images_say_and_the_new_model_is_served(
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "other look"
     assert found["written"]
+    table = tmp_path / "new.csv"
+    table.write_text("path,label\nnew/0.png,x\n", encoding="utf-8")
+    for paths in ((table, tmp_path / "new"), (tmp_path / "new", table)):
+        refused = ["adapt", str(run), *map(str, paths), *options]
+        assert call(*refused, monkeypatch=monkeypatch) == 1
+        assert "is a table, and stands beside 1 other paths" in " ".join(
+            capsys.readouterr().err.split()
+        )
     words = ["evaluate", adapted, str(elsewhere), "--json", *options]
     assert call(*words, monkeypatch=monkeypatch) == 0
     operating = json.loads(capsys.readouterr().out)["by_image"]["operating"]

@@ -63,6 +63,13 @@ def test_findings_are_printed_written_and_taken_back(
     assert "severe" not in said
     fixed = apply_overrides(load(data), out / "suggestions.csv")
     assert not set(rows) & set(fixed.ids.tolist())
+    kept = (out / "suggestions.csv").read_bytes()
+    again = ("--overrides", out / "suggestions.csv", "--out", out)
+    code, _, why = typed(*common, *again)
+    assert code == 1
+    assert "holds other suggestions, which you may have edited" in why
+    assert (out / "suggestions.csv").read_bytes() == kept
+    assert typed(*common, "--out", out)[0] == 0  # the same ones again
 
 
 def test_json_is_for_scripts(data: Path, cache: Cache) -> None:

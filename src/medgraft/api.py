@@ -226,6 +226,7 @@ def study(
             return run_panel(table, options, extractor, scenario=scenario)
         return study_panel_to_folder(table, options, extractor, Path(out), scenario=scenario)
     if out is None:
+        options.refuse_unused()
         return run_study(table, options, extractor)
     return study_to_folder(table, options, extractor, Path(out))
 

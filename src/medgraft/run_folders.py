@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from medgraft.data.dicom.identity import withheld
 from medgraft.errors import MedgraftError
 from medgraft.features.engine import ENGINES
 from medgraft.features.extract import Extractor
-from medgraft.files import explained, write_json, written_file
+from medgraft.files import StorageError, explained, write_json, written_file
 from medgraft.panel import Panel
 from medgraft.profile.suggestions import write_suggestions
 from medgraft.report.charts.training_curves import history_png
@@ -61,6 +62,7 @@ def study_to_folder(
     """`study`, written to `out` with its report; `command` is what was typed."""
     if extractor.engine not in ENGINES:
         raise MedgraftError(f"no engine {extractor.engine!r}; there are: {', '.join(ENGINES)}")
+    options.refuse_unused()
     asked = config(table, options, extractor)
     check(table, options, extractor)  # what cannot be studied leaves no folder behind
     if looked := looked_before(out, table.fingerprint):
@@ -138,6 +140,7 @@ def study_panel_to_folder(
     `out` then holds an overview (report.html, result.json) and in `findings/` a run's folder for
     each finding, with its report and its model.
     """
+    options.refuse_unused()
     whole, options = options, panel_options(options)
     options = with_defaults(options, panel.question(panel.names[0]), extractor)
     asked = {
@@ -209,9 +212,18 @@ def profile_to_folder(
     Raises
     ------
     StorageError
-        They cannot be written.
+        They cannot be written, or `suggestions.csv` holds others, which somebody may have edited.
     """
     page, suggested = out / "data.html", out / "suggestions.csv"
+    with tempfile.TemporaryDirectory() as folder:
+        write_suggestions(Path(folder) / suggested.name, audit.checked.suggestions)
+        new = (Path(folder) / suggested.name).read_bytes()
+    with explained(suggested):
+        if suggested.is_file() and suggested.read_bytes() != new:
+            raise StorageError(
+                f"{suggested} holds other suggestions, which you may have edited; choose another "
+                "folder (--out), or remove it"
+            )
     write_findings(page, audit, data=data, command=command)
     write_suggestions(suggested, audit.checked.suggestions)
     return page, suggested

@@ -143,7 +143,7 @@ def test_studies_and_trainings_take_the_lock_before_they_compute(
 ) -> None:
     monkeypatch.setattr(run_folders, "config", lambda *_: {})
     monkeypatch.setattr(run_folders, "check", lambda *_: None)
-    nothing: Any = SimpleNamespace(engine="torch", fingerprint="")
+    nothing: Any = SimpleNamespace(engine="torch", fingerprint="", refuse_unused=lambda: None)
     with locked(tmp_path):
         with pytest.raises(RunLockedError):
             run_folders.study_to_folder(nothing, nothing, nothing, tmp_path)

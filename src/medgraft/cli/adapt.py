@@ -20,7 +20,8 @@ def adapt(
         list[str],
         typer.Argument(
             metavar="PATH…",
-            help="Unlabelled images of the new place: files, folders, patterns, or one table.",
+            help="Images of the new place: files, folders, patterns, or one table with labels, "
+            "which are not looked at.",
         ),
     ],
     out: Annotated[
@@ -71,12 +72,17 @@ def adapt(
     and where would the threshold lie? With --out a model with that threshold is written.
     """
     from medgraft.data.scan import TABLE_SUFFIXES
+    from medgraft.errors import DataError
     from medgraft.files import json_value
     from medgraft.saved_models import adapt as adapt_to
 
     progress = terminal.progress(quiet or as_json)
-    is_table = Path(paths[0]).suffix.lower() in {*TABLE_SUFFIXES, ".npz"}
-    images = load_table(paths[0], progress, {"group": group}, one_class=True) if is_table else paths
+    tables = [one for one in paths if Path(one).suffix.lower() in {*TABLE_SUFFIXES, ".npz"}]
+    if tables and len(paths) > 1:
+        raise DataError(
+            f"{tables[0]} is a table, and stands beside {len(paths) - 1} other paths; give it alone"
+        )
+    images = load_table(tables[0], progress, {"group": group}, one_class=True) if tables else paths
     found = adapt_to(
         model,
         images,

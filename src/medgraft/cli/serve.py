@@ -81,7 +81,7 @@ def serve(
     killed where they hang, grow or crash, and are never written. Ends on SIGTERM or Ctrl-C, when
     the requests under way are answered.
     """
-    from medgraft.errors import optional
+    from medgraft.errors import DataError, optional
 
     for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         optional(module, "serve")
@@ -96,6 +96,11 @@ def serve(
         )
         typer.echo("For research use only. Ctrl-C ends it.")
 
+    if images < files and images != Limits().images:
+        raise DataError(
+            f"--max-images {images} is below --max-files {files}: a request of so many files could "
+            "never be answered; lower --max-files too"
+        )
     check_places(cache)
     run(
         model,

@@ -342,7 +342,13 @@ def explain(
     from medgraft.bundle.explain import explain_files, explain_layers
     from medgraft.bundle.panel import panel_models
     from medgraft.data.listing import shown
+    from medgraft.errors import ScenarioError
 
+    if layers and (taps or target or method):
+        raise ScenarioError(
+            "--layers shows the channels of each block, whatever the class; leave --method, --taps "
+            "and --target away"
+        )
     check_places(cache, folder=out)
     several = panel_models(model)
     for name, folder in (several or {"": model}).items():

@@ -200,6 +200,28 @@ class StudyOptions:
         for encoder in self.encoders:
             encoder_of(Scenario("any", "any", Head("svm"), code=encoding_of(encoder)))
 
+    def refuse_unused(self) -> None:
+        """Refuse what no family of the study reads: whoever gives it expects another study.
+
+        Raises
+        ------
+        ScenarioError
+            It names the option, and the family that it is for.
+        """
+        if self.automatic:
+            return
+        default = {one.name: one.default for one in dataclasses.fields(self)}
+        readers = {
+            "training": TRAINED, "training_size": TRAINED, "depths": TRAINED, "encoders": ("vlad",),
+        }  # fmt: skip
+        for name, families in readers.items():
+            if getattr(self, name) != default[name] and not {*families} & {*self.families}:
+                raise ScenarioError(
+                    f"{name} is {getattr(self, name)!r}, and only {' and '.join(families)} "
+                    f"{'reads' if len(families) == 1 else 'read'} it; add {families[0]} to "
+                    f"--families (now {','.join(self.families)}), or leave it out"
+                )
+
 
 def _check(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     if not given:
