@@ -26,7 +26,7 @@ SMALLER = (160, 128)  # input sizes to train at where the backbone's own takes t
 FEWER = 3  # folds, where a class has at least `MANY` images: then three say as much as five
 MANY = 500
 ENOUGH = 0.7  # of the recipe's epochs: with fewer, a smaller input is the better buy
-EXTRA = 1.2  # of the time of the steps, with the views made and what is judged after each epoch
+EXTRA = 1.35  # of the time of the steps, with views made and what is judged after each epoch
 READING = 120  # images a second through the frozen trunk, at least
 
 
