@@ -139,8 +139,13 @@ class Extractor:
             self.shared = outer
 
     def adopt(self, backbone: Backbone) -> None:
-        """Use this backbone under its name from now on (the one a bundle carries)."""
-        self._backbones[backbone.name] = backbone
+        """Use this backbone under its name from now on (the one a bundle carries).
+
+        Where it is the one in use, that stays: a bundle's file may go while the process lives on.
+        """
+        known = self._backbones.get(backbone.name)
+        if known is None or (known.key, known.card) != (backbone.key, backbone.card):
+            self._backbones[backbone.name] = backbone
 
     def weights_file(self, name: str) -> Path:
         """The backbone's weights as one safetensors file, written to the cache once."""
