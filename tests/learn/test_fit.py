@@ -15,7 +15,13 @@ from safetensors.torch import load_file, save_file
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
 from medgraft.data.split import Development, make_folds
-from medgraft.errors import BackboneError, BundleError, LeakError, ScenarioError
+from medgraft.errors import (
+    BackboneError,
+    BundleError,
+    LeakError,
+    ScenarioError,
+    UnreadableDataError,
+)
 from medgraft.evaluate.threshold import RULE
 from medgraft.features import extract
 from medgraft.features.cache import Cache
@@ -23,6 +29,7 @@ from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import feature_plan_of
 from medgraft.features.weights import sha256_of
 from medgraft.learn import fit as fitting
+from medgraft.learn import frozen
 from medgraft.learn.cross_validation import CrossFitted
 from medgraft.learn.fit import cross_fitted, load
 from medgraft.scenario import Head
@@ -387,3 +394,11 @@ def test_what_is_no_bundle_is_refused(
     harm(copied)
     with pytest.raises(BundleError, match=said):
         load(copied, Extractor(extractor.cache))
+
+
+def test_rows_of_an_image_that_is_not_read_again_are_refused_and_not_shifted() -> None:
+    ids = np.array(["a", "b", "c"])
+    frozen._refuse_others(ids[:2], ids[:2])
+    for seen in (ids[[0, 2]], ids[:2]):
+        with pytest.raises(UnreadableDataError, match="could be read before and cannot be read"):
+            frozen._refuse_others(seen, ids)

@@ -93,3 +93,11 @@ def test_a_large_array_leaves_no_file_and_a_full_disk_no_error(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert scratch((100, 10)).base is None
+
+
+def test_a_system_that_reserves_no_disk_keeps_arrays_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scratch_arrays, "LARGE", 1)
+    monkeypatch.delattr(os, "posix_fallocate")
+    assert scratch((3, 4)).shape == (3, 4)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.augment import views
 from medgraft.data.preprocess import edit_from_key
-from medgraft.errors import ScenarioError
+from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.features.backbones import Backbone
 from medgraft.features.cache import Rows
 from medgraft.features.codebooks import ENCODERS
@@ -141,6 +141,11 @@ class FeaturePlan:
 
         def start() -> Iterator[DescriptorBatch]:
             for batches in zip(*(stream() for stream in streams), strict=True):
+                if any(not np.array_equal(ids, batches[0][0]) for ids, _ in batches):
+                    raise UnreadableDataError(
+                        f"images after {batches[0][0][0]} could be read at one input size and not "
+                        "at another; see whether their disk is there, and start once more"
+                    )
                 yield batches[0][0], np.concatenate([values for _, values in batches], axis=1)
 
         return start

@@ -30,13 +30,14 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[An
     (2, 3)
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size >= max(1, LARGE):
+    reserve = getattr(os, "posix_fallocate", None)  # neither macOS nor Windows has it
+    if reserve is not None and size >= max(1, LARGE):
         with suppress(OSError):  # no room, or no right to write: then in memory
             folder = cache_folder()
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder) as file:
                 # All of it at once: a disk that is full later would end the process by a signal.
-                os.posix_fallocate(file.fileno(), 0, size)
+                reserve(file.fileno(), 0, size)
                 return np.frombuffer(mmap.mmap(file.fileno(), size), dtype).reshape(shape)
     return np.empty(shape, dtype)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.errors import UnreadableDataError
 from medgraft.features.codebooks import encoder_from_arrays
 from medgraft.features.encoders import BaseEncoder, SpatialPyramid
 from medgraft.features.extract import Extractor, without
@@ -36,6 +37,7 @@ from medgraft.types import (
     ImageTable,
     Maps,
     Skipped,
+    Strings,
 )
 
 
@@ -136,19 +138,38 @@ class FittedFrozen(NetworkWithHead):
         return {"encoder": encoder_from_arrays(encoder["name"], arrays, encoder["settings"])}
 
 
+def _refuse_others(ids: Strings, wanted: Strings) -> None:
+    """Refuse rows that would be taken for other images: one between them was not read."""
+    if np.array_equal(ids, wanted):
+        return
+    gone = next((str(id_) for id_ in wanted if id_ not in set(ids.tolist())), str(wanted[0]))
+    raise UnreadableDataError(
+        f"{gone} could be read before and cannot be read now; see whether its disk is there and "
+        "what reads it is installed, and start once more"
+    )
+
+
 def encoded(
     encoders: Sequence[BaseEncoder],
     feature_plan: FeaturePlan,
     table: ImageTable,
     extractor: Extractor,
 ) -> list[NDArray[np.float32]]:
-    """Codes (n, d) of a table's images, all readable, by each encoder; one pass serves all."""
+    """Codes (n, d) of a table's images, all readable, by each encoder; one pass serves all.
+
+    Raises
+    ------
+    UnreadableDataError
+        An image that could be read before cannot be now.
+    """
     found: list[NDArray[np.float32]] = []
     done = 0
-    for _, bags in feature_plan.descriptors(table, extractor)():
+    for ids, bags in feature_plan.descriptors(table, extractor)():
+        _refuse_others(ids, table.ids[done : done + len(bags)])
         some = [encoder.transform(bags) for encoder in encoders]
         found = found or [scratch((len(table), codes.shape[1])) for codes in some]
         for codes, whole in zip(some, found, strict=True):
             whole[done : done + len(codes)] = codes
         done += len(bags)
+    _refuse_others(table.ids[:done], table.ids)
     return found or [np.empty((0, 0), np.float32) for _ in encoders]
