@@ -38,6 +38,7 @@ SEVERITIES: tuple[Severity, ...] = ("severe", "warn", "info")  # the gravest fir
 Verdict = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
 
 SCHEMA = 1  # of result.json
+DECODER = "3"  # how images become canvases; part of what names their codes
 
 
 def digest(*parts: object, length: int = 16) -> str:
@@ -424,7 +425,7 @@ class FeatureSpec:
     edits: tuple[Edit, ...] = ()
     engine: str = "openvino"
     precision: str = "f32"
-    decoder: str = "3"
+    decoder: str = DECODER
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     versions: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ def check_engines(network: str = DEFAULT) -> LiveCheck:
             trials.append(trial)
             codes.append(found)
     both = bool(codes) and all(codes)
-    apart = max(map(_apart, *codes)) if both else None
+    apart = float(np.max(list(map(_apart, *codes)))) if both else None  # NaN where one is
     return LiveCheck(network, size, seconds, error, tuple(trials), apart, TOLERANCE)
 
 

@@ -29,6 +29,7 @@ from medgraft.features.weights import PACKAGED, sha256_of
 from medgraft.files import StorageError, explained, written_file
 from medgraft.learn.bundle_checks import check_card, check_plan, check_said, check_spec
 from medgraft.types import (
+    DECODER,
     PLAIN,
     Card,
     FeatureSpec,
@@ -198,6 +199,7 @@ def plan_from(content: dict[str, Any], backbone: Backbone, extractor: Extractor)
             mean=card.mean,
             std=card.std,
             versions=versions(extractor.engine),
+            decoder=DECODER,  # as images are decoded here, whatever decoded those learned from
         )
 
     views = tuple(tuple(spec(part) for part in view) for view in content["views"])
