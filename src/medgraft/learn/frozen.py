@@ -142,7 +142,8 @@ def _refuse_others(ids: Strings, wanted: Strings) -> None:
     """Refuse rows that would be taken for other images: one between them was not read."""
     if np.array_equal(ids, wanted):
         return
-    gone = next((str(id_) for id_ in wanted if id_ not in set(ids.tolist())), str(wanted[0]))
+    lacking = wanted[~np.isin(wanted, ids)]
+    gone = lacking[0] if len(lacking) else wanted[0]
     raise UnreadableDataError(
         f"{gone} could be read before and cannot be read now; see whether its disk is there and "
         "what reads it is installed, and start once more"

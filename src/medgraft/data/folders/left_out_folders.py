@@ -33,9 +33,9 @@ def without_copies(found: Scan) -> tuple[list[Parts], list[tuple[str, int, str]]
             (folder[-1], *path) for path in inside
         }
         copied = [path for path in inside if path in around and _same(found.root, folder, path)]
-        if split_of(folder[-1]) or not _all_equal(found.root, folder, folder[:-1], copied):
+        if not inside or len(copied) < COPIED * len(inside) or split_of(folder[-1]):
             continue  # copies across splits are a leak to be found
-        if inside and len(copied) >= COPIED * len(inside):
+        if _all_equal(found.root, folder, folder[:-1], copied):
             what = "/".join(folder)
             more = len(inside) - len(copied)
             why = "a copy of the folder around it" + (
@@ -86,7 +86,7 @@ def _is_copy_by_name(copy: str, kept: str) -> bool:
 
 def _is_twin(root: Path, copy: Parts, kept: Parts, below: Mapping[Parts, set[Parts]]) -> bool:
     """Whether nearly all files of a folder are those of another, byte by byte."""
-    common = sorted(below[copy] & below[kept])
+    common = list(below[copy] & below[kept])
     return len(common) >= COPIED * len(below[copy]) and _all_equal(root, copy, kept, common)
 
 

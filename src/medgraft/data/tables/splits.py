@@ -94,8 +94,10 @@ def _of_words(table: TableFile, name: str) -> SplitChoice:
 
 def _of_folds(table: TableFile, name: str) -> SplitChoice | None:
     """A column of folds in which some rows have a split's word instead of a number."""
+    if plain(name) not in FOLDS:
+        return None
     choice = _of_words(table, name)
-    if plain(name) not in FOLDS or not {"test", "val"} & {*choice.splits}:
+    if not {"test", "val"} & {*choice.splits}:
         return None
     cells = [cell.strip() for cell in table.column(name)]
     pairs = list(zip(cells, choice.splits, strict=True))
