@@ -333,7 +333,7 @@ def _write(
         "verdict": found.verdict,
         "operating_before": content["operating"],
         "calibrator_before": content["calibrator"],
-        "class_shares": to and dict(zip(to.classes, to.used, strict=True)),
+        "class_shares": to and to.by_class,
     }
     if content.get("grading"):
         # They are of the probabilities before, and beside another threshold they contradict it.

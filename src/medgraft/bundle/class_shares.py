@@ -40,12 +40,17 @@ class ClassShares:
     used: tuple[float, ...]
     estimated: PriorShift | None
 
+    @property
+    def by_class(self) -> dict[str, float]:
+        """The shares that were used, by class."""
+        return dict(zip(self.classes, self.used, strict=True))
+
     def json(self) -> dict[str, Any]:
         """The same as plain JSON."""
         found = self.estimated
         return {
             "training": dict(zip(self.classes, self.training, strict=True)),
-            "used": dict(zip(self.classes, self.used, strict=True)),
+            "used": self.by_class,
             "estimated": found
             and {
                 "shares": {

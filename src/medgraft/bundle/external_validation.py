@@ -255,7 +255,7 @@ def write_external(
             learned=found.learned,
             grades=found.grades,
             adjusted=None if found.adjusted is None else found.adjusted.by_image,
-            shares=_used(found.adjusted),
+            shares={} if found.adjusted is None else found.adjusted.shares.by_class,
             findings=found.findings,
             command=command,
             version=importlib.metadata.version("medgraft"),
@@ -265,13 +265,6 @@ def write_external(
     facts = {"model": model, "data": data, "command": command, "version": version}
     write_json(answer, {**facts, "metric": found.metric, **found.json()})
     return page, answer
-
-
-def _used(adjusted: Adjusted | None) -> dict[str, float]:
-    """The class shares that adjusted figures reckon with, by class."""
-    if adjusted is None:
-        return {}
-    return dict(zip(adjusted.shares.classes, adjusted.shares.used, strict=True))
 
 
 def _adjusted(
