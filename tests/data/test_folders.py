@@ -151,12 +151,17 @@ def test_classes_numbered_alike_are_not_taken_for_masks(tmp_path):
     assert len(load(tmp_path)) == 8
 
 
-def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
-    for root in ("", "set/"):
+def once_more(tmp_path: Path, *roots: str, alike: bool = True) -> None:
+    """Files of the same names and sizes in two folders; `alike` in their bytes, too."""
+    for root in roots:
         for name in ("no/1.png", "no/2.png", "yes/3.png"):
             path = tmp_path / root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(name.encode())
+            path.write_bytes((name if alike else root + name).encode().ljust(60))
+
+
+def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
+    once_more(tmp_path, "", "set/")
     table = load(tmp_path)
     assert table.ids.tolist() == ["no/1.png", "no/2.png", "yes/3.png"]
     assert table.reading.left_out == (("set", 3, "a copy of the folder around it"),)
@@ -166,32 +171,20 @@ def test_a_copy_of_the_folder_inside_itself_is_left_out_and_named(tmp_path):
 
 def test_other_pictures_of_the_same_names_and_sizes_are_no_copy(tmp_path):
     """Uncompressed files of one size in pixels have one size in bytes."""
-    for root in ("", "set/"):
-        for name in ("no/1.bmp", "no/2.bmp", "yes/3.bmp"):
-            path = tmp_path / root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes((root + name).encode().ljust(60))
+    once_more(tmp_path, "", "set/", alike=False)
     images, left_out = without_copies(scan(tmp_path))
     assert (len(images), left_out) == (6, [])
 
 
 def test_a_test_split_inside_the_folder_is_no_copy_of_it(tmp_path):
-    for root in ("", "test/"):
-        for name in ("no/1.png", "no/2.png", "yes/3.png"):
-            path = tmp_path / root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(name.encode())
+    once_more(tmp_path, "", "test/")
     images, left_out = without_copies(scan(tmp_path))
     assert (len(images), left_out) == (6, [])
 
 
 @pytest.mark.parametrize("copy", ["set_copy", "set (1)", "Copy of set", "set - Kopie (2)", "v2"])
 def test_a_copy_of_a_folder_beside_it_is_left_out_and_named(tmp_path, copy):
-    for root in ("set", copy):
-        for name in ("no/1.png", "no/2.png", "yes/3.png"):
-            path = tmp_path / root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(name.encode())
+    once_more(tmp_path, "set", copy)
     table = load(tmp_path)
     assert len(table) == 3
     assert table.reading.left_out == ((copy, 3, "a copy of set beside it"),)
