@@ -124,7 +124,7 @@ def new_images_word(inside: Predictions, outside: Predictions) -> str:
     """The same of the card that holds the test against the promise."""
     promised = evaluate(inside, None, ("auroc",), RESAMPLES).estimates["auroc"]
     tested = evaluate(outside, Operating(THRESHOLD, "fixed"), ("auroc",), RESAMPLES)
-    result = SimpleNamespace(metric="auroc", corrected=promised)
+    result = SimpleNamespace(metric="auroc", corrected=promised, why=SimpleNamespace(for_all=False))
     content = SimpleNamespace(result=result, test_evaluation=tested, changed=False)
     return verdicts._agreement(cast(Any, content)).word
 
