@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medgraft.errors import BackboneError
+from medgraft.explain.cam import spread
 from medgraft.features import backbones
 from medgraft.features.backbones import load_backbone, restore_backbone, save_backbone
+from medgraft.features.subnetwork import freeze_points, last_map, tail_of
 from medgraft.features.taps import read_taps
 from medgraft.features.weights import dense_as_convolutions, import_timm
 
@@ -88,6 +90,36 @@ def test_dense_layers_slide_over_a_larger_map(narrow: tuple[Any, Path]) -> None:
         expected = reference.classifier[:5](window)
         error = (maps["fc7"][:, :, r, c] - expected).abs().max() / expected.max()
         assert error < TOLERANCE
+
+
+def test_weights_with_dense_layers_are_trained_up_to_their_last_convolutions(
+    narrow: tuple[Any, Path],
+) -> None:
+    """A new head takes the place of the dense layers, which timm's pass for features leaves out."""
+    _, path = narrow
+    backbone = load_backbone("vgg11", str(path))
+    assert last_map(backbone).name == "block5_pool"
+    points = freeze_points(backbone)
+    assert points[0] == "input"
+    assert not {"fc6", "fc7"} & set(points)
+    images = torch.randn(1, 3, 224, 224)
+    assert tail_of(backbone, "input")(images).shape == (1, 10, 7, 7)
+    with pytest.raises(BackboneError, match="does not go through its part"):
+        tail_of(backbone, "fc6")
+
+
+def test_maps_of_dense_layers_lie_where_those_have_read() -> None:
+    grid = torch.zeros(2, 3, 11, 11)
+    grid[0, 0, 2, 8] = 49.0
+    placed = spread(grid, "fc6")
+    assert placed.shape == (2, 3, 17, 17)
+    expected = torch.zeros(17, 17)
+    expected[2:9, 8:15] = 1.0  # the 7 x 7 positions of block5_pool that (2, 8) reads
+    torch.testing.assert_close(placed[0, 0], expected)
+    assert float(placed[1:].abs().max()) == 0
+    whole = torch.tensor([[[3.0]]])  # at 224 px there is one position, which saw everything
+    torch.testing.assert_close(spread(whole, "fc7"), torch.full((1, 7, 7), 3 / 49))
+    assert spread(grid, "block5_pool") is grid
 
 
 def test_kernels_read_in_another_order_are_told_apart(narrow: tuple[Any, Path]) -> None:

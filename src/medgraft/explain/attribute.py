@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medgraft.data.preprocess import derive, enlarge
-from medgraft.explain.cam import cam_maps, has_cam, signed_maps, usable_taps
+from medgraft.explain.cam import cam_maps, has_cam, signed_maps, spread, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
 from medgraft.types import (
     Attribution,
@@ -161,7 +161,7 @@ def _mean_pooled(
         grid = given[tap]  # (places, channels)
         side = round(len(grid) ** 0.5)
         found.append((grid @ coef[term.classes.index(name)] / len(grid)).reshape(side, side))
-    return np.asarray(found, np.float32)
+    return _spread(np.asarray(found, np.float32), tap)
 
 
 def _seen(canvas: Canvas, own: FeatureSpec, spec: FeatureSpec) -> Canvas:
@@ -192,9 +192,17 @@ def _of_descriptors(
         shape = canvas.pixels.shape[:2]
         map = np.zeros(shape, np.float32)
         for grid in own:
-            map += enlarge(grid * grid.size, shape)
+            placed = _spread(grid, given.tap)
+            map += enlarge(placed * placed.size, shape)
         found.append(Attribution(np.maximum(map, 0), canvas.geometry, name, given.tap, method))
     return found
+
+
+def _spread(maps: Maps, tap: str) -> Maps:
+    """`cam.spread`, of arrays."""
+    import torch
+
+    return spread(torch.from_numpy(maps), tap).numpy()
 
 
 # --------------------------------------------------------------------------- ensembles

@@ -25,7 +25,7 @@ from medgraft.errors import ScenarioError
 from medgraft.explain.methods import FORMULAS, METHODS, SCORE_CAM, WITHOUT_GRADIENT, score_cam_map
 from medgraft.features.backbones import Backbone
 from medgraft.features.engine import float32, to_rgb, torch_device
-from medgraft.features.taps import Tap, to_grid
+from medgraft.features.taps import DENSE, DENSE_SIDE, Tap, to_grid
 from medgraft.types import Attribution, Canvas, FittedNetwork, FittedScenario, Maps
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def cam_maps(
 def signed_maps(
     fitted: FittedScenario, canvases: Sequence[Canvas], method: str, tap: str, target: Targets
 ) -> tuple[Maps, list[str]]:
-    """Maps (n, rows, columns) on the tap's own grid, negative where the class is spoken against.
+    """Maps (n, rows, columns) on the tap's grid, negative where the class is spoken against.
 
     And the class explained of each canvas. Parameters and errors as of `cam_maps`.
     """
@@ -338,12 +338,30 @@ def _by(method: str, passed: _Passed, graph: _Graph, backbone: Backbone) -> dict
         mean = torch.tensor(backbone.card.mean, device=graph.device).view(1, 3, 1, 1) * 255
         for tap, features in passed.features.items():
             if method == SCORE_CAM:
-                maps = score_cam_map(graph.scores, passed.images, features, passed.rows, mean)
+                placed = spread(features, tap)
+                maps = score_cam_map(graph.scores, passed.images, placed, passed.rows, mean)
             else:
                 # Eigen-CAM takes a gradient like the others, and looks at the features alone.
-                maps = FORMULAS[method](features, passed.gradients.get(tap, features))
+                maps = spread(FORMULAS[method](features, passed.gradients.get(tap, features)), tap)
             found[tap] = maps.cpu().numpy().astype(np.float32)
     return found
+
+
+def spread(maps: torch.Tensor, tap: str) -> torch.Tensor:
+    """Maps (…, rows, columns) where the image has what they say; their sum stays.
+
+    One position of VGG's dense layers has read 7 x 7 of the layer before, so that their maps have 6
+    positions less on a side and would lie too far out: each is divided among what it has read. Maps
+    of other taps stay as they are.
+    """
+    if tap not in DENSE:
+        return maps
+    from torch.nn.functional import avg_pool2d, pad
+
+    around = DENSE_SIDE - 1
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    grown = avg_pool2d(pad(flat, (around,) * 4), DENSE_SIDE, stride=1)
+    return grown.reshape(*maps.shape[:-2], *grown.shape[-2:])
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medgraft.errors import BackboneError
 from medgraft.features import weights as sources
 from medgraft.features.backbones import Backbone
-from medgraft.features.taps import NORM, Tap, from_grid, to_grid
+from medgraft.features.taps import DENSE, NORM, Tap, from_grid, to_grid
 from medgraft.scenario import INPUT
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ def _quarters(backbone: Backbone) -> list[Tap]:
 
 
 def last_map(backbone: Backbone) -> Tap:
-    """The deepest tap with extent: its mean over positions is what the new head reads."""
-    return [tap for tap in backbone.taps if tap.stride][-1]
+    """The deepest tap with extent: its mean over positions is what the new head reads.
+
+    VGG's dense layers, which see the whole image at 224 px, are left out: a new head takes their
+    place.
+    """
+    return [tap for tap in backbone.taps if tap.stride and tap.name not in DENSE][-1]
 
 
 def tail_of(backbone: Backbone, start: str) -> nn.Module:
@@ -160,12 +164,23 @@ def _tracer() -> Any:
 
 
 def _last_node(graph: fx.Graph, path_of: dict[fx.Node, str], module: str) -> fx.Node:
-    """The node that gives a module's output: the last one traced inside it."""
+    """The node that gives a module's output: the last one traced inside it.
+
+    Raises
+    ------
+    BackboneError
+        The network's own pass does not go through it.
+    """
     inside: list[fx.Node] = [
         node
         for node in graph.nodes
         if path_of.get(node) == module or path_of.get(node, "").startswith(f"{module}.")
     ]
+    if not inside:
+        raise BackboneError(
+            f"the network's own pass does not go through its part {module!r}, so it cannot be cut "
+            "there; choose another depth"
+        )
     return inside[-1]
 
 

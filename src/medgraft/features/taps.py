@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STAGES = "stages"  # stands for all stages of a backbone side by side, wherever a tap is named
 TOKENS = ".tokens"  # ends the name of a tap's whole sequence, which a part of a network continues
+DENSE_SIDE = 7  # positions on a side of the map that one position of VGG's dense layers reads
 DENSE = {"fc6": "pre_logits.act1", "fc7": "pre_logits.act2"}  # VGG's dense layers, as convolutions
 NORM = "norm"  # behind a transformer's last block; what linear probes of their authors read
 # The stem, every halving, the ends of the entry and the middle flow, and the end (Chollet 2017).

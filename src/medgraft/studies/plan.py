@@ -17,7 +17,8 @@ from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import encoder_of, feature_plan_of
-from medgraft.features.taps import DENSE, STAGES
+from medgraft.features.subnetwork import last_map
+from medgraft.features.taps import STAGES
 from medgraft.learn.estimators import HEADS
 from medgraft.learn.finetune_setup import pixels_of_networks
 from medgraft.scenario import (
@@ -281,8 +282,8 @@ def _scenario(
 
 def _deep(backbone: Backbone) -> list[str]:
     """The taps that encoders and larger inputs are tried on: late stages, the last convolution."""
-    last = [tap.name for tap in backbone.taps if tap.stride and tap.name not in DENSE][-1]
-    return list(dict.fromkeys([*(tap.name for tap in backbone.stages[-DEEP:]), last]))
+    stages = [tap.name for tap in backbone.stages[-DEEP:]]
+    return list(dict.fromkeys([*stages, last_map(backbone).name]))
 
 
 # --------------------------------------------------------------------------- costs
