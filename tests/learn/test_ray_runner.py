@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from medgraft.features.cache import Cache
+from medgraft.features.engine import versions
 from medgraft.features.extract import Extractor
 from medgraft.learn import ray_runner as ray_runners
 from medgraft.learn.ray_runner import RayRunner, RunnerError, Settings
 from medgraft.types import FeatureSpec, ImageTable, Source
 
+HERE = (f"medgraft {ray_runners.__version__}", *versions("openvino"))
 SPEC = FeatureSpec("net", "0" * 64, 224, ("a",))
 
 
@@ -57,7 +59,7 @@ class FakeRay:
         self.cores, self.killed = cores, 0
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": {"CPU": float(self.cores)}}]
+        return [{"NodeID": "ab" * 28, "Alive": True, "Resources": {"CPU": float(self.cores)}}]
 
     def put(self, value: object) -> object:
         return value
@@ -69,6 +71,8 @@ class FakeRay:
         return references[:num_returns], references[num_returns:]
 
     def get(self, reference: Any, timeout: float = 0) -> Any:
+        if isinstance(reference, list):
+            return [self.get(one) for one in reference]
         if reference.error:
             raise reference.error
         return reference.value
@@ -148,22 +152,28 @@ def test_a_scenario_that_fails_there_is_given_back_to_be_judged_here(
 @pytest.mark.parametrize(
     ("answer", "cores", "said"),
     [
-        (("0.0.1", True), 2, "runs medgraft 0.0.1"),
-        ((ray_runners.__version__, False), 2, "do not see"),
+        ((("medgraft 0.0.1", *HERE[1:]), True), 2, "has medgraft 0.0.1 where this has medgraft"),
+        (((*HERE[:-1], "pillow 1.0"), True), 2, "has pillow 1.0 where this has"),
+        ((HERE, False), 2, "do not see"),
         (RayError("No module named 'medgraft'"), 2, "cannot run medgraft .No module"),
-        ((ray_runners.__version__, True), 0, "no CPU"),
+        ((HERE, True), 0, "no CPU"),
     ],
 )
 def test_a_cluster_that_could_not_do_the_work_is_refused(
     answer: Any, cores: int, said: str, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(path: str) -> object:
+    pytest.importorskip("ray")
+
+    def look(path: str, engine: str) -> object:
+        if not path:
+            return HERE, False
         assert Path(path).is_file()
+        assert engine == "openvino"
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     monkeypatch.setattr(ray_runners, "look", look)
     with pytest.raises(RunnerError, match=said):
-        RayRunner(FakeRay(cores)).check(extractor.cache)
+        RayRunner(FakeRay(cores)).check(extractor)
     assert list(extractor.cache.folder.iterdir()) == []

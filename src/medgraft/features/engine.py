@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.pixels.decode import decoders
 from medgraft.errors import MedgraftError
-from medgraft.features.backbones import Backbone
+from medgraft.features.backbones import TAPS_VERSION, Backbone
 from medgraft.features.encoders import pool
 from medgraft.features.norms import MOMENTS, moments
 from medgraft.features.openvino_graph import import_openvino, openvino_graph
@@ -68,8 +68,15 @@ def versions(name: str) -> tuple[str, ...]:
 
     For torch also the kind of device, which no version tells.
     """
-    found = (f"{name} {importlib.metadata.version(name)}", *decoders())
+    found = (*_computing(name), *decoders())
     return (*found, torch_device()) if name == "torch" else found
+
+
+def _computing(name: str) -> tuple[str, ...]:
+    """Whose network an engine runs, made by which code: timm's, which torch traces for OpenVINO."""
+    packages = dict.fromkeys((name, "timm", "torch"))
+    found = tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    return (*found, f"taps {TAPS_VERSION}", f"graph {GRAPH_CACHE_VERSION}")
 
 
 def torch_device() -> str:
@@ -294,18 +301,15 @@ def _openvino_model(
     backbone: Backbone, outputs: Sequence[Output], size: int, graphs: Path | None
 ) -> Any:
     """The network's graph for (1, size, size, 3) uint8 RGB, converted once and then kept."""
-    ov = import_openvino()
-
     if graphs is None:
         return _convert(backbone, outputs, size)
     recipe = digest(
-        GRAPH_CACHE_VERSION,
+        _computing("openvino"),
         backbone.name,
         backbone.key,
         [backbone.card.mean, backbone.card.std],
         [(output.tap, output.pooling) for output in outputs],
         size,
-        ov.__version__,
     )
     kept = graphs / f"{backbone.name}-{recipe}.xml"
     remove_abandoned(graphs, kept.name)  # of whoever was killed when it had just been written

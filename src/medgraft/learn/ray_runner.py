@@ -30,6 +30,7 @@ from medgraft.data.split import Development
 from medgraft.errors import MedgraftError, optional
 from medgraft.features.cache import Cache
 from medgraft.features.codebooks import quiet_mixtures
+from medgraft.features.engine import versions
 from medgraft.features.extract import Advance, Extractor, Wanted
 from medgraft.files import written_file
 from medgraft.learn.fit import cross_fitted
@@ -102,9 +103,9 @@ def judge(scenario: Scenario, development: Development, settings: Settings) -> N
         cross_fitted(scenario, development, settings.extractor())
 
 
-def look(path: str) -> tuple[str, bool]:
-    """A task: the version of medgraft there, and whether a file is seen."""
-    return __version__, Path(path).is_file()
+def look(path: str, engine: str) -> tuple[tuple[str, ...], bool]:
+    """A task: what computes there, and whether a file is seen."""
+    return (f"medgraft {__version__}", *versions(engine)), Path(path).is_file()
 
 
 class RayRunner:
@@ -112,10 +113,14 @@ class RayRunner:
 
     def __init__(self, ray: Any) -> None:
         self.ray = ray
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-        self.widest = max(nodes, default=0)
+        self.cores = {
+            node["NodeID"]: int(node["Resources"].get("CPU", 0))
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        self.widest = max(self.cores.values(), default=0)
         self.threads = max(1, min(THREADS, self.widest))
-        self.n_readers = sum(n // self.threads for n in nodes)
+        self.n_readers = sum(n // self.threads for n in self.cores.values())
         self.readers: list[Any] = []
         self.read_by: Settings | None = None
 
@@ -186,22 +191,28 @@ class RayRunner:
             self.readers.append(actor.remote(settings))
         return list(self.readers)
 
-    def check(self, cache: Cache) -> None:
-        """Refuse a cluster that could not do the work.
+    def check(self, extractor: Extractor) -> None:
+        """Refuse a cluster that could not do the work, or would give other numbers.
 
         Raises
         ------
         RunnerError
-            It has no cores, another version of medgraft, or sees another cache.
+            It has no cores; or a node has other versions of what computes, or sees another cache.
         """
         if not self.widest:
             raise RunnerError("the Ray cluster has no CPU for tasks; add a node, or --runner local")
-        seen = cache.folder.resolve() / f".seen-{uuid.uuid4().hex}"
-        task = self.ray.remote(look).options(num_cpus=1, max_retries=RETRIES)
+        seen = extractor.cache.folder.resolve() / f".seen-{uuid.uuid4().hex}"
         try:
             with written_file(seen) as temporary:
                 temporary.touch()
-            version, there = self.ray.get(task.remote(str(seen)), timeout=6 * PATIENCE)
+            asked = [
+                self.ray.remote(look)
+                .options(num_cpus=1, max_retries=RETRIES, **_on(node))
+                .remote(str(seen), extractor.engine)
+                for node, cores in self.cores.items()
+                if cores
+            ]
+            answers = self.ray.get(asked, timeout=6 * PATIENCE)
         except (self.ray.exceptions.RayError, ImportError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise RunnerError(
@@ -211,16 +222,27 @@ class RayRunner:
         finally:
             with suppress(OSError):
                 seen.unlink(missing_ok=True)
-        if version != __version__:
-            raise RunnerError(
-                f"the Ray cluster runs medgraft {version} and this is {__version__}; install the "
-                "same on every node"
-            )
-        if not there:
-            raise RunnerError(
-                f"workers of the Ray cluster do not see {seen.parent}; pass a --cache on a disk "
-                "that all nodes reach by one path, the images, too"
-            )
+        here, _ = look("", extractor.engine)
+        for found, there in answers:
+            if found != here:
+                other = ", ".join(one for one in found if one not in here) or "less"
+                mine = ", ".join(one for one in here if one not in found) or "less"
+                raise RunnerError(
+                    f"a node of the Ray cluster has {other} where this has {mine}, which could "
+                    "give other numbers; install the same on every node"
+                )
+            if not there:
+                raise RunnerError(
+                    f"workers of the Ray cluster do not see {seen.parent}; pass a --cache on a "
+                    "disk that all nodes reach by one path, the images, too"
+                )
+
+
+def _on(node: str) -> dict[str, Any]:
+    """Options of a task that shall run on a certain node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=node, soft=False)}
 
 
 @contextmanager
@@ -260,7 +282,7 @@ def ray_runner(extractor: Extractor, address: str = "") -> Iterator[None]:
         )
     try:
         runner = RayRunner(ray)
-        runner.check(extractor.cache)
+        runner.check(extractor)
         extractor.runner = runner
         yield
     finally:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +48,7 @@ from medgraft.data.pixels.values import Stored
 from medgraft.errors import DecodeError
 from medgraft.types import PLAIN, PixelRule, Source
 
+OF_THE_EXTRA = ("pylibjpeg-openjpeg", "imagecodecs")
 MAX_BYTES = 4 * MAX_PIXELS
 LARGE_ARRAY = 1 << 30  # bytes; smaller ones may be as empty as they like
 MOST_PACKED = 200  # times that an array of images is larger than its packed form
@@ -58,8 +59,11 @@ def decoders() -> tuple[str, ...]:
     """The packages that decode and resize, with their versions, which decide the pixels."""
     import importlib.metadata  # which takes a worker, who needs none of it, 20 ms
 
-    packages = ("opencv-python-headless", "pillow", "simplejpeg")
-    return tuple(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    found = []
+    for package in ("opencv-python-headless", "pillow", "simplejpeg", "pydicom", *OF_THE_EXTRA):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return tuple(found)
 
 
 def decode(
