@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def canvases_for(
 
     how : has `side`, `resize` and `crop_pct`.
     """
-    resized = round(how.side / how.crop_pct)
+    resized = math.floor(how.side / how.crop_pct)  # as timm
     with DecodePool(workers) as pool:
         for one in pool.canvases(ids, sources, CanvasRecipe(resized, how.resize), rule):
             yield one if isinstance(one, Skipped) else middle(one, how.side)
