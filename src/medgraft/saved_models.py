@@ -111,10 +111,10 @@ def adapt(
     out
         A folder for a copy of the classifier with its threshold set anew; none by default.
     threshold
-        `auto`: `quantile` where class shares are given, else `halfway` where the images look
-        different, and `steady`, as it is, where they do not. `quantile`: as many called positive
-        as out of fold, or as was said; `halfway`: half of the way to there, in log odds; `half`:
-        the most probable class.
+        `auto`: `steady`, as it is, where images look as before; where they do not, `quantile` if
+        class shares are given, else `halfway`. `quantile`: as many called positive as out of fold,
+        or as was said; `halfway`: half of the way to there, in log odds; `half`: the most probable
+        class.
     class_shares
         How common the classes are there: shares that you know, such as `0.3,0.7`, or `estimate`,
         from the images. The probabilities are set to them, too.

@@ -63,6 +63,15 @@ def test_what_a_page_tells_to_type_runs(page: Path, here: Path, type_in: Any) ->
         exec(compile(code, SHORT[page], "exec"), names)  # the page's own example
 
 
+def test_the_architecture_names_what_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`([\w/]+)\.py: (\w+)`", text)
+    assert len(named) > 30
+    for path, name in named:
+        module = importlib.import_module(f"medgraft.{path.replace('/', '.')}")
+        assert hasattr(module, name), f"{path}.py: {name}"
+
+
 def test_the_api_page_names_what_is_there() -> None:
     named = re.findall(r"^::: (\S+)\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.MULTILINE)
     assert named

@@ -39,8 +39,8 @@ def adapt(
             metavar="auto|halfway|quantile|half|steady",
             help="How the threshold is set. quantile: as many are called positive as out of fold, "
             "or as --class-shares says; halfway: half of the way to there; half: the most probable "
-            "class; steady: as it is; auto: quantile where shares are said, else halfway where the "
-            "images look different, else steady.",
+            "class; steady: as it is; auto: steady where images look as before; where they do not, "
+            "quantile if shares are said, else halfway.",
         ),
     ] = "auto",
     class_shares: Annotated[

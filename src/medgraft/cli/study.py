@@ -249,10 +249,10 @@ def study(
 ) -> None:
     """Find out which way of transferring a network works on DATA, and leave a report and a model.
 
-    The test split (an official one, or a fifth of the patients set aside) is looked at once, after
-    everything has been chosen on the other images. RUN then holds report.html, result.json,
-    predictions.parquet and model/, which predict, explain and evaluate take as MODEL. Of several
-    findings an image each is a study of its own on the same folds.
+    The test split (an official one, or a fifth of the images set aside, patients whole) is looked
+    at once, after everything has been chosen on the other images. RUN then holds report.html,
+    result.json, predictions.parquet and model/, which predict, explain and evaluate take as MODEL.
+    Of several findings an image each is a study of its own on the same folds.
     """
     from medgraft.panel import Panel
     from medgraft.run_folders import study_to_folder

@@ -68,7 +68,8 @@ def train(
         bool,
         typer.Option(
             "--holdout-only",
-            help="Train once, judged by a fifth of the patients, instead of in every fold.",
+            help="Train once, judged by a fifth of the images, patients whole, instead of in every "
+            "fold.",
         ),
     ] = False,
     cap: Annotated[
