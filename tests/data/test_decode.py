@@ -24,7 +24,7 @@ from medgraft.data.ingest import load
 from medgraft.data.pixels import decode as module
 from medgraft.data.pixels.decode import Decoded, decode
 from medgraft.data.pixels.headers import MAX_PIXELS
-from medgraft.data.pixels.orientation import exif_orientation
+from medgraft.data.pixels.orientation import exif_orientation, turn
 from medgraft.data.pixels.values import to_8_bit
 from medgraft.data.pool import pool as decode_pool
 from medgraft.data.pool.pool import DecodePool, shorter_side
@@ -151,6 +151,15 @@ def test_exif_turns_the_picture(kind: str, orientation: int) -> None:
     assert (decoded.source_size, decoded.orientation) == ((24, 40), orientation)
     assert decoded.pixels.shape == upright.shape
     assert np.abs(decoded.pixels - upright).mean() < 5
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_tiff_that_only_xmp_turns_is_known_to_be_turned(orientation: int) -> None:
+    stored = smooth(24, 40, 3)
+    xmp = f'<x:xmpmeta><rdf tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    decoded = decode(encoded(stored, "TIFF", tiffinfo={700: xmp}))
+    assert (decoded.source_size, decoded.orientation) == ((24, 40), orientation)
+    np.testing.assert_array_equal(decoded.pixels, turn(stored, orientation))
 
 
 def test_exif_turns_a_compressed_16_bit_tiff() -> None:

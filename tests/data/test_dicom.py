@@ -6,6 +6,7 @@ codec (liblj92, OpenJPEG through imagecodecs).
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -16,6 +17,7 @@ import imagecodecs
 import numpy as np
 import pydicom.data
 import pytest
+from PIL import Image
 from pydicom import Dataset, Sequence, dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, get_decoder
 from pydicom.uid import ExplicitVRLittleEndian
@@ -294,6 +296,29 @@ def test_colours_of_a_jpeg_are_what_its_stream_or_else_the_data_set_says(marked,
         part = part[: scan + 5] + b"\x01\x00\x02\x00\x03\x00" + part[scan + 11 :]
     data = written(data_set(colours, PhotometricInterpretation=photometric), syntax("4.50"), [part])
     assert np.abs(decode_dicom(data).pixels.astype(int) - colours).max() < 14
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_jpeg_inside_is_not_turned_by_what_its_camera_noted(orientation: int):
+    """No viewer of DICOM does, and rows and columns are the data set's."""
+    y = smooth(32, 48, 200).astype(np.uint8)
+    colours = np.stack([y, y[::-1], y[:, ::-1]], axis=-1)
+    exif, plain, noted = Image.Exif(), io.BytesIO(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(colours).save(plain, "JPEG", quality=95)
+    Image.fromarray(colours).save(noted, "JPEG", quality=95, exif=exif)
+    seen = [
+        decode_dicom(
+            written(
+                data_set(colours, PhotometricInterpretation="YBR_FULL_422"),
+                syntax("4.50"),
+                [part.getvalue()],
+            )
+        ).pixels
+        for part in (plain, noted)
+    ]
+    assert seen[0].shape == (32, 48, 3)
+    np.testing.assert_array_equal(*seen)
 
 
 def without_marker(part: bytes, marker: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import get_args
 
 import cv2
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from medgraft.data.masks import read_mask
 from medgraft.data.pixels.formats import Decoded
 from medgraft.data.pixels.orientation import turn, unturn
+from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import (
     CanvasRecipe,
     Clahe,
@@ -182,6 +185,28 @@ def test_a_mask_lies_on_what_it_marks(orientation: int) -> None:
         disagreement = (mask != (canvas.pixels > 127)).mean()
         assert disagreement < 0.03, (rule, orientation)
         assert mask.any()
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("size", [(80, 120), (96, 96)])
+def test_a_mask_that_kept_its_images_tag_lies_there_too(
+    orientation: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """Drawn on the image as stored, and written with the camera's orientation or without it."""
+    drawn = np.zeros(size, np.uint8)
+    drawn[8:32, 64:90] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(drawn).save(tmp_path / "plain.png")
+    Image.fromarray(drawn).save(tmp_path / "tagged.png", exif=exif)
+    image = Decoded(turn(drawn, orientation), size, orientation)
+    geometry = make_canvas("a", image, CanvasRecipe(40)).geometry
+    with DecodePool(1) as pool:
+        plain, tagged = (
+            read_mask(str(tmp_path / f"{name}.png"), geometry, pool) for name in ("plain", "tagged")
+        )
+    assert plain.any()
+    np.testing.assert_array_equal(tagged, plain)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

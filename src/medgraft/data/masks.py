@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.data.pixels.orientation import unturn
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import to_canvas
 from medgraft.data.scan import IMAGE_SUFFIXES
@@ -79,7 +80,8 @@ def read_mask(path: str, geometry: Geometry, pool: DecodePool) -> Mask:
         for other in others:
             first |= other
         return first
-    pixels = pool.decode(Source(path)).pixels
+    decoded = pool.decode(Source(path))
+    pixels = unturn(decoded.pixels, decoded.orientation)
     drawn = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     mask = drawn > drawn.max() / 2
     height, width = geometry.source

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from medgraft.data.pixels.formats import decode_bytes
 from medgraft.data.pixels.headers import MAX_PIXELS_PILLOW, check_size
+from medgraft.data.pixels.orientation import unturn
 from medgraft.errors import DecodeError, MissingExtraError, optional
 
 if TYPE_CHECKING:
@@ -357,7 +358,8 @@ def _jpeg(part: bytes, form: PixelFormat) -> tuple[Stored, PixelFormat]:
     elif form.samples == 3 and raw_colour and header.raw_colour is None:
         values, inside = _as_stored(part), "RGB"
     else:
-        values, inside = decode_bytes(part, None, None).pixels, "RGB"
+        seen = decode_bytes(part, None, None)
+        values, inside = unturn(seen.pixels, seen.orientation), "RGB"  # no viewer turns it
     stored = lowest_bits(values, header.bits, form.signed)
     return stored, _named(form, inside) if form.samples == 3 else form
 

@@ -345,9 +345,9 @@ def _decode_tiff(data: bytes, frame: int | None) -> Stored:
     image = _opened(TiffImageFile, data, frame)
     assert isinstance(image, TiffImageFile)
     tags = image.tag_v2
-    orientation = tags.get(0x0112, 1)
+    orientation = image.getexif().get(0x0112, 1)  # the tag, or what XMP says
     orientation = orientation if orientation in range(1, 9) else 1
-    values = _pixels(image)  # which Pillow turns by itself while it loads
+    values = _pixels(image)  # which Pillow turns by it while it loads
     white = page.white if page is not None and values.dtype != np.uint8 else None
     return Stored(values, (tags[257], tags[256]), orientation, white)
 

@@ -111,14 +111,17 @@ def _decoded(
     kind, tags = image.format, getattr(image, "tag_v2", {})
     if image.width * image.height > MOST_PIXELS:
         raise UnreadableError(f"it has more than {MOST_PIXELS:,} pixels; store a smaller image")
-    if rule["page"]:
+    jpeg = kind in ("JPEG", "MPO")  # the latter of telephones: smaller pictures behind the first
+    if jpeg:
+        image.info.pop("xmp", None)  # which Pillow would turn it by, and medgraft does not
+    if rule["page"] and kind in ("TIFF", "GIF", "WEBP"):
         image.seek(rule["page"] - 1)
     if kind == "TIFF" and tags.get(262) == 0 and image.mode not in ("1", "L"):
         raise UnreadableError("white is zero at more than 8 bits; use medgraft itself")
     if kind == "PNG" and Path(path).read_bytes()[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6"):
         raise UnreadableError("colours or alpha of 16 bits are not read here; use medgraft itself")
     full = (image.height, image.width)
-    if kind == "JPEG" and image.mode in ("L", "RGB"):
+    if jpeg and image.mode in ("L", "RGB"):
         on_its_side = image.getexif().get(0x0112, 1) >= 5
         info, enough = image.info, enough[::-1] if on_its_side else enough
         image = _jpeg(path, image.mode == "L", enough)
