@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_files import data_set, written
 from medgraft.data.pixels.decode import Decoded, decode
 from medgraft.data.pool import worker_process
 from medgraft.data.pool.pool import DecodePool
@@ -27,7 +28,7 @@ from medgraft.data.pool.processes import STARTS, DecodeProcesses
 from medgraft.data.pool.worker import Answer, Job
 from medgraft.data.preprocess import CanvasRecipe, Clahe, make_canvas
 from medgraft.errors import DataError, DecodeError, TooManyPixelsError, UnknownKindError
-from medgraft.types import PLAIN, Canvas, Skipped, Source
+from medgraft.types import PLAIN, Canvas, PixelRule, Skipped, Source
 
 LINUX = sys.platform == "linux"
 RECIPE = CanvasRecipe((20, 30), "pad", (Clahe(2.0, 2),))
@@ -208,6 +209,19 @@ def test_one_image_with_all_its_pixels(safe: bool, tmp_path: Path) -> None:
             assert image.remark == expected.remark
             assert image.source_size == expected.source_size
             assert image.orientation == expected.orientation
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": "900", "WindowWidth": "500"}])
+def test_one_dicom_image_is_its_picture_by_the_rule(window: dict[str, str], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (12, 20)).astype(np.uint16)
+    file = tmp_path / "a.dcm"
+    file.write_bytes(written(data_set(pixels, 12, **window)))
+    with DecodePool(1) as pool:
+        for rule in (PixelRule(0, 4095), PixelRule(window=(1000, 2000))):
+            source = Source(str(file), rule=rule)
+            image = pool.decode(source)
+            assert image.pixels.shape == (12, 20)
+            np.testing.assert_array_equal(image.pixels, decode(source).pixels)
 
 
 def test_one_canvas_while_the_caller_waits(tmp_path: Path) -> None:

@@ -123,17 +123,17 @@ class DecodePool:
         DecodeError
             As `decode.decode`; or it takes too long, too much memory, or crashes its decoder.
         """
-        return Decoded.of(self.stored_values(source, at_least), source.rule)
+        if self._in_threads(source):
+            with suppress(NotPlain):
+                return decode(source, at_least, only_plain=True)
+        return self._answered(Job(source, None, source.rule, at_least, shown=True)).decoded()
 
     def stored_values(self, source: Source, at_least: tuple[int, int] | None = None) -> Stored:
         """What one image stores, as `decode.stored_values`; errors as of `decode`."""
         if self._in_threads(source):
             with suppress(NotPlain):
                 return stored_values(source, at_least, only_plain=True)
-        [answer] = self._processes.answers([Job(source, None, source.rule, at_least)])
-        if answer.outcome != "pixels":
-            raise answer.refused()
-        return answer.stored()
+        return self._answered(Job(source, None, source.rule, at_least)).stored()
 
     def canvas(self, source: Source | bytes, recipe: CanvasRecipe, rule: PixelRule) -> Canvas:
         """One canvas as of `canvases`, made while the caller waits; any thread may call.
@@ -146,11 +146,14 @@ class DecodePool:
         if self._in_threads(source):
             with suppress(NotPlain):
                 return make_canvas("", decode(source, recipe.shape, rule, only_plain=True), recipe)
-        job = Job(source, replace(recipe, edits=()), rule)
+        return _edited(self._answered(Job(source, replace(recipe, edits=()), rule)), "", recipe)
+
+    def _answered(self, job: Job) -> Answer:
+        """What a process makes of one image; errors as of `decode`."""
         [answer] = list(self._processes.answers([job])) or [Answer("refused", CLOSED)]
         if answer.outcome != "pixels":
             raise answer.refused()
-        return _edited(answer, "", recipe)
+        return answer
 
     def _chunk(
         self,

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.pixels.decode import decode, stored_values
+from medgraft.data.pixels.formats import Decoded
 from medgraft.data.pixels.values import Stored
 from medgraft.data.preprocess import CanvasRecipe, make_canvas
 from medgraft.errors import DecodeError, TooManyPixelsError, UnknownKindError
@@ -53,12 +54,14 @@ class Job:
     """One image to decode: to a canvas, or without a recipe to the values that it stores.
 
     rule : how those are shown on the canvas. at_least : as in `decode`, where there is no recipe.
+    shown : without a recipe its picture by the rule, whole, and not what it stores.
     """
 
     source: Source | bytes
     recipe: CanvasRecipe | None = None
     rule: PixelRule = PLAIN
     at_least: tuple[int, int] | None = None
+    shown: bool = False
 
     @property
     def size(self) -> int:
@@ -70,6 +73,7 @@ class Job:
         source = self.source
         words: dict[str, object] = {
             "at_least": self.at_least,
+            "shown": self.shown,
             "rule": (self.rule.low, self.rule.high, self.rule.page, self.rule.window),
         }
         if isinstance(source, bytes):
@@ -100,7 +104,7 @@ class Job:
             source = Source(path, words["frame"], words["member"], rule)
         at_least = tuple(words["at_least"]) if words["at_least"] else None
         if "canvas" not in words:
-            return cls(source, None, rule, at_least)
+            return cls(source, None, rule, at_least, words["shown"])
         (height, width), resize = words["canvas"]
         return cls(source, CanvasRecipe((height, width), resize), rule)
 
@@ -142,6 +146,12 @@ class Answer:
         geometry = Geometry((height, width), orientation, Box(*crop), (rows, columns), content)
         return Canvas(id, self.values, geometry, self.text)
 
+    def decoded(self) -> Decoded:
+        """The whole picture, where that was asked for."""
+        assert self.values is not None
+        height, width, orientation, *_ = self.geometry
+        return Decoded(self.values, (height, width), orientation, self.text)
+
     def stored(self) -> Stored:
         """The values that were asked for, where it was no canvas."""
         assert self.values is not None
@@ -152,6 +162,10 @@ class Answer:
 def answer(job: Job) -> Answer:
     """Decode, and say what came of it; only `KeyboardInterrupt` and the like come out."""
     try:
+        if job.recipe is None and job.shown:
+            seen = decode(job.source, job.at_least, job.rule)
+            geometry = (*seen.source_size, seen.orientation, *NO_GEOMETRY[3:])
+            return Answer("pixels", seen.remark, seen.pixels, geometry)
         if job.recipe is None:
             found = stored_values(job.source, job.at_least)
             start = (*found.source_size, found.orientation)
