@@ -35,7 +35,7 @@ from medgraft.data.pool import worker_process
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
-from medgraft.types import CanvasStream
+from medgraft.types import CanvasStream, Source
 
 
 def call(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -197,7 +197,7 @@ def test_an_image_is_decoded_once_to_be_predicted_and_held_to_those_learned_from
     assert judge is not None
     files = [str(file) for file in sorted(images.rglob("*.png"))[::8]]
     alone = [row.answer for row in predict_files(fitted, files)]
-    strange = judge.files(files)
+    strange = judge.files({file: Source(file) for file in files})
     decoded, decode = list[str](), Extractor.decode
 
     def noted(self: Extractor, ids: Iterable[str], *rest: Any) -> CanvasStream:
@@ -220,7 +220,9 @@ def test_an_image_is_decoded_once_to_be_predicted_and_held_to_those_learned_from
     )
     rows = predict_files(fitted, files, other_judge)
     assert decoded == files * 3
-    assert {row.source: row.unlike for row in rows} == other_judge.files(files)
+    assert {row.source: row.unlike for row in rows} == other_judge.files(
+        {file: Source(file) for file in files}
+    )
 
 
 def test_a_model_says_where_it_is_not_sure(

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
+from medgraft.data.file_hashes import look
 from medgraft.data.listing import content_hash
 from medgraft.data.pixel_rule import with_rule
-from medgraft.data.pixels.stored_header import StoredHeader, hash_and_header
+from medgraft.data.pixels.stored_header import StoredHeader, hash_and_look
 from medgraft.errors import DataError, FitError
 from medgraft.panel import ABSENT, PRESENT, UNKNOWN, Marks
 from medgraft.types import Floats, ImageTable, Pixels, Source, Strings
@@ -96,11 +97,17 @@ def _checked(row: int, item: Any) -> Pixels:
 def _file_hash(row: int, path: str) -> tuple[str, StoredHeader | None]:
     """The hash by which a study knows the same file, so that they share their codes; its header."""
     try:
-        return hash_and_header(path)
+        name, found = hash_and_look(path, look)
     except OSError as error:
         raise DataError(
             f"X[{row}] ({path}) cannot be read: {error.strerror}; restore it or leave it out"
         ) from error
+    if found.dicom is not None and found.dicom.frames > 1:
+        raise DataError(
+            f"X[{row}] is a DICOM file of {found.dicom.frames} frames, and an image is one; give "
+            "its frames as arrays, or a folder to medgraft.load"
+        )
+    return name, found.stored
 
 
 def _array_hash(array: Pixels) -> str:

@@ -33,7 +33,7 @@ MEASURED = """
 import os, sys
 from pathlib import Path
 from medgraft.data.pixels.decode import decode
-from medgraft.data.pixels.stored_header import hash_and_header
+from medgraft.data.pixels.stored_header import hash_and_look, sniff
 from medgraft.errors import DecodeError
 from medgraft.types import Source
 
@@ -47,7 +47,7 @@ for line in sys.stdin:
         continue
     path, before = line.rstrip("\\n"), peak()
     try:
-        hash_and_header(path)
+        hash_and_look(path, sniff)
         decode(Source(path), (224, 224))
     except DecodeError as error:
         print(error)

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from dicom_files import data_set, dicom, written
+from medgraft.classifier_input import given_images
 from medgraft.data.dicom.identity import public_names, upload_id, withheld
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.pixels.decode import decode
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.split import make_folds, with_test_split
+from medgraft.data.unlabelled import images_named, readable, unlabelled
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Source
 
@@ -131,6 +133,50 @@ def test_each_frame_is_an_image_of_its_files_group(tmp_path: Path):
     assert [f.check for f in table.findings if f.check == "dicom_frames"]
     shown = {decode(source).pixels.tobytes() for source in table.sources}
     assert shown == {(frame + np.uint8(i)).tobytes() for frame in frames for i in range(4)}
+
+
+def test_frames_of_many_bits_without_a_window_share_the_range_of_the_data_set(tmp_path: Path):
+    for i in range(4):
+        frames = RNG.integers(0, 4096, (3, 8, 8)).astype(np.uint16)
+        save(tmp_path / "ab"[i % 2] / f"{i}.dcm", written(data_set(frames, 12)))
+    table = load(tmp_path)
+    assert len(table) == 12
+    assert (table.rule.low, table.rule.high) == (0, 4095)
+    assert all(decode(source).pixels.shape == (8, 8) for source in table.sources)
+    assert not {"pixel_depth"} & {one.check for one in table.findings}
+    named = unlabelled([str(tmp_path)])
+    assert sorted(named.byte_hashes) == sorted(table.byte_hashes)
+    assert len(set(named.groups.tolist())) == 4
+    assert (named.rule.low, named.rule.high) == (0, 4095)
+    assert [name.partition("#")[2] for name in named.ids] == ["0", "1", "2"] * 4
+
+
+def test_frames_are_named_by_their_file_and_an_upload_says_that_it_has_more(tmp_path: Path):
+    frames = RNG.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    file = save(tmp_path / "p.dcm", written(data_set(frames, SOPInstanceUID="1.2.3")))
+    found = images_named([str(tmp_path), str(tmp_path / "absent.dcm")])
+    assert list(found) == [*(f"{file}#{k}" for k in range(3)), str(tmp_path / "absent.dcm")]
+    for k, source in enumerate(readable(found).values()):
+        if k < 3:
+            np.testing.assert_array_equal(decode(source).pixels, frames[k])
+            assert decode(source).remark == ""
+    names = public_names(list(found)[:3])
+    assert [name.partition("#")[2] for name in names] == ["0", "1", "2"]
+    assert len({name.partition("#")[0] for name in names}) == 1
+    assert "p.dcm" not in names[0]
+    assert decode(file.read_bytes()).remark == "the first of its 3 frames"
+    with pytest.raises(DataError, match="is a DICOM file of 3 frames"):
+        given_images([str(file)])
+
+
+def test_a_window_that_is_said_leaves_nothing_to_warn_of(tmp_path: Path):
+    for i in range(6):
+        window = {} if i % 3 else {"WindowCenter": "1000", "WindowWidth": "800"}
+        pixels = RNG.integers(0, 4096, (8, 8)).astype(np.uint16)
+        save(tmp_path / "ab"[i % 2] / f"{i}.dcm", written(data_set(pixels, 12, **window)))
+    assert "dicom_windows" in {one.check for one in load(tmp_path).findings}
+    table = load(tmp_path, LoadOptions(window=(40, 400)))
+    assert "dicom_windows" not in {one.check for one in table.findings}
 
 
 @pytest.mark.parametrize("frames", ["2147483647", "40"])

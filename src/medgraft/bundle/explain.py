@@ -13,13 +13,13 @@ import numpy as np
 from medgraft.bundle.model import label_of, load_model
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
-from medgraft.data.unlabelled import find_images
+from medgraft.data.unlabelled import images_named, readable, unreadable
 from medgraft.errors import ScenarioError, UnreadableDataError
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, cam_maps
 from medgraft.explain.methods import METHODS
 from medgraft.explain.occlusion import occlusion
-from medgraft.types import Attribution, Canvas, FittedScenario, Floats, Skipped, Source
+from medgraft.types import Attribution, Canvas, FittedScenario, Floats, Skipped
 
 OCCLUSION, AUTO = "occlusion", "auto"  # ways to explain besides the CAM methods
 
@@ -159,11 +159,11 @@ def _readable(fitted: FittedScenario, images: Sequence[Path]) -> tuple[list[Canv
     DataError
         That is all of them.
     """
-    found = find_images([os.fspath(image) for image in images])
-    ids = [file for file, problem in found.items() if not problem]
-    rows = list(fitted.canvases(ids, [Source(id) for id in ids]))
+    found = images_named([os.fspath(image) for image in images])
+    sources = readable(found)
+    rows = list(fitted.canvases(sources.keys(), sources.values()))
     skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
-    skipped += [Skipped(shown(file), problem) for file, problem in found.items() if problem]
+    skipped += [Skipped(shown(name), problem) for name, problem in unreadable(found).items()]
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:
         raise UnreadableDataError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from medgraft.bundle.predict import Classification, classified
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
 from medgraft.data.preprocess import recipe_of
-from medgraft.data.unlabelled import find_images
+from medgraft.data.unlabelled import images_named, readable, unreadable
 from medgraft.errors import BundleError
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import Outputs, run_feature_plans
@@ -91,14 +90,13 @@ def predict_panel(
     DataError
         There is no image.
     """
-    found = find_images(paths)
-    files = [file for file, problem in found.items() if not problem]
+    found = images_named(paths)
+    sources, errors = readable(found), unreadable(found)
     fitted = {name: load(bundle_folder(folder), extractor) for name, folder in models.items()}
-    errors = {file: problem for file, problem in found.items() if problem}
     said: dict[str, dict[str, Classification]] = {file: {} for file in found}
     remarks: dict[str, str] = {}
     for group in _seen_alike(fitted):
-        probabilities, remarks = _read_once(group, files, errors)
+        probabilities, remarks = _read_once(group, sources, errors)
         for name, one in group.items():
             for file, p in zip(remarks, probabilities[name], strict=True):
                 said[file][name] = classified(one, p)
@@ -114,17 +112,17 @@ def _seen_alike(fitted: Mapping[str, FittedScenario]) -> list[dict[str, FittedSc
 
 
 def _read_once(
-    group: Mapping[str, FittedScenario], files: Sequence[str], errors: dict[str, str]
+    group: Mapping[str, FittedScenario], sources: Mapping[str, Source], errors: dict[str, str]
 ) -> tuple[dict[str, Floats], dict[str, str]]:
-    """By finding probabilities (n, 2) of the n files that can be read, and by file the remark.
+    """By finding probabilities (n, 2) of the n images that can be read, and by image the remark.
 
     errors : why others cannot be, which is added.
     """
     remarks: dict[str, str] = {}
     first = next(iter(group.values()))
 
-    def readable() -> Iterator[Canvas]:
-        for row in first.canvases(files, [Source(os.fspath(file)) for file in files]):
+    def decoded() -> Iterator[Canvas]:
+        for row in first.canvases(sources.keys(), sources.values()):
             if isinstance(row, Skipped):
                 errors[row.source] = row.reason
             else:
@@ -133,10 +131,10 @@ def _read_once(
 
     own = [one for one in group.values() if isinstance(one, NetworkWithHead | FittedEnsemble)]
     if len(own) < len(group):  # what somebody else wrote takes canvases, and nothing else
-        canvases = list(readable())
+        canvases = list(decoded())
         return {name: one.probabilities(canvases) for name, one in group.items()}, remarks
     inputs = tuple(dict.fromkeys(spec for one in own for spec in one.inputs))
-    outputs = run_feature_plans(readable(), first.spec, inputs, own[0].extractor)
+    outputs = run_feature_plans(decoded(), first.spec, inputs, own[0].extractor)
 
     def side_by_side(batch: Sequence[Outputs]) -> Floats:
         return np.concatenate([one.scores_from(batch) for one in own], axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from medgraft.bundle.model import label_of
 from medgraft.bundle.unlike import UnlikeJudge
 from medgraft.data.dicom.identity import public_names
 from medgraft.data.listing import shown
-from medgraft.data.unlabelled import find_images
+from medgraft.data.unlabelled import images_named, readable, unreadable
 from medgraft.evaluate.grades import mean_grade
 from medgraft.files import write_csv
 from medgraft.types import Canvas, FittedScenario, Floats, Skipped, Source
@@ -83,9 +82,9 @@ def predict_files(
 
     judge : of what is unlike the images that `fitted` learned from, where that is asked.
     """
-    found = find_images(paths)
-    read, errors = _read(fitted, [file for file in found if not found[file]], judge)
-    errors |= {file: problem for file, problem in found.items() if problem}
+    found = images_named(paths)
+    read, errors = _read(fitted, readable(found), judge)
+    errors |= unreadable(found)
     return [
         Prediction(shown(file), None, errors[file])
         if file in errors
@@ -157,15 +156,14 @@ class _Read(NamedTuple):
 
 
 def _read(
-    fitted: FittedScenario, files: Sequence[str], judge: UnlikeJudge | None
+    fitted: FittedScenario, sources: Mapping[str, Source], judge: UnlikeJudge | None
 ) -> tuple[dict[str, _Read], dict[str, str]]:
-    """By file what it gave, and why others cannot be read; each is decoded once where that does."""
+    """By image what it gave, and why others cannot be read; decoded once where that does."""
     errors: dict[str, str] = {}
     remarks: dict[str, str] = {}
-    sources = [Source(os.fspath(file)) for file in files]
 
-    def readable() -> Iterator[Canvas]:
-        for row in fitted.canvases(files, sources):
+    def decoded() -> Iterator[Canvas]:
+        for row in fitted.canvases(sources.keys(), sources.values()):
             if isinstance(row, Skipped):
                 errors[row.source] = row.reason
             else:
@@ -173,13 +171,13 @@ def _read(
                 yield row
 
     if judge is None:
-        p, unlike = fitted.probabilities(readable()), None
+        p, unlike = fitted.probabilities(decoded()), None
     else:
-        p, unlike = judge.probabilities(readable())
+        p, unlike = judge.probabilities(decoded())
     strange: Mapping[str, bool] = {}
     if unlike is not None:
         strange = dict(zip(remarks, unlike.tolist(), strict=True))
     elif judge is not None:
-        strange = judge.files(list(remarks))
+        strange = judge.files({name: sources[name] for name in remarks})
     rows = zip(remarks.items(), p, strict=True)
     return {id: _Read(p, strange.get(id), remark) for (id, remark), p in rows}, errors

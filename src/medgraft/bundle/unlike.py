@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -110,14 +110,14 @@ class UnlikeJudge:
             spec = replace(own, taps=spec.taps, poolings=spec.poolings)
         return self.fitted, spec
 
-    def files(self, names: Sequence[str]) -> dict[str, bool]:
-        """Whether each image file is unlike; those that can be read."""
+    def files(self, sources: Mapping[str, Source]) -> dict[str, bool]:
+        """By name whether each image is unlike; those that can be read."""
         ids: list[str] = []
 
         def readable() -> Iterator[Canvas]:
             reference, rule = self.unlikeness.reference, self.fitted.rule
             recipe = reference.canvas_recipe(self.extractor)
-            for row in self.extractor.decode(names, map(Source, names), recipe, rule):
+            for row in self.extractor.decode(sources.keys(), sources.values(), recipe, rule):
                 if isinstance(row, Canvas):
                     ids.append(row.id)
                     yield row

@@ -46,7 +46,7 @@ def hash_rows(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """What the bytes of a file say before they are decoded.
 
     stored : where it is more than a picture of eight bits; dicom : of a DICOM file.
@@ -56,29 +56,30 @@ class _Found:
     dicom: DicomHeader | None = None
 
 
-_NOTHING = _Found()
+_NOTHING = Found()
 
 
-def _of_batch(rows: Sequence[Row]) -> list[tuple[str, str, _Found]]:
+def _of_batch(rows: Sequence[Row]) -> list[tuple[str, str, Found]]:
     return [_of_row(row) for row in rows]
 
 
-def _of_row(row: Row) -> tuple[str, str, _Found]:
+def _of_row(row: Row) -> tuple[str, str, Found]:
     """(hash of the bytes, '', what they say) or ('', why there is none, nothing)."""
     if row.content_hash:
         member = row.source.member
         stored = sniff_array(row.source.path, member) if member else None
-        return row.content_hash, "", _Found(stored)
+        return row.content_hash, "", Found(stored)
     try:
-        name, found = hash_and_look(row.source.path, _look)
+        name, found = hash_and_look(row.source.path, look)
     except OSError as error:
         return "", f"cannot be read ({error.strerror})", _NOTHING
     return ("", "empty file", _NOTHING) if name == EMPTY else (name, "", found)
 
 
-def _look(content: bytes | mmap.mmap) -> _Found:
+def look(content: bytes | mmap.mmap) -> Found:
+    """What the bytes of a file say before they are decoded, DICOM or not."""
     if not is_dicom(content[:HEAD]):
         stored = sniff(content)
-        return _NOTHING if stored is None else _Found(stored)
+        return _NOTHING if stored is None else Found(stored)
     header = read_header(bytes(content))
-    return _Found(None if header.shown else StoredHeader("uint16"), header)
+    return Found(None if header.shown else StoredHeader("uint16"), header)

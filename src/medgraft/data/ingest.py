@@ -195,7 +195,13 @@ def _images(
     lost = warn_of_skipped(skipped, _by_class(listing.rows, listing.skipped), _by_class(rows))
     columns = listing.columns
     if dicom:  # from here on a row is a frame, and no longer a file
+        file_of = {row.source.path: row.content_hash for row in rows if row.dicom}
         rows, columns = one_row_a_frame(rows), (*columns, *COLUMNS)
+        headers |= {
+            row.content_hash: headers[file_of[row.source.path]]
+            for row in rows
+            if file_of.get(row.source.path) in headers
+        }
     rows, classes, ordered, about = _classes(rows, data, options, listing)
     positive, guess = (None, ()) if listing.marked else choose_positive(classes, options.positive)
     labels = np.array([classes.index(r.label) if r.label else -1 for r in rows], np.int64)
@@ -230,7 +236,7 @@ def _images(
         skipped=skipped,
         findings=(
             *listing.findings,
-            *(header_findings(rows) if dicom else ()),
+            *(header_findings(rows, windowed=options.window is not None) if dicom else ()),
             *about,
             *guess,
             *possible,

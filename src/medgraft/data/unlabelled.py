@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medgraft.data.dicom.identity import public_names
+from medgraft.data.dicom.headers import frame_hash, frames_in
+from medgraft.data.dicom.identity import FRAME, public_names
+from medgraft.data.file_hashes import look
 from medgraft.data.folders.mask_files import find_masks
 from medgraft.data.listing import shown
 from medgraft.data.pixel_rule import with_rule
-from medgraft.data.pixels.stored_header import hash_and_header
+from medgraft.data.pixels.stored_header import hash_and_look
 from medgraft.data.scan import entries_below
 from medgraft.errors import DataError
 from medgraft.types import ImageTable, Paths, Skipped, Source
@@ -41,23 +43,29 @@ def unlabelled(paths: Paths) -> ImageTable:
     DataError
         What is given is no path and no list of paths, or names no image.
     """
-    skipped, hashes, headers = [], {}, {}
+    skipped, files, hashes, headers = [], dict[str, Source](), list[str](), {}
     for file, problem in find_images(_as_text(paths)).items():
         try:
             if problem:
                 raise OSError(problem)
-            hashes[file], header = hash_and_header(file)
-            if header is not None:
-                headers[hashes[file]] = header
+            name, found = hash_and_look(file, look)
         except OSError as error:
             skipped.append(Skipped(shown(file), error.strerror or str(error)))
-    n, ids = len(hashes), np.array(public_names(list(hashes)), dtype=np.str_)
+            continue
+        for id, source in _frames(file, found.dicom.frames if found.dicom else 1).items():
+            files[id] = source
+            hashes.append(name if source.frame is None else frame_hash(name, source.frame))
+            if found.stored is not None:
+                headers[hashes[-1]] = found.stored
+    n, ids = len(files), np.array(public_names(list(files)), dtype=np.str_)
+    paths = list(dict.fromkeys(source.path for source in files.values()))
+    group_of = dict(zip(paths, public_names(paths), strict=True))
     table = ImageTable(
         ids=ids,
-        sources=tuple(Source(file) for file in hashes),
-        content_hashes=np.array(list(hashes.values()), dtype=np.str_),
+        sources=tuple(files.values()),
+        content_hashes=np.array(hashes, dtype=np.str_),
         labels=np.full(n, -1),
-        groups=ids,
+        groups=np.array([group_of[source.path] for source in files.values()], dtype=np.str_),
         splits=np.full(n, "", dtype=np.str_),
         masks=np.full(n, "", dtype=np.str_),
         classes=(),
@@ -78,6 +86,39 @@ def _as_text(paths: Any) -> list[str]:
             "list of such paths, or what medgraft.load gives"
         )
     return [os.fspath(path) for path in named]
+
+
+def images_named(paths: Sequence[str]) -> dict[str, Source | str]:
+    """The images that paths, folders and patterns name, in order: where each is, or why not read.
+
+    Each is called by its path; of a DICOM file of several frames each is one, `path#0` and so on.
+
+    Raises
+    ------
+    DataError
+        As `find_images`.
+    """
+    found: dict[str, Source | str] = {}
+    for file, problem in find_images(paths).items():
+        found |= {file: problem} if problem else _frames(file, frames_in(file))
+    return found
+
+
+def readable(found: Mapping[str, Source | str]) -> dict[str, Source]:
+    """Of `images_named` those that are there."""
+    return {name: one for name, one in found.items() if isinstance(one, Source)}
+
+
+def unreadable(found: Mapping[str, Source | str]) -> dict[str, str]:
+    """Of `images_named` why the others are not."""
+    return {name: one for name, one in found.items() if isinstance(one, str)}
+
+
+def _frames(file: str, n: int) -> dict[str, Source]:
+    """By name the n images in a file."""
+    if n == 1:
+        return {file: Source(file)}
+    return {f"{file}{FRAME}{frame}": Source(file, frame) for frame in range(n)}
 
 
 def find_images(paths: Sequence[str]) -> dict[str, str]:

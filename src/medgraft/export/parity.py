@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from medgraft.bundle.model import label_of
 from medgraft.data.listing import shown
-from medgraft.data.unlabelled import find_images
+from medgraft.data.unlabelled import images_named, readable
 from medgraft.errors import DataError, ExportError
 from medgraft.export.formats import Runner
 from medgraft.features.engine import to_rgb
 from medgraft.profile.hashes import evenly_drawn
 from medgraft.results.export import FromFiles, Parity
-from medgraft.types import Canvas, FittedScenario, Floats, Pixels, Progress, Silent, Source
+from medgraft.types import Canvas, FittedScenario, Floats, Pixels, Progress, Silent
 
 FROM_CANVAS, FROM_FILE = 1e-4, 5e-3  # of a probability, at most
 LABELS = 500  # images of which one label may not change
@@ -66,10 +66,10 @@ def reference_of(
     DataError
         None of them can be read.
     """
-    files = [file for file, problem in find_images(paths).items() if not problem]
-    files = [files[row] for row in evenly_drawn(len(files), most, 0).tolist()]
+    found = readable(images_named(paths))
+    files = [list(found)[row] for row in evenly_drawn(len(found), most, 0).tolist()]
     with progress.task("Reading images to hold the graph to the model on", len(files)) as advance:
-        sources = [Source(file) for file in files]
+        sources = [found[file] for file in files]
         rows = list(counted(fitted.canvases(files, sources), advance))
     canvases = [row for row in rows if isinstance(row, Canvas)]
     if not canvases:

@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from medgraft.data.linked import linked_by
 from medgraft.data.listing import DicomHeader, Row, content_hash
 from medgraft.data.pixels.dicom_codecs import frames_of
-from medgraft.data.pixels.dicom_file import guarded, no_picture, read_dataset
+from medgraft.data.pixels.dicom_file import HEAD, guarded, is_dicom, no_picture, read_dataset
 from medgraft.data.pixels.dicom_pixels import file_window, has_voi
 from medgraft.errors import DecodeError
 from medgraft.types import Finding, Grouping, Skipped, Strings
@@ -73,6 +74,19 @@ def read_header(data: bytes) -> DicomHeader:
         return DicomHeader(problem=str(error))
 
 
+def frames_in(file: str | Path) -> int:
+    """How many frames a DICOM file has; 1 of any other file, and of one that cannot be read."""
+    path = Path(file)
+    try:
+        if not path.is_file():
+            return 1
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+            return read_header(head + stream.read()).frames if is_dicom(head) else 1
+    except OSError:
+        return 1
+
+
 def _frames(ds: Dataset, size: int) -> int:
     """How many frames it has: each is an image of its own, so that a garbled number is refused."""
     frames = frames_of(ds)
@@ -107,6 +121,11 @@ def with_pictures(rows: Sequence[Row]) -> tuple[list[Row], list[Skipped]]:
     return kept, gone
 
 
+def frame_hash(file_hash: str, frame: int) -> str:
+    """What stands for the content of one frame, counted from 0, of a file."""
+    return content_hash(f"{file_hash}#{frame}".encode())
+
+
 def one_row_a_frame(rows: Sequence[Row]) -> list[Row]:
     """The rows in the order of their contents, a frame each.
 
@@ -120,7 +139,7 @@ def one_row_a_frame(rows: Sequence[Row]) -> list[Row]:
             found.append(row)
             continue
         for frame in range(frames):
-            name = content_hash(f"{row.content_hash}#{frame}".encode())
+            name = frame_hash(row.content_hash, frame)
             source = replace(row.source, frame=frame)
             found.append(replace(row, id=f"{row.id}#{frame}", source=source, content_hash=name))
     return found
@@ -195,13 +214,16 @@ def _joined(*columns: Sequence[str]) -> Strings:
 # --------------------------------------------------------------------------- findings
 
 
-def header_findings(rows: Sequence[Row]) -> list[Finding]:
-    """What a person should know of these files before they are studied."""
+def header_findings(rows: Sequence[Row], *, windowed: bool = False) -> list[Finding]:
+    """What a person should know of these files before they are studied.
+
+    windowed : whether all are shown by a window that the user said.
+    """
     dicom = [row for row in rows if row.dicom is not None]
     found = [
         *_mixed(rows, len(dicom)),
         *_several_frames(dicom),
-        *_windows(dicom),
+        *(() if windowed else _windows(dicom)),
         *_drawn_in(dicom),
     ]
     private = len({row.source.path for row in dicom if row.dicom and row.dicom.private})

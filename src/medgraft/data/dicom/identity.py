@@ -31,6 +31,7 @@ from medgraft.files import StorageError, cache_folder, csv_cell
 from medgraft.types import ImageTable, Reading, Skipped, Strings, digest
 
 PREFIX, OTHER = "dicom:", "image:"
+FRAME = "#"  # between the name of a file and the number of a frame in it
 SALT_BYTES = 32
 LONGEST_HEAD = 1 << 16  # bytes in which a file says what it is
 KNOWN_KINDS = {
@@ -57,19 +58,29 @@ def hashed(text: str) -> str:
 
 def public_names(files: Sequence[str | os.PathLike[str]]) -> list[str]:
     """What files may be called in anything that is written: their paths, or hashes of them all
-    where one of them is DICOM. Two files of one SOPInstanceUID are numbered.
+    where one of them is DICOM. Two files of one SOPInstanceUID are numbered. `path#3` is a frame.
     """
     paths = [os.fspath(file) for file in files]
-    uids = [_instance(path) for path in paths]
-    if not any(uid is not None for uid in uids):
+    parts = [_frame_of(path) for path in paths]
+    uids = {file: _instance(file) for file, _ in parts}
+    if not any(uid is not None for uid in uids.values()):
         return paths
     seen: Counter[str] = Counter()
     names = []
-    for path, uid in zip(paths, uids, strict=True):
-        name = f"{'file' if uid is None else 'dicom'}-{hashed(uid or path)}"
+    for file, frame in parts:
+        uid = uids[file]
+        name = f"{'file' if uid is None else 'dicom'}-{hashed(uid or file)}{frame}"
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return names
+
+
+def _frame_of(name: str) -> tuple[str, str]:
+    """A file, and which frame of it is meant as `#3`, or ''."""
+    file, mark, frame = name.rpartition(FRAME)
+    if not mark or not frame.isdecimal() or os.path.lexists(name):
+        return name, ""
+    return file, f"{mark}{frame}"
 
 
 def upload_id(data: bytes) -> str:

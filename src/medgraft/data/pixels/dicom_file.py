@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from medgraft.data.pixels.dicom_codecs import SEND_AGAIN, PixelFormat, pixel_format, stored_values
+from medgraft.data.pixels.dicom_codecs import (
+    SEND_AGAIN,
+    PixelFormat,
+    frames_of,
+    pixel_format,
+    stored_values,
+)
 from medgraft.data.pixels.dicom_pixels import (
     Measured,
     grey_picture,
@@ -94,7 +100,9 @@ def decode_dicom(data: bytes, frame: int | None = None, rule: PixelRule = PLAIN)
             pixels = shown_colours(stored, form, ds)
         else:
             pixels = grey_picture(stored, form, ds, frame or 0, rule)
-    return Decoded(pixels, (form.rows, form.columns))
+        frames = frames_of(ds)
+    remark = f"the first of its {frames} frames" if frame is None and frames > 1 else ""
+    return Decoded(pixels, (form.rows, form.columns), remark=remark)
 
 
 def brightness(data: bytes, frame: int | None = None) -> NDArray[Any] | None:

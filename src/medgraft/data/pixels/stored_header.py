@@ -39,19 +39,14 @@ class StoredHeader:
 Look = TypeVar("Look")
 
 
-def hash_and_header(path: str | Path) -> tuple[str, StoredHeader | None]:
-    """The hash of a file's bytes, and what it stores as `sniff` says.
+def hash_and_look(path: str | Path, look: Callable[[bytes | mmap.mmap], Look]) -> tuple[str, Look]:
+    """The hash of a file's bytes, and what a function says of them.
 
     Raises
     ------
     OSError
         It cannot be read.
     """
-    return hash_and_look(path, sniff)
-
-
-def hash_and_look(path: str | Path, look: Callable[[bytes | mmap.mmap], Look]) -> tuple[str, Look]:
-    """The hash of a file's bytes, and what a function says of them; errors as `hash_and_header`."""
     with Path(path).open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size <= IN_MEMORY:
             content = file.read()
