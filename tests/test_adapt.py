@@ -15,6 +15,7 @@ from scipy.special import expit, logit, softmax
 from medgraft import adapt
 from medgraft.bundle import adapt as module
 from medgraft.bundle.adapt import OtherSortError
+from medgraft.bundle.adapted_threshold import set_threshold
 from medgraft.bundle.seen_before import shares_behind
 from medgraft.errors import BundleError, DataError, MedgraftError
 from medgraft.evaluate.calibration import Calibrator
@@ -217,6 +218,22 @@ def test_shares_that_are_known_decide_how_many_are_positive(place: Place) -> Non
     found = place(prob, codes(3, 200, 0.4), class_shares="0.9,0.1")
     at = adjust(prob, (1 - SHARE, SHARE), (0.9, 0.1))[:, 1]
     assert (at >= found.threshold.operating.threshold).sum() == 20
+
+
+@pytest.mark.parametrize(
+    ("rule", "by_group"), [("steady", 0.46), ("half", 0.5), ("halfway", 0.46), ("quantile", 0.46)]
+)
+def test_the_threshold_of_patients_stays_where_new_images_repeat_none(
+    run: Path, rule: str, by_group: float
+) -> None:
+    prob, _ = probabilities(1, 150, 0.5)
+    fitted = Fake(prob, operating=Operating(SHARE, "chosen", 0.46))
+    said, _ = fitted.predict(images(150))
+    reference = Reference.read(run / "model")
+    assert reference is not None
+    new = set_threshold(fitted, reference, said, None, rule)  # type: ignore[arg-type]
+    assert new is not None
+    assert new.operating.by_group == by_group
 
 
 def test_images_of_another_sort_are_told_and_nothing_is_adapted(

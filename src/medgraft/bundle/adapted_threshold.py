@@ -70,7 +70,9 @@ def set_threshold(
     if to is not None:
         at_shares = dataclasses.replace(said, y_prob=adjust(said.y_prob, to.training, to.used))
     grouped = None
-    if steady.by_group is not None and repeats(said.groups):
+    if steady.by_group is not None and rule not in (HALF, STEADY) and not repeats(said.groups):
+        grouped = steady.by_group if to is None else _carried(steady.by_group, column, to)
+    elif steady.by_group is not None:
         learned = np.unique(reference.groups, return_inverse=True)[1].ravel()
         means = np.bincount(learned, reference.prob[:, column]) / np.bincount(learned)
         grouped = by_rule(steady.by_group, means, by_group(at_shares).y_prob[:, column])
