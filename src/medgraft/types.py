@@ -133,6 +133,7 @@ class Finding:
 
 AuditCheck = Literal[
     "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
+    "absent_classes", "not_exchanged", "region_against",
     "region_decides", "region_undecided", "declared_regions", "suspect_regions", "sufficiency",
     "change_turns_labels", "changes",
     "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",

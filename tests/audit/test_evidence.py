@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import softmax
 
 from medgraft.audit import effects, evidence
 from medgraft.audit.effects import possible, seen
@@ -18,11 +19,19 @@ from medgraft.audit.evidence import (
     Audit,
     AuditOptions,
     _doubts_of_classes,
+    _not_exchanged,
     _read_parts,
     audit_evidence,
 )
-from medgraft.audit.regions import alphas, layout_of, regions_of
-from medgraft.audit.swap import Forecast, Unit, draw_units, exchanged, read_part
+from medgraft.audit.regions import Region, alphas, has_inside, layout_of, regions_of
+from medgraft.audit.swap import (
+    Forecast,
+    Unit,
+    draw_units,
+    exchanged,
+    exchanged_at_all,
+    read_part,
+)
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache
@@ -30,6 +39,7 @@ from medgraft.features.extract import Extractor
 from medgraft.report.text.audit_findings import sentence
 from medgraft.results.evidence import CORNERS, FEW_OF_CLASS, INSIDE, OUTSIDE, RING
 from medgraft.types import (
+    Box,
     Canvas,
     Estimate,
     Floats,
@@ -46,15 +56,19 @@ def extractor(tmp_path: Path) -> Extractor:
 
 
 def made(
-    folder: Path, n: int = 160, where: tuple[slice, slice] | None = None, seed: int = 0
+    folder: Path,
+    n: int = 160,
+    where: tuple[slice, slice] | None = None,
+    seed: int = 0,
+    also: tuple[slice, slice] | None = None,
 ) -> ImageTable:
-    """Grey noise around 100, half of class 1, which is brighter by 40 in one place."""
+    """Grey noise around 100, half of class 1, which is brighter by 40 in a place or 100 in one."""
     rng = np.random.default_rng(seed)
     images = rng.normal(100, 12, (n, SIDE, SIDE))
     labels = np.arange(n) % 2
-    if where is not None:
-        for row in range(n):
-            images[(row, *where)] += rng.normal(40 * (labels[row] - 0.5), 12)
+    for place, brighter in ((where, 40), (also, 100)):
+        for row in range(n) if place is not None else ():
+            images[(row, *place)] += rng.normal(brighter * (labels[row] - 0.5), 12)
     file = folder / "made.npz"
     np.savez(
         file,
@@ -265,6 +279,140 @@ def test_a_classifier_that_reads_the_middle_passes_and_says_what_it_would_have_s
     assert audit.left.share.low <= audit.left.share.value <= audit.left.share.high < 0.5
 
 
+@dataclass(frozen=True)
+class Against(ByBrightness):
+    """Goes by the middle, and a little less by the darkness of a corner."""
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        rows = [canvas.pixels for canvas in canvases]
+        middle = np.array([pixels[MIDDLE].mean() for pixels in rows])
+        corner = np.array([pixels[self.place].mean() for pixels in rows])
+        p = 1 / (1 + np.exp(-self.slope * (middle - 100 - 0.3 * (corner - 100))))
+        return np.stack([1 - p, p], axis=1)
+
+
+def test_a_place_that_turns_labels_the_other_way_round_is_no_pass(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    table = made(tmp_path, where=MIDDLE, also=TOP_LEFT)
+    audit = audit_evidence([(Against(TOP_LEFT), table)], AuditOptions(modality="xray"))
+    assert audit.ranked.value > 0.65
+    assert audit.result.verdict == "WARN"
+    (corner,) = [e for e in audit.effects if e.region == CORNERS[0]]
+    assert corner.turns_against
+    assert corner.points.value <= -0.05
+    assert not corner.decides
+    (found,) = [
+        f for f in audit.result.findings
+        if f.check == "region_against" and f.numbers["region"] == CORNERS[0]
+    ]  # fmt: skip
+    assert found.numbers["effect"] == -corner.points.value
+    assert "turns labels the other way round" in sentence(found)
+
+
+@dataclass(frozen=True)
+class OfThree(ByBrightness):
+    """The same, that knows a third class, of which nothing ever is."""
+
+    classes = ("0", "1", "2")  # type: ignore[assignment]
+    positive = None  # type: ignore[assignment]
+    operating = None  # type: ignore[assignment]
+
+    def probabilities(self, canvases: Iterable[Canvas]) -> Floats:
+        two = 0.95 * super().probabilities(canvases)
+        return np.hstack([two, np.full((len(two), 1), 0.05)])
+
+
+def test_a_class_without_images_is_named_and_the_others_are_judged(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    table = made(tmp_path, where=MIDDLE)
+    audit = audit_evidence([(OfThree(MIDDLE), table)], AuditOptions(modality="xray"))
+    assert audit.result.verdict == "PASS"
+    assert {e.of_class for e in audit.effects} <= {"0", "1"}
+    (absent,) = [f for f in audit.result.findings if f.check == "absent_classes"]
+    assert absent.names == ("2",)
+
+
+def test_what_moves_one_class_is_not_hidden_by_another_that_a_region_moves_more_surely() -> None:
+    """Of class b nothing; of a every pair a little, of c every label but less alike."""
+    rng = np.random.default_rng(0)
+    shifts = {0: 0.02 + 0.001 * rng.standard_normal(60), 2: 4 + 3 * rng.standard_normal(60)}
+    found = effects.region_effects(of_three(shifts), [frozenset({"declared"})])
+    assert [one.decides for one in found] == [True]
+    assert found[0].of_class in ("b", "c")  # b is in every pair
+    (quiet,) = effects.region_effects(of_three({0: shifts[0], 2: 0 * shifts[2]}),
+                                      [frozenset({"declared"})])  # fmt: skip
+    assert (quiet.of_class, quiet.decides) == ("a", False)
+
+
+def of_three(shifts: dict[int, Floats]) -> Any:
+    """Swaps of pairs of b with a and with c, whose log odds a region moves by so much.
+
+    The recipients lie 2 to either side of the threshold.
+    """
+    units, odds = [], []
+    for k, values in shifts.items():
+        for value in values:
+            units.append(SimpleNamespace(part=0, classes=(k, 1), recipients=(k, 1), donors=(k, 1)))
+            odds.append(value / 2)
+    prob = np.full((len(units), 1, 2, 2, 2, 3), 1 / 3)
+    for row, (unit, move) in enumerate(zip(units, odds, strict=True)):
+        for recipient, base in enumerate((2.0, -2.0)):
+            for donor, way in ((0, 1), (1, -1)):
+                for variant, moved in enumerate((way * move, 0.0)):
+                    own = np.full(3, -20.0)
+                    own[unit.classes[0]], own[1] = (base + moved) / 2, -(base + moved) / 2
+                    prob[row, 0, recipient, donor, variant] = softmax(own)
+    part = SimpleNamespace(
+        fitted=SimpleNamespace(classes=("a", "b", "c")),
+        said=SimpleNamespace(y_prob=np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])),
+        table=SimpleNamespace(labels=np.arange(3)),
+        labels=lambda p: p.argmax(axis=1),
+        positive=None,
+        masks=None,
+    )
+    region = Region("here", "declared", np.ones((64, 64), bool))
+    return SimpleNamespace(parts=[part], units=units, regions=[region], prob=prob)
+
+
+def test_regions_of_which_nothing_but_a_seam_is_left_are_not_called_tried() -> None:
+    small, large = (regions_of(side, layout_of("xray")) for side in (28, 64))
+    assert [r.name for r in small if r.base.any() and not has_inside(r.base)] == [RING]
+    assert all(has_inside(region.base) for region in large)
+    rim = np.ones((3, 64, 64), bool)
+    rim[:, :3] = False
+    middle = np.zeros((3, 64, 64), bool)
+    middle[:, 24:40, 24:40] = True
+    regions = regions_of(64, layout_of(""), masks=True)
+    unit = SimpleNamespace(part=0, donors=(0, 1), recipients=(2,))
+    for masks, tried in ((rim, False), (middle, True)):
+        swaps: Any = SimpleNamespace(
+            parts=[SimpleNamespace(masks=masks)], units=[unit], regions=regions
+        )
+        put = dict(zip([r.name for r in regions], exchanged_at_all(swaps)[0], strict=True))
+        assert put[OUTSIDE] == tried
+        assert put[INSIDE]
+    (found,) = _not_exchanged(regions, (), masks=True)
+    assert (found.check, OUTSIDE in found.names) == ("not_exchanged", True)
+    assert "hardly anything, outside" in sentence(found)
+    (found,) = _not_exchanged(small, (), masks=False)
+    assert RING in found.names
+    assert "nothing but the seam" in sentence(found)
+
+
+def test_border_and_corners_of_padded_images_are_the_images_own() -> None:
+    content = Box(25, 0, 50, 100)
+    regions = {r.name: r.base for r in regions_of(100, layout_of("xray"), content=content)}
+    ring = np.ones((100, 100), bool)
+    ring[28:72, 3:97] = False
+    np.testing.assert_array_equal(regions[RING], ring)
+    corner = np.zeros((100, 100), bool)
+    corner[:34, :9] = True
+    np.testing.assert_array_equal(regions[CORNERS[0]], corner)
+    np.testing.assert_array_equal(regions[CORNERS[3]], corner[::-1, ::-1])
+
+
 def answers(n: int, left: float, rng: np.random.Generator) -> Any:
     """Swaps of n pairs whose recipients keep `left` of their log odds' distance between classes."""
     labels = np.arange(2 * n) % 2
@@ -306,11 +454,13 @@ def test_one_pair_rules_nothing_out() -> None:
 
 def test_a_class_of_few_pairs_is_named_and_two_classes_are_not_counted_so() -> None:
     units = [Unit(0, (0, 1), (0, 1), ()) for _ in range(40)]
-    units += [Unit(0, (0, 2), (0, 2), ()) for _ in range(4)]
+    units += [Unit(0, (0, 2), (0, 2), ()) for _ in range(11)]
     (found,) = _doubts_of_classes(units, ("a", "b", "c"))
-    assert (found.check, found.names, found.numbers["pairs"]) == ("few_pairs", ("c",), 4)
-    assert "4 of the pairs of patients hold one of class c" in sentence(found)
+    assert (found.check, found.names, found.numbers["pairs"]) == ("few_pairs", ("c",), 11)
+    assert "11 of the pairs of patients hold one of class c" in sentence(found)
     assert not _doubts_of_classes([*units, units[-1]], ("a", "b", "c"))
+    (absent,) = _doubts_of_classes(units[:40], ("a", "b", "c"))
+    assert (absent.check, absent.severity, absent.names) == ("absent_classes", "info", ("c",))
 
 
 def test_of_many_classes_enough_images_of_each_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

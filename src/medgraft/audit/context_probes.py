@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from medgraft.audit.regions import Layout, Region, regions_of
 from medgraft.audit.sample import sampled
-from medgraft.audit.swap import Part
+from medgraft.audit.swap import Part, common_content
 from medgraft.data.preprocess import derive
 from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all
@@ -80,7 +80,10 @@ def _kept(parts: Sequence[Part], layout: Layout) -> dict[str, list[NDArray[np.bo
     """By place, what is left of each image (n of (side, side))."""
     n = sum(len(part.table) for part in parts)
     masked = all(part.masks is not None for part in parts)
-    base = {region.name: region.base for region in regions_of(parts[0].side, layout)}
+    base = {
+        region.name: region.base
+        for region in regions_of(parts[0].side, layout, content=common_content(parts))
+    }
     corners = np.any([base[name] for name in CORNERS], axis=0)
     found = {RING: [base[RING]] * n, THE_CORNERS: [corners] * n}
     if masked:

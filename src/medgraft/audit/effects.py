@@ -11,16 +11,20 @@ is as likely as -D_ur. So all D_u are given random signs, the same for all regio
 T_r = sum_u D_ur / sqrt(sum_u D_ur²) is compared with the largest T of any region of the family
 under these (Westfall and Young, 1993), which holds the chance of any false alarm in the family at
 its level. With more than two classes a region has one T a class, of the pairs with that class.
+The same signs say how seldom -T_r is as large: a mark that goes with the ill here went with the
+healthy where the model learned, and its labels follow the place all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.audit.swap import LEAST, Part, Swaps, log_odds
+from medgraft.audit.swap import LEAST, Part, Swaps, exchanged_at_all, log_odds
 from medgraft.evaluate.intervals import (
     DEFAULT,
     bootstrap,
@@ -29,7 +33,7 @@ from medgraft.evaluate.intervals import (
     wilson,
 )
 from medgraft.evaluate.metrics import auroc, ranking
-from medgraft.results.evidence import LEVEL, RegionEffect, Role, SkillLeft
+from medgraft.results.evidence import FEW_PAIRS, LEVEL, RegionEffect, Role, SkillLeft
 from medgraft.types import Estimate, Floats, Ints
 
 FLIPS = 9999  # of signs
@@ -39,46 +43,83 @@ POWER = 0.80  # with which the smallest visible effect is seen
 def region_effects(
     swaps: Swaps, families: Sequence[frozenset[Role]], seed: int = 0
 ) -> tuple[RegionEffect, ...]:
-    """The effect of every region, in order; each family of roles is tested for itself."""
+    """The effect of every region that pairs enough could exchange, in order.
+
+    Each family of roles is tested for itself. Of several classes it is given for the one that a
+    region decides most surely, or else turns the other way round, or else moves most.
+    """
     a, b = (np.array([unit.classes[k] for unit in swaps.units]) for k in (0, 1))
     odds = log_odds(swaps.prob, a, b)  # (units, regions, recipients, donors, variants)
     per_unit = odds[:, :, :, 0] - odds[:, :, :, 1]
     shift = (per_unit[..., 0] - per_unit[..., 1]).mean(axis=2)  # D, (units, regions)
     follows = _follows(swaps, a, b)  # (units, regions)
-    n_classes = len(swaps.parts[0].fitted.classes)
-    columns = range(n_classes) if n_classes > 2 else [-1]
+    put = exchanged_at_all(swaps)  # (units, regions)
+    classes = swaps.parts[0].fitted.classes
+    columns = np.unique([a, b]) if len(classes) > 2 else np.array([-1])  # of classes with pairs
     of = np.stack([(a == c) | (b == c) | (c < 0) for c in columns], axis=1)  # (units, columns)
     signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), (FLIPS, len(a)))
-    found: list[RegionEffect] = []
+
+    def effect(row: int, column: int, p: float, limit: float, *, against: bool) -> RegionEffect:
+        some = of[:, column] & put[:, row]
+        d, points = shift[some, row], _mean(follows[some, row])
+        ways = ((d, points), (-d, _negative(points)))
+        visible = max(_visible(swaps.parts, *way, limit) for way in ways)
+        return RegionEffect(
+            swaps.regions[row].name,
+            swaps.regions[row].role,
+            classes[columns[column]] if len(classes) > 2 else "",
+            points,
+            _ranking(swaps, odds, some, row),
+            float(d.mean()),
+            p,
+            visible,
+            int(some.sum()),
+            against=against,
+        )
+
+    found: dict[int, RegionEffect] = {}
     for family in families:
         rows = [i for i, region in enumerate(swaps.regions) if region.role in family]
         if not rows:
             continue
         spread = shift[:, rows, None] * of[:, None]  # (units, regions, columns)
         t, largest = _by_signs(spread.reshape(len(a), -1), signs)
-        p = (1 + (largest[:, None] >= t - 1e-9).sum(axis=0)) / (1 + FLIPS)
         limit = float(np.quantile(largest, 1 - LEVEL))
-        best = t.reshape(len(rows), -1).argmax(axis=1)
-        for place, row in enumerate(rows):
-            column = int(best[place])
-            some = of[:, column]
-            d = shift[some, row]
-            points = _mean(follows[some, row])
-            found.append(
-                RegionEffect(
-                    swaps.regions[row].name,
-                    swaps.regions[row].role,
-                    swaps.parts[0].fitted.classes[column] if n_classes > 2 else "",
-                    points,
-                    _ranking(swaps, odds, some, row),
-                    float(d.mean()),
-                    float(p.reshape(len(rows), -1)[place, column]),
-                    min(turned(swaps.parts, min(seen(d, limit), possible(d))), upper(points)),
-                    int(some.sum()),
-                )
+        for row, own in zip(rows, t.reshape(len(rows), -1), strict=True):
+            here: NDArray[np.bool_] = np.any(of & put[:, [row]], axis=0)  # (columns,)
+            if put[:, row].sum() < FEW_PAIRS or not here.any():
+                continue
+            ways = [  # of each class both ways, the surest first
+                (float(size), column, against)
+                for against, sizes in ((False, own), (True, -own))
+                for column, size in enumerate(sizes)
+                if here[column]
+            ]
+            sure = [
+                effect(row, column, p, limit, against=against)
+                for size, column, against in sorted(ways, reverse=True)
+                if (p := _p(size, largest)) < LEVEL
+            ]
+            size, column, _ = max((way for way in ways if not way[2]), key=lambda way: way[0])
+            found[row] = next(
+                (one for one in sorted(sure, key=lambda one: one.against) if one.large),
+                effect(row, column, _p(size, largest), limit, against=False),
             )
-    order = {region.name: i for i, region in enumerate(swaps.regions)}
-    return tuple(sorted(found, key=lambda effect: order[effect.region]))
+    return tuple(found[row] for row in sorted(found))
+
+
+def _p(size: float, largest: Floats) -> float:
+    """How seldom the largest T of a family is as large, under random signs."""
+    return float((1 + (largest >= size - 1e-9).sum()) / (1 + FLIPS))
+
+
+def _visible(parts: Sequence[Part], d: Floats, points: Estimate, limit: float) -> float:
+    """The smallest share of labels that what is in a region cannot turn unseen, one way."""
+    return min(turned(parts, min(seen(d, limit), possible(d))), upper(points))
+
+
+def _negative(points: Estimate) -> Estimate:
+    return replace(points, value=-points.value, low=-points.high, high=-points.low)
 
 
 def _by_signs(d: Floats, signs: Floats) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ from medgraft.audit.further_checks import further_checks
 from medgraft.audit.heatmap_clusters import HeatmapCluster
 from medgraft.audit.regions import Region, layout_of, regions_of
 from medgraft.audit.sample import balanced_sample
-from medgraft.audit.swap import Part, Swaps, Unit, draw_units, read_part
+from medgraft.audit.swap import Part, Swaps, Unit, common_content, draw_units, read_part
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache
@@ -30,6 +30,7 @@ from medgraft.results.evidence import (
     FEW_PAIRS_OF_CLASS,
     INSIDE,
     MOVED,
+    OUTSIDE,
     POINTS,
     UNDECIDED,
     RegionEffect,
@@ -60,7 +61,7 @@ LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a war
 PICTURES = 6  # images that a finding shows
 SILENT = Silent()
 IMAGES, OF_CLASS = 600, 60  # audited at most, in all and, where those are more, of each class
-NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
+NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class", "not_exchanged"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def audit_evidence(
         result = AuditResult("INCONCLUSIVE", 1.0, doubts)
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     doubts = (*doubts, *_doubts_of_classes(units, parts[0].fitted.classes))
-    regions = regions_of(parts[0].side, layout, options.masks)
+    regions = regions_of(parts[0].side, layout, options.masks, common_content(parts))
     regions = tuple(r for r in regions if options.grid or r.role != "map")
     swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
@@ -156,7 +157,12 @@ def audit_evidence(
     )
     turned = {region.name: _turned(swaps, row) for row, region in enumerate(regions)}
     left = _left(swaps, regions)
-    findings = (*doubts, *_about_regions(effects, turned), *_about_evidence(left, regions))
+    findings = (
+        *doubts,
+        *_not_exchanged(regions, effects, options.masks),
+        *_about_regions(effects, turned),
+        *_about_evidence(left, regions),
+    )
     strategies: tuple[HeatmapCluster, ...] = ()
     if options.more:
         besides, strategies = further_checks(parts, layout, POINTS, options.seed)
@@ -178,9 +184,10 @@ def _read_parts(
     most = options.images or max(IMAGES, OF_CLASS * len(models[0][0].classes))
     share = -(-most // len(models))
     for fitted, table in models:
-        part, missing = read_part(fitted, _usable(table, share, options), masks=options.masks)
+        usable, without = _usable(table, share, options)
+        part, missing = read_part(fitted, usable, masks=options.masks)
         parts += [part] if part is not None else []
-        skipped += missing
+        skipped += (*without, *missing)
     if not parts and not skipped:
         raise DataError("no image to audit: the table holds no labelled image")
     if not parts:
@@ -190,13 +197,16 @@ def _read_parts(
     return parts, skipped
 
 
-def _usable(table: ImageTable, n: int, options: AuditOptions) -> ImageTable:
-    """N labelled images at most, with a mask where masks are looked at, classes in equal shares."""
-    usable = table.labels >= 0
-    if options.masks:
-        usable &= table.masks != ""
-    table = table.select(usable)
-    return table.select(balanced_sample(table.labels, n, options.seed))
+def _usable(table: ImageTable, n: int, options: AuditOptions) -> tuple[ImageTable, list[Skipped]]:
+    """N labelled images at most, with a mask where masks are looked at, classes in equal shares.
+
+    And those that lack a mask.
+    """
+    table = table.select(table.labels >= 0)
+    lacks = (table.masks == "") & options.masks
+    without = [Skipped(id_, "no mask") for id_ in table.ids[lacks].tolist()]
+    table = table.select(~lacks)
+    return table.select(balanced_sample(table.labels, n, options.seed)), without
 
 
 def _ranked(parts: Sequence[Part]) -> Estimate:
@@ -230,7 +240,7 @@ def _doubts(parts: Sequence[Part], ranked: Estimate, options: AuditOptions) -> l
                 "few_images",
                 "warn",
                 "masks" if options.masks else "",
-                {"fewest": int(counts.min())},
+                {"fewest": int(counts[few])},
                 counts={classes[few]: int(counts[few])},
                 limit=FEW_OF_CLASS,
             )
@@ -247,7 +257,9 @@ def _doubts_of_classes(units: Sequence[Unit], classes: Sequence[str]) -> list[Au
     """Of several classes, those of too few patients for what moves them alone to be seen."""
     pairs = np.bincount([k for unit in units for k in unit.classes], minlength=len(classes))
     few = np.flatnonzero((pairs > 0) & (pairs < FEW_PAIRS_OF_CLASS))
-    return [
+    absent = tuple(np.array(classes)[pairs == 0].tolist())
+    missing = [AuditFinding("absent_classes", "info", names=absent)] if absent else []
+    return missing + [
         AuditFinding(
             "few_pairs", "warn", "of a class", {"pairs": int(pairs[k])}, names=(classes[k],),
             limit=FEW_PAIRS_OF_CLASS,
@@ -267,6 +279,8 @@ def _about_regions(
             continue
         if effect.decides or effect.undecided:
             found.append(_decides(effect, turned[effect.region]))
+        elif effect.turns_against:
+            found.append(_against(effect))
         else:
             quiet[effect.role].append(effect)
     order = sorted(found, key=lambda f: (f.severity != "severe", -float(f.numbers["effect"])))
@@ -288,6 +302,34 @@ def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
         images,
         names=(effect.of_class,) if effect.of_class else (),
     )
+
+
+def _against(effect: RegionEffect) -> AuditFinding:
+    """A region whose class content turns labels the other way round."""
+    names = (effect.of_class,) if effect.of_class else ()
+    return AuditFinding("region_against", "warn", numbers=_numbers(effect), names=names)
+
+
+def _not_exchanged(
+    regions: Sequence[Region], effects: Sequence[RegionEffect], masks: bool
+) -> list[AuditFinding]:
+    """Regions that should not decide and could not be tried.
+
+    Where masks say what is evidence, that is all that lies outside of them; border and corners are
+    then tried as far as they do.
+    """
+    tried = {effect.region for effect in effects}
+    names = [
+        region.name
+        for region in regions
+        if region.role in ("declared", "suspect")
+        and region.name not in tried
+        and MOVED not in region.name
+    ]
+    if (masks and OUTSIDE not in names) or not names:
+        return []
+    reason: AuditReason = "masks" if masks else ""
+    return [AuditFinding("not_exchanged", "warn", reason, names=tuple(names), limit=FEW_PAIRS)]
 
 
 def _do_not_decide(
@@ -368,14 +410,16 @@ def _turned(swaps: Swaps, row: int) -> tuple[str, ...]:
 
 
 def _numbers(effect: RegionEffect) -> dict[str, float | int | str]:
-    """What `result.json` holds of a region."""
+    """What `result.json` holds of a region: of one that turns labels against it, that way."""
+    ends = (effect.points.low, effect.points.high)
+    way, ends = (-1, (-ends[1], -ends[0])) if effect.against else (1, ends)
     return {
         "region": effect.region,
-        "effect": effect.points.value,
-        "low": effect.points.low,
-        "high": effect.points.high,
+        "effect": way * effect.points.value,
+        "low": ends[0],
+        "high": ends[1],
         "p": effect.p,
-        "auroc": effect.ranking,
+        "auroc": way * effect.ranking,
         "visible": effect.visible,
         "pairs": effect.pairs,
     }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medgraft.errors import ScenarioError
 from medgraft.results.evidence import CORNERS, EVIDENCE, INSIDE, MOVED, OUTSIDE, RING, Mask, Role
-from medgraft.types import Floats
+from medgraft.types import Box, Floats
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -93,18 +93,25 @@ def layout_of(modality: str) -> Layout:
     return LAYOUTS[modality]
 
 
-def regions_of(side: int, layout: Layout, masks: bool = False) -> tuple[Region, ...]:
+def regions_of(
+    side: int, layout: Layout, masks: bool = False, content: Box | None = None
+) -> tuple[Region, ...]:
     """The regions of a canvas of `side` pixels.
 
     masks : the images have masks of the evidence. Then everything outside of them is declared, the
-    border and the corners too, as far as they lie outside.
+    border and the corners too, as far as they lie outside. content : where all images lie, if bars
+    pad them; border and corners are theirs, and the bars around them.
     """
     whole = np.ones((side, side), dtype=bool)
-    rim, edge = max(2, round(layout.ring * side)), max(4, round(layout.corner * side))
+    box = content or Box(0, 0, side, side)
+    shorter = min(box.height, box.width)
+    rim, edge = max(2, round(layout.ring * shorter)), max(4, round(layout.corner * shorter))
     ring = whole.copy()
-    ring[rim:-rim, rim:-rim] = False
+    ring[
+        box.top + rim : box.top + box.height - rim, box.left + rim : box.left + box.width - rim
+    ] = False
     named = {RING: ring}
-    for name, (rows, columns) in zip(CORNERS, _corners(side, edge), strict=True):
+    for name, (rows, columns) in zip(CORNERS, _corners(side, edge, box), strict=True):
         named[name] = np.zeros_like(whole)
         named[name][rows, columns] = True
     outside: Literal["outside", ""] = "outside" if masks else ""
@@ -133,10 +140,11 @@ def regions_of(side: int, layout: Layout, masks: bool = False) -> tuple[Region, 
     return (*found, *_grid(side, layout.grid))
 
 
-def _corners(side: int, edge: int) -> tuple[tuple[slice, slice], ...]:
+def _corners(side: int, edge: int, box: Box) -> tuple[tuple[slice, slice], ...]:
     """Rows and columns of the four corners, in the order of `CORNERS`."""
-    first, last = slice(0, edge), slice(side - edge, side)
-    return ((first, first), (first, last), (last, first), (last, last))
+    top, bottom = slice(0, box.top + edge), slice(box.top + box.height - edge, side)
+    left, right = slice(0, box.left + edge), slice(box.left + box.width - edge, side)
+    return ((top, left), (top, right), (bottom, left), (bottom, right))
 
 
 def _grid(side: int, cells: int) -> list[Region]:
@@ -178,6 +186,12 @@ def alphas(mask: Mask) -> tuple[Floats, Floats]:
     whole = np.clip(depth / feather, 0, 1).astype(np.float32)
     inner = np.clip(depth / feather - 1, 0, 1).astype(np.float32)
     return whole, whole - inner
+
+
+def has_inside(mask: Mask) -> bool:
+    """Whether a region has pixels that its seam does not cover."""
+    whole, seam = alphas(mask)
+    return bool(((whole - seam) >= 0.5).any())
 
 
 def outside(mask: Mask) -> Mask:

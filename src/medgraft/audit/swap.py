@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from medgraft.audit.regions import Region, alphas, outside, shifted
+from medgraft.audit.regions import Region, alphas, has_inside, outside, shifted
 from medgraft.data.masks import read_mask
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.preprocess import derive
@@ -24,6 +24,7 @@ from medgraft.evaluate.metrics import give_labels
 from medgraft.evaluate.threshold import positive_column
 from medgraft.results.evidence import Mask
 from medgraft.types import (
+    Box,
     Canvas,
     FittedScenario,
     Floats,
@@ -164,6 +165,15 @@ def _mask_of(path: str, canvas: Canvas, pool: DecodePool) -> Mask | Skipped:
     return Skipped(canvas.id, "its mask covers nothing or everything") if useless else mask
 
 
+def common_content(parts: Sequence[Part]) -> Box:
+    """Where all images lie on their canvases, which bars may pad."""
+    boxes = [canvas.geometry.content for part in parts for canvas in part.canvases]
+    top, left = max(box.top for box in boxes), max(box.left for box in boxes)
+    bottom = min(box.top + box.height for box in boxes)
+    right = min(box.left + box.width for box in boxes)
+    return Box(top, left, bottom - top, right - left)
+
+
 def draw_units(parts: Sequence[Part], n_pairs: int, seed: int = 0) -> tuple[Unit, ...]:
     """At most `n_pairs` pairs of donors with their recipients, shared out among the parts.
 
@@ -279,6 +289,22 @@ def _swapped(part: Part, unit: Unit, regions: Sequence[Region]) -> Iterator[Canv
                 yield from exchanged(
                     part.canvases[recipient], part.canvases[donor], mask, fixed[key], region.move
                 )
+
+
+def exchanged_at_all(swaps: Swaps) -> NDArray[np.bool_]:
+    """(units, regions) whether more than a seam of the region was exchanged between the donors.
+
+    Masks may leave nothing of it, and on small canvases a border may be no wider than its seam.
+    """
+    found = np.empty((len(swaps.units), len(swaps.regions)), bool)
+    for column, region in enumerate(swaps.regions):
+        found[:, column] = has_inside(region.base)
+        for row, unit in enumerate(swaps.units):
+            masks = swaps.parts[unit.part].masks
+            if masks is not None and region.masks:
+                unions = (np.any(masks[[one, *unit.donors]], axis=0) for one in unit.recipients)
+                found[row, column] = any(has_inside(region.within(union)) for union in unions)
+    return found
 
 
 def exchanged(

@@ -28,7 +28,7 @@ DECIDES: Final = "region_decides"  # the one check that can fail a model
 UNDECIDED: Final = "region_undecided"
 FEW_PAIRS = 30  # of donors
 FEW_OF_CLASS = 50  # images of a class below which nothing is decided
-FEW_PAIRS_OF_CLASS = 5  # of several classes, of donors of whom one is of the class
+FEW_PAIRS_OF_CLASS = 12  # of several classes, of donors of whom one is of the class
 LEVEL = 0.01  # chance of any false alarm in a family
 
 
@@ -42,7 +42,8 @@ class RegionEffect:
     p : corrected for the family. visible : the smallest share of labels that the content cannot
     turn unseen: it would have been found with 80 % power, or lies above what the intervals of D or
     of `points` leave possible. pairs : of donors. enough : whether there are images enough of each
-    class to decide anything.
+    class to decide anything. against : p is of the other way round, for labels of the class
+    that the region is not taken from.
     """
 
     region: str
@@ -55,20 +56,30 @@ class RegionEffect:
     visible: float
     pairs: int
     enough: bool = True
+    against: bool = False
 
     @property
     def decides(self) -> bool:
         """Whether it is certain and large enough to matter, with images enough to say so."""
-        return self._large and self.enough
+        return self.large and self.enough and not self.against
+
+    @property
+    def turns_against(self) -> bool:
+        """The same, but labels follow the class that the region is not taken from."""
+        return self.large and self.enough and self.against
 
     @property
     def undecided(self) -> bool:
-        """Whether it would decide, were there images enough to say so."""
-        return self._large and not self.decides
+        """Whether it would decide, either way, were there images enough to say so."""
+        return self.large and not self.enough
 
     @property
-    def _large(self) -> bool:
-        return self.p < LEVEL and (self.points.value >= POINTS or self.ranking >= RANKING)
+    def large(self) -> bool:
+        """Whether it is certain and large enough to matter, either way."""
+        way = -1 if self.against else 1
+        return self.p < LEVEL and (
+            way * self.points.value >= POINTS or way * self.ranking >= RANKING
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def _show_regions(effects: Sequence[RegionEffect]) -> None:
                 f"{value} ({low} to {high})",
                 f"{effect.ranking:.3f}",
                 p_value(effect.p).removeprefix("p ").removeprefix("= "),
-                "yes" if decides else "no",
+                "yes" if decides else "the other way round" if effect.turns_against else "no",
                 style="bold" if decides else "",
             )
     new_console().print(table)

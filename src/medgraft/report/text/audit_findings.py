@@ -87,6 +87,28 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
         "moves that class alone cannot be seen.",
         "Audit on images of more of its patients, or say what a patient is (--group).",
     ),
+    ("absent_classes", ""): (
+        "The model knows classes of which there is no image or no pair of patients here ({names}): "
+        "what moves these was not tried.",
+        "",
+    ),
+    ("not_exchanged", ""): (
+        "On canvases this small nothing but the seam of these can be exchanged between images: "
+        "{names}. Whether they decide was not tried.",
+        "Audit a model of a larger input.",
+    ),
+    ("not_exchanged", "masks"): (
+        "The masks leave nothing, or hardly anything, outside of them in most images: fewer than "
+        "{limit:g} pairs could be formed, and whether that decides was not tried.",
+        "Draw masks of the evidence alone, or leave --masks away.",
+    ),
+    ("region_against", ""): (
+        "{Region} turns labels the other way round{shown_most_by}: taken from an image of one "
+        "class instead of another, it gives {effect:100} in 100 images more the label of the other "
+        "({low:100} to {high:100}). "
+        "A mark may go with another class here than where the model learned.",
+        "Look at what this place shows in either class, here and where the model learned.",
+    ),
     ("few_groups", ""): (
         "No model could be taught without the images of a fold: {error}.",
         "Audit the saved model on other images.",
