@@ -34,6 +34,7 @@ class Cell:
 
     data: str
     n: int | str
+    draw: int
     images: int
     distance: float
     keys: tuple[str, ...]
@@ -47,7 +48,7 @@ class Cell:
         keys = tuple(row["scenarios"])
         figures = np.array(list(row["scenarios"].values()), np.float64)
         return cls(
-            data=row["data"], n=row["n"], images=row["images"],
+            data=row["data"], n=row["n"], draw=row["draw"], images=row["images"],
             distance=np.inf if row["similarity"] is None else row["similarity"], keys=keys,
             worth=figures[:, 1:3], error=figures[:, 3], also=figures[:, 4:6],
             chosen={policy: keys.index(key) for policy, key in row["chosen"].items()},
@@ -217,8 +218,8 @@ def _resampled(blocks: Mapping[tuple[str, str], Sequence[int]], regret: Regret) 
     moves all regrets of a data set by the same share of their standard errors, since they share
     one test.
     """
-    most = max(map(len, blocks.values()))
     rng = np.random.default_rng(0)
+    weight = np.concatenate([np.full(len(own), 1 / len(own)) for own in blocks.values()])
     names = list(dict.fromkeys(name for name, _ in blocks))
     samples = np.empty((RESAMPLES, 3))
     for b in range(RESAMPLES):
@@ -226,9 +227,9 @@ def _resampled(blocks: Mapping[tuple[str, str], Sequence[int]], regret: Regret) 
         drawn = [
             regret.value[mine] + moved[name] * regret.error[mine]
             for (name, _), own in blocks.items()
-            for mine in [rng.choice(own, most)]
+            for mine in [rng.choice(own, len(own))]
         ]
-        samples[b] = _figures(np.concatenate(drawn), np.ones(most * len(drawn)))
+        samples[b] = _figures(np.concatenate(drawn), weight)
     return samples
 
 

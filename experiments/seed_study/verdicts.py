@@ -93,7 +93,7 @@ def few_images(found: Results) -> Verdict:
         rows.append([f"{name}: accuracy of the classic recipe on VGG-16, of the frozen probe",
                      f"{figure(test)}, {figure(probe)}"])  # fmt: skip
     gain = _mean_gain(found["cells"], "linear SVM, last layer", "fine-tune all")
-    more = f" Over {gain[3]} cells of few images: {_points(gain)}." if gain else (
+    more = f" Over {gain[3]} draws of few images: {_points(gain)}." if gain else (
         " Cells that train networks on 50 and 100 images are planned and none is run yet."
     )  # fmt: skip
     return Verdict(
@@ -337,15 +337,13 @@ def best_network(found: Results) -> Verdict:
             gain = (-gap["difference"], -gap["high"], -gap["low"])
             answers.append(sign(*gain[1:]))
             rows.append([name, one["name"], _difference(gain)])
-    cells = _mean_gain(
-        found["cells"], "best network's last layer", "linear SVM, last layer", few=False,
-        sets=("scenes_ot8", "mini_scenes"),
-    )  # fmt: skip
-    more = (
-        f" On the official tests of scenes, over {cells[3]} cells: {_points(cells)}."
-        if cells
-        else ""
-    )
+    gains = _gains(found["cells"], "best network's last layer", "linear SVM, last layer", few=False)
+    said = [
+        f"{name} {gains[name][0]:+.2f} (draws: {gains[name][1]})"
+        for name in ("scenes_ot8", "mini_scenes")
+        if name in gains
+    ]
+    more = f" On the official tests, points of AUROC: {', '.join(said)}." if said else ""
     return Verdict(
         "Where images are similar to ImageNet: just take the best network",
         over_rows(answers),
@@ -395,18 +393,30 @@ def _points(gain: Sequence[float]) -> str:
     return f"{gain[0]:+.2f} points ({gain[1]:+.2f} to {gain[2]:+.2f})"
 
 
-def _mean_gain(
-    cells: Sequence[Cell], policy: str, against: str, *, few: bool = True,
-    sets: Sequence[str] = (),
-) -> tuple[float, float, float, int] | None:  # fmt: skip
-    """What a policy gains over another in points of test AUROC, mean over cells and t interval.
+def _gains(
+    cells: Sequence[Cell], policy: str, against: str, *, few: bool = True
+) -> dict[str, tuple[float, int]]:
+    """By data set a policy's gain over another in points of test AUROC, and over how many draws.
 
-    few : only cells of at most `FEW` images. None where there are fewer than three cells.
+    A draw counts once, in however many fields it was measured. few : of at most `FEW` images alone.
     """
-    gaps = [
-        100 * float((cell.worth[cell.chosen[policy]] - cell.worth[cell.chosen[against]]).mean())
-        for cell in cells
-        if policy in cell.chosen and against in cell.chosen
-        and (cell.images <= FEW or not few) and (not sets or cell.data in sets)
-    ]  # fmt: skip
-    return (*_t(gaps), len(gaps)) if len(gaps) > 2 else None
+    gaps: dict[str, dict[tuple[int | str, int], float]] = {}
+    for cell in cells:
+        both = policy in cell.chosen and against in cell.chosen
+        if both and (cell.images <= FEW or not few):
+            gap = cell.worth[cell.chosen[policy]] - cell.worth[cell.chosen[against]]
+            gaps.setdefault(cell.data, {})[cell.n, cell.draw] = 100 * float(gap.mean())
+    return {data: (float(np.mean(list(own.values()))), len(own)) for data, own in gaps.items()}
+
+
+def _mean_gain(
+    cells: Sequence[Cell], policy: str, against: str
+) -> tuple[float, float, float, int] | None:
+    """The mean over data sets of their gains on few images, its t interval, and how many draws.
+
+    The draws of a data set share its test, so that they are one value. None of fewer than three.
+    """
+    gains = _gains(cells, policy, against)
+    if len(gains) < 3:
+        return None
+    return (*_t([gain for gain, _ in gains.values()]), sum(n for _, n in gains.values()))

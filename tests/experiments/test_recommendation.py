@@ -133,8 +133,9 @@ def _joined(a: Predictions, b: Predictions) -> Predictions:
 def _cell(data: str, worth: list[float], images: int = 50, far: float = 0.05) -> Cell:
     figures = np.array(worth)[:, None].repeat(2, axis=1)
     return Cell(
-        data=data, n=images, images=images, distance=far, keys=("a", "b", "c"), worth=figures,
-        also=figures, error=np.full(3, 0.01), chosen={LINEAR: 0, EVERYTHING: 1, BETTER: 2},
+        data=data, n=images, draw=0, images=images, distance=far, keys=("a", "b", "c"),
+        worth=figures, also=figures, error=np.full(3, 0.01),
+        chosen={LINEAR: 0, EVERYTHING: 1, BETTER: 2},
     )  # fmt: skip
 
 
@@ -165,6 +166,16 @@ def test_every_size_of_every_set_weighs_the_same() -> None:
     assert found.mean[0] == pytest.approx(2.0)
     assert found.high[0] == pytest.approx(4.0)
     assert found.mean[1:] == pytest.approx((2.0, 2.0))  # draws do not differ, nor does the test
+
+
+def test_draws_of_a_size_count_as_many_as_there_are() -> None:
+    """Three draws of one size say less of its mean than twenty of another."""
+    rng = np.random.default_rng(0)
+    cells = [_cell("skin7", [0.9, 0.8, 0.7])] * 3 + [_cell("skin7", [0.9, 0.8, 0.7], 100)] * 20
+    values = rng.standard_normal(23)
+    found = summary(cells, Regret(values, np.zeros(23), values))
+    wanted = 3.92 * np.sqrt(np.var(values[:3]) / 3 + np.var(values[3:]) / 20) / 2
+    assert found.mean[2] - found.mean[1] == pytest.approx(wanted, rel=0.12)
 
 
 def test_a_median_of_an_even_number_lies_between_the_middle_two() -> None:

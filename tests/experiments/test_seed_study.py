@@ -33,24 +33,28 @@ def test_intervals_of_different_images_are_joined() -> None:
     assert _apart(a, b) == pytest.approx((0.1, 0.05, 0.1 + 0.02 * 5**0.5))
 
 
-def test_a_gain_over_cells_is_of_those_that_have_both_policies() -> None:
-    def cell(images: int, gain: float, *policies: str) -> Cell:
+def test_a_gain_is_over_data_sets_and_a_draw_of_two_fields_counts_once() -> None:
+    def cell(data: str, draw: int, images: int, gain: float, *policies: str) -> Cell:
         worth = np.array([[0.8, 0.8], [0.8 + gain, 0.8 + gain]])
         return Cell(
-            data="skin7", n=images, images=images, distance=0.0, keys=("a", "b"), worth=worth,
-            also=worth, error=np.zeros(2), chosen=dict(zip(policies, (0, 1), strict=False)),
+            data=data, n=images, draw=draw, images=images, distance=0.0, keys=("a", "b"),
+            worth=worth, also=worth, error=np.zeros(2),
+            chosen=dict(zip(policies, (0, 1), strict=False)),
         )  # fmt: skip
 
-    cells = [cell(50, 0.01, "old", "new"), cell(50, 0.02, "old", "new"), cell(100, 0.03, "old")]
-    assert _mean_gain(cells, "new", "old") is None  # of two cells
-    cells += [cell(100, 0.03, "old", "new"), cell(500, 0.5, "old", "new")]
-    assert _mean_gain(cells, "new", "old") == pytest.approx((2.0, -0.484, 4.484, 3), abs=1e-3)
+    both = ("old", "new")
+    cells = [cell("skin7", draw, 50, 0.01 * draw, *both) for draw in (0, 1, 2)]
+    assert _mean_gain([*cells, cell("mini_scenes", 0, 50, 0.02, *both)], "new", "old") is None
+    cells += [cell("skin7", 2, 50, 0.02, *both), cell("skin7", 3, 50, 0.9, "old")]
+    cells += [cell("mini_scenes", 0, 50, 0.02, *both), cell("scenes_ot8", 0, 50, 0.03, *both)]
+    cells += [cell("scenes_ot8", 1, 500, 0.5, *both)]
+    assert _mean_gain(cells, "new", "old") == pytest.approx((2.0, -0.484, 4.484, 5), abs=1e-3)
 
 
 def test_the_best_of_a_family_is_chosen_on_the_other_half() -> None:
     worth = np.array([[0.9, 0.6], [0.7, 0.8], [0.5, 0.5]])
     cell = Cell(
-        data="skin7", n=50, images=50, distance=0.0, keys=("vlad/a", "vlad/b", "probe/a"),
+        data="skin7", n=50, draw=0, images=50, distance=0.0, keys=("vlad/a", "vlad/b", "probe/a"),
         worth=worth, also=worth, error=np.zeros(3), chosen={},
     )  # fmt: skip
     # The first is best on the first half and gets .6 on the second; the second .7 on the first.
