@@ -43,6 +43,7 @@ STOPPED = "6m"  # of which a study is stopped
 STOPS = 10
 KILLED = "1m"
 KILLS = 50
+INTERRUPTED = 130  # how a study that Ctrl-C ends before there is anything to say
 SESSIONS = 5  # of a study that was killed, at most
 
 Row = dict[str, Any]
@@ -80,7 +81,10 @@ def stopped(moment: str, folder: Path) -> Row:
         _wait(process, float(moment) * seconds_of(STOPPED))
         process.send_signal(signal.SIGINT)
     row: Row = {"code": process.wait(), "took": round(time.monotonic() - began, 1)}
-    return {**row, **(_found(run) if (run / "result.json").is_file() else {})}
+    if (run / "result.json").is_file():
+        return {**row, **_found(run)}
+    events = read_cells(run / "run.jsonl")
+    return {**row, "judged": sum(one["event"] == "scenario judged" for one in events)}
 
 
 def killed(moment: str, folder: Path) -> Row:
@@ -120,6 +124,13 @@ UNTOUCHED = (  # a shell that starts this in the background lets it ignore Ctrl-
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from medgraft.cli import main; sys.argv[0] = 'medgraft'; main()"
 )
+
+
+def _without_result(row: Row) -> str:
+    """Of a study that left no result, whether anything had been judged, and how it ended."""
+    judged = row.get("judged", 0)
+    said = f"no result, though {judged} were judged" if judged else "nothing was judged yet"
+    return said if row["code"] in (0, INTERRUPTED) else f"{said}; it ended with {row['code']}"
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -209,7 +220,7 @@ def _stopped(rows: Sequence[Row]) -> list[str]:
                         (f"`{row['recommended']}`", figure(row["corrected"]), figure(row["test"]),
                          _steps(row))
                         if "recommended" in row
-                        else ("nothing was judged yet", "", "", "")
+                        else (_without_result(row), "", "", "")
                     ),
                 )
                 for row in sorted(rows, key=lambda row: (row["name"] != "never", row["name"]))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -112,7 +113,7 @@ def write_images(n: int) -> Path:
             whole: Any = cv2.imread(base.sources[origin].path, cv2.IMREAD_GRAYSCALE)
             pictures[origin] = cv2.resize(whole, (256, 256), interpolation=cv2.INTER_AREA)
         image = pictures[origin].copy()
-        rng = np.random.default_rng(i)
+        rng = np.random.default_rng([n, i])  # no other size has these images
         image[tuple(rng.integers(0, 256, (2, CHANGED)))] = rng.integers(0, 256, CHANGED)
         half = path.with_suffix(".writing")
         half.write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -125,7 +126,7 @@ def write_images(n: int) -> Path:
 
 def work(step: str, n: int) -> None:
     """What is measured, in a process of its own."""
-    cache = Cache(WORK, limit=1 << 40)
+    cache = Cache(WORK / "extracted" if step == EXTRACT else WORK, limit=1 << 40)
     extractor = Extractor(cache, workers=2)
     if step == EXTRACT:
         table = load(WORK / f"images_{n}")
@@ -161,6 +162,7 @@ def measure(step: str, n: int) -> dict[str, Any]:
     """Run one cell and watch its process."""
     for path in (WORK / "predictions").glob("*.npz"):
         path.unlink()  # of an earlier run, or what is measured is the reading of it
+    shutil.rmtree(WORK / "extracted", ignore_errors=True)
     began = time.perf_counter()
     megabytes = watched([sys.executable, __file__, "--cell", step, str(n)])
     seconds = round(time.perf_counter() - began, 1)

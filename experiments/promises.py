@@ -12,12 +12,14 @@ development images are the truth; no test split is touched.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,18 +34,30 @@ from medgraft.data.split import keep_copies_together, labelled, make_folds
 from medgraft.evaluate.compare import estimate_all
 from medgraft.evaluate.estimates import evaluate
 from medgraft.evaluate.metrics import give_labels
-from medgraft.evaluate.threshold import positive_column
 from medgraft.features.backbones import DEFAULT
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn.fit import cross_fitted
-from medgraft.studies.options import StudyOptions
 from medgraft.studies.run import run_study
 from medgraft.types import Floats, Folds, ImageTable, Ints, Predictions, Scenario
 from promises_page import write_page
 
 if TYPE_CHECKING:  # whose file has another name in the earlier version
     from medgraft.learn.cross_validation import CrossFitted
+
+
+def _earlier_or_now(name: str, *modules: str) -> Any:
+    """What is called so in the first of these modules that this version has."""
+    for module in modules:
+        with suppress(ImportError, AttributeError):
+            return getattr(importlib.import_module(module), name)
+    raise ImportError(name)
+
+
+positive_column = _earlier_or_now(
+    "positive_column", "medgraft.evaluate.threshold", "medgraft.evaluate.calibration"
+)
+StudyOptions = _earlier_or_now("StudyOptions", "medgraft.studies.options", "medgraft.studies.plan")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

@@ -18,6 +18,7 @@ from page import lines
 
 RESAMPLES = 400
 BASE = "base"
+BEFORE = "bf16"  # of cells that name no precision
 CLEAN = "as they are"
 LARGE = "zoomed out at 224 px"
 BESIDE = {
@@ -59,13 +60,19 @@ def effects(cells: Sequence[Row], design: Mapping[str, Any], planned: int) -> li
         for n in range(2, len(seeds) + 1)
     }
     settings = list(dict.fromkeys(row["setting"] for row in cells if row["setting"] != BASE))
+    other = {row["setting"] for row in cells if row.get("precision", BEFORE) != BEFORE}
     rows = [[BASE, str(len(seeds)), *_absolute(list(base.values()))]]
     rows += [[name, "", *_gain(pairs)] for name, pairs in several.items()]
     for setting in settings:
         pairs = [(curves[setting, s], base[s]) for s in seeds if (setting, s) in curves]
         if pairs:
-            rows.append([setting, str(len(pairs)), *_gain(pairs)])
+            single = " (in single precision)" if setting in other else ""
+            rows.append([setting + single, str(len(pairs)), *_gain(pairs)])
     names = [name for name in judges if name != CLEAN]
+    mixed = (
+        " What was trained in single precision, on a machine that computes no bfloat16, stands "
+        "beside a base in bfloat16: such a row is of both changes together."
+    )
     return [
         "## What moves AUROC on kinds that training has not seen",
         "",
@@ -78,7 +85,8 @@ def effects(cells: Sequence[Row], design: Mapping[str, Any], planned: int) -> li
         "shifts. The table gives AUROC less that of the base with the same seed, means over seeds, "
         f"in thousandths; *unlike* is the mean over {len(names)} sets, *worst* their lowest AUROC, "
         f"*alike* the same 600 as they are. Brackets hold 95 % of {RESAMPLES} resamples of "
-        f"patients; they do not hold the chance of training.{_chance(list(base.values()))}",
+        "patients; they do not hold the chance of training."
+        f"{_chance(list(base.values()))}{mixed if other else ''}",
         "",
         *lines(["changed", "seeds", "unlike", "worst", "alike", *names], rows),
         *_means(scores, curves, judges),
