@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +14,7 @@ import pytest
 
 from medgraft.cli.option_parsing import command_line
 from medgraft.features.extract import Extractor
+from medgraft.studies import session as session_module
 from medgraft.studies.session import Session
 from medgraft.studies.store import RunStore
 from medgraft.types import ImageTable
@@ -32,6 +36,36 @@ def test_all_sessions_of_a_resumed_study_count(tmp_path: Path) -> None:
     assert session.spent == pytest.approx(100, abs=5)
     assert steps == {"read the images": pytest.approx(60, abs=5)}
     assert session.step_seconds["read the images"] < 5
+
+
+def test_a_session_that_is_killed_within_a_long_step_counts_as_long_as_it_lived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "ALIVE", 0.02)
+    store = RunStore(tmp_path, {})
+    session = Session(cast(Extractor, None), store)
+    wait_until(lambda: len(store.events("alive")) >= 3)
+    lived = store.events("alive")[-1]["time"] - store.events("started")[0]["time"]
+    del session  # and no event tells of its end
+    wait_until(lambda: watchers() == 0)
+    before = len(store.events("alive"))
+    again = RunStore(tmp_path, {}, resume=True)
+    resumed = Session(cast(Extractor, None), again)
+    assert resumed.spent >= lived
+    again.end()
+    wait_until(lambda: watchers() == 0)
+    assert len(again.events("alive")) - before < 3
+
+
+def watchers() -> int:
+    return sum("_note_life" in thread.name for thread in threading.enumerate())
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_the_command_to_repeat_a_resumed_study_is_the_one_that_began_it(

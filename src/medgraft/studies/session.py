@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +12,7 @@ from medgraft.features.extract import Extractor
 from medgraft.studies.store import RunStore, read_events
 
 STARTS = ("started", "resumed")  # events that begin a session
+ALIVE = 60.0  # seconds between notes that a session works: a fold may take an hour, and be killed
 DECIDED = ("audit", "budget", "networks", "plan", "race")  # events of what the clock decided
 
 
@@ -34,6 +37,9 @@ class Session:
         self.sessions = max(1, sum(one["event"] in STARTS for one in events))
         self._steps_before = _steps_before(events)
         self._began = self._last = time.perf_counter()
+        if store is not None:
+            watch = (weakref.ref(self), store)
+            threading.Thread(target=_note_life, args=watch, daemon=True).start()
 
     def event(self, name: str, **facts: object) -> None:
         """Write an event, where somebody keeps them."""
@@ -82,6 +88,15 @@ class Session:
     def spent(self) -> float:
         """Seconds of this session, and of those that it goes on with."""
         return self._before + self.seconds
+
+
+def _note_life(session: weakref.ref[Session], store: RunStore) -> None:
+    """Write an event now and then while a session works, until it has ended or is gone."""
+    while True:
+        time.sleep(ALIVE)
+        if store.ended or session() is None:
+            return
+        store.alive()
 
 
 def _seconds_before(events: list[dict[str, Any]]) -> float:

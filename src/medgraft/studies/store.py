@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -106,6 +107,8 @@ class RunStore:
         facts: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
+        self.ended = False
+        self._writing = threading.Lock()
         path = folder / "config.json"
         wanted = json.loads(json.dumps(config))
         check_place(folder, resume=resume)
@@ -115,7 +118,17 @@ class RunStore:
         self.event("resumed" if resume else "started", **(facts or {}), **this_process())
 
     def event(self, name: str, **facts: object) -> None:
-        """Add a line to `run.jsonl`."""
+        """Add a line to `run.jsonl`; any thread may call."""
+        with self._writing:
+            self._add(name, facts)
+
+    def alive(self) -> None:
+        """Note that the run is at work, if it is; of a full disk the next event tells."""
+        with self._writing, suppress(MedgraftError):
+            if not self.ended:
+                self._add("alive", {})
+
+    def _add(self, name: str, facts: Mapping[str, object]) -> None:
         path = self.folder / "run.jsonl"
         line = json.dumps({"time": round(time.time(), 3), "event": name, **facts}, default=str)
         with explained(path), path.open("ab+") as file:
@@ -124,8 +137,14 @@ class RunStore:
             cut = at and file.read() != b"\n"  # a kill or a full disk cut a line short
             file.write(f"{chr(10) if cut else ''}{line}\n".encode())
 
+    def end(self) -> None:
+        """Say that the run is at work no more."""
+        with self._writing:
+            self.ended = True
+
     def stopped(self, error: BaseException) -> None:
         """Note what ended the run; of one that was refused before it judged, leave nothing."""
+        self.end()
         if isinstance(error, MedgraftError) and not _has_results(self.folder):
             for file in ("config.json", "run.jsonl"):
                 with suppress(OSError):
@@ -155,6 +174,7 @@ class RunStore:
         write_predictions(self.folder / "predictions.parquet", predictions)
         beside.write(self.folder / "model", fitted)
         write_json(self.folder / "result.json", result)
+        self.end()
         self.event("finished", recommended=result["recommended"])
 
 
