@@ -210,6 +210,22 @@ def test_a_mask_that_kept_its_images_tag_lies_there_too(
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_mask_with_its_tag_lies_on_an_image_that_was_stored_anew_upright(
+    orientation: int, tmp_path: Path
+) -> None:
+    drawn = np.zeros((96, 96), np.uint8)
+    drawn[8:32, 64:90] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(drawn).save(tmp_path / "tagged.png", exif=exif)
+    upright = turn(drawn, orientation)
+    geometry = make_canvas("a", Decoded(upright, (96, 96)), CanvasRecipe(40)).geometry
+    with DecodePool(1) as pool:
+        mask = read_mask(str(tmp_path / "tagged.png"), geometry, pool)
+    np.testing.assert_array_equal(mask, to_canvas((upright > 0).astype(np.uint8), geometry) > 0)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("rule", RULES)
 def test_a_spot_on_the_canvas_goes_back_to_where_it_came_from(rule: str, orientation: int) -> None:
     stored = np.zeros((64, 96), np.float32)

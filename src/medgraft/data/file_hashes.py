@@ -81,5 +81,5 @@ def look(content: bytes | mmap.mmap) -> Found:
     if not is_dicom(content[:HEAD]):
         stored = sniff(content)
         return _NOTHING if stored is None else Found(stored)
-    header = read_header(bytes(content))
+    header = read_header(content)
     return Found(None if header.shown else StoredHeader("uint16"), header)

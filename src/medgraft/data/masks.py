@@ -81,7 +81,8 @@ def read_mask(path: str, geometry: Geometry, pool: DecodePool) -> Mask:
             first |= other
         return first
     decoded = pool.decode(Source(path))
-    pixels = unturn(decoded.pixels, decoded.orientation)
+    upright = decoded.orientation != 1  # then it was turned just now, and is stored as its image is
+    pixels = unturn(decoded.pixels, geometry.orientation) if upright else decoded.pixels
     drawn = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     mask = drawn > drawn.max() / 2
     height, width = geometry.source

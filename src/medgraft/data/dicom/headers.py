@@ -7,8 +7,10 @@ What identifies a person is held here while a table is read and goes no further:
 from __future__ import annotations
 
 import math
+import mmap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +52,7 @@ NOBODY = {  # what stands where a patient's number was taken out
 }  # fmt: skip
 
 
-def read_header(data: bytes) -> DicomHeader:
+def read_header(data: bytes | mmap.mmap) -> DicomHeader:
     """What a file says of itself; a file that says nothing sensible gives its `problem`."""
     try:
         with guarded():
@@ -74,17 +76,30 @@ def read_header(data: bytes) -> DicomHeader:
         return DicomHeader(problem=str(error))
 
 
+def header_in(file: str | Path) -> DicomHeader | None:
+    """What a DICOM file says of itself, whose pixels are not read; None of any other file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    path = Path(file)
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        if not is_dicom(stream.read(HEAD)):
+            return None
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return read_header(mapped)
+
+
 def frames_in(file: str | Path) -> int:
     """How many frames a DICOM file has; 1 of any other file, and of one that cannot be read."""
-    path = Path(file)
-    try:
-        if not path.is_file():
-            return 1
-        with path.open("rb") as stream:
-            head = stream.read(HEAD)
-            return read_header(head + stream.read()).frames if is_dicom(head) else 1
-    except OSError:
-        return 1
+    with suppress(OSError):
+        if (header := header_in(file)) is not None:
+            return header.frames
+    return 1
 
 
 def _frames(ds: Dataset, size: int) -> int:

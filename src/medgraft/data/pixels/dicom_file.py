@@ -8,6 +8,7 @@ any further. Nothing that stands in a file is repeated in an error: it may be a 
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import struct
 import warnings
@@ -146,8 +147,8 @@ class guarded:  # noqa: N801  used as a function, like contextlib.suppress
             ) from None
 
 
-def read_dataset(data: bytes, *, header: bool = False) -> Dataset:
-    """Parse a file; with `header` what lies before the pixels.
+def read_dataset(data: bytes | mmap.mmap, *, header: bool = False) -> Dataset:
+    """Parse a file; with `header` what lies before the pixels, of a mapped file nothing more.
 
     Raises
     ------
@@ -163,12 +164,13 @@ def read_dataset(data: bytes, *, header: bool = False) -> Dataset:
         _check_inflated(data)
     unmarked = data[128:132] != b"DICM"
     try:
-        return dcmread(io.BytesIO(data), force=unmarked, stop_before_pixels=header)
+        stream: Any = data if isinstance(data, mmap.mmap) else io.BytesIO(data)
+        return dcmread(stream, force=unmarked, stop_before_pixels=header)
     except InvalidDicomError:
         raise DecodeError(f"it is not DICOM, whatever its name says; {SEND_AGAIN}") from None
 
 
-def _check_inflated(data: bytes) -> None:
+def _check_inflated(data: bytes | mmap.mmap) -> None:
     """Inflate a deflated data set piece by piece and forget it, to see that it has an end."""
     at, end = 132, 132
     while struct.unpack_from("<H", data, at)[0] == 2:
