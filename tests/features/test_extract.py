@@ -20,6 +20,7 @@ from medgraft.features import extract
 from medgraft.features.backbones import load_backbone
 from medgraft.features.cache import Cache
 from medgraft.features.encoders import PoolEncoder
+from medgraft.features.engine import torch_device, training_versions
 from medgraft.features.extract import Extractor
 from medgraft.types import Canvas, Edit, FeatureSpec, Geometry, ImageTable, Source
 
@@ -94,7 +95,12 @@ def test_what_decides_a_code_is_in_its_recipe(extractor: Extractor) -> None:
     backbone = extractor.backbone()
     assert spec.recipe["mean"] == [0.5, 0.5, 0.5]
     names = [words.split()[0] for words in spec.versions]
-    assert names == ["openvino", "opencv-python-headless", "pillow", "simplejpeg"]
+    ours = ["openvino", "timm", "torch", "taps", "graph"]
+    readers = ["opencv-python-headless", "pillow", "simplejpeg", "pydicom"]
+    assert names[:9] == [*ours, *readers]
+    assert set(names[9:]) <= {"pylibjpeg-openjpeg", "imagecodecs"}
+    without = [words.split()[0] for words in training_versions(dicom=False)]
+    assert without == ["torch", "timm", *readers[:3], torch_device()]
     card = dataclasses.replace(backbone.card, mean=(0.4, 0.5, 0.5))
     extractor.adopt(dataclasses.replace(backbone, card=card))
     assert extractor.spec("tf_efficientnet_lite0", ["stem"]).recipe != spec.recipe

@@ -72,6 +72,15 @@ def versions(name: str) -> tuple[str, ...]:
     return (*found, torch_device()) if name == "torch" else found
 
 
+def training_versions(*, dicom: bool) -> tuple[str, ...]:
+    """What decides the numbers of a training by torch; dicom : whether it learns from such files.
+
+    Hours are lost with a training, so that nothing counts which has no part in it.
+    """
+    packages = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm"))
+    return (*packages, *decoders(dicom=dicom), torch_device())
+
+
 def _computing(name: str) -> tuple[str, ...]:
     """Whose network an engine runs, made by which code: timm's, which torch traces for OpenVINO."""
     packages = dict.fromkeys((name, "timm", "torch"))

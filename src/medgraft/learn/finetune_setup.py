@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.data.augment import CLOSER, FIRST_VIEW, MILD, View
+from medgraft.data.dicom.identity import of_dicom
 from medgraft.data.listing import content_hash
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
 from medgraft.features.cache import arrays_under, remove
-from medgraft.features.engine import torch_device, versions
+from medgraft.features.engine import torch_device, training_versions
 from medgraft.features.extract import Extractor
 from medgraft.features.feature_plan import FeaturePlan, feature_plan_of
 from medgraft.features.subnetwork import last_map, tail_of
@@ -466,7 +467,7 @@ class FinetuneSetup:
             del recipe[name]
         return digest(
             TRAINING_CACHE_VERSION,
-            versions("torch"),
+            *training_versions(dicom=of_dicom(self.development)),
             dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,
             recipe,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraft.data.dicom.headers import KEYS, read_header
+from medgraft.data.dicom.headers import KEYS, header_in
 from medgraft.data.groups.columns import PERSON, rank_of
 from medgraft.data.listing import Row
 from medgraft.data.pixels.dicom_file import HEAD, guarded, is_dicom
@@ -49,6 +49,13 @@ PERSONAL = re.compile(
 def withheld(table: ImageTable) -> bool:
     """Whether a table's files have no names that may be written down, because some are DICOM."""
     return bool(len(table)) and str(table.ids[0]).startswith((PREFIX, OTHER))
+
+
+def of_dicom(table: ImageTable) -> bool:
+    """Whether some of a table's images are DICOM, as its ids or the names of its files say."""
+    return withheld(table) or any(
+        source.path.lower().endswith((".dcm", ".dicom")) for source in table.sources
+    )
 
 
 def hashed(text: str) -> str:
@@ -105,13 +112,9 @@ def upload_id(data: bytes) -> str:
 
 def _instance(file: str) -> str | None:
     """A DICOM file's SOPInstanceUID, '' where it has none; None of any other file."""
-    try:
-        with Path(file).open("rb") as stream:
-            head = stream.read(HEAD)
-            if is_dicom(head):
-                return read_header(head + stream.read()).keys[KEYS.index("SOPInstanceUID")]
-    except OSError:
-        pass
+    with suppress(OSError):
+        if (header := header_in(file)) is not None:
+            return header.keys[KEYS.index("SOPInstanceUID")]
     return "" if Path(file).suffix.lower() in (".dcm", ".dicom") else None
 
 

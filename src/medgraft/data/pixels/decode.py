@@ -48,19 +48,22 @@ from medgraft.data.pixels.values import Stored
 from medgraft.errors import DecodeError
 from medgraft.types import PLAIN, PixelRule, Source
 
-OF_THE_EXTRA = ("pylibjpeg-openjpeg", "imagecodecs")
+DICOM = ("pydicom", "pylibjpeg-openjpeg", "imagecodecs")  # the last two are of an extra
 MAX_BYTES = 4 * MAX_PIXELS
 LARGE_ARRAY = 1 << 30  # bytes; smaller ones may be as empty as they like
 MOST_PACKED = 200  # times that an array of images is larger than its packed form
 UNKNOWN_BYTES = 64 << 20  # from which on a file of no known kind is not read to the end
 
 
-def decoders() -> tuple[str, ...]:
-    """The packages that decode and resize, with their versions, which decide the pixels."""
+def decoders(*, dicom: bool = True) -> tuple[str, ...]:
+    """The packages that decode and resize, with their versions, which decide the pixels.
+
+    dicom : those that only DICOM files are decoded by, too.
+    """
     import importlib.metadata  # which takes a worker, who needs none of it, 20 ms
 
     found = []
-    for package in ("opencv-python-headless", "pillow", "simplejpeg", "pydicom", *OF_THE_EXTRA):
+    for package in ("opencv-python-headless", "pillow", "simplejpeg", *(DICOM if dicom else ())):
         with suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{package} {importlib.metadata.version(package)}")
     return tuple(found)
