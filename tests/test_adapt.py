@@ -23,6 +23,7 @@ from medgraft.evaluate.prior import adjust
 from medgraft.files import StorageError
 from medgraft.profile.reference import WIDTH, Reference
 from medgraft.report.text.adaptation import lines
+from medgraft.saved_models import _grouped
 from medgraft.studies.store import LearnedFrom
 from medgraft.types import (
     PLAIN,
@@ -218,6 +219,14 @@ def test_shares_that_are_known_decide_how_many_are_positive(place: Place) -> Non
     found = place(prob, codes(3, 200, 0.4), class_shares="0.9,0.1")
     at = adjust(prob, (1 - SHARE, SHARE), (0.9, 0.1))[:, 1]
     assert (at >= found.threshold.operating.threshold).sum() == 20
+
+
+def test_frames_of_a_file_are_one_patient_where_names_tell_none() -> None:
+    ids = np.array([f"dicom-{file}#{frame}" for file in ("aa", "bb", "cc") for frame in range(40)])
+    table = dataclasses.replace(
+        images(120), ids=ids, groups=np.array([one.partition("#")[0] for one in ids.tolist()])
+    )
+    assert len(np.unique(_grouped(table, None).groups)) == 3
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from medgraft.bundle.external_validation import Asked, ExternalValidation, write
 from medgraft.bundle.external_validation import evaluate_model as judge_model
 from medgraft.bundle.publish import bundle_model as write_bundle
 from medgraft.data.groups.grouping import apply_grouping
+from medgraft.data.linked import linked_by
 from medgraft.data.unlabelled import unlabelled
 from medgraft.export.export_model import export_model as write_export
 from medgraft.export.int8 import LIMIT
@@ -237,4 +238,5 @@ def _grouped(table: ImageTable, group: str | None) -> ImageTable:
     """The table with its patients, as the names of its files tell them."""
     none = np.full(len(table), "")
     groups, grouping, _ = apply_grouping(table.ids, none, {}, none, group)
-    return replace(table, groups=groups, grouping=grouping)
+    together = linked_by(groups.tolist(), table.groups.tolist())  # frames of a file, too
+    return replace(table, groups=together.astype(np.str_), grouping=grouping)
