@@ -133,7 +133,7 @@ class Finding:
 
 AuditCheck = Literal[
     "one_class", "few_images", "weak_model", "one_answer", "few_pairs", "few_groups", "power",
-    "absent_classes", "not_exchanged", "region_against",
+    "absent_classes", "padded", "not_exchanged", "region_against",
     "region_decides", "region_undecided", "declared_regions", "suspect_regions", "sufficiency",
     "change_turns_labels", "changes",
     "place_tells_class", "places_alone", "alone_not_measured", "files_alone", "files_not_measured",
@@ -144,7 +144,7 @@ AuditReason = Literal[
     "", "masks", "declared", "suspect", "ruled out", "not ruled out", "sure", "several networks",
     "failed", "no files", "alike", "telling", "not telling", "none turns", "whole image",
     "too few", "none apart", "no maps", "masks failed", "shuffle failed",
-    "own patient", "any patient", "stay", "change", "partly", "of a class",
+    "own patient", "any patient", "stay", "change", "partly", "of a class", "against",
 ]  # fmt: skip
 
 

@@ -21,12 +21,14 @@ from medgraft.audit.evidence import (
     _doubts_of_classes,
     _not_exchanged,
     _read_parts,
+    _verdict,
     audit_evidence,
 )
 from medgraft.audit.regions import Region, alphas, has_inside, layout_of, regions_of
 from medgraft.audit.swap import (
     Forecast,
     Unit,
+    common_content,
     draw_units,
     exchanged,
     exchanged_at_all,
@@ -39,6 +41,7 @@ from medgraft.features.extract import Extractor
 from medgraft.report.text.audit_findings import sentence
 from medgraft.results.evidence import CORNERS, FEW_OF_CLASS, INSIDE, OUTSIDE, RING
 from medgraft.types import (
+    AuditFinding,
     Box,
     Canvas,
     Estimate,
@@ -396,9 +399,23 @@ def test_regions_of_which_nothing_but_a_seam_is_left_are_not_called_tried() -> N
     (found,) = _not_exchanged(regions, (), masks=True)
     assert (found.check, OUTSIDE in found.names) == ("not_exchanged", True)
     assert "hardly anything, outside" in sentence(found)
+    decides = AuditFinding("region_decides", "severe")
+    assert _verdict([found], 0.05) == "INCONCLUSIVE"
+    assert _verdict([found, decides], 0.05) == "FAIL"
     (found,) = _not_exchanged(small, (), masks=False)
     assert RING in found.names
     assert "nothing but the seam" in sentence(found)
+
+
+def test_only_images_of_one_shape_share_their_place_on_the_canvas() -> None:
+    def part(*boxes: Box) -> Any:
+        canvases = [SimpleNamespace(geometry=SimpleNamespace(content=box)) for box in boxes]
+        return SimpleNamespace(side=100, canvases=canvases)
+
+    wide, nearly, strip = Box(25, 0, 50, 100), Box(26, 0, 49, 100), Box(40, 0, 20, 100)
+    assert common_content([part(wide, wide), part(nearly)]) == Box(26, 0, 49, 100)
+    assert common_content([part(wide, wide, strip)]) is None
+    assert common_content([part(Box(0, 0, 100, 100))]) == Box(0, 0, 100, 100)
 
 
 def test_border_and_corners_of_padded_images_are_the_images_own() -> None:

@@ -21,7 +21,7 @@ from medgraft.report.pages.study import render
 from medgraft.report.sections import evidence
 from medgraft.report.text import formatting, verdicts
 from medgraft.report.text.audit_findings import sentence, verdict_sentence
-from medgraft.results.evidence import RegionEffect
+from medgraft.results.evidence import UNDECIDED, RegionEffect
 from medgraft.results.recommendation import AuditResult
 from medgraft.types import AuditFinding, AuditReason, Canvas, Estimate, Floats, SeenBefore, Severity
 from numpy_model import SIDE, ByBrightness
@@ -240,6 +240,20 @@ def test_no_region_decides_where_a_class_has_too_few_images(
     assert (" decides: it" in verdict_sentence(AuditResult("WARN", 0.05, tuple(found)))) == (
         outcome == "decides"
     )
+
+
+@pytest.mark.parametrize(("enough", "check"), [(True, "region_against"), (False, UNDECIDED)])
+def test_labels_that_follow_the_other_class_are_said_to_do_so(enough: bool, check: str) -> None:
+    estimate = Estimate(-0.3, -0.4, -0.2, 60, "by hand")
+    effect = RegionEffect(
+        "border ring", "declared", "", estimate, -0.1, -1.0, 0.001, 0.05, 60, enough, against=True
+    )
+    (found,) = _about_regions([effect], {"border ring": ()})
+    assert (found.check, found.severity) == (check, "warn")
+    assert "turns labels the other way round" in sentence(found)
+    assert "30 in 100 images more the label of the other" in sentence(found)
+    assert "20 to 40" in sentence(found)
+    assert not effect.decides
 
 
 def test_where_no_label_changed_the_page_says_so_instead_of_examples(audit: Audit) -> None:

@@ -61,7 +61,8 @@ LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a war
 PICTURES = 6  # images that a finding shows
 SILENT = Silent()
 IMAGES, OF_CLASS = 600, 60  # audited at most, in all and, where those are more, of each class
-NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class", "not_exchanged"})
+NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
+NOT_TRIED = frozenset({"not_exchanged"})  # no verdict but a FAIL for what was tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def audit_evidence(
         result = AuditResult("INCONCLUSIVE", 1.0, doubts)
         return Audit(result, options, ranked, (), None, {}, None, tuple(skipped))
     doubts = (*doubts, *_doubts_of_classes(units, parts[0].fitted.classes))
-    regions = regions_of(parts[0].side, layout, options.masks, common_content(parts))
+    content = common_content(parts)
+    regions = regions_of(parts[0].side, layout, options.masks, content)
     regions = tuple(r for r in regions if options.grid or r.role != "map")
     swaps = cached_swap(parts, units, regions, progress, cache, key, shorter)
     families = [frozenset({role}) for role in ("declared", "suspect", "map", "evidence")]
@@ -159,6 +161,7 @@ def audit_evidence(
     left = _left(swaps, regions)
     findings = (
         *doubts,
+        *([] if content is not None else [AuditFinding("padded", "info")]),
         *_not_exchanged(regions, effects, options.masks),
         *_about_regions(effects, turned),
         *_about_evidence(left, regions),
@@ -169,7 +172,7 @@ def audit_evidence(
         findings = (*findings, *besides)
     smallest = max((e.visible for e in effects if e.role in ("declared", "suspect")), default=1.0)
     verdict = _verdict(findings, smallest)
-    if verdict == "INCONCLUSIVE" and not {f.check for f in findings} & NO_VERDICT:
+    if verdict == "INCONCLUSIVE" and not {f.check for f in findings} & (NO_VERDICT | NOT_TRIED):
         findings = (*findings, _too_few(len(units), smallest, len(parts[0].fitted.classes)))
     result = AuditResult(verdict, smallest, findings)
     return Audit(result, options, ranked, effects, left, turned, swaps, tuple(skipped), strategies)
@@ -297,7 +300,7 @@ def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
     return AuditFinding(
         DECIDES if effect.decides else UNDECIDED,
         "severe" if declared and effect.decides else "warn",
-        "declared" if declared else "suspect",
+        "against" if effect.against else "declared" if declared else "suspect",
         _numbers(effect),
         images,
         names=(effect.of_class,) if effect.of_class else (),
@@ -380,6 +383,8 @@ def _verdict(findings: Sequence[AuditFinding], smallest: float) -> Verdict:
         return "INCONCLUSIVE"
     if any(f.check == DECIDES and f.severity == "severe" for f in findings):
         return "FAIL"
+    if {finding.check for finding in findings} & NOT_TRIED:
+        return "INCONCLUSIVE"
     if any(finding.severity in ("warn", "severe") for finding in findings):
         return "WARN"
     return "PASS" if smallest <= UNSEEN else "INCONCLUSIVE"

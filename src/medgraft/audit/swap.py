@@ -40,6 +40,7 @@ TIMED = 2  # pairs by which the time of all is reckoned, after the first
 LONG = 60.0  # seconds that are told beforehand
 RECIPIENTS = 2  # of a pair of donors: one of each of their classes
 BRIGHTER = 16  # grey levels by which a donor is made brighter or darker; more is content
+ALIKE = 0.02  # of the side, by which padded images of one shape may differ
 LEAST = 1e-6  # probability, so that log odds are finite
 
 
@@ -165,12 +166,14 @@ def _mask_of(path: str, canvas: Canvas, pool: DecodePool) -> Mask | Skipped:
     return Skipped(canvas.id, "its mask covers nothing or everything") if useless else mask
 
 
-def common_content(parts: Sequence[Part]) -> Box:
-    """Where all images lie on their canvases, which bars may pad."""
+def common_content(parts: Sequence[Part]) -> Box | None:
+    """Where all images lie on their canvases, which bars may pad; None where shapes differ much."""
     boxes = [canvas.geometry.content for part in parts for canvas in part.canvases]
-    top, left = max(box.top for box in boxes), max(box.left for box in boxes)
-    bottom = min(box.top + box.height for box in boxes)
-    right = min(box.left + box.width for box in boxes)
+    ends = np.array([(b.top, b.left, b.top + b.height, b.left + b.width) for b in boxes])
+    least, most = ends.min(axis=0), ends.max(axis=0)
+    if (most - least > max(2, ALIKE * parts[0].side)).any():
+        return None
+    (top, left), (bottom, right) = most[:2].tolist(), least[2:].tolist()
     return Box(top, left, bottom - top, right - left)
 
 

@@ -133,17 +133,21 @@ def effects_chart(name: str, groups: Rows, *, narrow: bool = False) -> Markup:
             if narrow
             else "labels in 100 that follow the region's class"
         )
-        alt = "; ".join(
-            f"{e.region}: {_figure(e)}{', decides' if e.decides else ''}" for _, e in places
-        )
+        alt = "; ".join(f"{e.region}: {_figure(e)}{_word(e)}" for _, e in places)
         return to_svg(
             figure, name, f"Labels in 100 that follow each region, 95 % intervals. {alt}."
         )
 
 
+def _word(effect: RegionEffect) -> str:
+    if effect.turns_against:
+        return ", the other way round"
+    return ", decides" if effect.decides else ""
+
+
 def _row(axes: Axes, y: float, effect: RegionEffect, left: float, *, narrow: bool) -> None:
     """One region: its name, its interval, its figure in words."""
-    sure = effect.decides
+    sure = effect.decides or effect.turns_against
     colour = SERIES[1] if sure and effect.role in ("declared", "suspect") else MUTED
     points = effect.points
     place = y + 9 if narrow else y

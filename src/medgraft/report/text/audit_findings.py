@@ -92,6 +92,11 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
         "what moves these was not tried.",
         "",
     ),
+    ("padded", ""): (
+        "The images are of different shapes and padded with bars: border and corners are those of "
+        "the canvas, and lie on bars in some images.",
+        "",
+    ),
     ("not_exchanged", ""): (
         "On canvases this small nothing but the seam of these can be exchanged between images: "
         "{names}. Whether they decide was not tried.",
@@ -137,6 +142,12 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
     ),
     (UNDECIDED, "declared"): (_UNSURE + DECLARED, "Audit on more images."),
     (UNDECIDED, "suspect"): (_UNSURE, "Audit on more images."),
+    (UNDECIDED, "against"): (
+        "Too few images to say whether {region} turns labels the other way round{shown_most_by}: "
+        "taken from an image of one class instead of another, it gives {effect:100} in 100 images "
+        "more the label of the other, which may be {low:100} to {high:100}. ",
+        "Audit on more images.",
+    ),
     ("declared_regions", ""): (_QUIET.replace("{what}", "declared to be no evidence"), ""),
     ("suspect_regions", ""): (_QUIET.replace("{what}", "that seldom are evidence"), ""),
     ("sufficiency", "ruled out"): (_LEFT, ""),
