@@ -18,12 +18,10 @@ from medgraft.audit.effects import possible, seen
 from medgraft.audit.evidence import (
     Audit,
     AuditOptions,
-    _doubts_of_classes,
-    _not_exchanged,
     _read_parts,
-    _verdict,
     audit_evidence,
 )
+from medgraft.audit.findings import doubts_of_classes, not_exchanged, verdict_of
 from medgraft.audit.regions import Region, alphas, has_inside, layout_of, regions_of
 from medgraft.audit.swap import (
     Forecast,
@@ -396,13 +394,13 @@ def test_regions_of_which_nothing_but_a_seam_is_left_are_not_called_tried() -> N
         put = dict(zip([r.name for r in regions], exchanged_at_all(swaps)[0], strict=True))
         assert put[OUTSIDE] == tried
         assert put[INSIDE]
-    (found,) = _not_exchanged(regions, (), masks=True)
+    (found,) = not_exchanged(regions, (), masks=True)
     assert (found.check, OUTSIDE in found.names) == ("not_exchanged", True)
     assert "hardly anything, outside" in sentence(found)
     decides = AuditFinding("region_decides", "severe")
-    assert _verdict([found], 0.05) == "INCONCLUSIVE"
-    assert _verdict([found, decides], 0.05) == "FAIL"
-    (found,) = _not_exchanged(small, (), masks=False)
+    assert verdict_of([found], 0.05) == "INCONCLUSIVE"
+    assert verdict_of([found, decides], 0.05) == "FAIL"
+    (found,) = not_exchanged(small, (), masks=False)
     assert RING in found.names
     assert "nothing but the seam" in sentence(found)
 
@@ -472,11 +470,11 @@ def test_one_pair_rules_nothing_out() -> None:
 def test_a_class_of_few_pairs_is_named_and_two_classes_are_not_counted_so() -> None:
     units = [Unit(0, (0, 1), (0, 1), ()) for _ in range(40)]
     units += [Unit(0, (0, 2), (0, 2), ()) for _ in range(11)]
-    (found,) = _doubts_of_classes(units, ("a", "b", "c"))
+    (found,) = doubts_of_classes(units, ("a", "b", "c"))
     assert (found.check, found.names, found.numbers["pairs"]) == ("few_pairs", ("c",), 11)
     assert "11 of the pairs of patients hold one of class c" in sentence(found)
-    assert not _doubts_of_classes([*units, units[-1]], ("a", "b", "c"))
-    (absent,) = _doubts_of_classes(units[:40], ("a", "b", "c"))
+    assert not doubts_of_classes([*units, units[-1]], ("a", "b", "c"))
+    (absent,) = doubts_of_classes(units[:40], ("a", "b", "c"))
     assert (absent.check, absent.severity, absent.names) == ("absent_classes", "info", ("c",))
 
 

@@ -11,8 +11,9 @@ import fabricate
 import numpy as np
 import pytest
 
-from medgraft.audit.evidence import Audit, AuditOptions, _about_regions, audit_evidence
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
 from medgraft.audit.evidence_view import evidence_view
+from medgraft.audit.findings import about_regions
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.report.charts import images, regions
@@ -234,7 +235,7 @@ def test_no_region_decides_where_a_class_has_too_few_images(
         "border ring", "suspect", "", estimate, ranking, 1.0, 0.001, 0.05, 60, enough
     )
     assert (effect.decides, effect.undecided) == (outcome == "decides", outcome == "undecided")
-    found = _about_regions([effect], {"border ring": ()})
+    found = about_regions([effect], {"border ring": ()})
     text = sentence(found[0])
     assert text.startswith("Too few images to say whether the border") == (outcome == "undecided")
     assert (" decides: it" in verdict_sentence(AuditResult("WARN", 0.05, tuple(found)))) == (
@@ -248,7 +249,7 @@ def test_labels_that_follow_the_other_class_are_said_to_do_so(enough: bool, chec
     effect = RegionEffect(
         "border ring", "declared", "", estimate, -0.1, -1.0, 0.001, 0.05, 60, enough, against=True
     )
-    (found,) = _about_regions([effect], {"border ring": ()})
+    (found,) = about_regions([effect], {"border ring": ()})
     assert (found.check, found.severity) == (check, "warn")
     assert "turns labels the other way round" in sentence(found)
     assert "30 in 100 images more the label of the other" in sentence(found)

@@ -176,7 +176,7 @@ def show_evaluation(evaluation: Evaluation, title: str) -> None:
 
 def show_audit(found: ModelAudit) -> None:
     """The verdict, what could have been seen, every region, the findings."""
-    from medgraft.audit.evidence import UNSEEN
+    from medgraft.audit.findings import UNSEEN
     from medgraft.report.text.audit_findings import VERDICTS, remedy, sentence
     from medgraft.report.text.foreign_model import doubts, how_asked
     from medgraft.report.text.formatting import in_100
