@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import stat
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from PIL import Image
 
 from dicom_files import data_set, dicom, written
 from medgraft.classifier_input import given_images
+from medgraft.data.dicom.headers import frames_in
 from medgraft.data.dicom.identity import public_names, upload_id, withheld
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.pixels.decode import decode
 from medgraft.data.pool.pool import DecodePool
 from medgraft.data.split import make_folds, with_test_split
 from medgraft.data.unlabelled import images_named, readable, unlabelled
-from medgraft.errors import DataError
+from medgraft.errors import DataError, DecodeError
 from medgraft.types import ImageTable, Source
 
 RNG = np.random.default_rng(3)
@@ -167,6 +169,20 @@ def test_frames_are_named_by_their_file_and_an_upload_says_that_it_has_more(tmp_
     assert decode(file.read_bytes()).remark == "the first of its 3 frames"
     with pytest.raises(DataError, match="is a DICOM file of 3 frames"):
         given_images([str(file)])
+
+
+def test_a_header_is_read_without_its_pixels(tmp_path: Path):
+    """Of a file of gigabytes, too, which decoding refuses by its size."""
+    frames = RNG.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    file = save(tmp_path / "p.dcm", written(data_set(frames, SOPInstanceUID="1.2.3")))
+    with file.open("r+b") as stream:
+        stream.truncate(5 << 30)  # sparse
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert frames_in(file) == 3
+    assert public_names([file])[0].startswith("dicom-")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+    with pytest.raises(DecodeError, match="bytes, more than"):
+        decode(Source(str(file), 0))
 
 
 def test_a_window_that_is_said_leaves_nothing_to_warn_of(tmp_path: Path):
