@@ -181,9 +181,12 @@ def study_panel_to_folder(
             _, names = short_names([Scenario.from_key(key, options.seed) for key in keys])
             write_panel(out / "report.html", found.result, PanelPage(command, names))
             write_json(out / "result.json", panel_json(found.result))
+            store.end()
             store.event("finished", recommended=found.result.scenario.one)
         except BaseException as error:
-            store.stopped(error)
+            for one in (*stores.values(), store):
+                if not one.ended:
+                    one.stopped(error)
             raise
     extractor.cache.prune()
     return found

@@ -114,6 +114,9 @@ class RunStore:
         check_place(folder, resume=resume)
         if resume and path.is_file():
             _refuse_another(folder, wanted)
+        if not resume:  # nothing that a run which judged nothing decided is of this one
+            with explained(folder):
+                (folder / "run.jsonl").unlink(missing_ok=True)
         write_json(path, wanted)
         self.event("resumed" if resume else "started", **(facts or {}), **this_process())
 
