@@ -35,6 +35,7 @@ from medgraft.data.pool import worker_process
 from medgraft.features import extract
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
+from medgraft.studies.run_lock import locked
 from medgraft.types import CanvasStream, Source
 
 
@@ -543,6 +544,20 @@ def test_evaluate_names_a_damaged_run(
     assert "is damaged" in error
     assert error.startswith("medgraft: ")
     assert error.count("\n") == 1
+
+
+def test_a_demo_leaves_one_alone_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("images", "run"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "images" / "truth.json").write_text("{}")
+    (tmp_path / "run" / "run.jsonl").write_text("")
+    with locked(tmp_path / "run"):
+        assert call("demo", "--out", str(tmp_path), "-q", monkeypatch=monkeypatch) == 1
+    assert "is written to by another process" in capsys.readouterr().err
+    assert (tmp_path / "images" / "truth.json").is_file()
+    assert (tmp_path / "run" / "run.jsonl").is_file()
 
 
 def test_demo_into_a_file_is_one_clear_line(

@@ -96,6 +96,8 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
     try:
         if folder != path.is_dir() and path.exists():
             raise OSError(errno.ENOTDIR if folder else errno.EISDIR, "")
+        if not folder:
+            _refuse_device(path)
         above = path if folder else path.parent
         while not above.exists() and above != above.parent:
             above = above.parent
@@ -104,6 +106,12 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise StorageError(f"cannot write {path}: {reason}; {remedy}") from error
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse a device or a pipe, whose place a file would take for every other program, too."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise StorageError(f"cannot write {path}: it is no file; choose another, or leave it out")
 
 
 @contextmanager
@@ -116,6 +124,8 @@ def written_file(path: Path, remedy: str = OTHER) -> Iterator[Path]:
         As `explained` says; `path` is then as it was before.
     """
     with explained(path, remedy):
+        path = path.resolve()  # a link stays one, and what it leads to is written
+        _refuse_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent, path.name)
         temporary = _temporary(path)

@@ -44,6 +44,7 @@ def demo(
     from medgraft.files import explained
     from medgraft.run_folders import study_to_folder
     from medgraft.studies.options import StudyOptions
+    from medgraft.studies.run_lock import locked
     from medgraft.studies.store import RunError
 
     check_places(cache, folder=out)
@@ -52,6 +53,9 @@ def demo(
     with explained(out):
         if out.exists() and any(out.iterdir()) and not (images / "truth.json").is_file():
             raise RunError(f"{out} is not empty and holds no demo; choose another --out")
+        if run.exists():
+            with locked(run):  # or another demo, which writes there, would lose its folder
+                pass
         for folder in (images, run):
             if folder.exists():
                 shutil.rmtree(folder)
