@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +22,7 @@ from medgraft.errors import MedgraftError
 from medgraft.features.cache import Cache
 from medgraft.files import (
     StorageError,
+    check_writable,
     explained,
     folder_beside,
     remove_abandoned,
@@ -29,6 +33,7 @@ from medgraft.files import (
 from medgraft.profile.kept import keep, kept
 from medgraft.studies.run_lock import locked
 from medgraft.studies.store import RunStore, was_killed
+from medgraft.terminal.output import show_json
 
 GONE = 2**22 + 1  # above the greatest number of a process that Linux gives
 
@@ -212,3 +217,34 @@ def test_what_a_library_writes_privately_gets_the_permissions_that_the_umask_lea
 def test_errors_of_ours_pass_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(MedgraftError, match=r"^mine$"), explained(tmp_path):
         raise MedgraftError("mine")
+
+
+def test_a_pipe_stays_one_and_a_link_leads_where_it_led(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StorageError, match="it is no file"):
+        check_writable(pipe)
+    with pytest.raises(StorageError, match="it is no file"), written_file(pipe):
+        pass
+    assert pipe.is_fifo()
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "a.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    with written_file(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.csv", "pipe", "there"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_json_loses_no_letter_where_the_stream_has_not_all(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding=encoding, errors="replace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    show_json({"source": "患者/ü.png"})
+    stream.flush()
+    assert json.loads(buffer.getvalue().decode("utf-8")) == {"source": "患者/ü.png"}

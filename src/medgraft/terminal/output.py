@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,8 +72,9 @@ def show_written(paths: Iterable[Path]) -> None:
 
 
 def show_json(answer: object) -> None:
-    """An answer for scripts, as they read it."""
-    typer.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+    """An answer for scripts, as they read it: in letters where the stream has all of them."""
+    some = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") != "utf8"
+    typer.echo(json.dumps(answer, indent=1, ensure_ascii=some))
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:

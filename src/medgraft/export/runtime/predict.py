@@ -247,7 +247,7 @@ def main() -> int:
         said = dict(zip(model.facts["classes"], map(float, p), strict=True))
         rows.append({"source": path, "label": model.label(p), "probabilities": said, "error": None})
     if asked.json:
-        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
     for row in [] if asked.json else rows:
         shares = ", ".join(f"{k} {v:.4f}" for k, v in (row["probabilities"] or {}).items())
         sys.stdout.write(f"{row['source']}: {row['label'] or row['error']}  {shares}\n")
