@@ -10,6 +10,7 @@ FROM python:3.13-slim AS build
 ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 WORKDIR /src
 COPY . .
+ENV PIP_CONSTRAINT=/src/constraints.txt
 RUN packaging/build.sh /dist
 RUN packaging/install.sh /dist /opt/medgraft
 

@@ -5,6 +5,10 @@ set -eu
 export HOME="$1" MPLCONFIGDIR="$1" MEDGRAFT_CACHE="$1/cache" TMPDIR="$1" PYTHONDONTWRITEBYTECODE=1
 cd "$1"
 medgraft doctor
+medgraft --help > /dev/null
+medgraft study --help > /dev/null
+code=0 && medgraft study --nonsense 2> /dev/null || code=$?
+test "$code" -eq 2
 medgraft demo --patients 24 --no-open --quiet --out "$1/demo"
 for file in report.html result.json predictions.parquet methods.md references.bib model; do
   test -e "$1/demo/run/$file"

@@ -30,6 +30,8 @@ def test_every_step_of_the_dockerfile_is_run_without_docker() -> None:
         assert (ROOT / step).stat().st_mode & 0o100, f"{step} cannot be run"
     own = [line for line in re.findall(r"^RUN (.+)$", docker, re.MULTILINE) if ".sh" not in line]
     assert own == ["mkdir /runs /cache && chown 65532:65532 /runs /cache"]
+    assert "ENV PIP_CONSTRAINT=/src/constraints.txt\nRUN packaging/build.sh" in docker
+    assert "PIP_CONSTRAINT" in check
     assert "USER 65532" in docker
     assert "--reuid=65532" in (ROOT / "packaging" / "confined.sh").read_text(encoding="utf-8")
     assert "packaging/confined.sh" in check
