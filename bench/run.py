@@ -19,17 +19,12 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 
 def main() -> None:
+    for bench in (sizes, hybrid, duplicates):
+        bench.main()
     if not SHARED.is_dir():
-        sys.exit(f"the benchmarks need real data in {SHARED}, which is not here")
-    codes.main(SHARED)
-    sizes.main()
-    vlad.main(SHARED)
-    heads.main(SHARED)
-    training.main(SHARED)
-    hybrid.main()
-    duplicates.main()
-    cam.main(SHARED)
-    serve.main(SHARED)
+        sys.exit(f"codes, heads and others need real data in {SHARED}, which is not here")
+    for bench in (codes, vlad, heads, training, cam, serve):
+        bench.main(SHARED)
 
 
 if __name__ == "__main__":
