@@ -294,6 +294,24 @@ def test_the_bundle_of_a_study_finds_the_codes_of_its_study(
     assert again.spec == crossed.fitted.spec  # type: ignore[attr-defined]
 
 
+def test_a_bundle_of_known_weights_is_used_though_one_before_it_has_gone(
+    crossed: CrossFitted,
+    bundle: Path,
+    images: list[Canvas],
+    extractor: Extractor,
+    tmp_path: Path,
+) -> None:
+    """Of equal weights the first that was loaded stays in use, and nothing was read of it yet."""
+    one = Extractor(extractor.cache, engine="torch")
+    assert one.weights_file(SCENARIO.backbone).is_file()
+    shared = Extractor(extractor.cache, engine="torch")
+    gone, there = (Path(shutil.copytree(bundle, tmp_path / name)) for name in ("gone", "there"))
+    load(gone, shared)
+    shutil.rmtree(gone)
+    loaded = load(there, shared)
+    np.testing.assert_allclose(loaded.scores(images), crossed.fitted.scores(images), atol=1e-3)
+
+
 def test_a_cache_that_cannot_keep_weights_does_not_keep_a_bundle_from_being_saved(
     crossed: CrossFitted, bundle: Path, tmp_path: Path
 ) -> None:

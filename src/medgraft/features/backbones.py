@@ -414,10 +414,22 @@ def _load_hybrid(name: str, weights: str, notes: Path | None) -> Backbone:
 
 
 def restore_backbone(
-    card: Card, path: Path, notes: Path | None = None, verified: str = ""
+    card: Card,
+    path: Path,
+    notes: Path | None = None,
+    verified: str = "",
+    kept: Path | None = None,
 ) -> Backbone:
-    """The backbone that `save_backbone` wrote, under its own card; nothing is read before use."""
-    return Backbone(card, lambda: sources.load_file(path), notes, verified)
+    """The backbone that `save_backbone` wrote, under its own card; nothing is read before use.
+
+    kept : the same file where it stays, which is read first; what is at `path` may go.
+    """
+    return Backbone(
+        card,
+        lambda: sources.load_file(path if kept is None or not kept.is_file() else kept),
+        notes,
+        verified,
+    )
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:

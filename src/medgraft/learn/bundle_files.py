@@ -173,7 +173,8 @@ def restored(folder: Path, content: dict[str, Any], extractor: Extractor) -> Bac
     card = _card(content["card"])
     path = part_of(folder, BACKBONE)
     verified = _verified(card, content["sha256"][path.name], extractor)
-    backbone = restore_backbone(card, path, extractor.cache.notes, verified)
+    kept = _kept(card, extractor) if verified == card.sha256 else None
+    backbone = restore_backbone(card, path, extractor.cache.notes, verified, kept)
     extractor.adopt(backbone)
     return backbone
 
@@ -222,13 +223,18 @@ def _verified(card: Card, sha256: str, extractor: Extractor) -> str:
 
     Weights that came by pip it can write now, so that a bundle's are known on any machine.
     """
-    kept = extractor.cache.folder / "weights" / f"{card.id}-{card.sha256}.safetensors"
+    kept = _kept(card, extractor)
     packaged = PACKAGED.get(card.id)
     if not kept.is_file() and packaged is not None and packaged.sha256 == card.sha256:
         with suppress(BackboneError, StorageError):
             extractor.weights_file(card.id)
     known = kept.is_file() and sha256_of(kept) == sha256
     return card.sha256 if known else f"bundle-{sha256}"
+
+
+def _kept(card: Card, extractor: Extractor) -> Path:
+    """Where the cache keeps weights of a card, if it does."""
+    return extractor.cache.folder / "weights" / f"{card.id}-{card.sha256}.safetensors"
 
 
 def _scenario(content: dict[str, Any]) -> Scenario:
