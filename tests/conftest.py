@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -29,6 +34,30 @@ def shared() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the user's cache."""
     os.environ["MEDGRAFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Nothing leaves this machine: a test that would connect elsewhere finds no network."""
+    connect = socket.socket.connect
+
+    def near(self: socket.socket, address: Any) -> None:
+        stream = self.type == socket.SOCK_STREAM and self.family != socket.AF_UNIX
+        if stream and str(address[0]) not in own_addresses():
+            raise OSError(errno.ENETUNREACH, f"a test connects to {address}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", near)
+        yield
+
+
+@functools.cache
+def own_addresses() -> frozenset[str]:
+    found = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}
+    with suppress(OSError):
+        found |= {str(one[4][0]) for one in socket.getaddrinfo(socket.gethostname(), None)}
+    return frozenset(found)
 
 
 @pytest.fixture(scope="session", autouse=True)

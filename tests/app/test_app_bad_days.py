@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +102,16 @@ def test_a_run_whose_folder_has_markup_for_a_name(browser: Any, server: Opened, 
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="becomes another user: needs root"
 )
-def test_another_user_of_the_machine_gets_nothing(server: Opened):
+def test_another_user_of_the_machine_gets_nothing(server: Opened, request: pytest.FixtureRequest):
     from medgraft.app import run
 
     file = server.home.folder / run.OPEN_FILE
     run._write_private(file, run._leading_to(server.key.address))
-    for folder in server.home.folder.parents:
-        if folder.stat().st_mode & 0o007 != 0o007 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o005)  # so that the home's own mode decides
+    modes = {folder: folder.stat().st_mode for folder in server.home.folder.parents}
+    for folder, mode in modes.items():
+        if mode & 0o007 != 0o007 and folder != Path("/"):
+            folder.chmod(mode | 0o005)  # so that the home's own mode decides
+            request.addfinalizer(partial(folder.chmod, mode))
     code = (
         "import http.client, pathlib\n"
         f"for path in ({str(file)!r}, {str(server.home.runs)!r}):\n"

@@ -92,7 +92,7 @@ def test_a_class_is_tested_where_development_keeps_two_groups(n_groups, in_test)
     assert (made.test.labels == 1).sum() == in_test
     warned = [f for f in made.findings if f.check == "untested_class"]
     assert bool(warned) == (in_test == 0)
-    assert all("b" in f.text and f.severity == "warn" for f in warned)
+    assert all("of: b (" in f.text and f.severity == "warn" for f in warned)
 
 
 def test_images_without_label_are_named_and_left_out():

@@ -191,7 +191,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
     after: int,
     run: Path,
     table: ImageTable,
-    one_cache: Cache,
+    cache: Cache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,13 +205,13 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_numbers(
 
     monkeypatch.setattr(fitting, "cross_fitted", killed)
     with pytest.raises(KeyboardInterrupt):
-        study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
+        study_to_folder(table, OPTIONS, Extractor(cache, workers=2), out)
     monkeypatch.undo()
     assert not (out / "result.json").exists()
     if "scenario judged" in (out / "run.jsonl").read_text():
         with pytest.raises(RunError, match="--resume"):
-            study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out)
-    study_to_folder(table, OPTIONS, Extractor(one_cache, workers=2), out, resume=True)
+            study_to_folder(table, OPTIONS, Extractor(cache, workers=2), out)
+    study_to_folder(table, OPTIONS, Extractor(cache, workers=2), out, resume=True)
     assert figures(out) == figures(run)
 
 

@@ -38,7 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(table: ImageTable, home: Path, name: str) -> Study:
-    extractor = medgraft.Extractor(medgraft.Cache(home / "cache"), engine="torch", workers=2)
+    extractor = medgraft.Extractor(
+        medgraft.Cache(home / f"cache of {name}"), engine="torch", workers=2
+    )
     return medgraft.study(table, OPTIONS, out=home / name, extractor=extractor)
 
 
