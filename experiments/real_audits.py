@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 import medgraft
 from medgraft.audit.context_probes import grey_outside
-from medgraft.audit.evidence import NO_VERDICT, Audit, AuditOptions, audit_evidence
+from medgraft.audit.evidence import Audit, AuditOptions, audit_evidence
+from medgraft.audit.findings import NO_VERDICT, NOT_TRIED
 from medgraft.audit.regions import layout_of, regions_of
 from medgraft.data.ingest import LoadOptions
 from medgraft.data.ingest import load as load_table
@@ -308,7 +309,9 @@ def audited(
         "auroc": dataclasses.asdict(audit.ranked),
         "decides": deciding(audit),
         "left": audit.left and dataclasses.asdict(audit.left),
-        "doubts": [sentence(one) for one in audit.result.findings if one.check in NO_VERDICT],
+        "doubts": [
+            sentence(one) for one in audit.result.findings if one.check in NO_VERDICT | NOT_TRIED
+        ],
         "regions": {
             effect.region: {
                 **dataclasses.asdict(effect.points),

@@ -413,6 +413,9 @@ def test_only_images_of_one_shape_share_their_place_on_the_canvas() -> None:
     wide, nearly, strip = Box(25, 0, 50, 100), Box(26, 0, 49, 100), Box(40, 0, 20, 100)
     assert common_content([part(wide, wide), part(nearly)]) == Box(26, 0, 49, 100)
     assert common_content([part(wide, wide, strip)]) is None
+    assert common_content([part(*[wide] * 19, strip)]) == wide
+    padded = AuditFinding("padded", "warn")
+    assert verdict_of([padded], 0.05) == "INCONCLUSIVE"
     assert common_content([part(Box(0, 0, 100, 100))]) == Box(0, 0, 100, 100)
 
 

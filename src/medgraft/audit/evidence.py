@@ -145,7 +145,7 @@ def audit_evidence(
     left = _left(swaps, regions)
     findings = (
         *doubtful,
-        *([] if content is not None else [AuditFinding("padded", "info")]),
+        *([] if content is not None else [AuditFinding("padded", "warn")]),
         *not_exchanged(regions, effects, options.masks),
         *about_regions(effects, turned),
         *about_evidence(left, regions),

@@ -34,7 +34,7 @@ WEAK = 0.65  # AUROC below which a model has no evidence to speak of
 UNSEEN = 0.10  # where even this share of labels could have been missed, nothing is decided
 LEFT, HALF = 0.25, 0.50  # of the skill, surely left without the evidence: a warning, a severe one
 NO_VERDICT = frozenset({"weak_model", "few_images", "few_pairs", "one_class"})
-NOT_TRIED = frozenset({"not_exchanged"})  # no verdict but a FAIL for what was tried
+NOT_TRIED = frozenset({"not_exchanged", "padded"})  # no verdict but a FAIL for what was tried
 
 
 def doubts(parts: Sequence[Part], ranked: Estimate, *, masks: bool) -> list[AuditFinding]:

@@ -41,6 +41,7 @@ LONG = 60.0  # seconds that are told beforehand
 RECIPIENTS = 2  # of a pair of donors: one of each of their classes
 BRIGHTER = 16  # grey levels by which a donor is made brighter or darker; more is content
 ALIKE = 0.02  # of the side, by which padded images of one shape may differ
+MOST = 0.9  # of the images, which must be of one shape for border and corners to be theirs
 LEAST = 1e-6  # probability, so that log odds are finite
 
 
@@ -167,13 +168,17 @@ def _mask_of(path: str, canvas: Canvas, pool: DecodePool) -> Mask | Skipped:
 
 
 def common_content(parts: Sequence[Part]) -> Box | None:
-    """Where all images lie on their canvases, which bars may pad; None where shapes differ much."""
+    """Where nearly all images lie on their canvases, which bars may pad; None where shapes differ.
+
+    A few of another shape move nothing; theirs is then a little of their inside.
+    """
     boxes = [canvas.geometry.content for part in parts for canvas in part.canvases]
     ends = np.array([(b.top, b.left, b.top + b.height, b.left + b.width) for b in boxes])
-    least, most = ends.min(axis=0), ends.max(axis=0)
-    if (most - least > max(2, ALIKE * parts[0].side)).any():
+    apart = np.abs(ends - np.median(ends, axis=0)).max(axis=1)
+    alike = ends[apart <= max(2, ALIKE * parts[0].side)]
+    if len(alike) < MOST * len(ends):
         return None
-    (top, left), (bottom, right) = most[:2].tolist(), least[2:].tolist()
+    (top, left), (bottom, right) = alike.max(axis=0)[:2].tolist(), alike.min(axis=0)[2:].tolist()
     return Box(top, left, bottom - top, right - left)
 
 

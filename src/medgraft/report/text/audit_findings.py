@@ -94,8 +94,8 @@ WORDS: Mapping[tuple[AuditCheck, AuditReason], tuple[str, str]] = {
     ),
     ("padded", ""): (
         "The images are of different shapes and padded with bars: border and corners are those of "
-        "the canvas, and lie on bars in some images.",
-        "",
+        "the canvas and lie on bars in some images, whose own were not tried.",
+        "Audit images of one shape, or a model that squashes or crops them (--resize).",
     ),
     ("not_exchanged", ""): (
         "On canvases this small nothing but the seam of these can be exchanged between images: "
