@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import stat
 import tracemalloc
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from dicom_files import data_set, dicom, written
 from medgraft.classifier_input import given_images
+from medgraft.data.dicom import headers
 from medgraft.data.dicom.headers import frames_in
 from medgraft.data.dicom.identity import public_names, upload_id, withheld
 from medgraft.data.ingest import LoadOptions, load
@@ -187,6 +189,19 @@ def test_a_header_is_read_without_its_pixels(tmp_path: Path):
     assert most < 20 << 20
     with pytest.raises(DecodeError, match="bytes, more than"):
         decode(Source(str(file), 0))
+
+
+def test_a_header_is_read_where_no_file_can_be_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, "no mapping here")
+
+    frames = RNG.integers(0, 256, (3, 8, 8)).astype(np.uint8)
+    file = save(tmp_path / "Jane_Doe", written(data_set(frames, SOPInstanceUID="1.2.3")))
+    monkeypatch.setattr(headers.mmap, "mmap", type("mmap", (), {"__init__": refuse}))
+    assert frames_in(file) == 3
+    assert public_names([file])[0].startswith("dicom-")
 
 
 def test_a_window_that_is_said_leaves_nothing_to_warn_of(tmp_path: Path):

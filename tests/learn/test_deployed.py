@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from medgraft.errors import ScenarioError
 from medgraft.evaluate.calibration import calibrator_towards, fit_calibrator
 from medgraft.explain.attribute import attribute
 from medgraft.explain.cam import block_taps, grad_cam, signed_maps
+from medgraft.features import engine
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor
 from medgraft.learn import finetune_setup
@@ -250,8 +252,19 @@ def test_trainings_are_kept_under_the_version_of_torch(
     task = TrainingTask("blocks.6", setup.inputs("blocks.6"), rows, rows, "")
     before = setup._identity(task)
     assert setup._identity(task) == before
-    monkeypatch.setattr(finetune_setup, "versions", lambda _: ("torch 99",))
-    assert setup._identity(task) != before
+    whole = TrainingTask("input", setup.inputs("input"), rows, rows, "")
+    of_pixels, version = setup._identity(whole), importlib.metadata.version
+    for package, tasks in (("openvino", [task]), ("pydicom", []), ("torch", [task, whole])):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                importlib.metadata, "version",
+                lambda name, other=package: "99" if name == other else version(name),
+            )  # fmt: skip
+            engine.versions.cache_clear()
+            now = FinetuneSetup.of(TUNED, table, extractor)
+            assert (now._identity(task) != before) == (task in tasks), package
+            assert (now._identity(whole) != of_pixels) == (whole in tasks), package
+    engine.versions.cache_clear()
 
 
 def test_a_bundle_of_it_answers_the_same(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from medgraft.data.augment import CLOSER, FIRST_VIEW, MILD, View
 from medgraft.data.dicom.identity import of_dicom
 from medgraft.data.listing import content_hash
+from medgraft.data.pixels.decode import DICOM
 from medgraft.data.split import holdout
 from medgraft.errors import ScenarioError
 from medgraft.features.backbones import HYBRIDS, Backbone
@@ -461,6 +462,14 @@ class FinetuneSetup:
         judged = self.development.content_hashes[judge].tolist()
         return int(digest(self.seed, sorted(judged)), 16) % 2**32
 
+    def _entering(self, spec: FeatureSpec, depth: str) -> dict[str, object]:
+        """What decides what enters a training: pixels, or behind a frozen trunk its maps."""
+        if depth == INPUT:
+            return {k: v for k, v in spec.recipe.items() if k not in ("engine", "versions")}
+        unused = () if of_dicom(self.development) else DICOM
+        versions = [one for one in spec.versions if one.split()[0] not in unused]
+        return {**spec.recipe, "versions": versions}
+
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
         for name in ("deploy", "networks", "differ"):  # what it is for changes no training
@@ -471,7 +480,10 @@ class FinetuneSetup:
             dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,
             recipe,
-            [spec.recipe for spec in self.specs(task.depth if task.depth != INPUT else "")],
+            [
+                self._entering(spec, task.depth)
+                for spec in self.specs(task.depth if task.depth != INPUT else "")
+            ],
             self.development.fingerprint,
             [task.rows.tolist(), task.judge.tolist(), task.epochs],
             self.weight.tolist(),

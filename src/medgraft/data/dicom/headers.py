@@ -22,6 +22,7 @@ from medgraft.data.listing import DicomHeader, Row, content_hash
 from medgraft.data.pixels.dicom_codecs import frames_of
 from medgraft.data.pixels.dicom_file import HEAD, guarded, is_dicom, no_picture, read_dataset
 from medgraft.data.pixels.dicom_pixels import file_window, has_voi
+from medgraft.data.pixels.headers import MAX_PIXELS
 from medgraft.errors import DecodeError
 from medgraft.types import Finding, Grouping, Skipped, Strings
 
@@ -45,6 +46,7 @@ Grouped = tuple[Strings, Grouping, tuple[Finding, ...]]
 NO_COLUMNS = ("",) * len(COLUMNS)
 KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 LONGEST = 64  # of a value in a column, as of most text in the standard (PS3.5 6.2)
+LARGEST = 4 * MAX_PIXELS  # bytes of a file that is read whole for its header
 NOBODY = {  # what stands where a patient's number was taken out
     "", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "n/a", "na", "nan",
     "null", "0", "removed", "deleted", "patient", "noid", "no id", "xxx", "xxxx", "deidentified",
@@ -73,6 +75,8 @@ def read_header(data: bytes | mmap.mmap) -> DicomHeader:
                 shown=colour or int(ds.get("BitsStored") or 8) <= 8 or has_voi(ds),
             )
     except DecodeError as error:
+        if isinstance(data, mmap.mmap) and len(data) <= LARGEST:
+            return read_header(bytes(data))  # a mapped file has no place behind its end to look at
         return DicomHeader(problem=str(error))
 
 
@@ -88,9 +92,14 @@ def header_in(file: str | Path) -> DicomHeader | None:
     if not path.is_file():
         return None
     with path.open("rb") as stream:
-        if not is_dicom(stream.read(HEAD)):
+        head = stream.read(HEAD)
+        if not is_dicom(head):
             return None
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        try:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError:  # some file systems map nothing
+            return read_header(head + stream.read(LARGEST))
+        with mapped:
             return read_header(mapped)
 
 
