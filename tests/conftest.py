@@ -38,7 +38,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
-    """Nothing leaves this machine: a test that would connect elsewhere finds no network."""
+    """A test that would open a connection elsewhere from its own process finds no network."""
     connect = socket.socket.connect
 
     def near(self: socket.socket, address: Any) -> None:

@@ -227,6 +227,8 @@ def test_a_pipe_stays_one_and_a_link_leads_where_it_led(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="it is no file"), written_file(pipe):
         pass
     assert pipe.is_fifo()
+    with pytest.raises(StorageError, match="it is no file"):
+        check_writable(Path("/dev/stdout"))
     (tmp_path / "there").mkdir()
     target, link = tmp_path / "there" / "a.csv", tmp_path / "link.csv"
     target.write_text("old")

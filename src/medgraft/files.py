@@ -31,6 +31,7 @@ OLDER = "-older"
 ABANDONED = 60  # seconds after which a temporary name is what a killed process left
 SYSTEM_ERROR = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)  # in errors of Rust and C++
 OTHER = "choose another folder"
+DEVICES = ((os.sep, "dev"), (os.sep, "proc"))
 NO_ROOM = 1 << 16  # bytes: a disk with less is full
 
 
@@ -98,6 +99,7 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
             raise OSError(errno.ENOTDIR if folder else errno.EISDIR, "")
         if not folder:
             _refuse_device(path)
+            path = path.resolve()  # as `written_file`
         above = path if folder else path.parent
         while not above.exists() and above != above.parent:
             above = above.parent
@@ -109,8 +111,12 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
 
 
 def _refuse_device(path: Path) -> None:
-    """Refuse a device or a pipe, whose place a file would take for every other program, too."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    """Refuse a device or a pipe, whose place a file would take for every other program, too.
+
+    And what leads to one, such as /dev/stdout, whatever stands behind it now.
+    """
+    of_system = path.absolute().parts[:2] in DEVICES and path.absolute().parts[2:3] != ("shm",)
+    if of_system or (path.exists() and not (path.is_file() or path.is_dir())):
         raise StorageError(f"cannot write {path}: it is no file; choose another, or leave it out")
 
 
@@ -124,8 +130,8 @@ def written_file(path: Path, remedy: str = OTHER) -> Iterator[Path]:
         As `explained` says; `path` is then as it was before.
     """
     with explained(path, remedy):
-        path = path.resolve()  # a link stays one, and what it leads to is written
         _refuse_device(path)
+        path = path.resolve()  # a link stays one, and what it leads to is written
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(path.parent, path.name)
         temporary = _temporary(path)
