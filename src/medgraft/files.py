@@ -99,8 +99,8 @@ def check_writable(path: Path, *, folder: bool = False, remedy: str = "choose an
             raise OSError(errno.ENOTDIR if folder else errno.EISDIR, "")
         if not folder:
             _refuse_device(path)
-            path = path.resolve()  # as `written_file`
-        above = path if folder else path.parent
+        written = path if folder else path.resolve()  # as `written_file`
+        above = written if folder else written.parent
         while not above.exists() and above != above.parent:
             above = above.parent
         with tempfile.TemporaryFile(dir=above):

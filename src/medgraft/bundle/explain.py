@@ -161,7 +161,7 @@ def _readable(fitted: FittedScenario, images: Sequence[Path]) -> tuple[list[Canv
     """
     found = images_named([os.fspath(image) for image in images])
     sources = readable(found)
-    rows = list(fitted.canvases(sources.keys(), sources.values()))
+    rows = list(fitted.canvases(list(sources), list(sources.values())))
     skipped = [Skipped(shown(row.source), row.reason) for row in rows if isinstance(row, Skipped)]
     skipped += [Skipped(shown(name), problem) for name, problem in unreadable(found).items()]
     canvases = [row for row in rows if isinstance(row, Canvas)]

@@ -122,7 +122,7 @@ def _read_once(
     first = next(iter(group.values()))
 
     def decoded() -> Iterator[Canvas]:
-        for row in first.canvases(sources.keys(), sources.values()):
+        for row in first.canvases(list(sources), list(sources.values())):
             if isinstance(row, Skipped):
                 errors[row.source] = row.reason
             else:

@@ -163,7 +163,7 @@ def _read(
     remarks: dict[str, str] = {}
 
     def decoded() -> Iterator[Canvas]:
-        for row in fitted.canvases(sources.keys(), sources.values()):
+        for row in fitted.canvases(list(sources), list(sources.values())):
             if isinstance(row, Skipped):
                 errors[row.source] = row.reason
             else:

@@ -117,7 +117,7 @@ class UnlikeJudge:
         def readable() -> Iterator[Canvas]:
             reference, rule = self.unlikeness.reference, self.fitted.rule
             recipe = reference.canvas_recipe(self.extractor)
-            for row in self.extractor.decode(sources.keys(), sources.values(), recipe, rule):
+            for row in self.extractor.decode(list(sources), list(sources.values()), recipe, rule):
                 if isinstance(row, Canvas):
                     ids.append(row.id)
                     yield row
