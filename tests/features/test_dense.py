@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from medgraft.errors import BackboneError
+from medgraft.explain.attribute import _spread
 from medgraft.explain.cam import spread
 from medgraft.features import backbones
 from medgraft.features.backbones import load_backbone, restore_backbone, save_backbone
@@ -120,6 +123,11 @@ def test_maps_of_dense_layers_lie_where_those_have_read() -> None:
     whole = torch.tensor([[[3.0]]])  # at 224 px there is one position, which saw everything
     torch.testing.assert_close(spread(whole, "fc7"), torch.full((1, 7, 7), 3 / 49))
     assert spread(grid, "block5_pool") is grid
+    array = grid.numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torch", None)  # which maps of other taps do without
+        assert _spread(array, "block5_pool") is array
+    np.testing.assert_array_equal(_spread(array, "fc6"), placed.numpy())
 
 
 def test_kernels_read_in_another_order_are_told_apart(narrow: tuple[Any, Path]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from medgraft.data.preprocess import derive, enlarge
 from medgraft.explain.cam import cam_maps, has_cam, signed_maps, spread, usable_taps
 from medgraft.explain.occlusion import occlusion, target_rows
+from medgraft.features.taps import DENSE
 from medgraft.types import (
     Attribution,
     Canvas,
@@ -199,7 +200,9 @@ def _of_descriptors(
 
 
 def _spread(maps: Maps, tap: str) -> Maps:
-    """`cam.spread`, of arrays."""
+    """`cam.spread`, of arrays; torch, which engines do without, is loaded where it is used."""
+    if tap not in DENSE:
+        return maps
     import torch
 
     return spread(torch.from_numpy(maps), tap).numpy()
