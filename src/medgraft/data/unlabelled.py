@@ -58,14 +58,15 @@ def unlabelled(paths: Paths) -> ImageTable:
             if found.stored is not None:
                 headers[hashes[-1]] = found.stored
     n, ids = len(files), np.array(public_names(list(files)), dtype=np.str_)
-    paths = list(dict.fromkeys(source.path for source in files.values()))
-    group_of = dict(zip(paths, public_names(paths), strict=True))
+    first = dict[str, str]()  # of a file's images, by which its group is called
+    for source, id in zip(files.values(), ids.tolist(), strict=True):
+        first.setdefault(source.path, id)
     table = ImageTable(
         ids=ids,
         sources=tuple(files.values()),
         content_hashes=np.array(hashes, dtype=np.str_),
         labels=np.full(n, -1),
-        groups=np.array([group_of[source.path] for source in files.values()], dtype=np.str_),
+        groups=np.array([first[source.path] for source in files.values()], dtype=np.str_),
         splits=np.full(n, "", dtype=np.str_),
         masks=np.full(n, "", dtype=np.str_),
         classes=(),
