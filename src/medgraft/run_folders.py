@@ -181,8 +181,7 @@ def study_panel_to_folder(
             _, names = short_names([Scenario.from_key(key, options.seed) for key in keys])
             write_panel(out / "report.html", found.result, PanelPage(command, names))
             write_json(out / "result.json", panel_json(found.result))
-            store.end()
-            store.event("finished", recommended=found.result.scenario.one)
+            store.finished(found.result.scenario.one)
         except BaseException as error:
             for one in (*stores.values(), store):
                 if not one.ended:

@@ -145,6 +145,11 @@ class RunStore:
         with self._writing:
             self.ended = True
 
+    def finished(self, recommended: str | None) -> None:
+        """Note that all of the run is there."""
+        self.end()
+        self.event("finished", recommended=recommended)
+
     def stopped(self, error: BaseException) -> None:
         """Note what ended the run; of one that was refused before it judged, leave nothing."""
         self.end()
@@ -177,8 +182,7 @@ class RunStore:
         write_predictions(self.folder / "predictions.parquet", predictions)
         beside.write(self.folder / "model", fitted)
         write_json(self.folder / "result.json", result)
-        self.end()
-        self.event("finished", recommended=result["recommended"])
+        self.finished(result["recommended"])
 
 
 def check_place(folder: Path, *, resume: bool = False) -> None:

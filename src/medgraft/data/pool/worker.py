@@ -162,16 +162,12 @@ class Answer:
 def answer(job: Job) -> Answer:
     """Decode, and say what came of it; only `KeyboardInterrupt` and the like come out."""
     try:
-        if job.recipe is None and job.shown:
-            seen = decode(job.source, job.at_least, job.rule)
-            geometry = (*seen.source_size, seen.orientation, *NO_GEOMETRY[3:])
-            return Answer("pixels", seen.remark, seen.pixels, geometry)
-        if job.recipe is None:
+        if job.recipe is None and not job.shown:
             found = stored_values(job.source, job.at_least)
-            start = (*found.source_size, found.orientation)
-            geometry = (*start, *NO_GEOMETRY[3:])
-            return Answer("pixels", found.remark, found.values, geometry, found.white)
-        image = decode(job.source, job.recipe.shape, job.rule)
+            return Answer("pixels", found.remark, found.values, _whole(found), found.white)
+        image = decode(job.source, job.recipe.shape if job.recipe else job.at_least, job.rule)
+        if job.recipe is None:
+            return Answer("pixels", image.remark, image.pixels, _whole(image))
         canvas = make_canvas("", image, job.recipe)
         return Answer("pixels", canvas.remark, canvas.pixels, _numbers(canvas.geometry))
     except DecodeError as error:
@@ -181,6 +177,11 @@ def answer(job: Job) -> Answer:
         return Answer(kind, str(error))
     except MemoryError:
         return Answer("memory")
+
+
+def _whole(image: Stored | Decoded) -> tuple[int, ...]:
+    """The geometry of an image that is on no canvas."""
+    return (*image.source_size, image.orientation, *NO_GEOMETRY[3:])
 
 
 def _numbers(geometry: Geometry) -> tuple[int, ...]:
