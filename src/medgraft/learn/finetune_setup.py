@@ -462,28 +462,28 @@ class FinetuneSetup:
         judged = self.development.content_hashes[judge].tolist()
         return int(digest(self.seed, sorted(judged)), 16) % 2**32
 
-    def _entering(self, spec: FeatureSpec, depth: str) -> dict[str, object]:
+    def _entering(self, depth: str, *, dicom: bool) -> list[dict[str, object]]:
         """What decides what enters a training: pixels, or behind a frozen trunk its maps."""
+        specs = self.specs(depth if depth != INPUT else "")
         if depth == INPUT:
-            return {k: v for k, v in spec.recipe.items() if k not in ("engine", "versions")}
-        unused = () if of_dicom(self.development) else DICOM
-        versions = [one for one in spec.versions if one.split()[0] not in unused]
-        return {**spec.recipe, "versions": versions}
+            left = {"engine", "versions"}
+            return [{k: v for k, v in spec.recipe.items() if k not in left} for spec in specs]
+        unused = () if dicom else DICOM
+        kept = [[one for one in spec.versions if one.split()[0] not in unused] for spec in specs]
+        return [{**spec.recipe, "versions": v} for spec, v in zip(specs, kept, strict=True)]
 
     def _identity(self, task: TrainingTask) -> str:
         recipe = asdict(self.recipe)
         for name in ("deploy", "networks", "differ"):  # what it is for changes no training
             del recipe[name]
+        dicom = of_dicom(self.development)
         return digest(
             TRAINING_CACHE_VERSION,
-            *training_versions(dicom=of_dicom(self.development)),
+            *training_versions(dicom=dicom),
             dataclasses.replace(self.scenario, tap=task.depth, classifier=Finetune()).key,
             self.scenario.seed,
             recipe,
-            [
-                self._entering(spec, task.depth)
-                for spec in self.specs(task.depth if task.depth != INPUT else "")
-            ],
+            self._entering(task.depth, dicom=dicom),
             self.development.fingerprint,
             [task.rows.tolist(), task.judge.tolist(), task.epochs],
             self.weight.tolist(),
