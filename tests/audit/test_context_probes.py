@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from medgraft.audit.context_probes import check_context, check_file_changes, grey_outside
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Layout
-from medgraft.audit.swap import Part
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor

@@ -22,16 +22,9 @@ from medgraft.audit.evidence import (
     audit_evidence,
 )
 from medgraft.audit.findings import doubts_of_classes, not_exchanged, verdict_of
+from medgraft.audit.parts import common_content, read_part
 from medgraft.audit.regions import Region, alphas, has_inside, layout_of, regions_of
-from medgraft.audit.swap import (
-    Forecast,
-    Unit,
-    common_content,
-    draw_units,
-    exchanged,
-    exchanged_at_all,
-    read_part,
-)
+from medgraft.audit.swap import Forecast, Unit, draw_units, exchanged, exchanged_at_all
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.errors import DataError, ScenarioError
 from medgraft.features.cache import Cache

@@ -18,9 +18,9 @@ from medgraft.audit.heatmap_clusters import (
     standing_apart,
 )
 from medgraft.audit.heatmaps import PartHeatmaps, read_heatmaps
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Layout
 from medgraft.audit.saliency import look_at_saliency, stays
-from medgraft.audit.swap import Part
 from medgraft.evaluate.calibration import Calibrator
 from medgraft.features.cache import Cache
 from medgraft.features.extract import Extractor

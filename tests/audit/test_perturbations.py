@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medgraft.audit.marks import Mark
+from medgraft.audit.parts import Part
 from medgraft.audit.perturbations import (
     Changed,
     Cleaned,
@@ -17,7 +18,6 @@ from medgraft.audit.perturbations import (
     try_perturbations,
 )
 from medgraft.audit.sample import sampled
-from medgraft.audit.swap import Part
 from medgraft.errors import ScenarioError
 from medgraft.report.text.audit_findings import sentence
 from medgraft.types import Canvas, FeatureSpec, Geometry, ImageTable, Predictions, Source

@@ -13,7 +13,8 @@ import pytest
 
 from medgraft.audit import audit_cache
 from medgraft.audit.evidence import Audit, AuditOptions
-from medgraft.audit.swap import Part, Swaps
+from medgraft.audit.parts import Part
+from medgraft.audit.swap import Swaps
 from medgraft.data.ingest import LoadOptions, load
 from medgraft.data.split import Development, make_folds
 from medgraft.errors import ScenarioError

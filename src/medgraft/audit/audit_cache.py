@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Region
-from medgraft.audit.swap import Part, Swaps, Unit, swap
+from medgraft.audit.swap import Swaps, Unit, swap
 from medgraft.data.listing import content_hash
 from medgraft.features.cache import Cache
 from medgraft.types import Progress, digest

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from medgraft.audit.parts import Part, common_content
 from medgraft.audit.regions import Layout, Region, regions_of
 from medgraft.audit.sample import sampled
-from medgraft.audit.swap import Part, common_content
 from medgraft.data.preprocess import derive
 from medgraft.errors import FitError
 from medgraft.evaluate.compare import estimate_all

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medgraft.audit.swap import LEAST, Part, Swaps, exchanged_at_all, log_odds
+from medgraft.audit.parts import Part
+from medgraft.audit.swap import LEAST, Swaps, exchanged_at_all, log_odds
 from medgraft.evaluate.intervals import (
     DEFAULT,
     bootstrap,
@@ -59,7 +60,7 @@ def region_effects(
     of = np.stack([(a == c) | (b == c) | (c < 0) for c in columns], axis=1)  # (units, columns)
     signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), (FLIPS, len(a)))
 
-    def effect(row: int, column: int, p: float, limit: float, *, against: bool) -> RegionEffect:
+    def effect(row: int, column: int, p: float, against: bool, limit: float) -> RegionEffect:
         some = of[:, column] & put[:, row]
         d, points = shift[some, row], _mean(follows[some, row])
         ways = ((d, points), (-d, _negative(points)))
@@ -89,22 +90,19 @@ def region_effects(
             here: NDArray[np.bool_] = np.any(of & put[:, [row]], axis=0)  # (columns,)
             if put[:, row].sum() < FEW_PAIRS or not here.any():
                 continue
-            ways = [  # of each class both ways, the surest first
-                (float(size), column, against)
+            ways = sorted(  # of each class what follows it, the surest first, then what does not
+                (against, -size, column)
                 for against, sizes in ((False, own), (True, -own))
-                for column, size in enumerate(sizes)
+                for column, size in enumerate(sizes.tolist())
                 if here[column]
-            ]
-            sure = [
-                effect(row, column, p, limit, against=against)
-                for size, column, against in sorted(ways, reverse=True)
-                if (p := _p(size, largest)) < LEVEL
-            ]
-            size, column, _ = max((way for way in ways if not way[2]), key=lambda way: way[0])
-            found[row] = next(
-                (one for one in sorted(sure, key=lambda one: one.against) if one.large),
-                effect(row, column, _p(size, largest), limit, against=False),
             )
+            first, *others = (
+                (column, _p(-size, largest), against) for against, size, column in ways
+            )
+            found[row] = effect(row, *first, limit)
+            if not found[row].large:
+                sure = (effect(row, *other, limit) for other in others if other[1] < LEVEL)
+                found[row] = next((one for one in sure if one.large), found[row])
     return tuple(found[row] for row in sorted(found))
 
 

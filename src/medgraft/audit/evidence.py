@@ -27,9 +27,10 @@ from medgraft.audit.findings import (
 )
 from medgraft.audit.further_checks import further_checks
 from medgraft.audit.heatmap_clusters import HeatmapCluster
+from medgraft.audit.parts import Part, common_content, read_part
 from medgraft.audit.regions import Region, layout_of, regions_of
 from medgraft.audit.sample import balanced_sample
-from medgraft.audit.swap import Part, Swaps, common_content, draw_units, read_part
+from medgraft.audit.swap import Swaps, draw_units
 from medgraft.errors import DataError, UnreadableDataError
 from medgraft.evaluate.compare import estimate_all
 from medgraft.features.cache import Cache

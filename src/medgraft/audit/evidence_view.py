@@ -8,8 +8,9 @@ import numpy as np
 
 from medgraft.audit.evidence import Audit
 from medgraft.audit.heatmap_clusters import HeatmapCluster, Seen
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Region, alphas, shifted
-from medgraft.audit.swap import Part, Swaps, Unit, exchanged
+from medgraft.audit.swap import Swaps, Unit, exchanged
 from medgraft.results.evidence import (
     MOVED,
     EvidenceView,

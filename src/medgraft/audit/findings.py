@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Region
-from medgraft.audit.swap import Part, Unit
+from medgraft.audit.swap import Unit
 from medgraft.results.evidence import (
     DECIDES,
     FEW_OF_CLASS,
@@ -89,10 +90,8 @@ def about_regions(
     for effect in effects:
         if effect.role not in quiet:
             continue
-        if effect.decides or effect.undecided:
-            found.append(_decides(effect, turned[effect.region]))
-        elif effect.turns_against:
-            found.append(_against(effect))
+        if effect.large:
+            found.append(_of_region(effect, turned[effect.region]))
         else:
             quiet[effect.role].append(effect)
     order = sorted(found, key=lambda f: (f.severity != "severe", -float(f.numbers["effect"])))
@@ -103,23 +102,20 @@ def about_regions(
     return order
 
 
-def _decides(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
-    """A region whose class content turns labels, or may do."""
+def _of_region(effect: RegionEffect, images: tuple[str, ...]) -> AuditFinding:
+    """A region whose class content turns labels, one way or the other, or may do."""
+    numbers, names = _numbers(effect), (effect.of_class,) if effect.of_class else ()
+    if effect.turns_against:
+        return AuditFinding("region_against", "warn", numbers=numbers, names=names)
     declared = effect.role == "declared"
     return AuditFinding(
         DECIDES if effect.decides else UNDECIDED,
         "severe" if declared and effect.decides else "warn",
         "against" if effect.against else "declared" if declared else "suspect",
-        _numbers(effect),
+        numbers,
         images,
-        names=(effect.of_class,) if effect.of_class else (),
+        names=names,
     )
-
-
-def _against(effect: RegionEffect) -> AuditFinding:
-    """A region whose class content turns labels the other way round."""
-    names = (effect.of_class,) if effect.of_class else ()
-    return AuditFinding("region_against", "warn", numbers=_numbers(effect), names=names)
 
 
 def not_exchanged(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from medgraft.audit.context_probes import check_context, check_file_changes
 from medgraft.audit.heatmap_clusters import HeatmapCluster, cluster_findings, cluster_heatmaps
 from medgraft.audit.heatmaps import read_heatmaps
+from medgraft.audit.parts import Part
 from medgraft.audit.perturbations import check_perturbations
 from medgraft.audit.regions import Layout
 from medgraft.audit.saliency import look_at_saliency
-from medgraft.audit.swap import Part
 from medgraft.types import AuditFinding
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medgraft.audit.parts import Part
 from medgraft.audit.sample import sampled
-from medgraft.audit.swap import Part
 from medgraft.data.preprocess import derive, enlarge
 from medgraft.explain.attribute import attribute, is_read_inside
 from medgraft.types import Canvas

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medgraft.audit.marks import KINDS, Mark
+from medgraft.audit.parts import Part
 from medgraft.audit.regions import Layout
 from medgraft.audit.sample import sampled
-from medgraft.audit.swap import LEAST, Part
+from medgraft.audit.swap import LEAST
 from medgraft.errors import ScenarioError
 from medgraft.evaluate.intervals import Sampling, proportion
 from medgraft.results.evidence import CORNERS

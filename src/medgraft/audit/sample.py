@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medgraft.audit.swap import Part
+from medgraft.audit.parts import Part
 from medgraft.types import Ints
 
 

@@ -61,17 +61,22 @@ class RegionEffect:
     @property
     def decides(self) -> bool:
         """Whether it is certain and large enough to matter, with images enough to say so."""
-        return self.large and self.enough and not self.against
+        return self.sure and not self.against
 
     @property
     def turns_against(self) -> bool:
         """The same, but labels follow the class that the region is not taken from."""
-        return self.large and self.enough and self.against
+        return self.sure and self.against
 
     @property
     def undecided(self) -> bool:
         """Whether it would decide, either way, were there images enough to say so."""
         return self.large and not self.enough
+
+    @property
+    def sure(self) -> bool:
+        """Whether it decides, either way."""
+        return self.large and self.enough
 
     @property
     def large(self) -> bool:

@@ -147,7 +147,7 @@ def _word(effect: RegionEffect) -> str:
 
 def _row(axes: Axes, y: float, effect: RegionEffect, left: float, *, narrow: bool) -> None:
     """One region: its name, its interval, its figure in words."""
-    sure = effect.decides or effect.turns_against
+    sure = effect.sure
     colour = SERIES[1] if sure and effect.role in ("declared", "suspect") else MUTED
     points = effect.points
     place = y + 9 if narrow else y

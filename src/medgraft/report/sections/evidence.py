@@ -128,7 +128,7 @@ def _drawn(evidence: EvidenceView, effects: list[RegionEffect]) -> Markup:
         regions.RegionOutline(
             evidence.places[e.region],
             points(e),
-            (e.decides or e.turns_against) and e.role in ("declared", "suspect"),
+            e.sure and e.role in ("declared", "suspect"),
         )
         for e in effects
     ]
